@@ -1,0 +1,1 @@
+"""Land cover from georeferenced rasters: scenes in, styled land-cover polygons out."""

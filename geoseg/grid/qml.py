@@ -1,0 +1,71 @@
+"""A legend as the style text QGIS reads: categorised polygons and paletted rasters."""
+
+from __future__ import annotations
+
+from xml.sax.saxutils import quoteattr
+
+from geoseg.grid.legend import Legend
+
+_DOCTYPE = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>"
+# QGIS writes symbol properties as <Option> since 3.22 and read <prop> before.
+_QGIS = '<qgis version="3.22.0" styleCategories="Symbology">'
+
+
+def polygon_qml(legend: Legend) -> str:
+    """Style of a polygon layer: one filled category per class on `class_code`, no outline.
+
+    Outlines would draw a hairline grid over a coverage of small polygons.
+    """
+    categories, symbols = [], []
+    for i, c in enumerate(legend.classes):
+        categories.append(
+            f'<category value="{c.code}" symbol="{i}" label={quoteattr(c.name)} render="true" type="long"/>'
+        )
+        rgba = ",".join(map(str, c.rgb)) + ",255"
+        properties = {"color": rgba, "style": "solid", "outline_style": "no"}
+        options = "".join(f'<Option type="QString" name="{k}" value="{v}"/>' for k, v in properties.items())
+        old = "".join(f'<prop k="{k}" v="{v}"/>' for k, v in properties.items())
+        symbols.append(
+            f'<symbol type="fill" name="{i}" alpha="1" clip_to_extent="1" force_rhr="0">'
+            f'<layer class="SimpleFill" enabled="1" locked="0" pass="0"><Option type="Map">{options}</Option>{old}'
+            "</layer></symbol>"
+        )
+    return "\n".join(
+        [
+            _DOCTYPE,
+            _QGIS,
+            ' <renderer-v2 type="categorizedSymbol" attr="class_code" symbollevels="0" enableorderby="0" '
+            'forceraster="0">',
+            "  <categories>" + "\n   ".join(["", *categories]) + "\n  </categories>",
+            "  <symbols>" + "\n   ".join(["", *symbols]) + "\n  </symbols>",
+            "  <rotation/><sizescale/>",
+            " </renderer-v2>",
+            " <blendMode>0</blendMode><featureBlendMode>0</featureBlendMode><layerGeometryType>2</layerGeometryType>",
+            "</qgis>",
+            "",
+        ]
+    )
+
+
+def raster_qml(legend: Legend) -> str:
+    """Style of a class map: its classes only, instead of a colour table of 256 entries."""
+    entries = "\n   ".join(
+        f'<paletteEntry value="{c.code}" color="{c.color}" alpha="255" label={quoteattr(c.name)}/>'
+        for c in legend.classes
+    )
+    return "\n".join(
+        [
+            _DOCTYPE,
+            _QGIS + "<pipe>",
+            ' <provider><resampling enabled="false" zoomedInResamplingMethod="nearestNeighbour" '
+            'zoomedOutResamplingMethod="nearestNeighbour" maxOversampling="2"/></provider>',
+            ' <rasterrenderer type="paletted" band="1" opacity="1" alphaBand="-1" nodataColor="">'
+            "<rasterTransparency/>",
+            f"  <colorPalette>\n   {entries}\n  </colorPalette></rasterrenderer>",
+            ' <brightnesscontrast brightness="0" contrast="0" gamma="1"/>'
+            '<huesaturation saturation="0" grayscaleMode="0" colorizeOn="0"/>',
+            ' <rasterresampler maxOversampling="2"/><resamplingStage>resamplingFilter</resamplingStage>',
+            "</pipe><blendMode>0</blendMode></qgis>",
+            "",
+        ]
+    )

@@ -1,0 +1,93 @@
+"""The plan that cuts a raster into overlapping tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from geoseg.errors import OptionError
+from geoseg.grid.window import Window
+
+
+def starts(length: int, size: int, stride: int) -> list[int]:
+    """First pixels of the tiles along one axis.
+
+    Law: every pixel of `length` lies in at least one tile, and no start occurs twice. The last tile is
+    shifted back to end with the raster; a raster shorter than a tile has one tile, which sticks out.
+
+    Parameters
+    ----------
+    length, size, stride : int
+        Raster edge, tile edge and distance between neighbours, px.
+    """
+    if length <= size:
+        return [0]
+    count = -(-(length - size) // stride)
+    return [min(i * stride, length - size) for i in range(count + 1)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tiling:
+    """Tiles of one size on a regular plan.
+
+    Parameters
+    ----------
+    size : int
+        Tile edge, px.
+    overlap : int
+        Pixels that neighbours share, at most half the size.
+    """
+
+    size: int
+    overlap: int
+
+    def __post_init__(self) -> None:
+        """Refuse a plan whose tiles would not cover or would overlap three deep."""
+        if self.size < 1:
+            raise OptionError(f"tile size is {self.size} px, expected at least 1")
+        if not 0 <= self.overlap <= self.size // 2:
+            raise OptionError(
+                f"overlap is {self.overlap} px, expected 0 to {self.size // 2} (half the tile size {self.size})"
+            )
+
+    @property
+    def stride(self) -> int:
+        """Distance between neighbouring tiles, px."""
+        return self.size - self.overlap
+
+    def starts(self, length: int) -> list[int]:
+        """First pixels of the tiles along an axis of `length` px."""
+        return starts(length, self.size, self.stride)
+
+    def windows(self, shape: tuple[int, int]) -> Iterator[Window]:
+        """Tiles over a raster of `shape` (rows, cols), row by row."""
+        cols = self.starts(shape[1])
+        for row in self.starts(shape[0]):
+            for col in cols:
+                yield Window(row=row, col=col, height=self.size, width=self.size)
+
+    def tapers(self, length: int) -> npt.NDArray[np.float64]:
+        """Blending weights along an axis of `length` px, normalised.
+
+        A tile's raw weight rises over `overlap` px as (k + 0.5) / overlap and falls as its mirror, so it is
+        strictly positive. Because a plan is the product of its row and column starts, dividing each axis by
+        its own sum makes the two-dimensional weights of every pixel sum to 1: nothing is divided later.
+
+        Returns
+        -------
+        ndarray of float64, shape (tile, size)
+            Weight of each tile's pixels; over the tiles that cover a pixel the weights sum to 1.
+        """
+        ramp = np.ones(self.size)
+        if self.overlap:
+            rise = (np.arange(self.overlap) + 0.5) / self.overlap
+            ramp[: self.overlap] = rise
+            ramp[-self.overlap :] = np.minimum(ramp[-self.overlap :], rise[::-1])
+        first = self.starts(length)
+        total = np.zeros(max(length, self.size))
+        for start in first:
+            total[start : start + self.size] += ramp
+        return np.stack([ramp / total[start : start + self.size] for start in first])

@@ -1,0 +1,1 @@
+"""How an output replaces the old one: claim, lock, journal, verified rename."""
