@@ -1,0 +1,42 @@
+"""Files that are the old or the new one at every instant, also after a power cut."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from geoseg.errors import OutputError
+
+
+def fsync(path: Path) -> None:
+    """Force a file's bytes, or a folder's names, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def replace(finished: Path, final: Path) -> None:
+    """Give a finished file its final name on the same file system, durably and in one step."""
+    try:
+        fsync(finished)
+        # Path.replace is os.replace: atomic on POSIX and on Windows.
+        finished.replace(final)
+        fsync(final.parent)
+    except OSError as error:
+        raise OutputError(f"{final}: cannot be written ({error.strerror}); the previous file is untouched") from error
+
+
+def write_bytes(path: Path, data: bytes | memoryview) -> None:
+    """Write a whole file under a temporary name beside `path`, then rename it."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OutputError(
+            f"{path}: {len(data)} bytes could not be written ({error.strerror}); make room and run the command again"
+        ) from error
+    replace(temporary, path)

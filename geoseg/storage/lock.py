@@ -1,0 +1,64 @@
+"""One writer per output."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from geoseg.errors import OutputBusyError, OutputError
+
+
+@contextmanager
+def locked(path: Path, output: Path) -> Iterator[None]:
+    """Hold the lock file `path` of an output for the length of a `with` block.
+
+    The kernel drops the lock when the process dies, so a lock file that a killed run left behind does not
+    stand in the way of the next one. It holds the owner's process number and host for the message.
+
+    Raises
+    ------
+    OutputBusyError
+        If another process holds it.
+    OutputError
+        If the folder cannot be written or its file system has no locks.
+    """
+    handle = _acquire(path, output)
+    try:
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        yield
+    finally:
+        # Removed while still held: whoever waits for this file finds out that it is gone (see _acquire).
+        path.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _acquire(path: Path, output: Path) -> int:
+    """Open and lock the file, again if it was removed between the two."""
+    while True:
+        try:
+            handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise OutputError(
+                f"{output}: the folder {path.parent} cannot be written ({error.strerror}); choose another with -o"
+            ) from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(handle).st_ino == path.stat().st_ino:
+                return handle
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            owner = os.pread(handle, 200, 0).decode(errors="replace").strip() or "an unknown process"
+            os.close(handle)
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                raise OutputBusyError(f"{output}: in use by process {owner}; wait for it or choose another -o") from None
+            raise OutputError(
+                f"{output}: its file system has no file locks ({error.strerror}); write to a local folder"
+            ) from error
+        os.close(handle)

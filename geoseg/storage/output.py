@@ -1,0 +1,136 @@
+"""The claim on one output: probed, locked, with a scratch folder, committed at the end."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from geoseg.errors import OutputBusyError, OutputError, OutputExistsError
+from geoseg.storage.durable import replace, write_bytes
+from geoseg.storage.journal import JOURNAL
+from geoseg.storage.lock import locked
+
+_REMOTE = ("/vsi", "s3://", "gs://", "az://", "http://", "https://", "ftp://")
+_RASTERS = (".tif", ".tiff")
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to write one output, and the folder beside it to prepare it in.
+
+    Parameters
+    ----------
+    path : Path
+        The output.
+    scratch : Path
+        Folder on the same file system; whatever lies in it is gone after success.
+    """
+
+    path: Path
+    scratch: Path
+
+    def commit(
+        self, finished: Path, final: Path | None = None, sidecars: Mapping[str, str] | None = None
+    ) -> None:
+        """Give a verified file from the scratch folder its final name.
+
+        Law: the final name holds the old complete file or the new complete file at every instant. Sidecars
+        of a raster that described the old file go first, the new ones come last.
+
+        Parameters
+        ----------
+        finished : Path
+            Complete, verified file in the scratch folder.
+        final : Path, optional
+            Its name; the claimed output by default.
+        sidecars : mapping of str to str, optional
+            Text by suffix: ``.qml`` takes the place of the extension, ``.aux.xml`` is added to the name.
+        """
+        target = final or self.path
+        if target.suffix.lower() in _RASTERS:
+            for suffix in (".aux.xml", ".ovr", ".msk", ".qml"):
+                sidecar_path(target, suffix).unlink(missing_ok=True)
+        replace(finished, target)
+        for suffix, text in (sidecars or {}).items():
+            write_bytes(sidecar_path(target, suffix), text.encode())
+
+
+def sidecar_path(path: Path, suffix: str) -> Path:
+    """Name of a sidecar: QGIS styles replace the extension, GDAL's files are added to the name."""
+    return path.with_suffix(suffix) if suffix == ".qml" else path.with_name(path.name + suffix)
+
+
+def check_output(path: Path) -> None:
+    """Refuse a name that cannot become an output, before any work is done.
+
+    Raises
+    ------
+    OutputError
+        If it is remote, a folder, or lies in a folder that is not there.
+    """
+    if str(path).startswith(_REMOTE) or ":/" in str(path)[:6]:
+        raise OutputError(f"{path}: outputs need a local file system (rename and locks); write locally, then copy")
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder, expected a file name")
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: the folder {path.parent} does not exist; make it or choose another with -o")
+
+
+@contextmanager
+def claim(path: Path, *, overwrite: bool, resumable: bool = False, fresh: bool = False) -> Iterator[Claim]:
+    """Take an output for the length of a `with` block.
+
+    Parameters
+    ----------
+    path : Path
+        The output.
+    overwrite : bool
+        Whether an existing output may be replaced.
+    resumable : bool
+        Whether unfinished work is kept on failure and found again; it also lets an output that this very
+        work has already renamed pass (the caller compares the journal).
+    fresh : bool
+        Throw unfinished work away first.
+
+    Raises
+    ------
+    OutputExistsError, OutputBusyError, OutputError
+        Before anything is written.
+    """
+    check_output(path)
+    scratch = path.with_name(path.name + ".geoseg-part")
+    with locked(path.with_name(path.name + ".geoseg-lock"), path):
+        if fresh or not resumable or not (scratch / JOURNAL).exists():
+            _discard(scratch)
+        if path.exists():
+            if not overwrite and not scratch.exists():
+                raise OutputExistsError(f"{path}: already exists; pass --overwrite to replace it")
+            if path.with_name(path.name + "-wal").exists():
+                raise OutputBusyError(f"{path}: is open in another program (QGIS?); close it there or choose another -o")
+        try:
+            scratch.mkdir(exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{scratch}: cannot be made ({error.strerror}); choose another folder with -o") from error
+        try:
+            yield Claim(path, scratch)
+        except BaseException:
+            if not resumable:
+                _discard(scratch)
+            raise
+        _discard(scratch)
+
+
+def _discard(scratch: Path) -> None:
+    """Remove a scratch folder, its journal last: until then a killed clean-up is finished by the next run."""
+    if not scratch.is_dir():
+        return
+    for item in scratch.iterdir():
+        if item.is_dir():
+            shutil.rmtree(item)
+        elif item.name != JOURNAL:
+            item.unlink()
+    (scratch / JOURNAL).unlink(missing_ok=True)
+    scratch.rmdir()
