@@ -1,1 +1,77 @@
-"""Land cover from georeferenced rasters: scenes in, styled land-cover polygons out."""
+"""Land cover from georeferenced rasters: scenes in, styled land-cover polygons out.
+
+The public names are imported where they are first used: ``import geoseg`` costs nothing, and predicting loads
+none of what only training or vectorizing needs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from geoseg.errors import GeosegError
+    from geoseg.grid.grid import Grid
+    from geoseg.grid.legend import Legend
+    from geoseg.grid.tiling import Tiling
+    from geoseg.grid.window import Window
+    from geoseg.inference.predict import predict
+    from geoseg.inference.segment import segment
+    from geoseg.learning.model import Model
+    from geoseg.learning.train import train
+    from geoseg.raster.scene import Scene
+    from geoseg.vector.vectorize import vectorize
+    from geoseg.vector.write import write
+
+    __version__: str
+
+__all__ = [
+    "GeosegError",
+    "Grid",
+    "Legend",
+    "Model",
+    "Scene",
+    "Tiling",
+    "Window",
+    "__version__",
+    "predict",
+    "segment",
+    "train",
+    "vectorize",
+    "write",
+]
+
+_HOMES = {
+    "GeosegError": "geoseg.errors",
+    "Grid": "geoseg.grid.grid",
+    "Legend": "geoseg.grid.legend",
+    "Model": "geoseg.learning.model",
+    "Scene": "geoseg.raster.scene",
+    "Tiling": "geoseg.grid.tiling",
+    "Window": "geoseg.grid.window",
+    "predict": "geoseg.inference.predict",
+    "segment": "geoseg.inference.segment",
+    "train": "geoseg.learning.train",
+    "vectorize": "geoseg.vector.vectorize",
+    "write": "geoseg.vector.write",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for (PEP 562)."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: Any = version("geoseg")
+    elif name in _HOMES:
+        from importlib import import_module
+
+        value = getattr(import_module(_HOMES[name]), name)
+    else:
+        raise AttributeError(f"module 'geoseg' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, imported or not."""
+    return sorted(set(globals()) | set(__all__))

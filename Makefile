@@ -1,0 +1,66 @@
+# Set-up and every check of the project. On a fresh machine (Python 3.11 or newer, make, git) one target is
+# enough: it makes the environment first. A second call starts at once unless the requirements changed.
+
+PYTHON ?= python3
+UV_VERSION := 0.13.8
+
+# Another interpreter gets its own environment: `make test PYTHON=/path/to/python3.12` uses .venv-3.12.
+ifeq ($(PYTHON),python3)
+VENV := .venv
+else
+VENV := .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+endif
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-faults test-wheel check bench clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+
+install: $(READY)  ## make the environment (the other targets do it by themselves)
+
+demo: $(READY)  ## turn the two demo scenes into land-cover maps in demo/
+	$(BIN)/geoseg demo -o demo
+
+test: $(READY)  ## run the tests (without kill and disk-full sweeps)
+	$(BIN)/python -m pytest
+
+test-faults: $(READY)  ## run the kill, disk-full and lock sweeps
+	$(BIN)/python -m pytest -m faults
+
+test-wheel: $(READY)  ## build the wheel, look into it, install it elsewhere and run its demo
+	rm -rf build dist .venv-wheel
+	PATH="$(abspath $(BIN)):$$PATH" uv build --quiet --wheel --python $(BIN)/python --out-dir dist
+	$(BIN)/python tests/wheel_check.py dist
+	$(BIN)/python -m venv --without-pip .venv-wheel
+	PATH="$(abspath $(BIN)):$$PATH" uv pip install --quiet --python .venv-wheel/bin/python -c constraints.txt dist/*.whl
+	rm -rf build/wheel-demo && mkdir -p build/wheel-demo
+	cd build/wheel-demo && $(abspath .venv-wheel)/bin/geoseg demo -o demo
+	rm -rf build .venv-wheel
+
+check: $(READY)  ## formatting, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy --strict geoseg cli
+
+bench: $(READY)  ## run the benchmarks (minutes; a quiet machine)
+	@for script in $(sort $(wildcard tests/benchmarks/bench_*.py)); do \
+	  echo "== $$script"; $(BIN)/python "$$script" || exit 1; \
+	done
+
+clean:  ## remove what the other targets made
+	rm -rf .venv .venv-* build dist demo runs lightning_logs *.egg-info
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find geoseg cli tests -type d -name __pycache__ -prune -exec rm -rf {} +
+
+# A uv on PATH is used when it works and knows dependency groups; else the environment gets its own.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and "geoseg needs Python 3.11 or newer, this is %d.%d; try make PYTHON=/path/to/python3.11" % v[:2])'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@uv pip install --help 2>/dev/null | grep -q -e --group || test -x $(BIN)/uv \
+	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@if test -x $(BIN)/uv; then PATH="$(abspath $(BIN)):$$PATH"; fi; \
+	  set -x; uv pip install --quiet --python $(BIN)/python -c constraints.txt -e . --group dev
+	@touch $@

@@ -1,0 +1,160 @@
+"""A module imports only from floors below it, and heavy packages only on the floors that may carry them."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+FLOORS = (
+    "errors",
+    "grid",
+    "storage",
+    "raster",
+    "vector",
+    "learning",
+    "inference",
+    "assessment",
+    "demo",
+    "geoseg",  # geoseg/__init__.py: the public names
+    "cli",
+)
+
+# The lowest floor that may import a package, at the top of a module or inside a function.
+LOWEST = {
+    "rasterio": "raster",
+    "numba": "vector",
+    "pyogrio": "vector",
+    "geopandas": "vector",
+    "shapely": "vector",
+    "torch": "learning",
+    "lightning": "learning",
+    "torchgeo": "learning",
+    "segmentation_models_pytorch": "learning",
+    "dask": "inference",
+    "xarray": "inference",
+    "matplotlib": "demo",
+    "click": "cli",
+    "tqdm": "cli",
+}
+
+# What predicting must not load: it has to start fast and fit a small machine.
+NOT_FOR_PREDICTING = ("numba", "pyogrio", "geopandas", "lightning", "torchgeo", "dask")
+
+
+def sources() -> list[Path]:
+    return sorted([*ROOT.glob("geoseg/**/*.py"), *ROOT.glob("cli/**/*.py")])
+
+
+def dotted(path: Path) -> str:
+    """Name of a module as it is imported: ``geoseg.grid.window``, ``cli.main``."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def floor_of(module: str) -> int | None:
+    """Floor of a module of ours, None for a foreign one."""
+    head, *rest = module.split(".")
+    if head in ("cli", "geoseg_cli"):
+        return FLOORS.index("cli")
+    if head != "geoseg":
+        return None
+    if not rest or rest[0] not in FLOORS:  # `from geoseg import predict` names no floor of its own
+        return FLOORS.index("geoseg")
+    return FLOORS.index(rest[0])
+
+
+def imports(source: str, module: str, *, package: bool) -> Iterator[tuple[int, str]]:
+    """Line and absolute name of everything a module imports, at its top or inside a function."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parts = module.split(".")
+                parents = parts[: len(parts) - node.level + package]
+                base = ".".join([*parents, *filter(None, [node.module])])
+            # `from geoseg import grid` may name a floor, `from geoseg.grid import window` a module.
+            yield from ((node.lineno, f"{base}.{alias.name}") for alias in node.names)
+
+
+def violations(source: str, module: str, *, package: bool = False) -> list[str]:
+    """What a module imports although it must not."""
+    here = floor_of(module)
+    assert here is not None
+    found = []
+    for line, name in imports(source, module, package=package):
+        there = floor_of(name)
+        if there is not None and there > here:
+            found.append(f"{module}:{line} imports {name} from a floor above")
+        lowest = LOWEST.get(name.split(".")[0])
+        if lowest is not None and here < FLOORS.index(lowest):
+            found.append(f"{module}:{line} imports {name}, which starts at {lowest}")
+    return found
+
+
+@pytest.mark.parametrize("path", sources(), ids=dotted)
+def test_a_module_imports_only_from_floors_below(path: Path) -> None:
+    assert not violations(path.read_text(), dotted(path), package=path.name == "__init__.py")
+
+
+@pytest.mark.parametrize(
+    ("source", "module"),
+    [
+        ("import geoseg.raster.scene", "geoseg.grid.window"),
+        ("from geoseg.inference.predict import predict", "geoseg.learning.model"),
+        ("from geoseg import vector", "geoseg.raster.scene"),
+        ("from geoseg import predict", "geoseg.demo.run"),
+        ("from ..vector import trace", "geoseg.raster.scene"),
+        ("from .. import vector", "geoseg.raster.scene"),
+        ("def f():\n    from geoseg.vector.vectorize import vectorize", "geoseg.raster.classmap"),
+        ("import geoseg_cli.main", "geoseg.demo.run"),
+        ("def f():\n    import torch", "geoseg.vector.trace"),
+        ("import click", "geoseg.inference.predict"),
+    ],
+)
+def test_the_test_sees_an_upward_import(source: str, module: str) -> None:
+    assert violations(source, module)
+
+
+@pytest.mark.parametrize(
+    ("source", "module"),
+    [
+        ("from geoseg.errors import GeosegError", "geoseg.grid.window"),
+        ("from .window import Window", "geoseg.grid.grid"),
+        ("from ..grid import window", "geoseg.raster.scene"),
+        ("import torch, numpy", "geoseg.learning.model"),
+        ("from geoseg import predict", "cli.predict"),
+    ],
+)
+def test_the_test_lets_downward_imports_pass(source: str, module: str) -> None:
+    assert not violations(source, module)
+
+
+def test_every_folder_stands_on_a_floor() -> None:
+    folders = {p.parent.name for p in ROOT.glob("geoseg/*/__init__.py")}
+    modules = {p.stem for p in ROOT.glob("geoseg/*.py")} - {"__init__"}
+    assert folders | modules <= set(FLOORS)
+
+
+def modules_after(statement: str) -> set[str]:
+    """Top-level packages that a fresh interpreter has loaded after a statement."""
+    script = f"{statement}\nimport sys\nprint(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    return {name.split(".")[0] for name in run.stdout.split()}
+
+
+def test_importing_geoseg_loads_nothing_heavy() -> None:
+    assert not modules_after("import geoseg; geoseg.Window, geoseg.GeosegError") & (set(LOWEST) | {"numpy"})
+
+
+def test_predicting_loads_nothing_it_does_not_need() -> None:
+    assert not modules_after("import geoseg.inference.predict") & set(NOT_FOR_PREDICTING)

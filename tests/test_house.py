@@ -1,0 +1,111 @@
+"""Promises of the repository itself: public names, requirements that agree, files that name no machine."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.markers import default_environment
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+import geoseg
+
+ROOT = Path(__file__).parents[1]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = PYPROJECT["project"]
+
+# What conda-forge calls differently, or splits where the registry has an extra.
+CONDA_NAMES = {"torch": ["pytorch"], "matplotlib": ["matplotlib-base"], "dask": ["dask", "distributed"]}
+
+
+def requirements() -> dict[str, Requirement]:
+    return {canonicalize_name(r.name): r for r in map(Requirement, PROJECT["dependencies"])}
+
+
+def tracked() -> list[Path]:
+    git = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if git.returncode:
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in git.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def test_public_names_are_sorted_and_exist() -> None:
+    assert list(geoseg.__all__) == sorted(geoseg.__all__)
+    for name in geoseg.__all__:
+        assert getattr(geoseg, name) is not None
+        assert name in dir(geoseg)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no_such_name"):
+        geoseg.no_such_name  # noqa: B018
+
+
+def test_the_version_is_the_one_of_pyproject() -> None:
+    assert geoseg.__version__ == PROJECT["version"]
+
+
+def test_every_folder_is_packaged() -> None:
+    folders = {".".join(p.parent.relative_to(ROOT).parts) for p in ROOT.glob("geoseg/**/__init__.py")}
+    assert folders | {"geoseg_cli"} == set(PYPROJECT["tool"]["setuptools"]["packages"])
+
+
+def test_environment_yml_states_the_ranges_of_pyproject() -> None:
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    assert environment["channels"] == ["conda-forge"]
+    conda = {r.name: str(r.specifier) for r in map(Requirement, environment["dependencies"])}
+    assert conda.pop("python") == PROJECT["requires-python"]
+    conda.pop("pip")
+    expected = {
+        conda_name: str(requirement.specifier)
+        for name, requirement in requirements().items()
+        for conda_name in CONDA_NAMES.get(name, [requirement.name])
+    }
+    assert conda == expected
+
+
+@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
+def test_constraints_satisfy_pyproject(python: str) -> None:
+    """Exactly one pin applies to a requirement on every supported Python, and it lies in its range."""
+    environment = {**default_environment(), "python_version": python, "python_full_version": f"{python}.0"}
+    pins: dict[str, Version] = {}
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        pin = Requirement(line)
+        if pin.marker is None or pin.marker.evaluate(environment):
+            assert canonicalize_name(pin.name) not in pins, f"{pin.name} is pinned twice"
+            (specifier,) = pin.specifier
+            assert specifier.operator == "=="
+            pins[canonicalize_name(pin.name)] = Version(specifier.version)
+    dev = map(Requirement, PYPROJECT["dependency-groups"]["dev"])
+    for requirement in [*requirements().values(), *dev]:
+        pinned = pins[canonicalize_name(requirement.name)]
+        assert pinned in requirement.specifier, f"{requirement} is pinned to {pinned}"
+
+
+def test_tracked_files_name_no_registry_and_no_machine() -> None:
+    """Installation uses the user's own registry; nothing of the machine it was written on stays in a file."""
+    hosts = [
+        "pypi" + ".org",
+        "python" + "hosted",
+        "deb." + "debian",
+        "registry." + "npmjs",
+        "conda.ana" + "conda",
+    ]
+    paths = ["/work" + "/", "/root" + "/", "/home" + "/", "/tmp" + "/bash_"]
+    pattern = re.compile("|".join(map(re.escape, hosts + paths)))
+    for path in tracked():
+        if path.stat().st_size < 400_000 and path.name != "LICENSE":
+            text = path.read_bytes().decode("utf-8", errors="replace")
+            found = pattern.search(text)
+            assert found is None, f"{path.relative_to(ROOT)} names {found.group() if found else ''}"
+
+
+def test_words_that_mislead_are_not_module_names() -> None:
+    vague = {"utils", "helpers", "common", "manager", "base"}
+    assert not [p for p in tracked() if p.suffix == ".py" and p.stem in vague]
