@@ -1,1 +1,1 @@
-
+"""From labelled scenes to a model file: cards, models, samplers, training."""

@@ -1,0 +1,272 @@
+"""The card of a model file: everything prediction needs besides the scene.
+
+A model file is one ``.safetensors``: weights, with the card as JSON in the header's metadata. The card is
+read here without torch and without safetensors' own code, so that ``geoseg info`` and the checks before a run
+start fast.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from geoseg.errors import LegendError, ModelError, OptionError
+from geoseg.grid.legend import NODATA, Legend, LegendClass
+from geoseg.grid.tiling import Tiling
+from geoseg.learning.validation import one_line
+
+FORMAT: Final = 1
+"""Version of the card that this geoseg writes; newer ones are refused."""
+CARD_KEY: Final = "geoseg_card"
+"""Key of the card in a safetensors file's metadata."""
+_LENGTH_BYTES = 8
+_LONGEST_HEADER = 16 * 2**20
+
+Task = Literal["multiclass", "binary", "multilabel"]
+Dtype = Literal["uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64"]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Code = Annotated[int, Field(ge=0, lt=NODATA, strict=True)]
+# No colon: timm takes "hf-hub:..." and "local-dir:..." as places to load from; a card must not choose those.
+Plain = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.+-]+$")]
+_KEPT = ConfigDict(frozen=True, extra="allow")
+
+
+class Band(BaseModel):
+    """One band the network takes: its name and, where known, its centre wavelength in nm."""
+
+    model_config = _KEPT
+
+    name: Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+    wavelength_nm: Positive | None = None
+
+
+class TilePlan(BaseModel):
+    """Tile edge and overlap in px that the model was made for."""
+
+    model_config = _KEPT
+
+    size: int
+    overlap: int
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        try:
+            Tiling(size=self.size, overlap=self.overlap)
+        except OptionError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+
+class Card(BaseModel):
+    """What a model file says about itself; immutable, with unknown keys kept.
+
+    Network input, per band: ``(x * scale + offset - mean) / std``, invalid pixels 0 afterwards. `scale` and
+    `offset` take stored numbers to the units of `mean` and `std`; a scene's own tagged ones replace them.
+
+    Attributes
+    ----------
+    value_range
+        Smallest and largest stored number (before scale and offset) the model was made for.
+    gsd_m
+        Ground sample distance, m per px.
+    channels
+        Legend code of each network channel, in the network's order. Multiclass and multilabel: every code of
+        the legend once. Binary: ``(1,)`` with legend codes 0 and 1.
+    ignore_code
+        Label code that training left out; never written.
+
+    Raises
+    ------
+    ModelError
+        One line that names the key and what was expected.
+    """
+
+    model_config = _KEPT
+
+    format: Annotated[int, Field(ge=1)] = FORMAT
+    name: str
+    created_by: str
+    architecture: Plain
+    encoder: Plain
+    decoder_options: dict[str, JsonValue] = {}
+    task: Task = "multiclass"
+    bands: Annotated[tuple[Band, ...], Field(min_length=1)]
+    dtype: Dtype
+    value_range: tuple[Finite, Finite]
+    scale: tuple[Finite, ...]
+    offset: tuple[Finite, ...]
+    mean: tuple[Finite, ...]
+    std: tuple[Positive, ...]
+    gsd_m: Positive | None = None
+    tile: TilePlan
+    legend: Annotated[tuple[LegendClass, ...], Field(min_length=1)]
+    channels: Annotated[tuple[Code, ...], Field(min_length=1)]
+    ignore_code: int | None = None
+    thresholds: tuple[Finite, ...] | None = None
+    temperature: Positive | None = None
+    training: dict[str, JsonValue] | None = None
+    weights_sha256: str = ""
+
+    def __init__(self, **fields: Any) -> None:
+        """Build and check a card; pydantic's report becomes one ModelError line."""
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            raise ModelError(f"card: {one_line(error)}") from error
+        except LegendError as error:
+            raise ModelError(f"card: legend: {error}") from error
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        bands = len(self.bands)
+        names = self.band_names
+        if len(set(names)) != bands:
+            raise ValueError(f"bands repeat a name: {', '.join(names)}")
+        for key in ("scale", "offset", "mean", "std"):
+            if len(getattr(self, key)) != bands:
+                raise ValueError(
+                    f"{key} has {len(getattr(self, key))} numbers, expected one for each of {bands} bands"
+                )
+        if 0 in self.scale:
+            raise ValueError("scale is 0, expected another number")
+        if not self.value_range[0] < self.value_range[1]:
+            raise ValueError(f"value_range is {list(self.value_range)}, expected the smaller number first")
+        try:
+            self.classes.require_bytes()
+        except LegendError as error:
+            raise ValueError(str(error)) from error
+        codes = sorted(self.channels)
+        expected = [1] if self.task == "binary" else list(self.classes.codes)
+        if codes != expected or (self.task == "binary" and self.classes.codes != (0, 1)):
+            raise ValueError(
+                f"channels {codes} and legend codes {list(self.classes.codes)} do not go together "
+                f"for task {self.task}"
+            )
+        if self.thresholds is not None and len(self.thresholds) != len(self.channels):
+            raise ValueError(f"thresholds has {len(self.thresholds)} numbers, expected {len(self.channels)}")
+        return self
+
+    @property
+    def classes(self) -> Legend:
+        """The legend."""
+        return Legend(classes=self.legend)
+
+    @property
+    def band_names(self) -> tuple[str, ...]:
+        """Names of the bands, in the network's order."""
+        return tuple(band.name for band in self.bands)
+
+    def normalisation(
+        self, scale: Sequence[float] | None = None, offset: Sequence[float] | None = None
+    ) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Gain and bias per band: network input = ``stored * gain + bias``.
+
+        Training and prediction both take their numbers from here. A scene's own `scale` and `offset`, where it
+        has them, replace the card's.
+        """
+        scale, offset = scale or self.scale, offset or self.offset
+        gain = tuple(s / d for s, d in zip(scale, self.std, strict=True))
+        bias = tuple((o - m) / d for o, m, d in zip(offset, self.mean, self.std, strict=True))
+        return gain, bias
+
+    def changed(self, **fields: Any) -> Card:
+        """Return a checked copy with some fields changed."""
+        return Card(**{**self.fields(), **fields})
+
+    def fields(self) -> dict[str, Any]:
+        """Return the card as plain JSON values, absent keys left out."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    def to_json(self) -> str:
+        """Return the card as compact JSON; equal cards give equal text."""
+        return json.dumps(self.fields(), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str, source: Path | str = "card") -> Card:
+        """Read a card from its JSON text.
+
+        Raises
+        ------
+        ModelError
+            If the text is not JSON, is newer than this geoseg, or does not fit together.
+        """
+        try:
+            fields = json.loads(text, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as error:
+            raise ModelError(f"{source}: the card is not readable JSON ({error})") from error
+        if not isinstance(fields, dict):
+            raise ModelError(f"{source}: the card is a {type(fields).__name__}, expected a JSON object")
+        version = fields.get("format")
+        if isinstance(version, int | float) and version > FORMAT:
+            raise ModelError(
+                f"{source}: card format {version} is newer than {FORMAT}, the newest this geoseg reads; "
+                "update geoseg"
+            )
+        if version is None:
+            raise ModelError(f"{source}: the card has no format number, expected {FORMAT}")
+        try:
+            return cls(**fields)
+        except ModelError as error:
+            raise ModelError(f"{source}: {error}") from error
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def read_card(path: Path | str) -> Card:
+    """Read the card of a model file without reading its weights.
+
+    Raises
+    ------
+    ModelError
+        If the file cannot be read, is no safetensors file, or holds no card of a format this geoseg knows.
+    """
+    path = Path(path)
+    metadata = read_header(path).get("__metadata__")
+    text = metadata.get(CARD_KEY) if isinstance(metadata, Mapping) else None
+    if not isinstance(text, str):
+        raise ModelError(
+            f"{path}: holds weights but no geoseg card; make a model file with `geoseg model new` or "
+            "`geoseg train`"
+        )
+    return Card.from_json(text, path)
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """Read the JSON header of a safetensors file: 8 bytes of length (little-endian), then the JSON."""
+    refusal = f"{path}: is not a geoseg model file (.safetensors)"
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
+            size = path.stat().st_size
+            if not 2 <= length <= min(_LONGEST_HEADER, size - _LENGTH_BYTES):
+                hint = "; pickled weights (.pt, .pth, .ckpt) are never opened" if _looks_pickled(path) else ""
+                raise ModelError(f"{refusal}: {size} bytes, header length {length}{hint}")
+            header = json.loads(file.read(length))
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{refusal}: its header is not JSON") from error
+    if not isinstance(header, dict):
+        raise ModelError(f"{refusal}: its header is a {type(header).__name__}, expected a JSON object")
+    return header
+
+
+def _looks_pickled(path: Path) -> bool:
+    with path.open("rb") as file:
+        start = file.read(2)
+    return start in (b"PK", b"\x80\x02", b"\x80\x04", b"\x80\x05")

@@ -1,0 +1,22 @@
+"""One line out of pydantic's many."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+
+def one_line(error: ValidationError) -> str:
+    """Say the first thing that is wrong as ``key.path: what``, and how many more there are."""
+    problems = error.errors(include_url=False, include_context=False)
+    first = problems[0]
+    where = ".".join(str(part) for part in first["loc"])
+    what = first["msg"].removeprefix("Value error, ").replace("\n", " ")
+    what = what[:1].lower() + what[1:] if what[1:2].islower() else what
+    if first["type"] == "extra_forbidden":
+        what = "is not a known key; remove it or correct its spelling"
+    elif first["type"] == "missing":
+        what = "is missing"
+    elif not isinstance(first["input"], dict | list | tuple):
+        what += f", found {first['input']!r}"
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return f"{where}: {what}{more}" if where else f"{what}{more}"
