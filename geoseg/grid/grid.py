@@ -48,7 +48,7 @@ class Grid:
     def window_bounds(self, window: Window) -> tuple[float, float, float, float]:
         """(west, south, east, north) of a window's four corners, CRS units."""
         corners = [
-            self.transform * (col, row)
+            self.transform @ (col, row)
             for col in (window.col, window.col_stop)
             for row in (window.row, window.row_stop)
         ]
@@ -58,8 +58,8 @@ class Grid:
     def cropped(self, window: Window) -> Grid:
         """Return the grid of a window: same affine, its origin moved by whole pixels."""
         t = self.transform
-        x, y = t * (window.col, window.row)
-        # A window at the origin keeps the affine bit for bit: t * (0, 0) is (c, f) exactly.
+        x, y = t @ (window.col, window.row)
+        # A window at the origin keeps the affine bit for bit: t @ (0, 0) is (c, f) exactly.
         moved = Affine(t.a, t.b, x, t.d, t.e, y)
         return Grid(height=window.height, width=window.width, transform=moved, crs=self.crs)
 
@@ -82,7 +82,7 @@ class Grid:
         if not (west < east and south < north):
             raise OptionError(f"bounds {west} {south} {east} {north} are empty, expected west < east, south < north")
         inverse = ~self.transform
-        corners = [inverse * (x, y) for x in (west, east) for y in (south, north)]
+        corners = [inverse @ (x, y) for x in (west, east) for y in (south, north)]
         cols, rows = [c for c, _ in corners], [r for _, r in corners]
         first_row, last_row = _outward(min(rows), max(rows))
         first_col, last_col = _outward(min(cols), max(cols))

@@ -1,0 +1,93 @@
+"""Many scenes into one folder: finished ones skipped, failing ones reported and passed over."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from geoseg.errors import GeosegError, OptionError, OutputError
+from geoseg.inference.summary import Report, run_file
+
+log = logging.getLogger("geoseg")
+
+One = Callable[[str, Path], Report]
+"""Runs one scene into one output."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of many scenes.
+
+    Parameters
+    ----------
+    reports : tuple of Report
+        Scenes that were computed now.
+    skipped : tuple of Path
+        Outputs that were finished before.
+    failed : tuple of (str, str)
+        Scene and reason.
+    """
+
+    reports: tuple[Report, ...]
+    skipped: tuple[Path, ...]
+    failed: tuple[tuple[str, str], ...]
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 3 where a scene failed or has areas without data."""
+        return 3 if self.failed or any(report.exit_code for report in self.reports) else 0
+
+
+def run_many(scenes: Sequence[str], folder: Path, suffix: str, one: One, finished: Callable[[str, Path], bool]) -> Outcome:
+    """Run every scene into ``folder/<stem><suffix>``.
+
+    Parameters
+    ----------
+    scenes : sequence of str
+    folder : Path
+        Made where it is missing.
+    suffix : str
+        Of the outputs, as in ``.gpkg``.
+    one : callable
+        Computes one scene.
+    finished : callable
+        Whether an output is the finished result of this very work.
+
+    Raises
+    ------
+    OptionError
+        If two scenes would have the same output.
+    OutputError
+        If the folder cannot be made.
+    """
+    outputs = name_outputs(scenes, folder, suffix)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made ({error.strerror}); choose another with -o") from error
+    reports, skipped, failed = [], [], []
+    for scene, output in zip(scenes, outputs, strict=True):
+        try:
+            if run_file(output).exists() and finished(scene, output):
+                log.info("%s: finished before, skipped", output)
+                skipped.append(output)
+            else:
+                reports.append(one(scene, output))
+        except GeosegError as error:
+            log.error("%s", error)
+            failed.append((scene, str(error)))
+    return Outcome(reports=tuple(reports), skipped=tuple(skipped), failed=tuple(failed))
+
+
+def name_outputs(scenes: Iterable[str], folder: Path, suffix: str) -> list[Path]:
+    """Names of the outputs of many scenes, all different."""
+    outputs: dict[Path, str] = {}
+    for scene in scenes:
+        output = folder / (Path(scene).stem + suffix)
+        if output in outputs:
+            raise OptionError(f"{scene} and {outputs[output]} would both become {output}; run them into two folders")
+        outputs[output] = scene
+    return list(outputs)
+

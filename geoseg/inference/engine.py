@@ -1,0 +1,179 @@
+"""The loop: read a band, run its tiles, stitch, hand over codes and confidence.
+
+Reader, device and the caller's writer overlap: the next band is read while the device works, and finished
+bands leave through a queue of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from geoseg.errors import GeosegError
+from geoseg.grid.legend import NODATA
+from geoseg.inference.network import Network
+from geoseg.inference.plan import Band, Plan
+from geoseg.inference.rows import RowReader
+from geoseg.inference.stitch import Stitcher
+from geoseg.raster.scene import Chip
+
+CONFIDENCE_STEPS = 254
+"""Stored confidence is probability * 254, rounded; 255 is no data."""
+
+Clip = Callable[[int, int], npt.NDArray[np.bool_]]
+"""Called with (first row, last row + 1): (rows, width) bool, True where a result is wanted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BandResult:
+    """Final rows of one band.
+
+    Parameters
+    ----------
+    band : Band
+    codes : ndarray of uint8, shape (rows, cols)
+        Legend codes, 255 no data.
+    confidence : ndarray of uint8, shape (rows, cols)
+        Probability of the written class times 254, 255 no data.
+    """
+
+    band: Band
+    codes: npt.NDArray[np.uint8]
+    confidence: npt.NDArray[np.uint8]
+
+
+@dataclass(slots=True, kw_only=True)
+class Engine:
+    """One scene, one network, one plan.
+
+    Parameters
+    ----------
+    network : Network
+    plan : Plan
+    reader : RowReader
+    channels : sequence of int
+        Legend code of each network channel.
+    clip : callable, optional
+    shrunk : list of (band index, batch size)
+        Batches made smaller for lack of memory.
+
+    Notes
+    -----
+    Peak memory beside the network's own, for C channels, B bands of b bytes, W columns, r tile rows a band,
+    S tile px and a block row of h rows: ``W * ((r*stride + S) * (4*C + B*b + 1) + 2*h*(B*b + 1))`` bytes plus
+    one batch of inputs and probabilities, ``4 * batch * S**2 * (B + 2*C)``. The scene's height is not in it.
+    """
+
+    network: Network
+    plan: Plan
+    reader: RowReader
+    channels: Sequence[int]
+    clip: Clip | None = None
+    shrunk: list[tuple[int, int]] = field(default_factory=list)
+
+    def run(self, start: int = 0) -> Iterator[BandResult]:
+        """Yield the bands of the plan from index `start` on, in order.
+
+        To go on in the middle, bands whose tiles reach into the first wanted row are computed again.
+        """
+        plan, device = self.plan, self.network.device
+        if start == len(plan.bands):
+            return
+        depth = max(band.read_stop - band.start for band in plan.bands)
+        stitcher = Stitcher(plan.tiling, plan.shape, len(self.channels), depth, device)
+        codes = torch.tensor(list(self.channels), dtype=torch.uint8, device=device)
+        first = self._warm_up(start)
+        if first:
+            stitcher.resume(plan.bands[first].start, plan.bands[first].tile_rows.start)
+        with ThreadPoolExecutor(1, thread_name_prefix="geoseg-read") as pool:
+            coming = pool.submit(self._read, plan.bands[first])
+            for band in plan.bands[first:]:
+                chip = coming.result()
+                if band.index + 1 < len(plan.bands):
+                    coming = pool.submit(self._read, plan.bands[band.index + 1])
+                self._add_tiles(stitcher, band, chip)
+                means = stitcher.finish(band.stop)
+                if band.index >= start:
+                    yield self._result(band, chip, means, codes)
+
+    def _warm_up(self, start: int) -> int:
+        """Index of the first band whose tiles reach into band `start`."""
+        bands = self.plan.bands
+        return next(i for i in range(start + 1) if i == start or bands[i].read_stop > bands[start].start)
+
+    def _read(self, band: Band) -> Chip:
+        chip = self.reader.read(band.start, band.read_stop)
+        if self.clip is None:
+            return chip
+        wanted = self.clip(band.start, band.read_stop)
+        valid = chip.valid.copy()
+        valid[: wanted.shape[0], : wanted.shape[1]] &= wanted
+        return Chip(pixels=chip.pixels, valid=valid)
+
+    def _add_tiles(self, stitcher: Stitcher, band: Band, chip: Chip) -> None:
+        """Run the tiles of a band through the network, in row-major order, all-invalid ones left out."""
+        tiling = self.plan.tiling
+        rows, cols = tiling.starts(self.plan.shape[0]), tiling.starts(self.plan.shape[1])
+        wanted = []
+        for tile_row in band.tile_rows:
+            for tile_col, col in enumerate(cols):
+                row = rows[tile_row] - band.start
+                window = (slice(row, row + tiling.size), slice(col, col + tiling.size))
+                if chip.valid[window].any():
+                    wanted.append(((tile_row, tile_col), window))
+                else:
+                    stitcher.skip((tile_row, tile_col))
+        if not wanted:
+            return
+        pixels, valid = _upload(chip.pixels, self.network.device), _upload(chip.valid, self.network.device)
+        done = 0
+        while done < len(wanted):
+            batch = wanted[done : done + self.network.settings.batch_size]
+            try:
+                probabilities = self.network.probabilities(
+                    [pixels[(slice(None), *window)] for _, window in batch], [valid[window] for _, window in batch]
+                )
+            except torch.OutOfMemoryError:
+                self._shrink(band)
+                continue
+            for (tile, _), each in zip(batch, probabilities, strict=True):
+                stitcher.add(tile, each)
+            done += len(batch)
+
+    def _shrink(self, band: Band) -> None:
+        settings = self.network.settings
+        if settings.batch_size == 1:
+            size = self.plan.tiling.size
+            raise GeosegError(
+                f"{settings.device}: out of memory with a single tile of {size} px; pass a smaller --tile-size"
+            ) from None
+        self.network.settings = replace(settings, batch_size=settings.batch_size // 2)
+        self.shrunk.append((band.index, self.network.settings.batch_size))
+        if settings.device == "cuda":
+            torch.cuda.empty_cache()
+
+    def _result(self, band: Band, chip: Chip, means: Tensor, codes: Tensor) -> BandResult:
+        rows, cols = band.stop - band.start, self.plan.shape[1]
+        valid = _upload(chip.valid[:rows, :cols], means.device)
+        best, channel = means.max(dim=0)
+        classes = torch.where(valid, codes[channel], NODATA)
+        confidence = torch.where(valid, (best * CONFIDENCE_STEPS).round().clamp(0, CONFIDENCE_STEPS), NODATA)
+        return BandResult(
+            band=band,
+            codes=classes.to(torch.uint8).cpu().numpy(),
+            confidence=confidence.to(torch.uint8).cpu().numpy(),
+        )
+
+
+def _upload(array: npt.NDArray[np.generic], device: torch.device) -> Tensor:
+    """Move an array to the device in its own dtype; on the CPU it is shared, not copied."""
+    native = np.asarray(array, dtype=array.dtype.newbyteorder("="))
+    if not native.flags.writeable:
+        native = native.copy()
+    return torch.from_numpy(native).to(device)

@@ -1,0 +1,74 @@
+"""The network on its device: stored pixels in, probabilities out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from geoseg.inference.settings import Settings
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Network:
+    """A segmentation network that takes a scene's stored numbers.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Maps (n, band, row, col) to logits (n, channel, row, col).
+    gain, bias : sequence of float
+        Per band; network input = stored * gain + bias.
+    settings : Settings
+    temperature : float
+        Divides the logits before the softmax.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        gain: Sequence[float],
+        bias: Sequence[float],
+        settings: Settings,
+        temperature: float = 1.0,
+    ) -> None:
+        self.device = torch.device(settings.device)
+        self.settings = settings
+        self._dtype = _DTYPES[settings.precision]
+        self._module = module.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self._gain = torch.tensor(gain, dtype=torch.float32, device=self.device).view(1, -1, 1, 1)
+        self._bias = torch.tensor(bias, dtype=torch.float32, device=self.device).view(1, -1, 1, 1)
+        self._temperature = temperature
+
+    @torch.inference_mode()
+    def probabilities(self, chips: Sequence[Tensor], valid: Sequence[Tensor]) -> Tensor:
+        """Probabilities of a batch of chips.
+
+        Parameters
+        ----------
+        chips : sequence of Tensor, each (band, row, col)
+            Stored numbers on the device, any real dtype. At most a batch; the rest is filled with zeros,
+            because some kernels round differently for other batch sizes.
+        valid : sequence of Tensor of bool, each (row, col)
+
+        Returns
+        -------
+        Tensor of float32, shape (len(chips), channel, row, col)
+        """
+        inputs = self.normalised(chips, valid)
+        with torch.autocast(self.device.type, dtype=self._dtype, enabled=self._dtype is not torch.float32):
+            logits = self._module(inputs)
+        return torch.softmax(logits[: len(chips)].float() / self._temperature, dim=1)
+
+    def normalised(self, chips: Sequence[Tensor], valid: Sequence[Tensor]) -> Tensor:
+        """Network input, float32, channels last, invalid pixels 0, filled to the batch size."""
+        inputs = torch.stack([chip.to(torch.float32) for chip in chips])
+        inputs = torch.addcmul(self._bias, inputs, self._gain)
+        # where, not a product: NaN * 0 is NaN.
+        inputs = torch.where(torch.stack(list(valid)).unsqueeze(1), inputs, 0.0)
+        missing = self.settings.batch_size - len(chips)
+        if missing > 0:
+            inputs = torch.cat([inputs, inputs.new_zeros((missing, *inputs.shape[1:]))])
+        return inputs.contiguous(memory_format=torch.channels_last)

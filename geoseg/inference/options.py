@@ -1,0 +1,69 @@
+"""What a person may choose about a prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from geoseg.errors import OptionError
+
+Progress = Callable[[int, int, str], None]
+"""Called with (done, total, what) while work goes on; the caller draws the bar."""
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+ON_ERROR = ("stop", "nodata")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictOptions:
+    """Choices of `predict` and `segment`; the defaults are right for most scenes.
+
+    Parameters
+    ----------
+    bands : tuple of int or str, optional
+        Which bands of the scene (1-based numbers or names) are the card's bands, in the card's order.
+    bounds : tuple of float, optional
+        (west, south, east, north) in the scene's CRS; snapped outward to whole pixels.
+    clip : Path, optional
+        Vector file of polygons; outside of them is no data.
+    tile_size, overlap : int, optional
+        Px; the card's by default.
+    batch_size : int, optional
+        Tiles a model call; chosen to fit the scene's width by default.
+    device, precision : str
+        One of `DEVICES` and `PRECISIONS`.
+    on_error : str
+        What a block that cannot be read does: ``stop`` the run, or become ``nodata``.
+    allow_remote : bool
+        Whether a VRT may point at remote files.
+    expand_palette : bool
+        Whether a palette image is read as its colours.
+    assume_crs : str, optional
+        CRS of a scene that has none.
+    force : bool
+        Go on where scene and card do not fit, or the disk looks too small.
+    """
+
+    bands: tuple[int | str, ...] | None = None
+    bounds: tuple[float, float, float, float] | None = None
+    clip: Path | None = None
+    tile_size: int | None = None
+    overlap: int | None = None
+    batch_size: int | None = None
+    device: str = "auto"
+    precision: str = "auto"
+    on_error: str = "stop"
+    allow_remote: bool = False
+    expand_palette: bool = False
+    assume_crs: str | None = None
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse values that no run could use."""
+        for name, allowed in (("device", DEVICES), ("precision", PRECISIONS), ("on_error", ON_ERROR)):
+            if getattr(self, name) not in allowed:
+                raise OptionError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(allowed)}")
+        if self.batch_size is not None and self.batch_size < 1:
+            raise OptionError(f"batch size is {self.batch_size}, expected at least 1")

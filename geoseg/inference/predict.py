@@ -1,0 +1,180 @@
+"""A scene and a model make a class map."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from geoseg.grid.ground import pixel_size_m
+from geoseg.inference.options import PredictOptions, Progress
+from geoseg.inference.prepare import Job, prepare
+from geoseg.inference.summary import ClassCount, Report
+
+if TYPE_CHECKING:
+    import xarray
+
+    from geoseg.inference.run import Run
+    from geoseg.learning.model import Model
+    from geoseg.storage.output import Claim
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writing:
+    """How products replace what is there.
+
+    Parameters
+    ----------
+    overwrite : bool
+        Whether an existing output may be replaced.
+    fresh : bool
+        Whether unfinished work is thrown away instead of continued.
+    """
+
+    overwrite: bool = False
+    fresh: bool = False
+
+
+def predict(
+    scene: Any,
+    model: Path | str | Model,
+    *,
+    options: PredictOptions | None = None,
+    output: Path | str | None = None,
+    confidence: Path | str | None = None,
+    writing: Writing | None = None,
+) -> xarray.Dataset | Path:
+    """Classify every pixel of a scene.
+
+    Parameters
+    ----------
+    scene : path, Scene, xarray.DataArray (band, y, x) or ndarray (band, row, col)
+        Its numbers as stored: the model's card knows how they are scaled.
+    model : path or Model
+        A model file.
+    options : PredictOptions, optional
+    output : path, optional
+        Class map to write, a cloud-optimised GeoTIFF; without it the result is returned.
+    confidence : path, optional
+        Confidence raster to write beside it: probability of the written class times 254, 255 no data.
+    writing : Writing, optional
+
+    Returns
+    -------
+    Dataset or Path
+        Without `output`, ``landcover`` (y, x) uint8 with 255 no data and ``confidence`` (y, x) float32;
+        with it, its path. The same bytes as ``geoseg predict``.
+
+    Raises
+    ------
+    GeosegError
+        Bad input is found before the model runs.
+    """
+    job = prepare(scene, model, options or PredictOptions())
+    if output is None:
+        return _dataset(job)
+    return predict_file(job, Path(output), confidence and Path(confidence), writing or Writing()).output
+
+
+def predict_file(
+    job: Job, output: Path, confidence: Path | None, writing: Writing, progress: Progress | None = None
+) -> Report:
+    """Write the class map of a prepared job, resumable, and report on it."""
+    from geoseg.inference.run import computed
+
+    outputs = [output, *([confidence] if confidence else [])]
+    extra = {"command": "predict", "products": [str(path) for path in outputs]}
+    with computed(
+        job, outputs, overwrite=writing.overwrite, fresh=writing.fresh, progress=progress, extra=extra
+    ) as run:
+        started = time.perf_counter()
+        if confidence:
+            write_confidence(run, run.claims[1])
+        count = write_class_map(run, run.claims[0])
+        report = report_on(run, output, count.rows(_pixel_area_m2(job)), {"write": time.perf_counter() - started})
+        if count.only_one:
+            report.notes.append("every valid pixel got the same class: does the scene fit the model?")
+        report.save()
+    return report
+
+
+def write_class_map(run: Run, claim: Claim) -> ClassCount:
+    """Write, verify and commit the class map of a run."""
+    from geoseg.raster.classmap import class_map_sidecars, write_cog
+
+    legend = run.job.card.classes
+    count = ClassCount(legend)
+    finished = claim.scratch / claim.path.name
+    write_cog(
+        finished,
+        count.watch(run.store.codes()),
+        run.job.grid,
+        legend=legend,
+        description="land cover",
+        tags=product_tags(run),
+    )
+    claim.commit(finished, sidecars=class_map_sidecars(legend))
+    return count
+
+
+def write_confidence(run: Run, claim: Claim) -> None:
+    """Write, verify and commit the confidence of a run."""
+    from geoseg.raster.classmap import write_cog
+
+    finished = claim.scratch / claim.path.name
+    write_cog(
+        finished,
+        run.store.confidence(),
+        run.job.grid,
+        legend=None,
+        description="confidence: probability of the written class * 254",
+        tags=product_tags(run),
+    )
+    claim.commit(finished)
+
+
+def product_tags(run: Run) -> dict[str, str]:
+    """Where a product comes from; no time, so that equal work gives equal bytes."""
+    return {
+        "GEOSEG_VERSION": str(run.fingerprint["version"]),
+        "GEOSEG_MODEL": run.job.card.name,
+        "GEOSEG_MODEL_SHA256": run.job.card.weights_sha256 or "",
+        "GEOSEG_SCENE": run.job.name,
+        "GEOSEG_TILING": f"size {run.job.tiling.size}, overlap {run.job.tiling.overlap}",
+        "GEOSEG_PRECISION": run.settings.precision,
+    }
+
+
+def report_on(run: Run, output: Path, classes: list[dict[str, Any]], stages: dict[str, float]) -> Report:
+    """Return the report of a run whose products are written."""
+    notes = list(run.job.match.notes)
+    notes += [f"out of memory in band {band}: batches of {size} from there on" for band, size in run.shrunk]
+    return Report(
+        output=output,
+        fingerprint=run.fingerprint,
+        classes=classes,
+        seconds={"predict": run.seconds, **stages},
+        megapixels_per_second=run.computed / 1e6 / max(run.seconds, 1e-9),
+        damaged=run.store.damaged,
+        notes=notes,
+        settings=run.settings.to_json(),
+    )
+
+
+def _pixel_area_m2(job: Job) -> float | None:
+    """Ground area of the middle pixel, m²: good enough for a summary; polygons carry exact areas."""
+    size = pixel_size_m(job.grid)
+    return None if size is None else size**2
+
+
+def _dataset(job: Job) -> xarray.Dataset:
+    import numpy as np
+
+    from geoseg.inference.lattice import dataset_of
+    from geoseg.inference.run import compute_in_memory
+
+    results, _ = compute_in_memory(job, None)
+    codes = np.concatenate([result.codes for result in results])
+    share = np.concatenate([result.confidence for result in results])
+    return dataset_of(codes, share, job.grid, job.card.classes)

@@ -1,0 +1,120 @@
+"""Everything about a run that can be found wrong before the model is loaded."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from geoseg.errors import OptionError, SceneError
+from geoseg.grid.grid import Grid
+from geoseg.grid.tiling import Tiling
+from geoseg.inference.options import PredictOptions
+from geoseg.learning.card import Card, read_card
+from geoseg.learning.match import Match, match
+from geoseg.raster.array_scene import ArraySource
+from geoseg.raster.scene import Scene
+from geoseg.raster.source import Source
+
+if TYPE_CHECKING:
+    from geoseg.learning.model import Model
+
+log = logging.getLogger("geoseg")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One scene and one model that fit each other.
+
+    Parameters
+    ----------
+    match : Match
+        The scene, reduced to the card's bands and the asked bounds, and its scaling.
+    card : Card
+    model : Path or Model
+    tiling : Tiling
+    options : PredictOptions
+    name : str
+        How messages and metadata call the scene.
+    """
+
+    match: Match
+    card: Card
+    model: Path | Model
+    tiling: Tiling
+    options: PredictOptions
+    name: str
+
+    @property
+    def source(self) -> Source:
+        """The scene as the model wants it."""
+        return self.match.source
+
+    @property
+    def grid(self) -> Grid:
+        """Grid of the result."""
+        return self.match.source.grid
+
+    def load_model(self) -> Model:
+        """Open the model file, or return the model that was given."""
+        from geoseg.learning.model import Model
+
+        return self.model if isinstance(self.model, Model) else Model.open(self.model)
+
+
+def prepare(scene: Any, model: Path | str | Model, options: PredictOptions) -> Job:
+    """Open a scene, read a card, and check that they and the options fit each other.
+
+    Parameters
+    ----------
+    scene : path, Scene, xarray.DataArray (band, y, x) or ndarray (band, row, col)
+    model : path or Model
+    options : PredictOptions
+
+    Raises
+    ------
+    SceneError, ModelError, MismatchError, OptionError
+    """
+    card = read_card(Path(model)) if isinstance(model, str | Path) else model.card
+    source = as_source(scene, options)
+    name = Path(getattr(source, "path", "array")).name
+    if options.bounds is not None:
+        source = source.crop(source.grid.window(options.bounds))
+    found = match(source, card, options.bands, force=options.force)
+    for note in found.notes:
+        log.warning("%s: %s", name, note)
+    size = options.tile_size or card.tile.size
+    overlap = options.overlap if options.overlap is not None else min(card.tile.overlap, size // 2)
+    return Job(
+        match=found,
+        card=card,
+        model=Path(model) if isinstance(model, str | Path) else model,
+        tiling=Tiling(size=size, overlap=overlap),
+        options=options,
+        name=name,
+    )
+
+
+def as_source(scene: Any, options: PredictOptions) -> Source:
+    """Return the Source behind whatever a person calls a scene."""
+    if isinstance(scene, str | Path):
+        return Scene.open(
+            str(scene),
+            expand_palette=options.expand_palette,
+            allow_remote=options.allow_remote,
+            assume_crs=options.assume_crs,
+        )
+    if isinstance(scene, np.ndarray):
+        if scene.ndim != 3:
+            raise SceneError(f"the array has {scene.ndim} dimensions, expected 3: (band, row, col)")
+        return ArraySource.of(scene)
+    if hasattr(scene, "dims") and hasattr(scene, "coords"):
+        from geoseg.inference.lattice import source_of_dataarray
+
+        return source_of_dataarray(scene)
+    if isinstance(scene, Scene | ArraySource):
+        return scene
+    raise OptionError(f"cannot read a scene from {type(scene).__name__}, expected a path, a Scene or an array")

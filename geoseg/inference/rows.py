@@ -1,0 +1,105 @@
+"""A scene read from top to bottom, every row once."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from geoseg.errors import SceneError
+from geoseg.grid.window import Window
+from geoseg.raster.scene import Chip
+from geoseg.raster.source import Source
+
+_TALLEST_BLOCK = 1024
+"""Blocks taller than this are strips or whole images: reading ahead to their end would read the scene."""
+
+
+class RowReader:
+    """Bands of rows of a source; rows that two bands share, and the rest of a block row, are kept.
+
+    Parameters
+    ----------
+    source : Source
+    width : int
+        Columns of a band: at least the scene's; what is beyond it is padding.
+    tolerant : bool
+        Whether what cannot be read becomes no data; otherwise it is an error.
+
+    Attributes
+    ----------
+    damaged : list of Window
+        What could not be read.
+    """
+
+    def __init__(self, source: Source, width: int, *, tolerant: bool) -> None:
+        self._source, self._width, self._tolerant = source, width, tolerant
+        self._kept: Chip | None = None
+        self._first = self._stop = 0
+        self.damaged: list[Window] = []
+
+    def read(self, first: int, stop: int) -> Chip:
+        """Rows [first, stop) of all bands; neither may go back.
+
+        Returns
+        -------
+        Chip
+            Views: pixels (band, stop - first, width) in the source's dtype, valid (stop - first, width).
+        """
+        kept = self._kept
+        if kept is None:
+            self._first = self._stop = first
+        if stop > self._stop:
+            fresh = self._fetch(self._stop, self._ahead(stop))
+            if kept is None:
+                kept = fresh
+            else:
+                rest = slice(first - self._first, None)
+                kept = Chip(
+                    pixels=np.concatenate([kept.pixels[:, rest], fresh.pixels], axis=1),
+                    valid=np.concatenate([kept.valid[rest], fresh.valid]),
+                )
+                self._first = first
+            self._stop += fresh.valid.shape[0]
+            self._kept = kept
+        assert kept is not None
+        rows = slice(first - self._first, stop - self._first)
+        return Chip(pixels=kept.pixels[:, rows], valid=kept.valid[rows])
+
+    def _ahead(self, stop: int) -> int:
+        """Go on to the end of the block row, so that no block is decoded twice."""
+        height = self._source.grid.height
+        block = self._source.block_shape[0]
+        if stop >= height or block > _TALLEST_BLOCK:
+            return stop
+        return min(-(-stop // block) * block, height)
+
+    def _fetch(self, first: int, stop: int) -> Chip:
+        window = Window(row=first, col=0, height=stop - first, width=self._width)
+        try:
+            return self._source.read(window)
+        except SceneError:
+            if not self._tolerant:
+                raise
+        return self._salvage(window)
+
+    def _salvage(self, window: Window) -> Chip:
+        """Read block by block; those that fail become no data."""
+        block_rows, block_cols = self._source.block_shape
+        pixels = np.zeros((self._source.count, *window.shape), dtype=self._source.dtype)
+        valid = np.zeros(window.shape, dtype=bool)
+        for row in _cuts(window.row, window.row_stop, block_rows):
+            for col in _cuts(window.col, window.col_stop, block_cols):
+                part = Window(row=row[0], col=col[0], height=row[1] - row[0], width=col[1] - col[0])
+                try:
+                    chip = self._source.read(part)
+                except SceneError:
+                    self.damaged.append(part)
+                    continue
+                rows, cols = part.shifted(-window.row, -window.col).slices
+                pixels[:, rows, cols], valid[rows, cols] = chip.pixels, chip.valid
+        return Chip(pixels=pixels, valid=valid)
+
+
+def _cuts(first: int, stop: int, step: int) -> list[tuple[int, int]]:
+    """Cut [first, stop) at the multiples of `step`."""
+    inner = list(range((first // step + 1) * step, stop, step))
+    return list(zip([first, *inner], [*inner, stop], strict=True))

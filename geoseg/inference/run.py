@@ -1,0 +1,235 @@
+"""One job computed into a scratch folder beside its output, from the start or from where it was killed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from geoseg.errors import OptionError
+from geoseg.inference.bandstore import BandStore
+from geoseg.inference.engine import BandResult, Engine
+from geoseg.inference.network import Network
+from geoseg.inference.options import Progress
+from geoseg.inference.plan import Plan
+from geoseg.inference.prepare import Job
+from geoseg.inference.rows import RowReader
+from geoseg.inference.settings import Settings
+from geoseg.learning.model import Model
+from geoseg.storage.journal import Journal
+from geoseg.storage.output import Claim, claim
+from geoseg.storage.space import check_space
+
+_BYTES_PER_PIXEL = 5
+"""Scratch bands (codes and confidence), their joined copy and the products: an upper bound, compressed or not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A finished computation whose products are still to be written.
+
+    Parameters
+    ----------
+    job : Job
+    claims : tuple of Claim
+        The output's, then one for each further product, in the order they were asked for.
+    store : BandStore
+        The bands, from top to bottom.
+    fingerprint : dict
+        Everything the result depends on.
+    settings : Settings
+    shrunk : list of (band, batch size)
+        Where the batch was made smaller for lack of memory.
+    seconds : float
+        From the loaded model to the last band.
+    computed : int
+        Pixels that this process computed; fewer than the scene's after a resume.
+    """
+
+    job: Job
+    claims: tuple[Claim, ...]
+    store: BandStore
+    fingerprint: dict[str, Any]
+    settings: Settings
+    shrunk: list[tuple[int, int]]
+    seconds: float
+    computed: int
+
+
+@contextmanager
+def computed(
+    job: Job, outputs: Sequence[Path], *, overwrite: bool, fresh: bool, progress: Progress | None, extra: dict[str, Any]
+) -> Iterator[Run]:
+    """Claim the outputs, compute what is missing, and hold everything while products are written.
+
+    Law: the scratch folder of the first output outlives a kill; the same call then goes on behind the last
+    whole band and yields what an uninterrupted run would have.
+
+    Parameters
+    ----------
+    job : Job
+    outputs : sequence of Path
+        The main output, which owns the scratch folder and the journal, then further products.
+    overwrite, fresh : bool
+        As in `claim`.
+    progress : callable, optional
+    extra : dict
+        What the products depend on beside the pixels (layer names, further paths), as plain JSON values.
+
+    Raises
+    ------
+    GeosegError
+        Before the long work starts where it can be known.
+    """
+    main, *others = outputs
+    _check_names(job, outputs)
+    with ExitStack() as stack:
+        claimed = stack.enter_context(claim(main, overwrite=overwrite, resumable=True, fresh=fresh))
+        fingerprint = fingerprint_of(job) | extra
+        journal = Journal(claimed.scratch, fingerprint)
+        begun = journal.last("settings")
+        # Products of this very run that a kill left renamed are its own to replace.
+        claims = [stack.enter_context(claim(path, overwrite=overwrite or begun is not None)) for path in others]
+        if not job.options.force:
+            check_space(main.parent, job.grid.height * job.grid.width * _BYTES_PER_PIXEL)
+        model = job.load_model()
+        check_tile_size(job, model)
+        settings = Settings(**begun["settings"]) if begun else choose_settings(job)
+        if not begun:
+            journal.append({"settings": settings.to_json()})
+        plan = Plan.of(job.grid.shape, job.tiling, settings.batch_size)
+        store = BandStore(claimed.scratch, plan, journal)
+        engine = build_engine(job, model, settings, plan)
+        for entry in journal.entries:
+            engine.shrunk += [tuple(entry["shrunk"])] if "shrunk" in entry else []
+        first, started = store.done, time.perf_counter()
+        _fill(engine, store, journal, progress)
+        yield Run(
+            job=job,
+            claims=(claimed, *claims),
+            store=store,
+            fingerprint=fingerprint,
+            settings=settings,
+            shrunk=engine.shrunk,
+            seconds=time.perf_counter() - started,
+            computed=sum(b.stop - b.start for b in plan.bands[first:]) * plan.shape[1],
+        )
+
+
+def _check_names(job: Job, outputs: Sequence[Path]) -> None:
+    """Refuse to write a product over the scene or over another product."""
+    seen = {Path(str(getattr(job.source, "path", ""))).resolve(): "the scene"}
+    for path in outputs:
+        if path.resolve() in seen:
+            raise OptionError(f"{path}: is also the name of {seen[path.resolve()]}; choose another")
+        seen[path.resolve()] = "another output"
+
+
+def _fill(engine: Engine, store: BandStore, journal: Journal, progress: Progress | None) -> None:
+    """Compute the missing bands; one thread stores a band while the device works on the next."""
+    bands = engine.plan.bands
+    reported, shrunk = 0, len(engine.shrunk)
+    writing: Future[None] | None = None
+    with ThreadPoolExecutor(1, thread_name_prefix="geoseg-write") as pool:
+        for result in engine.run(store.done):
+            if writing is not None:
+                writing.result()
+            for band, size in engine.shrunk[shrunk:]:
+                journal.append({"shrunk": [band, size]})
+            shrunk = len(engine.shrunk)
+            damaged = engine.reader.damaged[reported:]
+            reported += len(damaged)
+            writing = pool.submit(store.put, result, damaged)
+            if progress is not None:
+                progress(result.band.stop, bands[-1].stop, "predict")
+        if writing is not None:
+            writing.result()
+
+
+def compute_in_memory(job: Job, progress: Progress | None) -> tuple[list[BandResult], Engine]:
+    """All bands of a job, top to bottom, and the engine that made them."""
+    model = job.load_model()
+    check_tile_size(job, model)
+    settings = choose_settings(job)
+    plan = Plan.of(job.grid.shape, job.tiling, settings.batch_size)
+    engine = build_engine(job, model, settings, plan)
+    results = []
+    for result in engine.run():
+        results.append(result)
+        if progress is not None:
+            progress(result.band.stop, job.grid.height, "predict")
+    return results, engine
+
+
+def choose_settings(job: Job) -> Settings:
+    """Resolve ``auto`` for a job on this machine."""
+    tiles = len(job.tiling.starts(job.grid.height)), len(job.tiling.starts(job.grid.width))
+    return Settings.choose(job.options.device, job.options.precision, job.options.batch_size, tiles)
+
+
+def check_tile_size(job: Job, model: Model) -> None:
+    """Refuse a tile that the network cannot halve often enough."""
+    multiple = model.stride_multiple
+    if job.tiling.size % multiple:
+        fitting = -(-job.tiling.size // multiple) * multiple
+        raise OptionError(
+            f"tile size is {job.tiling.size} px, the network needs a multiple of {multiple}; pass --tile-size {fitting}"
+        )
+
+
+def build_engine(job: Job, model: Model, settings: Settings, plan: Plan) -> Engine:
+    """Put network, reader and plan together."""
+    clip = None
+    if job.options.clip is not None:
+        from geoseg.inference.clip import ClipArea
+
+        clip = ClipArea(job.options.clip, job.grid)
+    temperature = job.card.temperature or 1.0
+    return Engine(
+        network=Network(model.network, job.match.gain, job.match.bias, settings, temperature),
+        plan=plan,
+        reader=RowReader(job.source, plan.width, tolerant=job.options.on_error == "nodata"),
+        channels=job.card.channels,
+        clip=clip,
+    )
+
+
+def fingerprint_of(job: Job) -> dict[str, Any]:
+    """Everything the pixels of a result depend on, as plain JSON values."""
+    from geoseg import __version__
+
+    options = asdict(job.options)
+    for key in ("force", "clip"):
+        options.pop(key)
+    if job.options.clip is not None:
+        options["clip_sha256"] = hashlib.sha256(job.options.clip.read_bytes()).hexdigest()
+    card = json.dumps(job.card.model_dump(mode="json"), sort_keys=True)
+    return {
+        "version": __version__,
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "scene": _scene_fingerprint(job),
+        "model": hashlib.sha256(card.encode()).hexdigest(),
+        "weights": job.card.weights_sha256,
+        "tile": [job.tiling.size, job.tiling.overlap],
+        "options": options,
+    }
+
+
+def _scene_fingerprint(job: Job) -> dict[str, Any]:
+    """Name, size, time and first bytes of the scene's file; a remote one has its name only."""
+    path = Path(str(getattr(job.source, "path", "")))
+    if not path.is_file():
+        return {"name": str(path)}
+    with path.open("rb") as file:
+        head = hashlib.sha256(file.read(1 << 16)).hexdigest()
+    status = path.stat()
+    return {"name": path.name, "bytes": status.st_size, "modified_ns": status.st_mtime_ns, "head_sha256": head}

@@ -1,0 +1,99 @@
+"""What ``auto`` means on this machine: device, precision and batch size."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from geoseg.errors import OptionError
+
+_LARGEST_BATCH = {"cpu": 8, "cuda": 32, "mps": 8}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How the model runs; equal settings on one machine give equal bytes.
+
+    Parameters
+    ----------
+    device : str
+        ``cpu``, ``cuda`` or ``mps``.
+    precision : str
+        ``fp32``, ``bf16`` or ``fp16``.
+    batch_size : int
+        Tiles a call; every batch is filled to it.
+    threads : int
+        CPU threads of torch, which change the order of its sums.
+    """
+
+    device: str
+    precision: str
+    batch_size: int
+    threads: int
+
+    @classmethod
+    def choose(cls, device: str, precision: str, batch_size: int | None, tiles: tuple[int, int]) -> Settings:
+        """Resolve ``auto``.
+
+        Parameters
+        ----------
+        device, precision : str
+            As in `PredictOptions`.
+        batch_size : int or None
+            None chooses by `fitting_batch`.
+        tiles : tuple of int
+            Rows and columns of the tiling.
+        """
+        device = _device(device)
+        precision = _precision(precision, device)
+        batch_size = batch_size or fitting_batch(*tiles, _LARGEST_BATCH[device])
+        return cls(device=device, precision=precision, batch_size=batch_size, threads=torch.get_num_threads())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for the journal; ``Settings(**values)`` is the way back."""
+        return asdict(self)
+
+
+def fitting_batch(rows: int, columns: int, largest: int) -> int:
+    """Batch size that leaves the fewest slots empty over a tiling, the largest of equals.
+
+    Batches do not cross bands (`Plan.of`): a band is as many tile rows as fill one batch.
+    """
+
+    def slots(batch: int) -> int:
+        together = -(-batch // columns)
+        bands, rest = divmod(rows, together)
+        return batch * (bands * -(-together * columns // batch) + -(-rest * columns // batch))
+
+    return min(range(1, largest + 1), key=lambda batch: (slots(batch), -batch))
+
+
+def why_no_gpu() -> str | None:
+    """One line on why no GPU is used, or None where one is."""
+    if torch.cuda.is_available() or torch.backends.mps.is_available():
+        return None
+    if torch.version.cuda is None:
+        return "this build of torch has no CUDA support"
+    return "torch finds no usable CUDA device (no GPU, or its driver is missing or too old)"
+
+
+def _device(asked: str) -> str:
+    if asked == "auto":
+        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if asked == "cuda" and not torch.cuda.is_available():
+        raise OptionError(f"device cuda cannot be used: {why_no_gpu()}; pass --device cpu")
+    if asked == "mps" and not torch.backends.mps.is_available():
+        raise OptionError("device mps cannot be used: this is no Apple GPU; pass --device cpu")
+    return asked
+
+
+def _precision(asked: str, device: str) -> str:
+    if asked != "auto":
+        return asked
+    if device == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    if device == "cpu" and torch.cpu._is_avx512_bf16_supported():  # noqa: SLF001  (no public name yet)
+        return "bf16"
+    return "fp32"

@@ -1,0 +1,99 @@
+"""Overlapping tiles of probabilities become one probability per pixel."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from geoseg.errors import StitchError
+from geoseg.grid.tiling import Tiling
+
+
+class Stitcher:
+    """Weighted mean of tile probabilities over a band of rows that moves down the scene.
+
+    Law: stitching the tiles of an array gives the array, to 1e-6, whatever the tiling; the weights of every
+    pixel sum to 1 by construction (`Tiling.tapers`), so nothing is divided and no epsilon is added. The
+    tiles of a pixel are added in row-major order, so that equal work gives equal bits.
+
+    Parameters
+    ----------
+    tiling : Tiling
+    shape : tuple of int
+        (rows, cols) of the scene.
+    channels : int
+        Probabilities per pixel.
+    depth : int
+        Most rows that are open at once.
+    device : torch.device
+
+    Notes
+    -----
+    Memory: ``4 * channels * depth * max(cols, tiling.size)`` bytes.
+    """
+
+    def __init__(
+        self, tiling: Tiling, shape: tuple[int, int], channels: int, depth: int, device: torch.device
+    ) -> None:
+        self._rows, self._cols = tiling.starts(shape[0]), tiling.starts(shape[1])
+        self._row_tapers = torch.from_numpy(tiling.tapers(shape[0])).to(device, torch.float32)
+        self._col_tapers = torch.from_numpy(tiling.tapers(shape[1])).to(device, torch.float32)
+        self._size, self._shape = tiling.size, shape
+        self._open = torch.zeros(
+            (channels, max(depth, tiling.size), max(shape[1], tiling.size)), dtype=torch.float32, device=device
+        )
+        self._top = 0
+        self._added = np.zeros((len(self._rows), len(self._cols)), dtype=bool)
+
+    def add(self, tile: tuple[int, int], probabilities: Tensor) -> None:
+        """Blend in one tile.
+
+        Parameters
+        ----------
+        tile : tuple of int
+            Its (row, col) in the tiling.
+        probabilities : Tensor of float32, shape (channel, size, size)
+        """
+        row, col = self._rows[tile[0]] - self._top, self._cols[tile[1]]
+        taper = torch.outer(self._row_tapers[tile[0]], self._col_tapers[tile[1]])
+        self._open[:, row : row + self._size, col : col + self._size].addcmul_(probabilities, taper)
+        self._added[tile] = True
+
+    def skip(self, tile: tuple[int, int]) -> None:
+        """Leave out a tile without a valid pixel: what it covers is no data."""
+        self._added[tile] = True
+
+    def resume(self, row: int, tile_row: int) -> None:
+        """Begin at scene row `row`, the start of `tile_row`, as if all tiles above had come in.
+
+        Rows that those tiles reach into come out wrong until the last of them lies above: the caller adds
+        tile rows again from far enough up and drops these rows.
+        """
+        self._top = row
+        self._added[:tile_row] = True
+
+    def finish(self, stop: int) -> Tensor:
+        """Return the rows down to `stop`, which no later tile touches, and close them.
+
+        Returns
+        -------
+        Tensor of float32, shape (channel, rows, cols)
+            A copy; pixels of skipped tiles are 0.
+
+        Raises
+        ------
+        StitchError
+            If a tile that covers these rows is missing.
+        """
+        reach = sum(1 for row in self._rows if row < stop)
+        first = sum(1 for row in self._rows if row + self._size <= self._top)
+        if not self._added[first:reach].all():
+            raise StitchError(f"rows {self._top} to {stop} were to be finished before all of their tiles came in")
+        rows = stop - self._top
+        done = self._open[:, :rows, : self._shape[1]].clone()
+        rest = self._open[:, rows:].clone()
+        self._open[:, : rest.shape[1]] = rest
+        self._open[:, rest.shape[1] :] = 0
+        self._top = stop
+        return done

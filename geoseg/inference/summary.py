@@ -1,0 +1,148 @@
+"""What a run did, for the person (a few lines) and for programs (`run.json`)."""
+
+from __future__ import annotations
+
+import json
+import platform
+import resource
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from geoseg.errors import ClassMapError
+from geoseg.grid.legend import NODATA, Legend
+from geoseg.storage.durable import write_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Outcome of one scene.
+
+    Parameters
+    ----------
+    output : Path
+    fingerprint : dict
+        Everything the result depends on.
+    classes : list of dict
+        Per class: code, name, pixels and, where known, area_m2 and polygons.
+    seconds : dict of str to float
+        Time by stage, s.
+    megapixels_per_second : float
+        Of the pixels that this run computed, model loaded.
+    damaged : list of [row, col, height, width]
+        What could not be read and is no data.
+    notes : list of str
+    settings : dict
+        Device, precision, batch size, threads.
+    """
+
+    output: Path
+    fingerprint: dict[str, Any]
+    classes: list[dict[str, Any]]
+    seconds: dict[str, float]
+    megapixels_per_second: float
+    damaged: list[list[int]]
+    notes: list[str]
+    settings: dict[str, Any]
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 3 where areas were replaced by no data."""
+        return 3 if self.damaged else 0
+
+    def save(self) -> None:
+        """Write ``<output>.run.json``."""
+        from geoseg import __version__
+
+        content = {
+            "output": self.output.name,
+            "fingerprint": self.fingerprint,
+            "classes": self.classes,
+            "seconds": {key: round(value, 3) for key, value in self.seconds.items()},
+            "megapixels_per_second": round(self.megapixels_per_second, 3),
+            "peak_memory_mb": round(peak_memory_mb(), 1),
+            "damaged": self.damaged,
+            "notes": self.notes,
+            "settings": self.settings,
+            "versions": {"geoseg": __version__, "python": platform.python_version()},
+            **self.extra,
+        }
+        write_bytes(run_file(self.output), (json.dumps(content, indent=1) + "\n").encode())
+
+    def lines(self) -> Iterable[str]:
+        """Summary for a person, line by line."""
+        total = sum(row["pixels"] for row in self.classes) or 1
+        for row in self.classes:
+            area = f" {row['area_m2'] / 1e6:12,.3f} km²" if row.get("area_m2") is not None else ""
+            polygons = f" {row['polygons']:>9,} polygons" if "polygons" in row else ""
+            yield f"  {row['code']:>4} {row['name']:<20} {row['pixels'] / total:7.2%}{area}{polygons}"
+        stages = ", ".join(f"{key} {value:.1f} s" for key, value in self.seconds.items())
+        yield (
+            f"  {stages}; {self.megapixels_per_second:.2f} million px/s; peak memory {peak_memory_mb():,.0f} MB; "
+            f"{', '.join(str(value) for value in self.settings.values())}"
+        )
+        if self.damaged:
+            yield f"  {len(self.damaged)} areas could not be read and are no data; they are listed in run.json"
+        for note in self.notes:
+            yield f"  {note}"
+
+
+def run_file(output: Path) -> Path:
+    """Name of the run.json of an output."""
+    return output.with_name(output.name + ".run.json")
+
+
+def same_work(output: Path, fingerprint: Mapping[str, Any]) -> bool:
+    """Whether an output is the finished result of exactly this work."""
+    file = run_file(output)
+    if not (output.exists() and file.exists()):
+        return False
+    try:
+        found = json.loads(file.read_text())["fingerprint"]
+    except (ValueError, KeyError) as error:
+        raise ClassMapError(f"{file}: is not a run.json ({error}); remove it or pass --overwrite") from None
+    return bool(found == json.loads(json.dumps(dict(fingerprint))))
+
+
+def peak_memory_mb() -> float:
+    """Largest resident set of this process so far, MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak / 1e3
+
+
+class ClassCount:
+    """Pixels per class, counted while strips pass by."""
+
+    def __init__(self, legend: Legend) -> None:
+        self._legend = legend
+        self._pixels = np.zeros(256, dtype=np.int64)
+
+    def watch(self, strips: Iterable[npt.NDArray[np.uint8]]) -> Iterable[npt.NDArray[np.uint8]]:
+        """Pass strips through and count them."""
+        for strip in strips:
+            self._pixels += np.bincount(strip.ravel(), minlength=256)
+            yield strip
+
+    def rows(self, pixel_area_m2: float | None) -> list[dict[str, Any]]:
+        """One row per class that occurs."""
+        return [
+            {
+                "code": c.code,
+                "name": c.name,
+                "pixels": int(self._pixels[c.code]),
+                "area_m2": None if pixel_area_m2 is None else float(self._pixels[c.code] * pixel_area_m2),
+            }
+            for c in self._legend.classes
+            if self._pixels[c.code]
+        ]
+
+    @property
+    def only_one(self) -> bool:
+        """Whether all valid pixels are of one class, which is worth a warning."""
+        return bool((self._pixels[:NODATA] > 0).sum() == 1)

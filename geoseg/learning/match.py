@@ -1,0 +1,182 @@
+"""Whether a scene is what a model was trained on, found out before the run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from geoseg.errors import MismatchError, OptionError
+from geoseg.grid.ground import pixel_size_m
+from geoseg.grid.window import Window
+from geoseg.learning.card import Card
+from geoseg.raster.source import Source
+
+_GSD_TOLERANCE = 0.2
+_SAMPLE = 256  # px
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """A scene as a model wants it.
+
+    Parameters
+    ----------
+    source : Source
+        Reads the card's bands, in the card's order.
+    gain, bias : tuple of float
+        Per band: network input = stored * gain + bias.
+    notes : tuple of str
+        What the person should know, one line each.
+    """
+
+    source: Source
+    gain: tuple[float, ...]
+    bias: tuple[float, ...]
+    notes: tuple[str, ...]
+
+
+def match(
+    source: Source, card: Card, bands: Sequence[int | str] | None = None, *, force: bool = False
+) -> Match:
+    """Choose the bands of a scene that a card asks for and check that they can be meant.
+
+    Parameters
+    ----------
+    source : Source
+    card : Card
+    bands : sequence of int or str, optional
+        The scene's bands (1-based numbers or names) that are the card's, in the card's order.
+    force : bool
+        Turn refusals that a person may know better about (dtype, range, names) into notes.
+
+    Raises
+    ------
+    MismatchError
+        With what was found, what the card expects and the remedy.
+    """
+    notes: list[str] = []
+    doubts: list[str] = []
+    chosen = _choose(source, card, bands, notes, doubts)
+    doubts += _dtype_doubts(chosen, card)
+    if not doubts:
+        _check_range(chosen, card, doubts, notes)
+    if doubts and not force:
+        raise MismatchError(f"{_name(source)}: {doubts[0]}, or --force if you know better")
+    notes += [f"{doubt} (forced)" for doubt in doubts]
+    _check_gsd(chosen, card, notes)
+    gain, bias = _scaling(chosen, card)
+    return Match(source=chosen, gain=gain, bias=bias, notes=tuple(notes))
+
+
+def _name(source: Source) -> str:
+    return str(getattr(source, "path", "the array"))
+
+
+def _choose(
+    source: Source, card: Card, bands: Sequence[int | str] | None, notes: list[str], doubts: list[str]
+) -> Source:
+    """Select the card's bands; a band that the card wants is never validity."""
+    names = [band.name for band in card.bands]
+    wanted = f"the model expects {len(names)} ({', '.join(names)})"
+    descriptions, alpha = source.descriptions, source.alpha_band
+    if bands is not None:
+        if len(bands) != len(names):
+            raise OptionError(f"--bands names {len(bands)} bands, {wanted}")
+        chosen = source.select(bands, validity_band=None)
+        return chosen if alpha is None or alpha in chosen.bands else source.select(bands, validity_band=alpha)
+    by_name = {text.strip().lower(): number for number, text in enumerate(descriptions, start=1) if text}
+    if all(name.lower() in by_name for name in names):
+        numbers = [by_name[name.lower()] for name in names]
+        return source.select(numbers, validity_band=None if alpha in numbers else alpha)
+    spare = alpha is not None and len(descriptions) == len(names) + 1
+    if len(descriptions) != len(names) and not spare:
+        described = f" ({', '.join(text or '?' for text in descriptions)})" if any(descriptions) else ""
+        raise MismatchError(
+            f"{_name(source)}: has {len(descriptions)} bands{described}, {wanted}; "
+            f"say which are meant with --bands, as in --bands {','.join(str(i + 1) for i in range(len(names)))}"
+        )
+    numbers = [n for n in range(1, len(descriptions) + 1) if not (spare and n == alpha)]
+    if all(descriptions[n - 1] for n in numbers):
+        found = ", ".join(str(descriptions[n - 1]) for n in numbers)
+        doubts.append(
+            f"its bands are {found}, {wanted}; say which are meant with --bands {','.join(map(str, numbers))}"
+        )
+    else:
+        notes.append(f"bands carry no names: {', '.join(map(str, numbers))} are taken for {', '.join(names)}")
+    return source.select(numbers, validity_band=alpha if spare else None)
+
+
+def _dtype_doubts(source: Source, card: Card) -> list[str]:
+    """Return the doubt about the stored type; a file that carries its own scale speaks in physical units."""
+    found, expected = source.dtype, np.dtype(card.dtype)
+    same = found == expected or (found.kind == "f" and expected.kind == "f")
+    if same or source.scale is not None or source.offset is not None:
+        return []
+    low, high = card.value_range
+    return [
+        f"is {found}, the model expects {expected} from {low:g} to {high:g}; convert the scene with gdal_translate"
+    ]
+
+
+def _check_range(source: Source, card: Card, doubts: list[str], notes: list[str]) -> None:
+    """Compare a sample from the scene's middle with the card's value range."""
+    sample = _sample(source)
+    if sample.size == 0:
+        return
+    gain, offset = _physical(source, card)
+    scale_card, offset_card = np.array(card.scale), np.array(card.offset)
+    low, high = card.value_range
+    # In the card's stored units, so that a file with its own scale is compared with like.
+    values = ((sample * gain + offset) - offset_card) / scale_card
+    middle = float(np.median(values))
+    if not low <= middle <= high:
+        doubts.append(
+            f"its middle value is {middle:g}, the model expects {low:g} to {high:g}; rescale the scene to that range"
+        )
+    elif float(np.percentile(values, 99)) < low + 0.02 * (high - low):
+        notes.append(
+            f"99 % of the values lie below {low + 0.02 * (high - low):g} where the model expects "
+            f"{low:g} to {high:g}: is the scene scaled as the training scenes were?"
+        )
+
+
+def _sample(source: Source) -> npt.NDArray[np.float64]:
+    """Valid pixels of a window in the middle, shape (pixel, band)."""
+    height, width = source.grid.shape
+    window = Window(
+        row=max(0, (height - _SAMPLE) // 2),
+        col=max(0, (width - _SAMPLE) // 2),
+        height=min(height, _SAMPLE),
+        width=min(width, _SAMPLE),
+    )
+    chip = source.read(window)
+    return chip.pixels[:, chip.valid].T.astype(np.float64)
+
+
+def _check_gsd(source: Source, card: Card, notes: list[str]) -> None:
+    """Note a ground sample distance more than 20 % away from the card's."""
+    found = pixel_size_m(source.grid) if card.gsd_m else None
+    if card.gsd_m and found and abs(found / card.gsd_m - 1) > _GSD_TOLERANCE:
+        notes.append(
+            f"pixels are {found:.3g} m, the model was trained on {card.gsd_m:.3g} m: expect a worse map, or resample "
+            f"with gdalwarp -tr"
+        )
+
+
+def _physical(source: Source, card: Card) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Scale and offset per band: the file's own where it carries any, else the card's; never both."""
+    if source.scale is None and source.offset is None:
+        return np.array(card.scale), np.array(card.offset)
+    ones = (1.0,) * source.count
+    zeros = (0.0,) * source.count
+    return np.array(source.scale or ones), np.array(source.offset or zeros)
+
+
+def _scaling(source: Source, card: Card) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    scale, offset = _physical(source, card)
+    std = np.array(card.std)
+    gain, bias = scale / std, (offset - np.array(card.mean)) / std
+    return tuple(gain.tolist()), tuple(bias.tolist())

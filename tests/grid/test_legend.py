@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geoseg.errors import LegendError
+from geoseg.grid.legend import Legend, LegendClass, made_up_color
+from geoseg.grid.qml import polygon_qml, raster_qml
+
+
+def test_parse_numbers_the_classes_and_makes_up_colours() -> None:
+    legend = Legend.parse("water, forest=#228B22,bare soil")
+    assert legend.codes == (1, 2, 3)
+    assert legend.names == ("water", "forest", "bare soil")
+    assert legend[2].color == "#228b22"
+    assert legend[2].rgb == (0x22, 0x8B, 0x22)
+    assert len({c.color for c in legend.classes}) == 3
+
+
+def test_classes_are_ordered_by_code() -> None:
+    legend = Legend(
+        classes=(LegendClass(code=9, name="b", color="#000000"), LegendClass(code=2, name="a", color="#ffffff"))
+    )
+    assert legend.codes == (2, 9)
+
+
+@pytest.mark.parametrize("text", ["", "water,", "water,water", "water=green", "water=#12345"])
+def test_wrong_legends_are_refused(text: str) -> None:
+    with pytest.raises(LegendError):
+        Legend.parse(text)
+
+
+def test_repeated_codes_are_refused() -> None:
+    with pytest.raises(LegendError, match="repeats a code: 1, 1"):
+        Legend(classes=tuple(LegendClass(code=1, name=n, color="#000000") for n in "ab"))
+
+
+def test_codes_beyond_a_byte_are_for_foreign_maps_only() -> None:
+    Legend.made_up([1, 254]).require_bytes()
+    with pytest.raises(LegendError, match="255, 1200"):
+        Legend.made_up([1, 255, 1200]).require_bytes()
+
+
+def test_many_made_up_colours_differ() -> None:
+    assert len({made_up_color(i) for i in range(64)}) == 64
+
+
+HOSTILE = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=12).filter(
+    lambda name: bool(name.strip())
+)
+
+
+@given(st.lists(HOSTILE, min_size=1, max_size=5, unique=True))
+def test_styles_carry_any_name_whole(names: list[str]) -> None:
+    legend = Legend.made_up(range(len(names)), dict(enumerate(names)))
+    polygons = ET.fromstring(polygon_qml(legend)).iter("category")
+    assert [(c.get("value"), c.get("label")) for c in polygons] == [(str(i), n) for i, n in enumerate(names)]
+    entries = ET.fromstring(raster_qml(legend)).iter("paletteEntry")
+    assert [(c.get("label"), c.get("color")) for c in entries] == [(c.name, c.color) for c in legend.classes]
