@@ -25,7 +25,7 @@ from pydantic import (
 from geoseg.errors import LegendError, ModelError, OptionError
 from geoseg.grid.legend import NODATA, Legend, LegendClass
 from geoseg.grid.tiling import Tiling
-from geoseg.learning.validation import one_line
+from geoseg.learning.one_line import one_line
 
 FORMAT: Final = 1
 """Version of the card that this geoseg writes; newer ones are refused."""
@@ -174,8 +174,8 @@ class Card(BaseModel):
     ) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Gain and bias per band: network input = ``stored * gain + bias``.
 
-        Training and prediction both take their numbers from here. A scene's own `scale` and `offset`, where it
-        has them, replace the card's.
+        Training and prediction both take their numbers from here. A scene's own `scale` and `offset`, where
+        it has them, replace the card's.
         """
         scale, offset = scale or self.scale, offset or self.offset
         gain = tuple(s / d for s, d in zip(scale, self.std, strict=True))
