@@ -1,1 +1,1 @@
-
+"""Class maps to polygons: regions, rings, well-known binary, GeoPackages."""

@@ -1,0 +1,149 @@
+"""True ground area: how many square metres of the ellipsoid lie under pixels.
+
+Formulas: J. P. Snyder, "Map Projections: A Working Manual", USGS Professional Paper 1395 (1987), equations
+3-12 (authalic zone), 4-18 (N) and 4-19 (M). Longitudes and latitudes are called lon and lat, in radians.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from geoseg.grid.grid import Grid
+
+if TYPE_CHECKING:
+    from pyproj import CRS
+
+Floats = npt.NDArray[np.float64]
+
+_STEP = (
+    100.0  # m; at this distance the rounding and the truncation of central differences are both below 1e-9
+)
+
+
+def pixel_size_m(grid: Grid) -> float | None:
+    """Ground sample distance, m: the square root of the ground area of the centre pixel.
+
+    None where the grid has no CRS, or one that is not tied to the Earth.
+    """
+    zones = row_areas(grid)
+    if zones is not None:
+        return math.sqrt(zones[grid.height // 2])
+    scale = area_scale(grid, np.array([grid.width / 2]), np.array([grid.height / 2]))
+    return None if scale is None or not np.isfinite(scale[0]) else math.sqrt(grid.pixel_area * scale[0])
+
+
+def row_areas(grid: Grid) -> Floats | None:
+    """Ground area of one pixel of each row, exactly, where rows follow parallels.
+
+    On an axis-aligned geographic grid a pixel covers a piece of an ellipsoidal zone between two parallels,
+    whose area has a closed form. Latitudes beyond the poles count as the poles.
+
+    Returns
+    -------
+    (row,) float64 or None
+        m²; None where the grid is no axis-aligned geographic one: use `area_scale` there.
+    """
+    crs = _parse(grid)
+    t = grid.transform
+    if crs is None or not crs.is_geographic or crs.is_derived or t.b != 0 or t.d != 0:
+        return None
+    unit = _unit(crs)
+    lat = np.clip((t.f + t.e * np.arange(grid.height + 1)) * unit, -math.pi / 2, math.pi / 2)
+    semi_major, eccentricity2 = _ellipsoid(crs)
+    areas: Floats = abs(np.diff(_authalic(lat, eccentricity2)))
+    return np.asarray(areas * (semi_major**2 * (1 - eccentricity2) / 2 * abs(t.a) * unit))
+
+
+def area_scale(grid: Grid, col: Floats, row: Floats) -> Floats | None:
+    """Square metres of ground per square CRS unit at positions of the grid.
+
+    |∂(lon, lat)/∂(x, y)| · M(lat) · N(lat) · cos lat, the Jacobian by central differences through one
+    vectorised transformation to the CRS's own geographic CRS. Proj's own factors are no help: they are
+    spherical for EPSG:3857 and blind to units.
+
+    Parameters
+    ----------
+    grid : Grid
+    col, row : (position,) float64
+        Positions in px, pixel corners being whole numbers.
+
+    Returns
+    -------
+    (position,) float64 or None
+        NaN where the position lies outside of the projection; None where the CRS is not tied to the Earth.
+    """
+    crs = _parse(grid)
+    geographic = None if crs is None else crs.geodetic_crs
+    if crs is None or geographic is None or geographic.is_geocentric or crs.is_geocentric:
+        return None
+    from pyproj import Transformer
+
+    if geographic.is_derived:  # a rotated pole: down to the true latitudes
+        geographic = geographic.source_crs or geographic
+    if len(geographic.axis_info) > 2:
+        geographic = geographic.to_2d()
+    semi_major, eccentricity2 = _ellipsoid(geographic)
+    unit = _unit(crs)
+    step = _STEP / semi_major / unit if crs.is_geographic else _STEP / unit  # in CRS units
+    t = grid.transform
+    x, y = t.a * col + t.b * row + t.c, t.d * col + t.e * row + t.f
+    transformer = Transformer.from_crs(crs, geographic, always_xy=True)
+    xs = np.concatenate([x, x + step, x - step, x, x])
+    ys = np.concatenate([y, y, y, y + step, y - step])
+    lon, lat = (
+        np.reshape(v, (5, -1)) * _unit(geographic) for v in transformer.transform(xs, ys, inplace=False)
+    )
+    with np.errstate(invalid="ignore"):  # infinities outside of the projection
+        lon_x, lon_y = _turn(lon[1] - lon[2]), _turn(lon[3] - lon[4])
+        jacobian = abs(lon_x * (lat[3] - lat[4]) - lon_y * (lat[1] - lat[2])) / (2 * step) ** 2
+        # M · N · cos lat, in m² per square radian
+        curvature = semi_major**2 * (1 - eccentricity2) / (1 - eccentricity2 * np.sin(lat[0]) ** 2) ** 2
+        scale: Floats = jacobian * curvature * np.cos(lat[0])
+    scale[~np.isfinite(scale)] = np.nan
+    return scale
+
+
+def _parse(grid: Grid) -> CRS | None:
+    """CRS of the grid, None where it has none or one without an ellipsoid."""
+    if not grid.crs:
+        return None
+    from pyproj import CRS
+
+    crs = CRS.from_wkt(grid.crs)
+    if crs.is_bound and crs.source_crs is not None:
+        crs = crs.source_crs
+    horizontal: Any = crs.sub_crs_list[0] if crs.is_compound else crs
+    return None if horizontal.geodetic_crs is None else horizontal
+
+
+def _unit(crs: CRS) -> float:
+    """Metres or radians in the unit of the horizontal axes."""
+    return float(crs.axis_info[0].unit_conversion_factor)
+
+
+def _ellipsoid(crs: CRS) -> tuple[float, float]:
+    """Semi-major axis in m and squared eccentricity."""
+    ellipsoid = crs.ellipsoid
+    assert ellipsoid is not None
+    flattening = (
+        1 / ellipsoid.inverse_flattening if ellipsoid.inverse_flattening else 0.0
+    )  # a sphere has 0 there
+    return float(ellipsoid.semi_major_metre), flattening * (2 - flattening)
+
+
+def _authalic(lat: Floats, eccentricity2: float) -> Floats:
+    """Snyder's q / (1 - e²), 3-12: twice the zone's area from the equator per radian, in a² (1 - e²)."""
+    sine = np.sin(lat)
+    if eccentricity2 == 0:
+        return np.asarray(2 * sine)
+    e = math.sqrt(eccentricity2)
+    return np.asarray(sine / (1 - eccentricity2 * sine**2) + np.arctanh(e * sine) / e)
+
+
+def _turn(angle: Floats) -> Floats:
+    """Differences of longitude across the antimeridian, brought to -pi to pi."""
+    return np.asarray((angle + math.pi) % (2 * math.pi) - math.pi)

@@ -1,0 +1,232 @@
+"""GeoPackages that QGIS opens coloured: written at a scratch path, then opened again and verified.
+
+The file gets one polygon layer with an R-tree, its extent and its CRS, and a `layer_styles` table whose
+default style is the legend. Equal features give equal bytes: every time stamp in the file is `TIMESTAMP`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from geoseg.errors import OptionError, OutputError
+from geoseg.grid.legend import Legend
+from geoseg.grid.qml import polygon_qml
+from geoseg.vector.features import GEOMETRY, Features
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TIMESTAMP = "1970-01-01T00:00:00.000Z"
+"""The only time in a product: a clock would make equal work give different bytes."""
+
+# The name under which GDAL and QGIS know the GeoPackage's "undefined Cartesian" CRS, srs_id -1.
+_UNDEFINED_CARTESIAN = (
+    'ENGCRS["Undefined Cartesian SRS with unknown unit",EDATUM["Unknown engineering datum"],CS[Cartesian,2],'
+    'AXIS["x",unspecified,ORDER[1],LENGTHUNIT["unknown",0]],AXIS["y",unspecified,ORDER[2],LENGTHUNIT["unknown",0]]]'
+)
+
+# As QGIS itself creates the table.
+_LAYER_STYLES = """
+CREATE TABLE "layer_styles" (
+    "id" INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
+    "f_table_catalog" TEXT(256), "f_table_schema" TEXT(256), "f_table_name" TEXT(256),
+    "f_geometry_column" TEXT(256),
+    "styleName" TEXT(30), "styleQML" TEXT, "styleSLD" TEXT, "useAsDefault" BOOLEAN, "description" TEXT,
+    "owner" TEXT(30), "ui" TEXT(30), "update_time" DATETIME DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ','now'))
+)
+"""
+
+_options_lock = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """What a GeoPackage says about its layer besides the features.
+
+    Parameters
+    ----------
+    name : str
+    crs : str or None
+        WKT; None becomes the undefined Cartesian CRS.
+    legend : Legend
+        Becomes the default style.
+    geometry_type : str
+        OGC name.
+    metadata : mapping of str to str
+        Kept in the file's metadata table.
+    """
+
+    name: str
+    crs: str | None
+    legend: Legend
+    geometry_type: str = "Polygon"
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse a name that a GeoPackage reserves."""
+        check_layer_name(self.name)
+
+
+def check_layer_name(name: str) -> None:
+    """Raise OptionError unless a layer of a GeoPackage may have this name."""
+    reserved = name.lower().startswith(("gpkg", "sqlite_", "rtree_")) or name.lower() == "layer_styles"
+    if reserved or not name.strip() or not name.isprintable():
+        raise OptionError(
+            f"layer name {name!r} cannot be used: expected printable text that does not begin with "
+            "gpkg, sqlite_ or rtree_ and is not layer_styles; pass another --layer"
+        )
+
+
+def write_geopackage(
+    path: Path,
+    features: Features,
+    *,
+    layer: str = "landcover",
+    legend: Legend | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write features as a new GeoPackage and verify it.
+
+    Parameters
+    ----------
+    path : Path
+        A scratch path; a file there is replaced.
+    features : Features
+        None at all gives a valid empty layer of the right type.
+    layer : str
+        Name of the layer.
+    legend : Legend, optional
+        Style other than the features' own legend.
+    metadata : mapping of str to str, optional
+        Kept in the file's metadata table.
+
+    Raises
+    ------
+    OptionError
+        If the layer cannot have this name.
+    OutputError
+        If the file cannot be written or does not hold what was given.
+    """
+    about = Layer(name=layer, crs=features.crs, legend=legend or features.legend, metadata=metadata or {})
+    write_table(path, features.attributes().append_column(GEOMETRY, features.wkb_arrow()), about)
+
+
+def write_table(path: Path, table: pa.Table, layer: Layer) -> None:
+    """Write an Arrow table whose column `GEOMETRY` is well-known binary; otherwise as `write_geopackage`."""
+    from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
+
+    path.unlink(missing_ok=True)
+    try:
+        _write_features(path, table, layer)
+        _write_style(path, layer)
+        _verify(path, table.num_rows, layer)
+    except (
+        sqlite3.Error,
+        OSError,
+        RuntimeError,
+        DataLayerError,
+        DataSourceError,
+        FeatureError,
+        FieldError,
+        GeometryError,
+    ) as error:
+        reason = " ".join(str(error).split())
+        raise OutputError(
+            f"{path}: the GeoPackage could not be written ({reason}); is the disk full?"
+        ) from error
+
+
+def _write_features(path: Path, table: pa.Table, layer: Layer) -> None:
+    import pyogrio
+
+    options = {
+        "GEOMETRY_NAME": GEOMETRY,
+        "FID": "fid",
+        "SPATIAL_INDEX": "YES",
+        "DESCRIPTION": "Land cover by geoseg",
+    }
+    if layer.crs is None:
+        options["SRID"] = "-1"
+    with _fixed_clock():
+        pyogrio.write_arrow(
+            table,
+            str(path),
+            layer=layer.name,
+            driver="GPKG",
+            geometry_name=GEOMETRY,
+            geometry_type=layer.geometry_type,
+            crs=layer.crs or _UNDEFINED_CARTESIAN,
+            layer_metadata=dict(layer.metadata) or None,
+            layer_options=options,
+        )
+
+
+@contextmanager
+def _fixed_clock() -> Iterator[None]:
+    """Let pyogrio's GDAL write `TIMESTAMP` wherever it would write the time."""
+    import pyogrio
+
+    name = "OGR_CURRENT_DATE"
+    with _options_lock:  # options are global to the process
+        before = pyogrio.get_gdal_config_option(name)
+        pyogrio.set_gdal_config_options({name: TIMESTAMP})
+        try:
+            yield
+        finally:
+            pyogrio.set_gdal_config_options({name: before})
+
+
+def _write_style(path: Path, layer: Layer) -> None:
+    """Embed the legend as the layer's default style, in a table that is registered as one of attributes."""
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute(_LAYER_STYLES)
+        database.execute(
+            "INSERT INTO gpkg_contents (table_name, data_type, identifier, description, last_change, srs_id) "
+            "VALUES ('layer_styles', 'attributes', 'layer_styles', '', ?, 0)",
+            (TIMESTAMP,),
+        )
+        database.execute(
+            "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, f_geometry_column, "
+            "styleName, styleQML, styleSLD, useAsDefault, description, owner, update_time) "
+            "VALUES ('', '', ?, ?, ?, ?, '', 1, ?, '', ?)",  # QGIS looks for '', not NULL
+            (layer.name, GEOMETRY, layer.name[:30], polygon_qml(layer.legend), "legend by geoseg", TIMESTAMP),
+        )
+
+
+def _verify(path: Path, count: int, layer: Layer) -> None:
+    """Open the file again; raise OutputError for anything that a killed or failed writer leaves behind."""
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+
+        def one(sql: str, *values: str) -> object:
+            row = database.execute(sql, values).fetchone()
+            return None if row is None else row[0]
+
+        rtree = '"' + f"rtree_{layer.name}_{GEOMETRY}_rowid".replace('"', '""') + '"'
+        table = '"' + layer.name.replace('"', '""') + '"'
+        extent = "SELECT min_x IS NOT NULL AND max_y IS NOT NULL FROM gpkg_contents WHERE table_name = ?"
+        kind = "SELECT geometry_type_name FROM gpkg_geometry_columns WHERE table_name = ?"
+        expected: list[tuple[str, object, object]] = [
+            ("integrity", one("PRAGMA integrity_check"), "ok"),
+            ("journal mode", one("PRAGMA journal_mode"), "delete"),
+            ("number of features", one(f"SELECT count(*) FROM {table}"), count),  # noqa: S608 (quoted above)
+            ("entries in the R-tree", one(f"SELECT count(*) FROM {rtree}"), count),  # noqa: S608
+            ("known extent", one(extent, layer.name), 1 if count else 0),
+            ("geometry type", one(kind, layer.name), layer.geometry_type.upper()),
+            ("default styles", one("SELECT sum(useAsDefault) FROM layer_styles"), 1),
+        ]
+    for what, found, wanted in expected:
+        if found != wanted:
+            raise OutputError(
+                f"{path}: {what} is {found!r} after writing, expected {wanted!r}; is the disk full?"
+            )
+    for suffix in ("-wal", "-journal"):
+        if path.with_name(path.name + suffix).exists():
+            raise OutputError(
+                f"{path}: was not closed completely ({path.name}{suffix} is left); is the disk full?"
+            )

@@ -1,0 +1,99 @@
+"""Class maps and confidences as xarray and numpy hold them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from geoseg.errors import ClassMapError
+from geoseg.grid.grid import Grid
+from geoseg.grid.legend import Legend
+from geoseg.raster.classmap import ClassMap
+from geoseg.vector.areas import NO_CONFIDENCE
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def class_map_of(array: xr.DataArray, legend: Legend | None = None) -> ClassMap:
+    """Class map of a DataArray with `.rio` coordinates.
+
+    Parameters
+    ----------
+    array : DataArray (y, x), or (band, y, x) with one band
+        Integer codes, or floats that are whole numbers, as rioxarray's ``masked=True`` makes them; NaN is no
+        data.
+    legend : Legend, optional
+        In place of the CF attributes `flag_values`, `flag_meanings` and `flag_colors`.
+
+    Raises
+    ------
+    ClassMapError
+        If it has another shape, fractions, or no regular coordinates.
+    """
+    import rioxarray  # noqa: F401  (registers .rio)
+
+    flat = array.squeeze([d for d in array.dims if d not in (array.rio.x_dim, array.rio.y_dim)], drop=True)
+    if flat.ndim != 2:
+        raise ClassMapError(
+            f"the DataArray has dimensions {array.dims}, expected (y, x) and at most one band"
+        )
+    flat = flat.transpose(array.rio.y_dim, array.rio.x_dim)
+    codes = np.asarray(flat.values)
+    nodata = flat.rio.nodata
+    valid = np.ones(codes.shape, np.bool_) if nodata is None or np.isnan(nodata) else codes != nodata
+    if np.issubdtype(codes.dtype, np.floating):
+        valid &= np.isfinite(codes)
+        whole = np.where(valid, codes, 0)
+        if (whole != np.rint(whole)).any():
+            raise ClassMapError(f"the DataArray is {codes.dtype} with fractions, expected integer codes")
+        codes = whole.astype(np.int64)
+    crs = flat.rio.crs
+    grid = Grid(
+        height=codes.shape[0],
+        width=codes.shape[1],
+        transform=flat.rio.transform(recalc=False),
+        crs=crs.to_wkt() if crs else None,
+    )
+    return ClassMap(codes=codes, valid=valid, grid=grid, legend=legend or _flags(array.attrs))
+
+
+def confidence_of(values: xr.DataArray | npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Confidence in steps of 1/254, 255 where there is none, from uint8 or from probabilities (NaN: none).
+
+    Raises
+    ------
+    ClassMapError
+        If the numbers are neither.
+    """
+    array = np.asarray(values).squeeze()
+    if array.dtype == np.uint8:
+        return array
+    if not np.issubdtype(array.dtype, np.floating):
+        raise ClassMapError(f"confidence is {array.dtype}, expected uint8 (0 to 254) or floats from 0 to 1")
+    present = np.isfinite(array)
+    share = np.where(present, array, 0)
+    if share.min() < 0 or share.max() > 1:
+        raise ClassMapError(f"confidence runs from {share.min():g} to {share.max():g}, expected 0 to 1")
+    return np.where(present, np.rint(share * 254), NO_CONFIDENCE).astype(np.uint8)
+
+
+def _flags(attributes: dict[Any, Any]) -> Legend | None:
+    """Legend of the CF attributes, where they are there and complete."""
+    values = np.ravel(attributes.get("flag_values", [])).tolist()
+    meanings = str(attributes.get("flag_meanings", "")).split()
+    if not values or len(values) != len(meanings) or len(set(meanings)) != len(meanings):
+        return None
+    made_up = Legend.made_up(values, dict(zip(values, meanings, strict=True)))
+    colors = str(attributes.get("flag_colors", "")).lower().split()
+    if len(colors) != len(values):
+        return made_up
+    from geoseg.grid.legend import LegendClass
+
+    return Legend(
+        classes=tuple(
+            LegendClass(code=v, name=m, color=c) for v, m, c in zip(values, meanings, colors, strict=True)
+        )
+    )

@@ -1,0 +1,190 @@
+"""Runs of equal pixels: the only kernels that look at every pixel.
+
+A row is cut into runs of one class (or of no data), and runs that touch vertically with the same class are
+joined into 4-connected regions. All that follows, tracing included, costs time per run and not per pixel.
+
+Runs lie in row-major order in flat arrays. Row ``r`` owns ``first[r]:first[r + 1]``, its runs tile
+``0:width``, and its last entry is a sentinel that starts at ``width`` and stands for the outside.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from geoseg.errors import ClassMapError
+
+Ints = npt.NDArray[np.integer[Any]]
+Bools = npt.NDArray[np.bool_]
+
+GAP = -1
+"""Parent of a run that belongs to no region: no data, or the outside."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Runs:
+    """A class map as runs, and the regions they form.
+
+    Parameters
+    ----------
+    width : int
+        Columns of the class map, px.
+    first : (rows + 1,) int64
+        First run of each row.
+    start : (run,) int32
+        First column of each run.
+    region : (run,) int32 or int64
+        1-based region of each run, 0 for none. Regions are numbered by their last pixel in row-major order.
+    code : (region,) int64
+        Class code of each region.
+    """
+
+    width: int
+    first: npt.NDArray[np.int64]
+    start: npt.NDArray[np.int32]
+    region: Ints
+    code: npt.NDArray[np.int64]
+
+    @property
+    def count(self) -> int:
+        """Number of regions."""
+        return len(self.code)
+
+
+def find_regions(codes: Ints, valid: Bools) -> Runs:
+    """Label the 4-connected regions of a class map.
+
+    Parameters
+    ----------
+    codes : (row, col) of any integer dtype
+        Class codes.
+    valid : (row, col) bool
+        False where there is no data, whatever the code says.
+
+    Raises
+    ------
+    ClassMapError
+        If the codes are not integers, do not fit 64 bits with a sign, or the shapes differ.
+    """
+    codes = _in_few_dtypes(codes)
+    valid = np.ascontiguousarray(valid, dtype=np.bool_)
+    if codes.ndim != 2 or codes.shape != valid.shape or codes.size == 0:
+        raise ClassMapError(
+            f"class map has shape {codes.shape} and its valid pixels {valid.shape}, "
+            "expected (row, col) and the same for both"
+        )
+    rows, width = codes.shape
+    first = np.zeros(rows + 1, np.int64)
+    count_runs(codes, valid, first)
+    index = index_dtype(int(first[-1]))
+    start = np.empty(first[-1], np.int32)
+    run_code = np.empty(first[-1], np.int64)
+    parent = np.empty(first[-1], index)
+    find_runs(codes, valid, first, start, run_code, parent)
+    join_runs(first, start, run_code, parent)
+    region = np.zeros(len(parent), index)
+    count = number_regions(parent, region)
+    code = np.empty(count, np.int64)
+    code[region[region > 0] - 1] = run_code[region > 0]
+    return Runs(width=width, first=first, start=start, region=region, code=code)
+
+
+def index_dtype(count: int) -> type[np.int32] | type[np.int64]:
+    """Return the smaller integer type that can number `count` things."""
+    return np.int32 if count < 2**31 else np.int64
+
+
+def _in_few_dtypes(codes: Ints) -> Ints:
+    """Codes as uint8, int32 or int64, so that the kernels are compiled for these three at most."""
+    codes = np.asarray(codes)
+    if codes.dtype == np.uint8:
+        return np.ascontiguousarray(codes)
+    if not np.issubdtype(codes.dtype, np.integer):
+        raise ClassMapError(f"class map is {codes.dtype}, expected integer codes")
+    if codes.dtype.itemsize < 4 or codes.dtype == np.int32:
+        return np.ascontiguousarray(codes, dtype=np.int32)
+    if codes.dtype == np.uint64 and codes.size and codes.max() > np.iinfo(np.int64).max:
+        raise ClassMapError(f"class map holds code {codes.max()}, expected at most {np.iinfo(np.int64).max}")
+    return np.ascontiguousarray(codes, dtype=np.int64)
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def count_runs(codes: Ints, valid: Bools, first: npt.NDArray[np.int64]) -> None:
+    """Fill `first` (rows + 1): where each row's runs will begin, the sentinels counted."""
+    rows, width = codes.shape
+    for row in range(rows):
+        changes = 0
+        for col in range(1, width):  # without branches, so that it is vectorised
+            usable = valid[row, col]
+            changes += (usable != valid[row, col - 1]) | (usable & (codes[row, col] != codes[row, col - 1]))
+        first[row + 1] = first[row] + changes + 2
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def find_runs(
+    codes: Ints, valid: Bools, first: npt.NDArray[np.int64], start: Ints, run_code: Ints, parent: Ints
+) -> None:
+    """Fill the runs; each becomes its own parent, GAP where it is no data."""
+    rows, width = codes.shape
+    for row in range(rows):
+        run = first[row]
+        for col in range(width):
+            usable = valid[row, col]
+            if (
+                col == 0
+                or usable != valid[row, col - 1]
+                or (usable and codes[row, col] != codes[row, col - 1])
+            ):
+                start[run] = col
+                run_code[run] = codes[row, col]
+                parent[run] = run if usable else GAP
+                run += 1
+        start[run] = width
+        run_code[run] = 0
+        parent[run] = GAP
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _root(parent: Ints, run: int) -> int:
+    while parent[run] != run:
+        parent[run] = parent[parent[run]]
+        run = parent[run]
+    return run
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def join_runs(first: npt.NDArray[np.int64], start: Ints, run_code: Ints, parent: Ints) -> None:
+    """Union-find over runs of one class that touch between rows; a root is its region's first run."""
+    for row in range(1, len(first) - 1):
+        above, below = first[row - 1], first[row]
+        above_end, below_end = first[row] - 1, first[row + 1] - 1  # the sentinels
+        while above < above_end and below < below_end:
+            if parent[above] != GAP and parent[below] != GAP and run_code[above] == run_code[below]:
+                one, other = _root(parent, above), _root(parent, below)
+                parent[max(one, other)] = min(one, other)
+            above_stop, below_stop = start[above + 1], start[below + 1]
+            above += above_stop <= below_stop
+            below += below_stop <= above_stop
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def number_regions(parent: Ints, region: Ints) -> int:
+    """Fill `region` (zeros before) with 1..n in the order of the regions' last runs; return n."""
+    count = 0
+    for run in range(len(parent)):
+        if parent[run] != GAP:
+            parent[run] = parent[parent[run]]  # parents come first and are flat already
+            count += parent[run] == run
+    number = count
+    for run in range(len(parent) - 1, -1, -1):
+        root = parent[run]
+        if root != GAP:
+            if region[root] == 0:  # the last run of its region
+                region[root] = number
+                number -= 1
+            region[run] = region[root]
+    return count

@@ -1,0 +1,139 @@
+"""Class map from anywhere to polygons: the public verb."""
+
+from __future__ import annotations
+
+import logging
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from geoseg.errors import ClassMapError
+from geoseg.grid.grid import Grid
+from geoseg.grid.legend import Legend
+from geoseg.raster.classmap import ClassMap, read_class_map
+from geoseg.storage.output import claim
+from geoseg.vector.features import Features
+from geoseg.vector.geopackage import check_layer_name, write_geopackage
+from geoseg.vector.lattice import class_map_of, confidence_of
+from geoseg.vector.polygonize import polygonize
+from geoseg.vector.summary import hints
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+    import xarray as xr
+
+    Source = str | PathLike[str] | ClassMap | xr.DataArray | xr.Dataset
+    Confidence = str | PathLike[str] | xr.DataArray | npt.NDArray[Any]
+
+_log = logging.getLogger(__name__)
+
+
+@overload
+def vectorize(
+    source: Source, *, confidence: Confidence | None = ..., legend: Legend | None = ..., output: None = ...
+) -> gpd.GeoDataFrame: ...
+
+
+@overload
+def vectorize(
+    source: Source,
+    *,
+    confidence: Confidence | None = ...,
+    legend: Legend | None = ...,
+    output: str | PathLike[str],
+    layer: str = ...,
+    overwrite: bool = ...,
+) -> Path: ...
+
+
+def vectorize(
+    source: Source,
+    *,
+    confidence: Confidence | None = None,
+    legend: Legend | None = None,
+    output: str | PathLike[str] | None = None,
+    layer: str = "landcover",
+    overwrite: bool = False,
+) -> gpd.GeoDataFrame | Path:
+    """Turn a class map into land-cover polygons.
+
+    Parameters
+    ----------
+    source : path, ClassMap, xarray.DataArray or xarray.Dataset
+        Any integer class map. A Dataset is what `geoseg.predict` returns: its `landcover` and `confidence`.
+    confidence : path, DataArray or (row, col) array, optional
+        Probability of the written class on the same grid: uint8 in steps of 1/254 with 255 for none, or
+        floats 0 to 1 with NaN for none.
+    legend : Legend, optional
+        Names and colours, in place of the map's own.
+    output : path, optional
+        GeoPackage to write; without it a GeoDataFrame is returned.
+    layer : str
+        Layer of the GeoPackage.
+    overwrite : bool
+        Whether `output` may replace a file.
+
+    Returns
+    -------
+    GeoDataFrame or Path
+        Polygons with `class_code`, `class_name`, `area_m2`, `pixels` and, where given, `confidence`; or
+        `output`.
+
+    Raises
+    ------
+    ClassMapError, OptionError, OutputError
+    """
+    if output is None:
+        return _features(source, confidence, legend).to_geodataframe()
+    check_layer_name(layer)
+    path = Path(output)
+    with claim(path, overwrite=overwrite) as claimed:
+        features = _features(source, confidence, legend)
+        for line in hints(features):
+            _log.info(line)
+        finished = claimed.scratch / path.name
+        write_geopackage(finished, features, layer=layer)
+        claimed.commit(finished)
+    return path
+
+
+def _features(source: Source, confidence: Confidence | None, legend: Legend | None) -> Features:
+    class_map, own_confidence = _read(source, legend)
+    given = own_confidence if confidence is None else confidence
+    return polygonize(
+        class_map.codes,
+        class_map.valid,
+        class_map.grid,
+        legend=legend or class_map.legend,
+        confidence=None if given is None else _read_confidence(given, class_map.grid),
+    )
+
+
+def _read(source: Source, legend: Legend | None) -> tuple[ClassMap, Confidence | None]:
+    """Class map of a source, and the confidence that comes with it."""
+    if isinstance(source, ClassMap):
+        return source, None
+    if isinstance(source, str | PathLike):
+        return read_class_map(Path(source), legend=legend), None
+    if hasattr(source, "data_vars"):
+        if "landcover" not in source:
+            raise ClassMapError(
+                f"the Dataset holds {', '.join(map(str, source))}, expected a variable 'landcover'"
+            )
+        return class_map_of(source["landcover"], legend), source.get("confidence")
+    return class_map_of(source, legend), None
+
+
+def _read_confidence(confidence: Confidence, grid: Grid) -> npt.NDArray[np.uint8]:
+    if not isinstance(confidence, str | PathLike):
+        return confidence_of(confidence)
+    read = read_class_map(Path(confidence))
+    if read.grid.shape != grid.shape or not read.grid.transform.almost_equals(grid.transform):
+        raise ClassMapError(
+            f"{confidence}: {read.grid.shape} px at {read.grid.transform[:6]}, expected the grid of the class map, "
+            f"{grid.shape} px at {grid.transform[:6]}"
+        )
+    return np.where(read.valid, confidence_of(read.codes), np.uint8(255))

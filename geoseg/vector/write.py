@@ -1,0 +1,84 @@
+"""A GeoDataFrame to a styled GeoPackage: the public verb for frames that were edited."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from geoseg.errors import OptionError
+from geoseg.grid.legend import Legend
+from geoseg.storage.output import claim
+from geoseg.vector.features import GEOMETRY
+from geoseg.vector.geopackage import Layer, write_table
+from geoseg.vector.polygonize import complete_legend
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+
+def write(
+    gdf: gpd.GeoDataFrame,
+    path: str | PathLike[str],
+    *,
+    legend: Legend | None = None,
+    layer: str = "landcover",
+    overwrite: bool = False,
+) -> Path:
+    """Write land-cover polygons as a GeoPackage with the legend as QGIS's default style.
+
+    What `geoseg.vectorize` returned gives the bytes that its `output` would have got.
+
+    Parameters
+    ----------
+    gdf : GeoDataFrame
+        With `class_code` (integers); every other column is kept.
+    path : path
+        File to write.
+    legend : Legend, optional
+        Names and colours; by default the names of `class_name`, colours made up.
+    layer : str
+        Layer of the GeoPackage.
+    overwrite : bool
+        Whether a file may be replaced.
+
+    Raises
+    ------
+    OptionError
+        If the frame has no usable `class_code`, or the layer name is reserved.
+    OutputError
+        If the file cannot be written.
+    """
+    import pyarrow as pa
+    import shapely
+
+    if "class_code" not in gdf.columns or not np.issubdtype(gdf["class_code"].dtype, np.integer):
+        raise OptionError(
+            f"the frame has columns {', '.join(map(str, gdf.columns))}; expected class_code with integers among them"
+        )
+    named = gdf["class_name"] if "class_name" in gdf.columns else gdf["class_code"].map("class {}".format)
+    names = dict(zip(gdf["class_code"].tolist(), map(str, named), strict=True))
+    about = Layer(
+        name=layer,
+        crs=gdf.crs.to_wkt() if gdf.crs else None,
+        legend=complete_legend(legend, names) if legend else Legend.made_up(names or (0,), names),
+        geometry_type=_geometry_type(gdf),
+    )
+    attributes = pa.Table.from_pandas(gdf.drop(columns=gdf.geometry.name), preserve_index=False)
+    geometry = pa.array(shapely.to_wkb(gdf.geometry.to_numpy(), byte_order=1), pa.binary())
+    target = Path(path)
+    with claim(target, overwrite=overwrite) as claimed:
+        finished = claimed.scratch / target.name
+        write_table(finished, attributes.append_column(GEOMETRY, geometry), about)
+        claimed.commit(finished)
+    return target
+
+
+def _geometry_type(gdf: gpd.GeoDataFrame) -> str:
+    """Return the frame's only geometry type, Polygon where it is empty, else the type that holds them all."""
+    kinds = set(gdf.geom_type.dropna())
+    if kinds <= {"Polygon"}:
+        return "Polygon"
+    return kinds.pop() if len(kinds) == 1 else "Geometry"
