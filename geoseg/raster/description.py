@@ -1,0 +1,145 @@
+"""What a raster file says about itself, as plain values that can be pickled."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from dataclasses import dataclass
+from pathlib import PurePath
+
+import numpy as np
+import rasterio
+from affine import Affine
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import RasterioError
+
+from geoseg.errors import SceneError
+from geoseg.grid.grid import Grid
+from geoseg.raster.handles import handle, one_line
+from geoseg.raster.opening import Location
+
+_RATIO, _BYTES = 1_000_000, 4 * 2**30
+"""DEFLATE shrinks to 1/1030 at best, a sparse file to 1/100,000: a file that claims more is an attack."""
+
+RGBA = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """A raster file as it is, before bands are chosen.
+
+    Sequences hold one entry per band of the file.
+
+    Parameters
+    ----------
+    location : Location
+    grid : Grid
+    descriptions : tuple of str or None
+    dtypes : tuple of str
+        Names of numpy dtypes, or of GDAL's complex integers.
+    nodata : tuple of float or None
+    masks : tuple of (str or None)
+        "file" where GDAL has a mask that is stored (mask band, ``.msk``, tagged no-data tuple); None where it
+        follows from no-data values or alpha, or every pixel is valid.
+    alpha_band : int or None
+        Number from 1 of the (last) band tagged alpha.
+    scale, offset : tuple of float, or None where no band is tagged
+    block_shape : tuple of int
+        (rows, cols), px.
+    palette : tuple of (int, (int, int, int, int)), or None
+        Code and red, green, blue, alpha, 0 to 255, of the first band's colour table.
+    """
+
+    location: Location
+    grid: Grid
+    descriptions: tuple[str | None, ...]
+    dtypes: tuple[str, ...]
+    nodata: tuple[float | None, ...]
+    masks: tuple[str | None, ...]
+    alpha_band: int | None
+    scale: tuple[float, ...] | None
+    offset: tuple[float, ...] | None
+    block_shape: tuple[int, int]
+    palette: tuple[tuple[int, RGBA], ...] | None
+
+
+def describe(location: Location) -> Description:
+    """Read what a file says about itself.
+
+    Raises
+    ------
+    SceneError
+        If it cannot be opened, has no bands, no grid or claims an absurd size.
+    """
+    with handle(location) as dataset:
+        try:
+            return _describe(location, dataset)
+        except (RasterioError, ValueError, OSError) as error:
+            raise SceneError(f"{location.typed}: its header cannot be read ({one_line(error)})") from error
+
+
+def _describe(location: Location, dataset: rasterio.DatasetReader) -> Description:
+    if dataset.count == 0:
+        raise SceneError(
+            f"{location.typed}: has no band, expected at least one; name one of its subdatasets' files"
+        )
+    if "OVERVIEW_FILE" in dataset.tags(ns="OVERVIEWS"):
+        raise SceneError(f"{location.typed}: points at overviews in another file, which is not followed")
+    _check_size(location, dataset)
+    colors = dataset.colorinterp
+    tagged = [i for i, color in enumerate(colors, start=1) if color == ColorInterp.alpha]
+    scaled = any(v != 1.0 for v in dataset.scales) or any(v != 0.0 for v in dataset.offsets)
+    return Description(
+        location=location,
+        grid=_grid(location, dataset),
+        descriptions=tuple(text or None for text in dataset.descriptions),
+        dtypes=tuple(dataset.dtypes),
+        nodata=tuple(dataset.nodatavals),
+        masks=tuple(_stored_mask(flags) for flags in dataset.mask_flag_enums),
+        alpha_band=tagged[-1] if tagged and dataset.count > 1 else None,
+        scale=tuple(dataset.scales) if scaled else None,
+        offset=tuple(dataset.offsets) if scaled else None,
+        block_shape=tuple(dataset.block_shapes[0]),
+        palette=tuple(sorted(dataset.colormap(1).items())) if colors[0] == ColorInterp.palette else None,
+    )
+
+
+def _check_size(location: Location, dataset: rasterio.DatasetReader) -> None:
+    """Refuse a file that claims far more pixels than its bytes could ever hold."""
+    if location.signature is None or location.driver == "VRT":
+        return
+    pixel_bytes = sum(16 if "complex" in dtype else np.dtype(dtype).itemsize for dtype in dataset.dtypes)
+    claimed = dataset.height * dataset.width * pixel_bytes
+    size = location.signature[0]
+    if claimed > _BYTES and claimed > _RATIO * size:
+        raise SceneError(
+            f"{location.typed}: claims {dataset.height} x {dataset.width} px ({claimed / 2**30:.0f} GiB) "
+            f"in a file of {size} bytes; it is damaged or malicious"
+        )
+
+
+def _stored_mask(flags: list[MaskFlags]) -> str | None:
+    if MaskFlags.all_valid in flags or MaskFlags.alpha in flags or flags == [MaskFlags.nodata]:
+        return None
+    return "file"
+
+
+def _grid(location: Location, dataset: rasterio.DatasetReader) -> Grid:
+    """Return the grid; refuse ground control points and RPCs, which are no grid."""
+    transform = Affine(*dataset.transform[:6])
+    if transform == Affine.identity():
+        points, _ = dataset.gcps
+        if points or dataset.rpcs:
+            given, option = ("ground control points", "") if points else ("RPCs", "-rpc ")
+            name = PurePath(location.typed)
+            remedy = f"gdalwarp {option}{shlex.quote(str(name))} {shlex.quote(name.stem + '_warped.tif')}"
+            raise SceneError(f"{location.typed}: has {given} instead of a grid; mend it with: {remedy}")
+    if not all(map(math.isfinite, transform[:6])) or transform.determinant == 0:
+        raise SceneError(f"{location.typed}: its affine {tuple(transform[:6])} has no area; it is damaged")
+    crs = dataset.crs
+    return Grid(
+        height=dataset.height,
+        width=dataset.width,
+        transform=transform,
+        crs=(crs.to_wkt() or None) if crs else None,
+    )

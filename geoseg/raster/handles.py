@@ -1,0 +1,112 @@
+"""Open datasets: one per thread and process, never across a fork.
+
+A dataset that two processes share through a fork moves one file position under both: reads come back wrong
+without an error. So a handle belongs to one thread of one process, and a forked child opens its own.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import rasterio
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+from geoseg.errors import SceneError
+from geoseg.raster.opening import Location
+
+_MOST_OPEN = 32
+"""Handles a thread keeps; the one unused for longest is closed."""
+
+_OPTIONS = {
+    "GDAL_VRT_ENABLE_PYTHON": "NO",
+    "GDAL_ERROR_ON_LIBJPEG_WARNING": "TRUE",  # a truncated JPEG is otherwise filled with grey
+}
+_REMOTE_OPTIONS = {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # no sidecars, whose first bytes we could not check
+    "GDAL_HTTP_CONNECTTIMEOUT": "20",
+    "GDAL_HTTP_LOW_SPEED_TIME": "30",
+    "GDAL_HTTP_LOW_SPEED_LIMIT": "1",
+    "GDAL_HTTP_MAX_RETRY": "3",
+}
+
+_quiet = threading.Lock()
+_kept: dict[int, OrderedDict[Location, rasterio.DatasetReader]] = {}
+"""Keeps a forked child from closing (and maybe dead-locking on) what it inherited."""
+
+
+class _Shelf:
+    """The handles of one thread, closed with it."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.open: OrderedDict[Location, rasterio.DatasetReader] = OrderedDict()
+        _kept[id(self)] = self.open
+
+    def __del__(self) -> None:
+        if self.pid == os.getpid():
+            _kept.pop(id(self), None)
+            close_all(self.open)
+
+
+_local = threading.local()
+
+
+@contextmanager
+def handle(location: Location) -> Iterator[rasterio.DatasetReader]:
+    """Lend this thread's dataset for the length of a ``with`` block, GDAL's options set.
+
+    Raises
+    ------
+    SceneError
+        If it cannot be opened, or is not the file that was located.
+    """
+    location.check()
+    shelf: _Shelf | None = getattr(_local, "shelf", None)
+    if shelf is None or shelf.pid != os.getpid():
+        shelf = _local.shelf = _Shelf()
+    with rasterio.Env(**_OPTIONS, **(_REMOTE_OPTIONS if location.remote else {})):
+        dataset = shelf.open.get(location)
+        if dataset is None:
+            dataset = shelf.open[location] = open_dataset(location)
+            if len(shelf.open) > _MOST_OPEN:
+                shelf.open.popitem(last=False)[1].close()
+        shelf.open.move_to_end(location)
+        yield dataset
+
+
+def open_dataset(location: Location) -> rasterio.DatasetReader:
+    """Open a dataset by its driver, without a word about missing georeferencing."""
+    try:
+        with _quiet, warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            return rasterio.open(location.name, driver=location.driver)
+    except (RasterioError, ValueError, OSError) as error:
+        raise SceneError(
+            f"{location.typed}: cannot be opened as {location.driver} ({one_line(error)})"
+        ) from error
+
+
+def close_handles() -> None:
+    """Close the handles of this thread."""
+    shelf: _Shelf | None = getattr(_local, "shelf", None)
+    if shelf is not None and shelf.pid == os.getpid():
+        close_all(shelf.open)
+
+
+def close_all(handles: OrderedDict[Location, rasterio.DatasetReader]) -> None:
+    """Close and forget datasets."""
+    while handles:
+        handles.popitem()[1].close()
+
+
+def one_line(error: BaseException) -> str:
+    """Return the deepest reason that GDAL gave, in one line."""
+    reason: BaseException = error
+    while reason.__cause__ is not None:
+        reason = reason.__cause__
+    return " ".join(str(reason).split()) or type(reason).__name__

@@ -1,0 +1,155 @@
+"""What may be opened as a scene, and by which driver.
+
+What the user typed is consent: a name that ends in ``.vrt`` or a URL is opened as such. What hides inside a
+file is not: a file is opened by the driver its first bytes belong to and by no other, its sidecars must be
+TIFF, and it may not point at files of its own choice.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from geoseg.errors import SceneError
+from geoseg.raster.members import check_members
+
+MAGIC = {
+    b"II*\0": "GTiff",
+    b"MM\0*": "GTiff",
+    b"II+\0": "GTiff",
+    b"MM\0+": "GTiff",
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    b"\0\0\0\x0cjP  \r\n\x87\n": "JP2OpenJPEG",
+    b"\xff\x4f\xff\x51": "JP2OpenJPEG",
+}
+"""First bytes of a file, and GDAL's name of the driver they belong to (a COG is a GTiff)."""
+
+_BY_NAME = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".jp2": "JP2OpenJPEG", ".j2k": "JP2OpenJPEG"}
+_SIDECARS = (".msk", ".ovr", ".MSK", ".OVR", ".msk.ovr", ".msk.msk", ".ovr.msk", ".ovr.ovr")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Location:
+    """Where a raster is and how it is opened.
+
+    Parameters
+    ----------
+    typed : str
+        Name as the user gave it, for messages.
+    name : str
+        Absolute path, URL or GDAL's ``/vsi...`` name.
+    driver : str
+        The only driver that may open it.
+    remote : bool
+        Whether `name` is not a local file.
+    signature : tuple of (int, int) or None
+        Size in bytes and modification time in ns of a local file: what tells a changed file.
+    """
+
+    typed: str
+    name: str
+    driver: str
+    remote: bool
+    signature: tuple[int, int] | None
+
+    def check(self) -> None:
+        """Raise SceneError if the file is not the one that was located, or a sidecar is not what it seems."""
+        if self.remote:
+            return
+        if signature_of(self.name, self.typed) != self.signature:
+            raise SceneError(f"{self.typed}: changed while it was in use; start again when it is complete")
+        check_sidecars(self.name)
+
+
+def locate(path: str | os.PathLike[str], *, allow_remote: bool) -> Location:
+    """Decide how a raster is opened, without opening it.
+
+    Parameters
+    ----------
+    path : path-like
+        As the user typed it.
+    allow_remote : bool
+        Whether a VRT may have members that are not local files.
+
+    Raises
+    ------
+    SceneError
+        If nothing is there, or something that is not opened as a scene.
+    """
+    typed = os.fspath(path)
+    is_vrt = typed.lower().endswith(".vrt")
+    if _is_remote(typed):
+        if is_vrt and not allow_remote:
+            raise SceneError(
+                f"{typed}: the members of a remote VRT are remote; pass --allow-remote to read them"
+            )
+        suffix = PurePath(typed.split("?")[0]).suffix.lower()
+        driver = "VRT" if is_vrt else _BY_NAME.get(suffix, "GTiff")
+        return Location(typed=typed, name=typed, driver=driver, remote=True, signature=None)
+    name = str(Path(typed).absolute())
+    signature = signature_of(name, typed)
+    driver = _driver_of(name, typed)
+    if driver == "VRT":
+        for member in check_members(Path(name), typed, allow_remote=allow_remote):
+            if not member.lower().endswith(".vrt"):
+                _driver_of(member, member)
+                check_sidecars(member)
+    else:
+        check_sidecars(name)
+    return Location(typed=typed, name=name, driver=driver, remote=False, signature=signature)
+
+
+def signature_of(name: str, typed: str) -> tuple[int, int]:
+    """Size and modification time of a regular file."""
+    try:
+        status = Path(name).stat()
+    except OSError as error:
+        raise SceneError(f"{typed}: cannot be opened ({error.strerror}); check the path") from error
+    return status.st_size, status.st_mtime_ns
+
+
+def check_sidecars(name: str) -> None:
+    """Raise SceneError unless masks and overviews beside a file are TIFF by their first bytes.
+
+    GDAL opens them with whatever driver fits, so that a VRT named ``.msk`` could read any file or URL.
+    """
+    for suffix in _SIDECARS:
+        sidecar = name + suffix
+        if Path(sidecar).exists() and _sniff(sidecar) != "GTiff":
+            raise SceneError(f"{sidecar}: is not a TIFF, which a sidecar of this name must be; remove it")
+
+
+def _is_remote(typed: str) -> bool:
+    return "://" in typed or typed.startswith("/vsi")
+
+
+def _driver_of(name: str, typed: str) -> str:
+    """Return the driver that a local file's first bytes belong to; VRT only where its name says so."""
+    if Path(name).is_dir():
+        raise SceneError(f"{typed}: is a folder, expected a raster file")
+    if not Path(name).is_file():
+        raise SceneError(f"{typed}: is not a file, expected a raster file")
+    driver = _sniff(name, typed)
+    if driver is None:
+        raise SceneError(f"{typed}: is not a GeoTIFF, JPEG 2000, PNG or JPEG file by its first bytes")
+    if driver == "VRT" and not name.lower().endswith(".vrt"):
+        raise SceneError(
+            f"{typed}: is a VRT under another name, which is not opened; "
+            "rename it to .vrt if you trust the files it points at"
+        )
+    return driver
+
+
+def _sniff(name: str, typed: str | None = None) -> str | None:
+    """Return the driver of a file's first bytes, or None."""
+    try:
+        with Path(name).open("rb") as file:
+            head = file.read(256)
+    except OSError as error:
+        raise SceneError(f"{typed or name}: cannot be read ({error.strerror})") from error
+    for magic, driver in MAGIC.items():
+        if head.startswith(magic):
+            return driver
+    return "VRT" if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"<VRTDataset", b"<?xml")) else None

@@ -1,0 +1,304 @@
+"""A raster file as a scene: bands, a grid, and windows of pixels with their validity."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+from rasterio.crs import CRS
+from rasterio.errors import CRSError, RasterioError
+
+from geoseg.errors import OptionError, SceneError
+from geoseg.grid.grid import Grid
+from geoseg.grid.window import Window
+from geoseg.raster.chip import Chip
+from geoseg.raster.description import Description, describe
+from geoseg.raster.handles import handle, one_line
+from geoseg.raster.opening import locate
+from geoseg.raster.padding import border_indices
+from geoseg.raster.palette import Palette
+from geoseg.raster.selection import band_numbers
+from geoseg.raster.validity import usable
+
+__all__ = ["Chip", "Scene"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """Chosen bands of one raster file.
+
+    It holds no open file: it is pickled and shared between threads and processes freely, and each of them
+    opens its own dataset when it reads.
+
+    A pixel is valid when every chosen band is valid (not its no-data value, not masked) and finite, and the
+    validity band, where there is one, is above 0. Where a band tagged alpha is read as data, GDAL's masks
+    are not used at all.
+
+    Parameters
+    ----------
+    file : Description
+        What the file says about itself.
+    grid : Grid
+        Of `extent`.
+    extent : Window
+        The part of the file that this scene is.
+    bands : tuple of int
+        Numbers from 1 of the bands that `read` returns, in that order.
+    validity_band : int or None
+        Number from 1 of the band whose pixels above 0 are valid.
+    palette : Palette or None
+        Where codes become colours.
+    """
+
+    file: Description
+    grid: Grid
+    extent: Window
+    bands: tuple[int, ...]
+    validity_band: int | None
+    palette: Palette | None = None
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        expand_palette: bool = False,
+        palette_as_codes: bool = False,
+        allow_remote: bool = False,
+        assume_crs: str | None = None,
+    ) -> Scene:
+        """Open a GeoTIFF (or COG), JPEG 2000, PNG or JPEG file, or a VRT or URL named as such.
+
+        All bands are chosen but one tagged alpha, which is validity.
+
+        Parameters
+        ----------
+        path : path-like
+        expand_palette : bool
+            Whether a colour table becomes three bands red, green, blue.
+        palette_as_codes : bool
+            Whether the codes themselves are wanted, as for labels.
+        allow_remote : bool
+            Whether a VRT may have remote members.
+        assume_crs : str, optional
+            CRS (anything PROJ understands) of a file that has none.
+
+        Raises
+        ------
+        SceneError
+            If there is nothing there that can be read as a scene.
+        OptionError
+            If `assume_crs` is no CRS.
+        """
+        file = describe(locate(path, allow_remote=allow_remote))
+        if file.grid.crs is None and assume_crs is not None:
+            file = dataclasses.replace(file, grid=dataclasses.replace(file.grid, crs=_wkt(assume_crs)))
+        palette = None
+        if file.palette is not None and not palette_as_codes:
+            palette = Palette.of(file, expand=expand_palette)
+            file = palette.describe(file)
+        bands = tuple(i for i in range(1, len(file.dtypes) + 1) if i != file.alpha_band)
+        extent = Window(row=0, col=0, height=file.grid.height, width=file.grid.width)
+        scene = cls(
+            file=file,
+            grid=file.grid,
+            extent=extent,
+            bands=bands,
+            validity_band=file.alpha_band,
+            palette=palette,
+        )
+        scene._refuse_complex()
+        return scene
+
+    @property
+    def path(self) -> str:
+        """Name as it was given."""
+        return self.file.location.typed
+
+    @property
+    def driver(self) -> str:
+        """GDAL's name of the driver."""
+        return self.file.location.driver
+
+    @property
+    def descriptions(self) -> tuple[str | None, ...]:
+        """Names of all bands of the file, in order; None where it gives none."""
+        return self.file.descriptions
+
+    @property
+    def names(self) -> tuple[str | None, ...]:
+        """Names of the chosen bands."""
+        return tuple(self.file.descriptions[i - 1] for i in self.bands)
+
+    @property
+    def count(self) -> int:
+        """Number of chosen bands."""
+        return len(self.bands)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype that holds the numbers of all chosen bands."""
+        return np.result_type(*self._dtypes)
+
+    @property
+    def alpha_band(self) -> int | None:
+        """Number from 1 of the band tagged alpha, chosen or not."""
+        return self.file.alpha_band
+
+    @property
+    def scale(self) -> tuple[float, ...] | None:
+        """Scale the file tags the chosen bands with; None where it tags none."""
+        return None if self.file.scale is None else tuple(self.file.scale[i - 1] for i in self.bands)
+
+    @property
+    def offset(self) -> tuple[float, ...] | None:
+        """Offset the file tags the chosen bands with; None where it tags none."""
+        return None if self.file.offset is None else tuple(self.file.offset[i - 1] for i in self.bands)
+
+    @property
+    def block_shape(self) -> tuple[int, int]:
+        """(rows, cols) in px of the file's blocks."""
+        return self.file.block_shape
+
+    def select(self, bands: Sequence[int | str], *, validity_band: int | None) -> Scene:
+        """Return the scene with other bands.
+
+        Parameters
+        ----------
+        bands : sequence of int or str
+            Numbers from 1 or descriptions, in the order wanted.
+        validity_band : int or None
+            Number of the band whose pixels above 0 are valid; None: no band is.
+
+        Raises
+        ------
+        OptionError
+            If there is no such band, or the validity band is wanted as data.
+        """
+        numbers = band_numbers(bands, self.descriptions, self.path)
+        if validity_band is not None:
+            band_numbers([validity_band], self.descriptions, self.path)
+            if validity_band in numbers:
+                raise OptionError(
+                    f"{self.path}: band {validity_band} is wanted as data and as validity; choose one"
+                )
+        scene = dataclasses.replace(self, bands=numbers, validity_band=validity_band)
+        scene._refuse_complex()
+        return scene
+
+    def crop(self, window: Window) -> Scene:
+        """Return the part of the scene in a window.
+
+        Raises
+        ------
+        OptionError
+            If the window sticks out of the scene.
+        """
+        if window.within(self.grid.shape) != window:
+            raise OptionError(
+                f"{self.path}: {window} sticks out of its {self.grid.height} x {self.grid.width} px"
+            )
+        extent = window.shifted(self.extent.row, self.extent.col)
+        return dataclasses.replace(self, grid=self.grid.cropped(window), extent=extent)
+
+    def read(self, window: Window) -> Chip:
+        """Read a window; what sticks out of the scene is padded by reflection, `valid` with it.
+
+        Parameters
+        ----------
+        window : Window
+            May stick out on every side.
+
+        Returns
+        -------
+        Chip
+            Stored numbers, (band, row, col) in `dtype`, and valid.
+
+        Raises
+        ------
+        SceneError
+            If the file is damaged there or has changed.
+        """
+        rows = border_indices(window.row, window.height, self.extent.height)
+        cols = border_indices(window.col, window.width, self.extent.width)
+        top, left = int(rows.min()), int(cols.min())
+        inside = Window(row=top, col=left, height=int(rows.max()) - top + 1, width=int(cols.max()) - left + 1)
+        chip = self._read_inside(inside.shifted(self.extent.row, self.extent.col))
+        if inside == window:
+            return chip
+        rows, cols = rows[:, None] - top, cols - left
+        return Chip(pixels=chip.pixels[:, rows, cols], valid=chip.valid[rows, cols])
+
+    @property
+    def _dtypes(self) -> tuple[np.dtype[Any], ...]:
+        return tuple(np.dtype(self.file.dtypes[i - 1]) for i in self.bands)
+
+    def _refuse_complex(self) -> None:
+        for i in (*self.bands, *([self.validity_band] if self.validity_band else [])):
+            if "complex" in self.file.dtypes[i - 1]:
+                raise SceneError(
+                    f"{self.path}: band {i} is {self.file.dtypes[i - 1]}, and networks take real numbers; "
+                    "store amplitude or phase as bands of their own"
+                )
+
+    def _read_inside(self, window: Window) -> Chip:
+        """Read a window of the file that does not stick out."""
+        with handle(self.file.location) as dataset:
+            try:
+                if self.palette is not None:
+                    codes = dataset.read(1, window=_rasterio(window))
+                    pixels, valid = self.palette.expand(codes, self.bands)
+                else:
+                    pixels, valid = self._decode(dataset, window)
+                for band in self._masked_bands():
+                    valid &= dataset.read_masks(band, window=_rasterio(window)) != 0
+            except (RasterioError, OSError) as error:
+                raise SceneError(
+                    f"{self.path}: damaged or incomplete at rows {window.row} to {window.row_stop - 1}, "
+                    f"cols {window.col} to {window.col_stop - 1} ({one_line(error)})"
+                ) from error
+        return Chip(pixels=pixels, valid=valid)
+
+    def _decode(
+        self, dataset: rasterio.DatasetReader, window: Window
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+        """Pixels, and where they are finite, not no data, and validity is above 0."""
+        numbers = self.bands if self.validity_band is None else (*self.bands, self.validity_band)
+        if len({self.file.dtypes[i - 1] for i in numbers}) == 1:
+            pixels = dataset.read(numbers, window=_rasterio(window))
+        else:
+            # rasterio reads bands of one dtype only; GDAL converts each on its own.
+            dtype = np.result_type(*(self.file.dtypes[i - 1] for i in numbers))
+            pixels = np.empty((len(numbers), *window.shape), dtype=dtype)
+            for i, out in zip(numbers, pixels, strict=True):
+                dataset.read(i, window=_rasterio(window), out=out)
+        data = pixels[: self.count].astype(self.dtype, copy=False)
+        valid = usable(data, [self.file.nodata[i - 1] for i in self.bands], self._dtypes)
+        if self.validity_band is not None:
+            valid &= pixels[-1] > 0
+        return data, valid
+
+    def _masked_bands(self) -> tuple[int, ...]:
+        """Bands whose stored masks count; a mask of the whole file is named once."""
+        if self.palette is not None:
+            return self.palette.masked
+        if self.alpha_band in self.bands:
+            return ()
+        return tuple(dict.fromkeys(i for i in self.bands if self.file.masks[i - 1] is not None))
+
+
+def _rasterio(window: Window) -> rasterio.windows.Window:
+    return rasterio.windows.Window(window.col, window.row, window.width, window.height)
+
+
+def _wkt(crs: str) -> str:
+    try:
+        return str(CRS.from_user_input(crs).to_wkt())
+    except CRSError as error:
+        raise OptionError(f"CRS {crs!r} is not known; expected something like EPSG:32633") from error
