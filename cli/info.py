@@ -1,0 +1,66 @@
+"""``geoseg info``: what a file is, or what is installed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .options import EXISTING_FILE, examples
+from .verbosity import verbosity_options
+
+
+@click.command(
+    epilog=examples(
+        "geoseg info scene.tif",
+        "geoseg info model.safetensors --json",
+        "geoseg info",
+    )
+)
+@click.argument("path", required=False, type=EXISTING_FILE)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@verbosity_options
+def command(path: Path | None, as_json: bool) -> None:
+    """Describe a scene, model file, class map or GeoPackage.
+
+    Without PATH: the versions of everything and, where no GPU is used, why.
+    """
+    from geoseg.assessment.describe import describe
+    from geoseg.assessment.installation import describe_versions
+
+    description = describe(path) if path else describe_versions()
+    if as_json:
+        click.echo(json.dumps(description, indent=2, ensure_ascii=False))
+    else:
+        click.echo("\n".join(_lines(description)))
+
+
+def _lines(description: dict[str, Any], indent: str = "") -> Iterator[str]:
+    """Lay a description out as ``key  value`` lines, nested ones indented, lists of mappings as rows."""
+    width = max((len(key) for key in description), default=0)
+    for key, value in description.items():
+        if isinstance(value, dict):
+            yield f"{indent}{key}"
+            yield from _lines(value, indent + "  ")
+        elif isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+            yield f"{indent}{key}"
+            yield from (f"{indent}  {'  '.join(_text(v) for v in item.values())}" for item in value)
+        else:
+            yield f"{indent}{key:<{width}}  {_text(value)}"
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.10g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_text, value)) or "none"
+    if isinstance(value, dict):
+        return " ".join(f"{k}={_text(v)}" for k, v in value.items())
+    return str(value)

@@ -1,0 +1,92 @@
+"""The command ``geoseg``: finds the subcommand, and turns every error into one line and an exit code.
+
+Exit codes: 0 done, 1 error, 2 usage, 3 done with replaced areas or failed scenes, 4 output exists or is in
+use, 130 and 143 for SIGINT and SIGTERM.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from importlib import import_module
+from typing import Any
+
+import click
+
+from geoseg.errors import GeosegError
+
+from .options import examples
+from .process import prepare_process
+from .verbosity import verbosity, verbosity_options
+
+COMMANDS = ("segment", "predict", "vectorize", "model", "train", "info", "demo", "completion")
+"""Subcommands in the order of the help; each is ``command`` in the module of its name."""
+
+
+class Commands(click.Group):
+    """A group that imports a subcommand when it is asked for and translates errors once, for all of them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Name the subcommands in the order of the help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import a subcommand."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f".{cmd_name}", __package__).command
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the subcommand; the traceback of an error is for ``-vv`` only."""
+        try:
+            return super().invoke(ctx)
+        except (click.exceptions.NoArgsIsHelpError, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise  # click's own ways out
+        except KeyboardInterrupt:
+            click.echo("Interrupted", err=True)
+            raise click.exceptions.Exit(130) from None
+        except Exception as error:  # the edge of the program: nobody above could say it better
+            if verbosity(ctx) >= 2:
+                click.echo(traceback.format_exc(), err=True, nl=False)
+            message, exit_code = _translated(error)
+            click.echo("Error: " + " ".join(message.split()), err=True)
+            raise click.exceptions.Exit(exit_code) from error
+
+
+def _translated(error: Exception) -> tuple[str, int]:
+    """Say in one line what went wrong, and with which exit code."""
+    if isinstance(error, click.UsageError):
+        where = error.ctx.command_path if error.ctx else "geoseg"
+        return f"{error.format_message()} (see {where} --help)", error.exit_code
+    if isinstance(error, click.ClickException):
+        return error.format_message(), error.exit_code
+    if isinstance(error, GeosegError):
+        return str(error), error.exit_code
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}", 1
+    if isinstance(error, MemoryError):
+        return "out of memory; a smaller --tile-size or --batch-size needs less", 1
+    return f"unexpected {type(error).__name__}: {error}; this is a bug, -vv shows where", 1
+
+
+@click.group(
+    "geoseg",
+    cls=Commands,
+    epilog=examples(
+        "geoseg demo",
+        "geoseg segment scene.tif -m model.safetensors -o landcover.gpkg",
+        "geoseg vectorize classes.tif -o landcover.gpkg",
+    ),
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(package_name="geoseg")
+@verbosity_options
+def group() -> None:
+    """Land cover from georeferenced rasters: scenes in, styled land-cover polygons out."""
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    prepare_process(sys.argv[1:])
+    group(prog_name="geoseg")

@@ -1,0 +1,87 @@
+"""``geoseg model``: make model files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .options import examples, output, overwrite
+from .report import say
+from .values import LEGEND, NAMES
+from .verbosity import verbosity_options
+
+if TYPE_CHECKING:
+    from geoseg.grid.legend import Legend
+
+
+@click.group()
+def command() -> None:
+    """Make model files."""
+
+
+@command.command(
+    epilog=examples(
+        "geoseg model new --bands red,green,blue --classes water,forest=#228B22,field -o m.safetensors",
+        "geoseg model new --encoder-weights imagenet --bands red,green,blue --classes a,b -o m.safetensors",
+    )
+)
+@click.option(
+    "--architecture", default="Unet", show_default=True, help="As segmentation-models-pytorch names it."
+)
+@click.option(
+    "--encoder", default="resnet34", show_default=True, help="For example tu-mobilenetv3_small_100."
+)
+@click.option("--encoder-weights", metavar="NAME", help="Pretrained weights to fetch, for example imagenet.")
+@click.option("--bands", required=True, type=NAMES, help="Names of the bands, in the model's order.")
+@click.option("--classes", required=True, type=LEGEND, help="Classes 1 to n with colours where given.")
+@click.option("--dtype", default="uint8", show_default=True, help="Type of the numbers that scenes store.")
+@click.option(
+    "--value-range", nargs=2, type=float, metavar="LOW HIGH", help="Smallest and largest stored number."
+)
+@click.option(
+    "--gsd", type=click.FloatRange(min=0, min_open=True), metavar="M", help="Ground sample distance, m."
+)
+@click.option("--tile-size", type=click.IntRange(min=1), default=512, show_default=True, metavar="PX")
+@click.option("--overlap", type=click.IntRange(min=0), metavar="PX", help="A quarter of the tile by default.")
+@click.option("--name", help="The model's name; architecture and encoder by default.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the random weights.")
+@output("Model file to write.", metavar="OUT.safetensors")
+@overwrite
+@verbosity_options
+def new(
+    architecture: str,
+    encoder: str,
+    encoder_weights: str | None,
+    bands: tuple[str, ...],
+    classes: Legend,
+    dtype: str,
+    value_range: tuple[float, float] | None,
+    gsd: float | None,
+    tile_size: int,
+    overlap: int | None,
+    name: str | None,
+    seed: int,
+    output: Path,
+    overwrite: bool,
+) -> None:
+    """Make an untrained model file."""
+    from geoseg.learning.model import Model
+
+    made = Model.new(
+        architecture=architecture,
+        encoder=encoder,
+        encoder_weights=encoder_weights,
+        bands=bands,
+        legend=classes,
+        dtype=dtype,
+        value_range=value_range,
+        gsd_m=gsd,
+        tile_size=tile_size,
+        overlap=overlap,
+        name=name,
+        seed=seed,
+    )
+    made.save(output, overwrite=overwrite)
+    say(f"Wrote {output}\n{made}")

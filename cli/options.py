@@ -1,0 +1,121 @@
+"""Every flag that more than one command has.
+
+=========================  =======  =======  =========  =====  =====
+flag                       predict  segment  vectorize  model  train
+=========================  =======  =======  =========  =====  =====
+-o, --output               x        x        x          x      x
+--overwrite                x        x        x          x      x
+-v, -q                     x        x        x          x      x
+-m, --model                x        x
+--save-confidence          x        x
+-b, --bands ... --fresh    x        x
+--layer                             x        x
+=========================  =======  =======  =========  =====  =====
+
+The flags from ``--bands`` to ``--force`` are the fields of `PredictOptions`, whose defaults they take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from geoseg.inference.options import DEVICES, ON_ERROR, PRECISIONS, PredictOptions
+
+from .values import BANDS, BATCH_SIZE, BOUNDS
+from .verbosity import verbosity_options
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_DEFAULTS = {field.name: field.default for field in fields(PredictOptions)}
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+def together(*options: Callable[[Function], Function]) -> Callable[[Function], Function]:
+    """Make one decorator of several, in the order of the help."""
+
+    def decorate(function: Function) -> Function:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def examples(*lines: str) -> str:
+    """Return the end of a command's help: lines to copy, which click must not wrap."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def output_or_folder(text: str, metavar: str) -> Callable[[Function], Function]:
+    """Return the option ``-o`` of a command that writes `text`; a text, because ``DIR/`` ends in a slash."""
+    return click.option("-o", "--output", required=True, metavar=metavar, help=text)
+
+
+def output(text: str, metavar: str = "FILE") -> Callable[[Function], Function]:
+    """Return the option ``-o`` of a command that writes `text`."""
+    return click.option(
+        "-o", "--output", required=True, metavar=metavar, type=click.Path(path_type=Path), help=text
+    )
+
+
+overwrite = click.option("--overwrite", is_flag=True, help="Replace outputs that are already there.")
+
+layer = click.option(
+    "--layer", default="landcover", show_default=True, help="Name of the layer in the GeoPackage."
+)
+
+save_confidence = click.option(
+    "--save-confidence", metavar="FILE", help="Also write the confidence raster (a folder where -o is one)."
+)
+
+scenes = click.argument("scenes", nargs=-1, required=True, metavar="SCENE...")
+
+prediction = together(
+    click.option("-m", "--model", required=True, type=EXISTING_FILE, help="Model file (.safetensors)."),
+    click.option("-b", "--bands", type=BANDS, help="Scene bands in the model's order: 3,2,1."),
+    click.option("--bounds", type=BOUNDS, help="Only this rectangle, in the scene's CRS."),
+    click.option("--clip", type=EXISTING_FILE, help="Vector file: outside of its polygons is no data."),
+    click.option(
+        "--tile-size", type=click.IntRange(min=1), metavar="PX", help="Tile edge; the model's by default."
+    ),
+    click.option(
+        "--overlap", type=click.IntRange(min=0), metavar="PX",
+        help="Pixels that neighbouring tiles share; the model's by default.",
+    ),
+    click.option(
+        "--batch-size", type=BATCH_SIZE, default="auto", show_default=True,
+        help="Tiles in one call of the model.",
+    ),
+    click.option(
+        "--device", type=click.Choice(DEVICES), default=_DEFAULTS["device"], show_default=True,
+        help="Where the model runs.",
+    ),
+    click.option(
+        "--precision", type=click.Choice(PRECISIONS), default=_DEFAULTS["precision"], show_default=True,
+        help="Numbers the model computes with.",
+    ),
+    click.option(
+        "--on-error", type=click.Choice(ON_ERROR), default=_DEFAULTS["on_error"], show_default=True,
+        help="What an unreadable part of the scene does: stop the run, or become no data (exit code 3).",
+    ),
+    click.option("--allow-remote", is_flag=True, help="Let a VRT point at remote files."),
+    click.option("--expand-palette", is_flag=True, help="Read a palette image as its colours."),
+    click.option("--assume-crs", metavar="CRS", help="CRS of a scene that has none, for example EPSG:32633."),
+    click.option("--force", is_flag=True, help="Go on where scene and model differ or disk space is short."),
+    click.option("--fresh", is_flag=True, help="Start anew instead of continuing an interrupted run."),
+    overwrite,
+    verbosity_options,
+)  # fmt: skip
+"""The options that `predict` and `segment` share."""
+
+
+def predict_options(values: dict[str, Any]) -> PredictOptions:
+    """Move the fields of `PredictOptions` out of a command's parameters."""
+    return PredictOptions(**{name: values.pop(name) for name in _DEFAULTS})

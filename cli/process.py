@@ -1,0 +1,57 @@
+"""What a process of the command line sets before the first raster is opened; the library never does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Iterable
+from types import FrameType
+
+_CACHE_MB = "64"
+"""Block cache of GDAL, MB: rows are read once and in order, a larger cache only holds memory."""
+_SKIP = {"GDAL_SKIP": "VRT", "OGR_SKIP": "OGR_VRT"}
+
+
+def prepare_process(arguments: list[str]) -> None:
+    """Guard GDAL, make SIGTERM unwind, keep other libraries' warnings off the terminal.
+
+    Parameters
+    ----------
+    arguments : list of str
+        The command line: a VRT on it was typed by the person and is opened as such.
+    """
+    os.environ["GDAL_VRT_ENABLE_PYTHON"] = "NO"
+    os.environ.setdefault("GDAL_CACHEMAX", _CACHE_MB)
+    if not names_vrt(arguments):
+        skip_vrt()
+    signal.signal(signal.SIGTERM, _terminate)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+
+
+def names_vrt(names: Iterable[str]) -> bool:
+    """Whether one of the names is a VRT."""
+    return any(name.lower().endswith(".vrt") for name in names)
+
+
+def skip_vrt() -> None:
+    """Take the VRT drivers out of GDAL: a VRT that hides inside a file or its sidecar is then not followed.
+
+    Counts only before rasterio and pyogrio are imported, and only where the person set no such list.
+    """
+    for name, driver in _SKIP.items():
+        os.environ.setdefault(name, driver)
+
+
+def allow_vrt() -> None:
+    """Take `skip_vrt` back: a list of scenes on stdin names a VRT."""
+    for name, driver in _SKIP.items():
+        if os.environ.get(name) == driver:
+            del os.environ[name]
+
+
+def _terminate(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    """Leave through every context manager, so that locks and scratch folders are cleaned up."""
+    raise SystemExit(128 + signum)

@@ -1,0 +1,41 @@
+"""What a command shows while it works: a bar on a terminal, never in a log file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from .verbosity import quiet
+
+if TYPE_CHECKING:
+    from geoseg.inference.options import Progress
+
+
+def say(text: str) -> None:
+    """Print what a person wants to know at the end; on stderr, so that stdout stays for data."""
+    if not quiet():
+        click.echo(text, err=True)
+
+
+@contextmanager
+def progress() -> Iterator[Progress | None]:
+    """Yield a function that draws a bar, or None where stderr is no terminal or ``-q`` was given."""
+    if quiet() or not sys.stderr.isatty():
+        yield None
+        return
+    from tqdm import tqdm
+
+    with tqdm(file=sys.stderr, leave=False, dynamic_ncols=True) as bar:
+
+        def draw(done: int, total: int, label: str) -> None:
+            if bar.desc != f"{label}: ":
+                bar.reset(total=total)
+                bar.set_description(label, refresh=False)
+            bar.n = done
+            bar.refresh()
+
+        yield draw

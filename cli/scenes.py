@@ -1,0 +1,135 @@
+"""Which scenes a command was given, and running them: one into a file, many into a folder."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .process import allow_vrt, names_vrt
+from .report import progress, say
+
+if TYPE_CHECKING:
+    from geoseg.inference.options import PredictOptions, Progress
+    from geoseg.inference.prepare import Job
+    from geoseg.inference.summary import Report
+    from geoseg.learning.model import Model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What `predict` and `segment` do with each of their scenes.
+
+    Parameters
+    ----------
+    model : Path
+    options : PredictOptions
+    suffix : str
+        Of the outputs in a folder.
+    work : callable
+        Computes a prepared scene into an output.
+    beside_options : callable
+        What the products at an output depend on beside scene, model and options, as the fingerprint has it.
+    again : bool
+        Whether finished outputs are computed again.
+    """
+
+    model: Path
+    options: PredictOptions
+    suffix: str
+    work: Callable[[Job, Path, Progress | None], Report]
+    beside_options: Callable[[Path], dict[str, Any]]
+    again: bool
+
+    def prepare(self, scene: str) -> Job:
+        """Open a scene and check that it fits; the model's weights are read once for all scenes."""
+        from geoseg.inference.prepare import prepare
+
+        job: Job = prepare(scene, self.model, self.options)
+        return replace(job, model=_opened(self.model))
+
+    def finished(self, scene: str, output: Path) -> bool:
+        """Whether an output is the finished result of this very work."""
+        from geoseg.inference.prepare import prepare
+        from geoseg.inference.run import fingerprint_of
+        from geoseg.inference.summary import same_work
+
+        if self.again:
+            return False
+        job = prepare(scene, self.model, self.options)
+        return same_work(output, fingerprint_of(job) | self.beside_options(output))
+
+
+@cache
+def _opened(path: Path) -> Model:
+    from geoseg.learning.model import Model
+
+    return Model.open(path)
+
+
+def listed(arguments: tuple[str, ...]) -> list[str]:
+    """Scenes that a person named; ``-`` stands for a list on stdin, one a line."""
+    scenes: list[str] = []
+    for argument in arguments:
+        if argument == "-":
+            lines = sys.stdin.read().splitlines()
+            typed = [line.strip() for line in lines if line.strip()]
+            if names_vrt(typed):
+                allow_vrt()
+            scenes += typed
+        else:
+            scenes.append(argument)
+    if not scenes:
+        raise click.UsageError("the list of scenes on stdin is empty")
+    return scenes
+
+
+def folder_of(scenes: list[str], output: str, suffix: str) -> Path | None:
+    """Return the folder that outputs go into, None where `output` is the one file to write."""
+    if output.endswith(("/", os.sep)) or Path(output).is_dir():
+        return Path(output)
+    if len(scenes) == 1:
+        return None
+    if Path(output).suffix.lower() == suffix:
+        raise click.UsageError(f"{len(scenes)} scenes cannot all become {output}, expected a folder: -o DIR/")
+    return Path(output)
+
+
+def beside(product: str | None, output: Path, folder: Path | None, ending: str) -> Path | None:
+    """Return the file of a further product: as given, or named like the output in the folder given."""
+    if product is None or folder is None:
+        return Path(product) if product else None
+    if Path(product).suffix and not Path(product).is_dir():
+        raise click.UsageError(f"outputs go into a folder, but {product} is a file, expected a folder: DIR/")
+    Path(product).mkdir(parents=True, exist_ok=True)
+    return Path(product) / (output.stem + ending)
+
+
+def run(scenes: list[str], output: str, folder: Path | None, task: Task) -> int:
+    """Compute the scenes of a command and return its exit code."""
+    if folder is None:
+        return _run_one(task, scenes[0], Path(output)).exit_code
+    from geoseg.inference.batch import run_many
+
+    outcome = run_many(scenes, folder, task.suffix, lambda *names: _run_one(task, *names), task.finished)
+    say(
+        f"{folder}: {len(outcome.reports)} done, {len(outcome.skipped)} finished before, "
+        f"{len(outcome.failed)} failed"
+    )
+    return outcome.exit_code
+
+
+def _run_one(task: Task, scene: str, output: Path) -> Report:
+    """Compute one scene and tell a person what became of it."""
+    with progress() as bar:
+        report = task.work(task.prepare(scene), output, bar)
+    say(f"{report.output}")
+    for line in report.lines():
+        say(line)
+    return report

@@ -1,0 +1,28 @@
+"""``geoseg train``: a configuration becomes a model file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .options import EXISTING_FILE, examples, output, overwrite
+from .report import say
+from .verbosity import verbosity_options
+
+
+@click.command(
+    epilog=examples(
+        "geoseg train examples/demo.yaml -o runs/demo",
+    )
+)
+@click.argument("config", type=EXISTING_FILE)
+@output("Folder of the run: model file, metrics, the configuration as it was resolved.", metavar="RUN")
+@overwrite
+@verbosity_options
+def command(config: Path, output: Path, overwrite: bool) -> None:
+    """Train a model as the YAML file CONFIG says."""
+    from geoseg.learning.train import train
+
+    model = train(config, output=output, overwrite=overwrite)
+    say(f"{output}: trained\n{model}")

@@ -1,0 +1,116 @@
+"""Texts of the command line turned into values at its edge; a bad one is a usage error."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from geoseg.errors import GeosegError
+
+if TYPE_CHECKING:
+    from geoseg.grid.legend import Legend
+
+    ParamType = click.ParamType[Any]  # generic only for the type checker in some of the versions we allow
+else:
+    ParamType = click.ParamType
+
+Context = click.Context | None
+Parameter = click.Parameter | None
+
+
+class BoundsType(ParamType):
+    """``"W S E N"``: four numbers in the scene's CRS."""
+
+    name = '"W S E N"'
+
+    def convert(
+        self, value: str | tuple[float, ...], param: Parameter, ctx: Context
+    ) -> tuple[float, float, float, float]:
+        """Return (west, south, east, north)."""
+        try:
+            west, south, east, north = map(
+                float, value.replace(",", " ").split() if isinstance(value, str) else value
+            )
+        except ValueError:
+            self.fail(f'{value!r} is not four numbers, expected "WEST SOUTH EAST NORTH"', param, ctx)
+        if not all(map(math.isfinite, (west, south, east, north))):
+            self.fail(f"{value!r} is not finite", param, ctx)
+        if not (west < east and south < north):
+            self.fail(f"{value!r} is empty, expected west < east and south < north", param, ctx)
+        return west, south, east, north
+
+
+class BandsType(ParamType):
+    """``3,2,1`` or ``red,green,blue``: band numbers from 1, or names."""
+
+    name = "BAND,..."
+
+    def convert(
+        self, value: str | tuple[int | str, ...], param: Parameter, ctx: Context
+    ) -> tuple[int | str, ...]:
+        """Return numbers as int and names as str."""
+        if not isinstance(value, str):
+            return value
+        parts = [part.strip() for part in value.split(",")]
+        bands: list[int | str] = [int(part) if re.fullmatch(r"-?\d+", part) else part for part in parts]
+        if not all(parts) or any(isinstance(band, int) and band < 1 for band in bands):
+            self.fail(f"{value!r} is no list of bands, expected numbers from 1 or names: 3,2,1", param, ctx)
+        return tuple(bands)
+
+
+class NamesType(ParamType):
+    """``red,green,blue``: names."""
+
+    name = "NAME,..."
+
+    def convert(self, value: str | tuple[str, ...], param: Parameter, ctx: Context) -> tuple[str, ...]:
+        """Return the names."""
+        if not isinstance(value, str):
+            return value
+        names = tuple(part.strip() for part in value.split(","))
+        if not all(names) or len(set(names)) != len(names):
+            self.fail(
+                f"{value!r} is no list of different names, expected for example red,green,blue", param, ctx
+            )
+        return names
+
+
+class LegendType(ParamType):
+    """``water,forest=#228B22,...``: classes 1 to n with colours where given."""
+
+    name = "NAME[=#RRGGBB],..."
+
+    def convert(self, value: str | Legend, param: Parameter, ctx: Context) -> Legend:
+        """Return the legend."""
+        if not isinstance(value, str):
+            return value
+        from geoseg.grid.legend import Legend
+
+        try:
+            return Legend.parse(value)
+        except GeosegError as error:
+            self.fail(str(error), param, ctx)
+
+
+class BatchSizeType(ParamType):
+    """``auto`` or a number of tiles."""
+
+    name = "auto|N"
+
+    def convert(self, value: str | int, param: Parameter, ctx: Context) -> int | None:
+        """Return the number, None for auto."""
+        if value == "auto":
+            return None
+        if not re.fullmatch(r"\d+", str(value)) or int(value) < 1:
+            self.fail(f"{value!r} is no batch size, expected auto or a number from 1", param, ctx)
+        return int(value)
+
+
+BOUNDS = BoundsType()
+BANDS = BandsType()
+NAMES = NamesType()
+LEGEND = LegendType()
+BATCH_SIZE = BatchSizeType()

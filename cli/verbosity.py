@@ -1,0 +1,76 @@
+"""``-v`` and ``-q``: how much of the library's log reaches stderr."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import click
+
+_KEY = "geoseg.verbosity"
+_LEVELS = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO, 2: logging.DEBUG}
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class _Stderr(logging.Handler):
+    """Writes log lines to stderr, above the progress bar where one is drawn."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if record.levelno >= logging.WARNING:
+            text = f"{record.levelname.capitalize()}: {text}"
+        tqdm = sys.modules.get("tqdm")  # not loaded: no bar is drawn
+        if tqdm is None:
+            click.echo(text, err=True)
+        else:
+            tqdm.tqdm.write(text, file=sys.stderr)
+
+
+def verbosity(ctx: click.Context) -> int:
+    """How often ``-v`` was given, less how often ``-q``, on the group and on the command together."""
+    return int(ctx.meta.get(_KEY, 0))
+
+
+def quiet() -> bool:
+    """Whether the running command was asked to say nothing but errors."""
+    return verbosity(click.get_current_context()) < 0
+
+
+def verbosity_options(function: Function) -> Function:
+    """Add ``-v`` and ``-q``, which set up logging and leave no parameter behind."""
+    louder = click.option(
+        "-v", "--verbose", count=True, expose_value=False, callback=_change(1),
+        help="Say more; -vv also shows tracebacks.",
+    )  # fmt: skip
+    quieter = click.option(
+        "-q", "--quiet", count=True, expose_value=False, callback=_change(-1), help="Say nothing but errors."
+    )
+    return louder(quieter(function))
+
+
+def _change(sign: int) -> Callable[[click.Context, click.Parameter, int], None]:
+    def callback(ctx: click.Context, param: click.Parameter, count: int) -> None:  # noqa: ARG001
+        ctx.meta[_KEY] = verbosity(ctx) + sign * count
+        _log(ctx)
+
+    return callback
+
+
+def _log(ctx: click.Context) -> None:
+    """Send the log of geoseg to stderr at the level asked for, until the command ends."""
+    level = max(-1, min(verbosity(ctx), 2))
+    logger = logging.getLogger("geoseg")
+    handler = ctx.meta.get(f"{_KEY}.handler")
+    if handler is None:
+        handler = ctx.meta[f"{_KEY}.handler"] = _Stderr()
+        logger.addHandler(handler)
+        ctx.find_root().call_on_close(partial(logger.setLevel, logger.level))
+        ctx.find_root().call_on_close(partial(logger.removeHandler, handler))
+    logger.setLevel(_LEVELS[level])
+    if level == 2:
+        warnings.simplefilter("default")

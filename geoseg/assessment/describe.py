@@ -1,0 +1,108 @@
+"""What a file is: plain values for `geoseg info`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from geoseg.errors import SceneError
+from geoseg.grid.grid import Grid
+
+if TYPE_CHECKING:
+    from geoseg.raster.scene import Scene
+
+Description = dict[str, Any]
+"""Plain JSON values; the key ``kind`` says what the file is."""
+
+_SQLITE = b"SQLite format 3\0"
+
+
+def describe(path: Path | str) -> Description:
+    """Describe a scene, model file, class map or GeoPackage.
+
+    The first bytes decide, not the name.
+
+    Raises
+    ------
+    SceneError, ModelError
+        If the file is none of them, or is damaged.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+    except OSError as error:
+        raise SceneError(f"{path}: cannot be read ({error.strerror})") from error
+    if start == _SQLITE:
+        from geoseg.assessment.layers import describe_geopackage
+
+        return describe_geopackage(path)
+    if path.suffix == ".safetensors" or start[8:9] == b"{":
+        return _model_file(path)
+    return _raster(path)
+
+
+def _model_file(path: Path) -> Description:
+    """Describe a model file by its card and the shapes of its weights."""
+    from geoseg.learning.card import read_card, read_header
+
+    card = read_card(path)
+    tensors = {name: entry for name, entry in read_header(path).items() if name != "__metadata__"}
+    return {
+        "kind": "model file",
+        "path": str(path),
+        "bytes": path.stat().st_size,
+        "weights": sum(int(np.prod(entry["shape"], dtype=np.int64)) for entry in tensors.values()),
+        "weight_types": sorted({entry["dtype"] for entry in tensors.values()}),
+        "card": card.fields(),
+    }
+
+
+def _raster(path: Path) -> Description:
+    from geoseg.raster.scene import Scene
+
+    return _scene(Scene.open(path, palette_as_codes=True))
+
+
+def _scene(scene: Scene) -> Description:
+    return {
+        "kind": "scene",
+        "path": str(scene.path),
+        "driver": scene.driver,
+        "bands": len(scene.descriptions),
+        "names": list(scene.descriptions),
+        "dtype": str(scene.dtype),
+        "alpha_band": scene.alpha_band,
+        "scale": None if scene.scale is None else list(scene.scale),
+        "offset": None if scene.offset is None else list(scene.offset),
+        "block_shape": list(scene.block_shape),
+        **_place(scene.grid),
+    }
+
+
+def _place(grid: Grid) -> Description:
+    """Say where a grid lies and how large its pixels are on the ground."""
+    from geoseg.grid.ground import pixel_size_m
+
+    size = pixel_size_m(grid)
+    return {
+        "height": grid.height,
+        "width": grid.width,
+        "crs": _crs_name(grid.crs),
+        "transform": list(grid.transform)[:6],
+        "bounds": list(grid.bounds),
+        "pixel_size_m": None if size is None else float(size),
+    }
+
+
+def _crs_name(wkt: str | None) -> str | None:
+    """Name a CRS by its authority code where it has one."""
+    if wkt is None:
+        return None
+    from pyproj import CRS
+
+    crs = CRS.from_wkt(wkt)
+    authority = crs.to_authority()
+    return f"{':'.join(authority)} {crs.name}" if authority else str(crs.name)
