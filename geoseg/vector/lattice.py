@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from geoseg.errors import ClassMapError
 from geoseg.grid.grid import Grid
-from geoseg.grid.legend import Legend
+from geoseg.grid.legend import Legend, LegendClass
 from geoseg.raster.classmap import ClassMap
 from geoseg.vector.areas import NO_CONFIDENCE
 
@@ -90,8 +90,6 @@ def _flags(attributes: dict[Any, Any]) -> Legend | None:
     colors = str(attributes.get("flag_colors", "")).lower().split()
     if len(colors) != len(values):
         return made_up
-    from geoseg.grid.legend import LegendClass
-
     return Legend(
         classes=tuple(
             LegendClass(code=v, name=m, color=c) for v, m, c in zip(values, meanings, colors, strict=True)

@@ -46,7 +46,7 @@ def hints(features: Features) -> list[str]:
     share = speck_share(features)
     if share > 0.5:
         lines.append(
-            f"{share:.0%} of the polygons are specks of {SPECK} pixels or fewer; a larger --overlap or a better "
-            "model makes a calmer map, and gdal_sieve.py merges specks of a class map into their neighbours"
+            f"{share:.0%} of the polygons are specks of {SPECK} pixels or fewer; a larger --overlap or a "
+            "better model calms the map, and gdal_sieve.py merges specks of a class map into their neighbours"
         )
     return lines

@@ -13,7 +13,7 @@ with row 0 on top, so it arrives at a corner by an edge and leaves by the next e
       c │ d
 
 Corners are visited row by row. Each arrival is one vertex of one ring; it is linked with the vertices before
-and after it, which for the west and north edges are known already: they are the last ones on those lines. What
+and after it as far as these lie west or north: there they are the last ones on their lines. What
 remains open is one vertex on either side of the current horizontal line and of every vertical line, so this
 state is all that separate blocks of rows must exchange. Vertices are made in row-major order: the first one
 of a ring that one meets is its top-left-most corner, and the first ring of a region is its shell.

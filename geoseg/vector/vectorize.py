@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     import geopandas as gpd
     import xarray as xr
 
-    Source = str | PathLike[str] | ClassMap | xr.DataArray | xr.Dataset
-    Confidence = str | PathLike[str] | xr.DataArray | npt.NDArray[Any]
+    Source: TypeAlias = str | PathLike[str] | ClassMap | xr.DataArray | xr.Dataset
+    Confidence: TypeAlias = str | PathLike[str] | xr.DataArray | npt.NDArray[Any]
 
 _log = logging.getLogger(__name__)
 
@@ -114,15 +114,16 @@ def _features(source: Source, confidence: Confidence | None, legend: Legend | No
 
 def _read(source: Source, legend: Legend | None) -> tuple[ClassMap, Confidence | None]:
     """Class map of a source, and the confidence that comes with it."""
+    import xarray as xr
+
     if isinstance(source, ClassMap):
         return source, None
     if isinstance(source, str | PathLike):
         return read_class_map(Path(source), legend=legend), None
-    if hasattr(source, "data_vars"):
+    if isinstance(source, xr.Dataset):
         if "landcover" not in source:
-            raise ClassMapError(
-                f"the Dataset holds {', '.join(map(str, source))}, expected a variable 'landcover'"
-            )
+            names = ", ".join(map(str, source)) or "nothing"
+            raise ClassMapError(f"the Dataset holds {names}, expected a variable landcover")
         return class_map_of(source["landcover"], legend), source.get("confidence")
     return class_map_of(source, legend), None
 
@@ -133,7 +134,7 @@ def _read_confidence(confidence: Confidence, grid: Grid) -> npt.NDArray[np.uint8
     read = read_class_map(Path(confidence))
     if read.grid.shape != grid.shape or not read.grid.transform.almost_equals(grid.transform):
         raise ClassMapError(
-            f"{confidence}: {read.grid.shape} px at {read.grid.transform[:6]}, expected the grid of the class map, "
-            f"{grid.shape} px at {grid.transform[:6]}"
+            f"{confidence}: {read.grid.shape} px at {read.grid.transform[:6]}, "
+            f"expected the grid of the class map, {grid.shape} px at {grid.transform[:6]}"
         )
     return np.where(read.valid, confidence_of(read.codes), np.uint8(255))

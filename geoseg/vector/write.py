@@ -55,9 +55,8 @@ def write(
     import shapely
 
     if "class_code" not in gdf.columns or not np.issubdtype(gdf["class_code"].dtype, np.integer):
-        raise OptionError(
-            f"the frame has columns {', '.join(map(str, gdf.columns))}; expected class_code with integers among them"
-        )
+        columns = ", ".join(map(str, gdf.columns))
+        raise OptionError(f"the frame has columns {columns}; expected class_code with integers among them")
     named = gdf["class_name"] if "class_name" in gdf.columns else gdf["class_code"].map("class {}".format)
     names = dict(zip(gdf["class_code"].tolist(), map(str, named), strict=True))
     about = Layer(
