@@ -38,6 +38,10 @@ def command(path: Path | None, as_json: bool) -> None:
         click.echo("\n".join(_lines(description)))
 
 
+_ROW = 5
+"""A mapping of at most this many values is a row of a table."""
+
+
 def _lines(description: dict[str, Any], indent: str = "") -> Iterator[str]:
     """Lay a description out as ``key  value`` lines, nested ones indented, lists of mappings as rows."""
     width = max((len(key) for key in description), default=0)
@@ -47,7 +51,11 @@ def _lines(description: dict[str, Any], indent: str = "") -> Iterator[str]:
             yield from _lines(value, indent + "  ")
         elif isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
             yield f"{indent}{key}"
-            yield from (f"{indent}  {'  '.join(_text(v) for v in item.values())}" for item in value)
+            for item in value:
+                if len(item) <= _ROW:
+                    yield f"{indent}  {'  '.join(map(_text, item.values()))}"
+                else:
+                    yield from _lines(item, indent + "  ")
         else:
             yield f"{indent}{key:<{width}}  {_text(value)}"
 

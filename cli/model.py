@@ -43,7 +43,9 @@ def command() -> None:
 @click.option(
     "--gsd", type=click.FloatRange(min=0, min_open=True), metavar="M", help="Ground sample distance, m."
 )
-@click.option("--tile-size", type=click.IntRange(min=1), default=512, show_default=True, metavar="PX")
+@click.option(
+    "--tile-size", type=click.IntRange(min=1), default=512, show_default=True, metavar="PX", help="Tile edge."
+)
 @click.option("--overlap", type=click.IntRange(min=0), metavar="PX", help="A quarter of the tile by default.")
 @click.option("--name", help="The model's name; architecture and encoder by default.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the random weights.")

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 
 _KEY = "geoseg.verbosity"
-_LEVELS = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO, 2: logging.DEBUG}
+_LEVELS = {-1: logging.ERROR, 0: logging.INFO, 1: logging.DEBUG, 2: logging.DEBUG}
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

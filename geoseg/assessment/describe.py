@@ -54,8 +54,8 @@ def _model_file(path: Path) -> Description:
         "kind": "model file",
         "path": str(path),
         "bytes": path.stat().st_size,
-        "weights": sum(int(np.prod(entry["shape"], dtype=np.int64)) for entry in tensors.values()),
-        "weight_types": sorted({entry["dtype"] for entry in tensors.values()}),
+        "stored_numbers": sum(int(np.prod(entry["shape"], dtype=np.int64)) for entry in tensors.values()),
+        "stored_types": sorted({entry["dtype"] for entry in tensors.values()}),
         "card": card.fields(),
     }
 

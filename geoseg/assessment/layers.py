@@ -69,4 +69,4 @@ def _default_style(database: sqlite3.Connection, layer: str) -> str | None:
     found = database.execute(
         "SELECT styleName FROM layer_styles WHERE f_table_name = ? AND useAsDefault", (layer,)
     ).fetchone()
-    return found and found[0]
+    return None if found is None else str(found[0])
