@@ -24,7 +24,7 @@ _POINT = 16  # two float64
 def write_wkb(rings: Rings, transform: Affine) -> tuple[Bytes, npt.NDArray[np.int64]]:
     """Polygons as one buffer of OGC well-known binary (little endian).
 
-    World coordinates are ``transform * (col, row)`` in float64, bit for bit: this is the one place where
+    World coordinates are ``transform @ (col, row)`` in float64, bit for bit: this is the one place where
     polygons leave the pixel lattice. Shells are counter-clockwise in the world, whichever way the grid lies:
     rings are walked backwards on grids that do not mirror (south-up), starting at the same corner.
 
