@@ -46,4 +46,10 @@ def command(
         layer=layer,
         overwrite=overwrite,
     )
-    say(f"Wrote {written}")
+    from geoseg.assessment.layers import describe_geopackage
+
+    say(str(written))
+    (described,) = describe_geopackage(written)["layers"]
+    for row in described["classes"]:
+        area = "" if row["area_m2"] is None else f" {row['area_m2'] / 1e6:12,.3f} km²"
+        say(f"  {row['code']:>4} {row['name']:<20}{area} {row['polygons']:>9,} polygons")

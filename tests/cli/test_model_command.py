@@ -1,0 +1,69 @@
+"""`geoseg model new` and what `geoseg info` says about it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from geoseg_cli.main import group
+
+import geoseg
+
+
+def new(*arguments: str) -> Result:
+    small = ["--encoder", "tu-mobilenetv3_small_100", "--tile-size", "64"]
+    return CliRunner().invoke(group, ["model", "new", *small, *arguments])
+
+
+def test_a_model_file_is_made_as_asked(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    result = new(
+        *["--bands", "red,green,blue,nir", "--classes", "water,forest=#228B22", "--dtype", "uint16"],
+        *["--value-range", "0", "10000", "--gsd", "10", "--overlap", "8", "--name", "mine", "-o", str(path)],
+    )
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == ""
+    assert str(path) in result.stderr
+    card = geoseg.Model.open(path).card
+    assert card.band_names == ("red", "green", "blue", "nir")
+    assert (card.classes[2].name, card.classes[2].color) == ("forest", "#228b22")
+    assert (card.dtype, card.value_range, card.gsd_m, card.name) == ("uint16", (0, 10000), 10, "mine")
+    assert (card.tile.size, card.tile.overlap) == (64, 8)
+
+    described = CliRunner().invoke(group, ["info", str(path), "--json"])
+    assert json.loads(described.stdout)["card"]["name"] == "mine"
+    assert "forest" in CliRunner().invoke(group, ["info", str(path)]).stdout
+
+
+def test_a_model_file_is_not_replaced_unasked(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    arguments = ["--bands", "a", "--classes", "x,y", "-q", "-o", str(path)]
+    assert new(*arguments).exit_code == 0
+    before = path.read_bytes()
+    refused = new(*arguments, "--seed", "1")
+    assert (refused.exit_code, refused.stderr.count("\n")) == (4, 1)
+    assert path.read_bytes() == before
+    assert new(*arguments, "--seed", "1", "--overwrite").exit_code == 0
+    assert path.read_bytes() != before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "words"),
+    [
+        (["--bands", "a", "--classes", "x,y", "--architecture", "Nyet"], 1, "Nyet"),
+        (["--bands", "a", "--classes", "x,y", "--encoder", "nyet"], 1, "nyet"),
+        (["--bands", "a", "--classes", "x,y", "--overlap", "40"], 1, "overlap"),
+        (["--bands", "a", "--classes", "x,x"], 2, "repeats a name"),
+        (["--bands", "a", "--classes", "x", "--value-range", "5", "1"], 1, "value_range"),
+        (["--classes", "x"], 2, "--bands"),
+    ],
+)
+def test_what_cannot_be_made_is_one_line(
+    tmp_path: Path, arguments: list[str], exit_code: int, words: str
+) -> None:
+    result = new(*arguments, "-o", str(tmp_path / "m.safetensors"))
+    assert (result.exit_code, result.stderr.count("\n")) == (exit_code, 1)
+    assert words in result.stderr
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,93 @@
+"""Texts of the command line become values, or one line and exit code 2."""
+
+from __future__ import annotations
+
+import click
+import pytest
+from geoseg_cli.options import predict_options, prediction
+from geoseg_cli.values import BANDS, BATCH_SIZE, BOUNDS, LEGEND, NAMES
+
+from geoseg.inference.options import PredictOptions
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        (BOUNDS, "1 2 3 4", (1.0, 2.0, 3.0, 4.0)),
+        (BOUNDS, "-1.5,-2,3e5, 4", (-1.5, -2.0, 3e5, 4.0)),
+        (BANDS, "3,2,1", (3, 2, 1)),
+        (BANDS, "red, 2,nir 1", ("red", 2, "nir 1")),
+        (BATCH_SIZE, "auto", None),
+        (BATCH_SIZE, "4", 4),
+        (NAMES, "red, green", ("red", "green")),
+    ],
+)
+def test_a_good_text_becomes_a_value(kind: click.ParamType, text: str, value: object) -> None:
+    assert kind.convert(text, None, None) == value
+
+
+def test_a_legend_is_parsed() -> None:
+    legend = LEGEND.convert("water,forest=#228B22", None, None)
+    assert legend.names == ("water", "forest")
+    assert legend[2].color == "#228b22"
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (BOUNDS, "1 2 3"),
+        (BOUNDS, "1 2 3 4 5"),
+        (BOUNDS, "1 2 3 x"),
+        (BOUNDS, "1 2 nan 4"),
+        (BOUNDS, "1 2 inf 4"),
+        (BOUNDS, "3 2 1 4"),
+        (BOUNDS, "1 4 3 4"),
+        (BANDS, ""),
+        (BANDS, "1,,2"),
+        (BANDS, "0"),
+        (BANDS, "-1,2"),
+        (BATCH_SIZE, "0"),
+        (BATCH_SIZE, "-4"),
+        (BATCH_SIZE, "many"),
+        (BATCH_SIZE, "4.5"),
+        (NAMES, "red,red"),
+        (NAMES, "red,"),
+        (LEGEND, "a=#12"),
+        (LEGEND, "a,a"),
+        (LEGEND, ""),
+    ],
+)
+def test_a_bad_text_is_a_usage_error(kind: click.ParamType, text: str) -> None:
+    with pytest.raises(click.BadParameter) as raised:
+        kind.convert(text, None, None)
+    assert raised.value.exit_code == 2
+    assert "\n" not in raised.value.message
+
+
+def test_options_that_are_not_given_are_those_of_python() -> None:
+    """The defaults stand once, in `PredictOptions`."""
+
+    @click.command()
+    @prediction
+    def command(model: object, fresh: bool, overwrite: bool, **values: object) -> PredictOptions:
+        options = predict_options(values)
+        assert not values, "an option is no field of PredictOptions"
+        return options
+
+    assert command.main(["-m", __file__], standalone_mode=False) == PredictOptions()
+
+
+def test_every_option_reaches_its_field() -> None:
+    @click.command()
+    @prediction
+    def command(model: object, fresh: bool, overwrite: bool, **values: object) -> PredictOptions:
+        return predict_options(values)
+
+    flags = (
+        f"-m {__file__} -b 3,2 --bounds 1,2,3,4 --clip {__file__} --tile-size 64 --overlap 8 --batch-size 3"
+        " --device cpu --precision bf16 --on-error nodata --allow-remote --expand-palette"
+        " --assume-crs EPSG:32633 --force"
+    )
+    given = command.main(flags.split(), standalone_mode=False)
+    default = PredictOptions()
+    assert not [name for name in PredictOptions.__slots__ if getattr(given, name) == getattr(default, name)]
