@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import shlex
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import PurePath
 
 import numpy as np
@@ -48,6 +49,8 @@ class Description:
         (rows, cols), px.
     palette : tuple of (int, (int, int, int, int)), or None
         Code and red, green, blue, alpha, 0 to 255, of the first band's colour table.
+    tags : mapping of str to str
+        The file's own metadata; not compared.
     """
 
     location: Location
@@ -61,6 +64,7 @@ class Description:
     offset: tuple[float, ...] | None
     block_shape: tuple[int, int]
     palette: tuple[tuple[int, RGBA], ...] | None
+    tags: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
 
 def describe(location: Location) -> Description:
@@ -100,6 +104,7 @@ def _describe(location: Location, dataset: rasterio.DatasetReader) -> Descriptio
         scale=tuple(dataset.scales) if scaled else None,
         offset=tuple(dataset.offsets) if scaled else None,
         block_shape=tuple(dataset.block_shapes[0]),
+        tags=dict(dataset.tags()),
         palette=tuple(sorted(dataset.colormap(1).items())) if colors[0] == ColorInterp.palette else None,
     )
 

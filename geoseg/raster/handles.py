@@ -12,6 +12,8 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
@@ -80,15 +82,20 @@ def handle(location: Location) -> Iterator[rasterio.DatasetReader]:
 
 
 def open_dataset(location: Location) -> rasterio.DatasetReader:
-    """Open a dataset by its driver, without a word about missing georeferencing."""
+    """Open a dataset by its driver and no other."""
     try:
-        with _quiet, warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            return rasterio.open(location.name, driver=location.driver)
+        return open_quietly(location.name, driver=location.driver)
     except (RasterioError, ValueError, OSError) as error:
         raise SceneError(
             f"{location.typed}: cannot be opened as {location.driver} ({one_line(error)})"
         ) from error
+
+
+def open_quietly(name: str | Path, mode: str = "r", **options: Any) -> Any:
+    """Call `rasterio.open` without its warning that a plain image has no georeferencing."""
+    with _quiet, warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        return rasterio.open(name, mode, **options)
 
 
 def close_handles() -> None:

@@ -8,6 +8,7 @@ TIFF, and it may not point at files of its own choice.
 from __future__ import annotations
 
 import os
+import struct
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -98,6 +99,8 @@ def locate(path: str | os.PathLike[str], *, allow_remote: bool) -> Location:
                 check_sidecars(member)
     else:
         check_sidecars(name)
+    if driver == "PNG":
+        check_complete_png(name, typed)
     return Location(typed=typed, name=name, driver=driver, remote=False, signature=signature)
 
 
@@ -119,6 +122,20 @@ def check_sidecars(name: str) -> None:
         sidecar = name + suffix
         if Path(sidecar).exists() and _sniff(sidecar) != "GTiff":
             raise SceneError(f"{sidecar}: is not a TIFF, which a sidecar of this name must be; remove it")
+
+
+def check_complete_png(name: str, typed: str) -> None:
+    """Raise SceneError if a PNG has no end: GDAL shows a truncated one as noise, without an error."""
+    with Path(name).open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        start = len(b"\x89PNG\r\n\x1a\n")
+        while start + 12 <= size:
+            file.seek(start)
+            length, kind = struct.unpack(">I4s", file.read(8))
+            start += 12 + length
+            if kind == b"IEND":
+                return
+    raise SceneError(f"{typed}: ends too early for a PNG; it is damaged or incomplete")
 
 
 def _is_remote(typed: str) -> bool:
