@@ -57,10 +57,16 @@ class Network:
         -------
         Tensor of float32, shape (len(chips), channel, row, col)
         """
-        inputs = self.normalised(chips, valid)
+        logits = self.logits(self.normalised(chips, valid))[: len(chips)].float()
+        if self._temperature != 1:
+            logits = logits / self._temperature
+        return torch.softmax(logits, dim=1)
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        """The bare model at the chosen precision."""
         with torch.autocast(self.device.type, dtype=self._dtype, enabled=self._dtype is not torch.float32):
-            logits = self._module(inputs)
-        return torch.softmax(logits[: len(chips)].float() / self._temperature, dim=1)
+            result: Tensor = self._module(inputs)
+        return result
 
     def normalised(self, chips: Sequence[Tensor], valid: Sequence[Tensor]) -> Tensor:
         """Network input, float32, channels last, invalid pixels 0, filled to the batch size."""

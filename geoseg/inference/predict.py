@@ -148,8 +148,7 @@ def product_tags(run: Run) -> dict[str, str]:
 
 def report_on(run: Run, output: Path, classes: list[dict[str, Any]], stages: dict[str, float]) -> Report:
     """Return the report of a run whose products are written."""
-    notes = list(run.job.match.notes)
-    notes += [f"out of memory in band {band}: batches of {size} from there on" for band, size in run.shrunk]
+    notes = [f"out of memory in band {band}: batches of {size} from there on" for band, size in run.shrunk]
     return Report(
         output=output,
         fingerprint=run.fingerprint,
@@ -158,6 +157,7 @@ def report_on(run: Run, output: Path, classes: list[dict[str, Any]], stages: dic
         megapixels_per_second=run.computed / 1e6 / max(run.seconds, 1e-9),
         damaged=run.store.damaged,
         notes=notes,
+        warnings=list(run.job.match.notes),
         settings=run.settings.to_json(),
     )
 

@@ -101,7 +101,7 @@ def computed(
         if not job.options.force:
             check_space(main.parent, job.grid.height * job.grid.width * _BYTES_PER_PIXEL)
         model = job.load_model()
-        check_tile_size(job, model)
+        model.check_tile_size(job.tiling.size)
         settings = Settings(**begun["settings"]) if begun else choose_settings(job)
         if not begun:
             journal.append({"settings": settings.to_json()})
@@ -157,7 +157,7 @@ def _fill(engine: Engine, store: BandStore, journal: Journal, progress: Progress
 def compute_in_memory(job: Job, progress: Progress | None) -> tuple[list[BandResult], Engine]:
     """All bands of a job, top to bottom, and the engine that made them."""
     model = job.load_model()
-    check_tile_size(job, model)
+    model.check_tile_size(job.tiling.size)
     settings = choose_settings(job)
     plan = Plan.of(job.grid.shape, job.tiling, settings.batch_size)
     engine = build_engine(job, model, settings, plan)
@@ -173,16 +173,6 @@ def choose_settings(job: Job) -> Settings:
     """Resolve ``auto`` for a job on this machine."""
     tiles = len(job.tiling.starts(job.grid.height)), len(job.tiling.starts(job.grid.width))
     return Settings.choose(job.options.device, job.options.precision, job.options.batch_size, tiles)
-
-
-def check_tile_size(job: Job, model: Model) -> None:
-    """Refuse a tile that the network cannot halve often enough."""
-    multiple = model.stride_multiple
-    if job.tiling.size % multiple:
-        fitting = -(-job.tiling.size // multiple) * multiple
-        raise OptionError(
-            f"tile size is {job.tiling.size} px, the network needs a multiple of {multiple}; pass --tile-size {fitting}"
-        )
 
 
 def build_engine(job: Job, model: Model, settings: Settings, plan: Plan) -> Engine:

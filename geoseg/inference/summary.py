@@ -7,7 +7,7 @@ import platform
 import resource
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,9 @@ class Report:
     damaged : list of [row, col, height, width]
         What could not be read and is no data.
     notes : list of str
+        What the outcome suggests.
+    warnings : list of str
+        What was said before the run.
     settings : dict
         Device, precision, batch size, threads.
     """
@@ -48,8 +51,8 @@ class Report:
     megapixels_per_second: float
     damaged: list[list[int]]
     notes: list[str]
+    warnings: list[str]
     settings: dict[str, Any]
-    extra: dict[str, Any] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
@@ -69,9 +72,9 @@ class Report:
             "peak_memory_mb": round(peak_memory_mb(), 1),
             "damaged": self.damaged,
             "notes": self.notes,
+            "warnings": self.warnings,
             "settings": self.settings,
             "versions": {"geoseg": __version__, "python": platform.python_version()},
-            **self.extra,
         }
         write_bytes(run_file(self.output), (json.dumps(content, indent=1) + "\n").encode())
 
@@ -85,7 +88,7 @@ class Report:
         stages = ", ".join(f"{key} {value:.1f} s" for key, value in self.seconds.items())
         yield (
             f"  {stages}; {self.megapixels_per_second:.2f} million px/s; peak memory {peak_memory_mb():,.0f} MB; "
-            f"{', '.join(str(value) for value in self.settings.values())}"
+            f"{', '.join(f'{key} {value}' for key, value in self.settings.items())}"
         )
         if self.damaged:
             yield f"  {len(self.damaged)} areas could not be read and are no data; they are listed in run.json"

@@ -67,7 +67,7 @@ def match(
         raise MismatchError(f"{_name(source)}: {doubts[0]}, or --force if you know better")
     notes += [f"{doubt} (forced)" for doubt in doubts]
     _check_gsd(chosen, card, notes)
-    gain, bias = _scaling(chosen, card)
+    gain, bias = card.normalisation(*_own_scaling(chosen))
     return Match(source=chosen, gain=gain, bias=bias, notes=tuple(notes))
 
 
@@ -126,11 +126,11 @@ def _check_range(source: Source, card: Card, doubts: list[str], notes: list[str]
     sample = _sample(source)
     if sample.size == 0:
         return
-    gain, offset = _physical(source, card)
-    scale_card, offset_card = np.array(card.scale), np.array(card.offset)
+    scale, offset = _own_scaling(source)
     low, high = card.value_range
     # In the card's stored units, so that a file with its own scale is compared with like.
-    values = ((sample * gain + offset) - offset_card) / scale_card
+    physical = sample * (scale or card.scale) + (offset or card.offset)
+    values = (physical - card.offset) / card.scale
     middle = float(np.median(values))
     if not low <= middle <= high:
         doubts.append(
@@ -166,17 +166,8 @@ def _check_gsd(source: Source, card: Card, notes: list[str]) -> None:
         )
 
 
-def _physical(source: Source, card: Card) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Scale and offset per band: the file's own where it carries any, else the card's; never both."""
+def _own_scaling(source: Source) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+    """Scale and offset per band of a file that carries either; both None where the card's count."""
     if source.scale is None and source.offset is None:
-        return np.array(card.scale), np.array(card.offset)
-    ones = (1.0,) * source.count
-    zeros = (0.0,) * source.count
-    return np.array(source.scale or ones), np.array(source.offset or zeros)
-
-
-def _scaling(source: Source, card: Card) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    scale, offset = _physical(source, card)
-    std = np.array(card.std)
-    gain, bias = scale / std, (offset - np.array(card.mean)) / std
-    return tuple(gain.tolist()), tuple(bias.tolist())
+        return None, None
+    return source.scale or (1.0,) * source.count, source.offset or (0.0,) * source.count

@@ -50,6 +50,8 @@ class Claim:
             Text by suffix: ``.qml`` takes the place of the extension, ``.aux.xml`` is added to the name.
         """
         target = final or self.path
+        # Some writers make private files; a product gets what the umask gives, as its folder did.
+        finished.chmod(self.scratch.stat().st_mode & 0o666)
         if target.suffix.lower() in _RASTERS:
             for suffix in (".aux.xml", ".ovr", ".msk", ".qml"):
                 sidecar_path(target, suffix).unlink(missing_ok=True)

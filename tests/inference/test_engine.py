@@ -1,0 +1,211 @@
+"""Laws 2, 3 and 6 through the whole engine, with a network whose right answer is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geoseg.errors import GeosegError, SceneError
+from geoseg.grid.legend import NODATA
+from geoseg.grid.tiling import Tiling
+from geoseg.grid.window import Window
+from geoseg.inference.engine import BandResult, Engine
+from geoseg.inference.network import Network
+from geoseg.inference.plan import Plan
+from geoseg.inference.rows import RowReader
+from geoseg.inference.settings import Settings, fitting_batch
+from geoseg.learning.model import Model
+from geoseg.raster.array_scene import ArraySource
+from geoseg.raster.scene import Chip
+from tests.oracle import decided, pointwise_model, right_answer
+
+MODEL = pointwise_model(codes=(10, 30, 200))
+
+
+def engine_for(model: Model, source: ArraySource, tiling: Tiling, batch: int) -> Engine:
+    plan = Plan.of(source.grid.shape, tiling, batch)
+    settings = Settings(device="cpu", precision="fp32", batch_size=batch, threads=1)
+    gain, bias = model.card.normalisation()
+    return Engine(
+        network=Network(model.network, gain, bias, settings),
+        plan=plan,
+        reader=RowReader(source, plan.width, tolerant=False),
+        channels=model.card.channels,
+    )
+
+
+def joined(results: list[BandResult]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    return np.concatenate([r.codes for r in results]), np.concatenate([r.confidence for r in results])
+
+
+@st.composite
+def scenes(draw: st.DrawFn) -> ArraySource:
+    shape = draw(st.integers(1, 40)), draw(st.integers(1, 40))
+    generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    pixels = generator.integers(0, 256, (3, *shape), dtype=np.uint8)
+    share = draw(st.sampled_from([0.0, 0.3, 1.0]))
+    valid = generator.random(shape) >= share
+    if draw(st.booleans()):
+        valid[: shape[0] // 2] = False  # whole tiles without data are skipped
+    return ArraySource.of(pixels, valid=valid)
+
+
+@st.composite
+def tilings(draw: st.DrawFn) -> Tiling:
+    size = draw(st.integers(1, 20))
+    return Tiling(size=size, overlap=draw(st.integers(0, size // 2)))
+
+
+@given(scenes(), tilings(), st.integers(1, 7))
+def test_tiled_is_untiled_for_a_pointwise_model(source: ArraySource, tiling: Tiling, batch: int) -> None:
+    codes, confidence = joined(list(engine_for(MODEL, source, tiling, batch).run()))
+    chip = source.read(Window(row=0, col=0, height=source.grid.height, width=source.grid.width))
+    expected, probabilities = right_answer(MODEL, chip.pixels)
+    sure = decided(probabilities) & chip.valid
+    np.testing.assert_array_equal(codes[sure], expected[sure])
+    steps = probabilities.max(axis=0) * 254
+    assert np.abs(confidence[sure] - steps[sure]).max(initial=0) <= 0.5 + 1e-3
+    np.testing.assert_array_equal(codes == NODATA, ~chip.valid)
+    np.testing.assert_array_equal(confidence == NODATA, ~chip.valid)
+
+
+@given(scenes(), tilings(), st.integers(1, 4), st.data())
+def test_going_on_gives_the_bytes_of_the_uninterrupted_run(
+    source: ArraySource, tiling: Tiling, batch: int, data: st.DataObject
+) -> None:
+    whole = list(engine_for(MODEL, source, tiling, batch).run())
+    start = data.draw(st.integers(0, len(whole)))
+    rest = list(engine_for(MODEL, source, tiling, batch).run(start))
+    assert [r.band.index for r in rest] == list(range(start, len(whole)))
+    for ours, theirs in zip(rest, whole[start:], strict=True):
+        assert ours.codes.tobytes() == theirs.codes.tobytes()
+        assert ours.confidence.tobytes() == theirs.confidence.tobytes()
+
+
+class Neighbours(torch.nn.Conv2d):
+    """A network that looks around, to show what reaches it."""
+
+
+def test_what_lies_under_invalid_pixels_never_reaches_the_network() -> None:
+    network = Neighbours(1, 2, 5, padding=2)
+    model = pointwise_model(1, (1, 2))
+    model = Model(model.card, network.eval())
+    generator = np.random.default_rng(0)
+    values = generator.random((1, 30, 30)).astype(np.float32) * 255
+    valid = generator.random((30, 30)) > 0.3
+    outputs = []
+    for rubbish in (0.0, 1e30, np.nan, np.inf):
+        pixels = np.where(valid, values, np.float32(rubbish))
+        source = ArraySource.of(pixels, valid=valid)
+        outputs.append(joined(list(engine_for(model, source, Tiling(size=12, overlap=4), 3).run())))
+    for codes, confidence in outputs[1:]:
+        np.testing.assert_array_equal(codes, outputs[0][0])
+        np.testing.assert_array_equal(confidence, outputs[0][1])
+
+
+class Greedy(torch.nn.Module):
+    """Runs out of memory on batches of more than `limit` tiles."""
+
+    def __init__(self, inner: torch.nn.Module, limit: int) -> None:
+        super().__init__()
+        self.inner, self.limit = inner, limit
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if len(x) > self.limit:
+            raise torch.OutOfMemoryError("made up")
+        result: torch.Tensor = self.inner(x)
+        return result
+
+
+def test_batches_shrink_until_they_fit_and_the_answer_stays() -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (3, 40, 60), dtype=np.uint8)
+    source, tiling = ArraySource.of(pixels), Tiling(size=16, overlap=4)
+    plenty, _ = joined(list(engine_for(MODEL, source, tiling, 8).run()))
+    scarce = engine_for(Model(MODEL.card, Greedy(MODEL.network, 2)), source, tiling, 8)
+    codes, _ = joined(list(scarce.run()))
+    np.testing.assert_array_equal(codes, plenty)
+    assert scarce.shrunk == [(0, 4), (0, 2)]
+
+
+def test_a_single_tile_too_large_for_the_memory_is_one_clear_line() -> None:
+    source = ArraySource.of(np.zeros((3, 20, 20), dtype=np.uint8))
+    engine = engine_for(Model(MODEL.card, Greedy(MODEL.network, 0)), source, Tiling(size=16, overlap=4), 2)
+    with pytest.raises(GeosegError, match="single tile of 16 px; pass a smaller --tile-size"):
+        list(engine.run())
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64", ">u2"])
+def test_every_stored_type_goes_in_as_its_numbers(dtype: str) -> None:
+    numbers = np.random.default_rng(2).integers(0, 120, (3, 20, 20))
+    codes, _ = joined(list(engine_for(MODEL, ArraySource.of(numbers.astype(dtype)), Tiling(size=8, overlap=2), 2).run()))
+    expected, probabilities = right_answer(MODEL, numbers)
+    sure = decided(probabilities)
+    np.testing.assert_array_equal(codes[sure], expected[sure])
+
+
+class Counting:
+    """A source that remembers which rows were asked for, in blocks of 8, and cannot read some."""
+
+    def __init__(self, inner: ArraySource, broken: Window | None = None) -> None:
+        self.inner, self.broken, self.reads = inner, broken, []
+        self.grid, self.count, self.dtype, self.block_shape = inner.grid, inner.count, inner.dtype, (8, 8)
+        self.reads: list[Window] = []
+
+    def read(self, window: Window) -> Chip:
+        if self.broken is not None and window.intersection(self.broken):
+            raise SceneError("broken block")
+        self.reads.append(window)
+        return self.inner.read(window)
+
+
+@given(st.integers(1, 60), tilings(), st.integers(1, 5))
+def test_rows_are_read_once_and_blocks_whole(height: int, tiling: Tiling, batch: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (1, height, 10), dtype=np.uint8)
+    source = Counting(ArraySource.of(pixels))
+    plan = Plan.of((height, 10), tiling, batch)
+    reader = RowReader(source, plan.width, tolerant=False)  # type: ignore[arg-type]
+    for band in plan.bands:
+        chip = reader.read(band.start, band.read_stop)
+        stop = min(band.read_stop, height)
+        np.testing.assert_array_equal(chip.pixels[:, : stop - band.start, :10], pixels[:, band.start : stop])
+    for before, after in zip(source.reads, source.reads[1:], strict=False):
+        assert after.row == before.row_stop
+        assert after.row % 8 == 0
+
+
+def test_what_cannot_be_read_becomes_no_data_block_by_block() -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (1, 32, 20), dtype=np.uint8)
+    hole = Window(row=9, col=2, height=3, width=3)
+    source = Counting(ArraySource.of(pixels), broken=hole)
+    reader = RowReader(source, 20, tolerant=True)  # type: ignore[arg-type]
+    chip = reader.read(0, 32)
+    lost = np.zeros((32, 20), dtype=bool)
+    lost[8:16, 0:8] = True
+    np.testing.assert_array_equal(chip.valid, ~lost)
+    np.testing.assert_array_equal(chip.pixels[0][~lost], pixels[0][~lost])
+    assert reader.damaged == [Window(row=8, col=0, height=8, width=8)]
+
+
+def test_what_cannot_be_read_stops_the_run_by_default() -> None:
+    source = ArraySource.of(np.zeros((3, 40, 40), dtype=np.uint8))
+    engine = engine_for(MODEL, source, Tiling(size=16, overlap=4), 2)
+    broken = Counting(source, broken=Window(row=30, col=0, height=1, width=1))
+    engine = replace(engine, reader=RowReader(broken, engine.plan.width, tolerant=False))  # type: ignore[arg-type]
+    with pytest.raises(SceneError, match="broken block"):
+        list(engine.run())
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 16))
+def test_the_chosen_batch_wastes_least(rows: int, columns: int, largest: int) -> None:
+    def slots(batch: int) -> int:
+        plan = Plan.of((rows * 2, columns * 2), Tiling(size=2, overlap=0), batch)
+        return sum(-(-len(band.tile_rows) * columns // batch) * batch for band in plan.bands)
+
+    best = fitting_batch(rows, columns, largest)
+    assert slots(best) == min(slots(batch) for batch in range(1, largest + 1))

@@ -1,0 +1,108 @@
+"""Law 2 for probabilities in memory, against a naive float64 loop."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geoseg.errors import StitchError
+from geoseg.grid.tiling import Tiling
+from geoseg.inference.plan import Plan
+from geoseg.inference.stitch import Stitcher
+
+CPU = torch.device("cpu")
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Plan:
+    size = draw(st.integers(1, 16))
+    tiling = Tiling(size=size, overlap=draw(st.integers(0, size // 2)))
+    shape = draw(st.integers(1, 50)), draw(st.integers(1, 50))
+    return Plan.of(shape, tiling, draw(st.integers(1, 9)))
+
+
+def naive(plan: Plan, tiles: dict[tuple[int, int], npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+    """Weighted mean pixel by pixel, with the taper written out and the division done."""
+    size, overlap = plan.tiling.size, plan.tiling.overlap
+    ramp = [min(1.0, (k + 0.5) / overlap, (size - k - 0.5) / overlap) if overlap else 1.0 for k in range(size)]
+    height, width = plan.shape
+    channels = next(iter(tiles.values())).shape[0]
+    total, weight = np.zeros((channels, height, width)), np.zeros((height, width))
+    for (row, col), tile in tiles.items():
+        for r in range(size):
+            for c in range(size):
+                if row + r < height and col + c < width:
+                    total[:, row + r, col + c] += tile[:, r, c] * ramp[r] * ramp[c]
+                    weight[row + r, col + c] += ramp[r] * ramp[c]
+    return total / weight
+
+
+def streamed(plan: Plan, tiles: dict[tuple[int, int], npt.NDArray[np.float64]], start: int = 0) -> list[torch.Tensor]:
+    """Run a plan band by band, as the engine does."""
+    rows, cols = plan.tiling.starts(plan.shape[0]), plan.tiling.starts(plan.shape[1])
+    channels = next(iter(tiles.values())).shape[0]
+    depth = max(band.read_stop - band.start for band in plan.bands)
+    stitcher = Stitcher(plan.tiling, plan.shape, channels, depth, CPU)
+    if start:
+        stitcher.resume(plan.bands[start].start, plan.bands[start].tile_rows.start)
+    out = []
+    for band in plan.bands[start:]:
+        for i in band.tile_rows:
+            for j, col in enumerate(cols):
+                stitcher.add((i, j), torch.from_numpy(tiles[rows[i], col].astype(np.float32)))
+        out.append(stitcher.finish(band.stop))
+    return out
+
+
+@given(plans())
+def test_bands_cover_the_scene_once_and_finish_only_what_no_later_tile_touches(plan: Plan) -> None:
+    assert [band.start for band in plan.bands] == [0, *(band.stop for band in plan.bands[:-1])]
+    assert plan.bands[-1].stop == plan.shape[0]
+    rows = plan.tiling.starts(plan.shape[0])
+    assert [i for band in plan.bands for i in band.tile_rows] == list(range(len(rows)))
+    for band in plan.bands[:-1]:
+        assert rows[band.tile_rows.stop] >= band.stop
+
+
+@given(plans(), st.integers(0, 2**32 - 1))
+def test_stitching_is_the_weighted_mean(plan: Plan, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    tiles = {
+        (tile.row, tile.col): generator.random((2, *tile.shape)) for tile in plan.tiling.windows(plan.shape)
+    }
+    ours = torch.cat(streamed(plan, tiles), dim=1).numpy()
+    np.testing.assert_allclose(ours, naive(plan, tiles), atol=1e-6)
+
+
+@given(plans(), st.integers(0, 2**32 - 1))
+def test_stitching_the_tiles_of_an_array_gives_the_array(plan: Plan, seed: int) -> None:
+    height, width = max(plan.shape[0], plan.tiling.size), max(plan.shape[1], plan.tiling.size)
+    array = np.random.default_rng(seed).random((3, height, width))
+    tiles = {(t.row, t.col): array[(slice(None), *t.slices)] for t in plan.tiling.windows(plan.shape)}
+    ours = torch.cat(streamed(plan, tiles), dim=1).numpy()
+    np.testing.assert_allclose(ours, array[:, : plan.shape[0], : plan.shape[1]], atol=1e-6)
+
+
+@given(plans(), st.integers(0, 2**32 - 1), st.data())
+def test_going_on_in_the_middle_gives_equal_bits(plan: Plan, seed: int, data: st.DataObject) -> None:
+    generator = np.random.default_rng(seed)
+    tiles = {
+        (tile.row, tile.col): generator.random((2, *tile.shape)) for tile in plan.tiling.windows(plan.shape)
+    }
+    whole = streamed(plan, tiles)
+    wanted = data.draw(st.integers(0, len(plan.bands) - 1))
+    bands = plan.bands
+    first = next(i for i in range(wanted + 1) if i == wanted or bands[i].read_stop > bands[wanted].start)
+    resumed = streamed(plan, tiles, start=first)[wanted - first :]
+    assert all(torch.equal(a, b) for a, b in zip(resumed, whole[wanted:], strict=True))
+
+
+def test_a_missing_tile_is_an_error_not_a_hole() -> None:
+    stitcher = Stitcher(Tiling(size=4, overlap=2), (4, 6), 1, 4, CPU)
+    stitcher.add((0, 0), torch.ones(1, 4, 4))
+    with pytest.raises(StitchError, match="before all of their tiles"):
+        stitcher.finish(4)

@@ -1,0 +1,69 @@
+"""A network whose right answer is known: every pixel's class depends on that pixel alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from geoseg.grid.legend import Legend
+from geoseg.learning.card import Card
+from geoseg.learning.model import Model
+
+NAMES = ("blue", "green", "red", "nir", "swir")
+
+
+class Pointwise(torch.nn.Conv2d):
+    """A 1×1 convolution: logits that depend on nothing but the pixel."""
+
+
+def pointwise_card(bands: int = 3, codes: Sequence[int] = (1, 2, 3), **changes: object) -> Card:
+    fields: dict[str, object] = {
+        "name": "pointwise",
+        "created_by": "tests",
+        "architecture": "Pointwise",
+        "encoder": "none",
+        "bands": [{"name": name} for name in NAMES[:bands]],
+        "dtype": "uint8",
+        "value_range": (0, 255),
+        "scale": [1 / 255] * bands,
+        "offset": [0.0] * bands,
+        "mean": [0.5] * bands,
+        "std": [0.25] * bands,
+        "tile": {"size": 16, "overlap": 4},
+        "legend": Legend.made_up(codes).classes,
+        "channels": tuple(codes),
+    }
+    return Card(**(fields | changes))
+
+
+def pointwise_model(bands: int = 3, codes: Sequence[int] = (1, 2, 3), *, seed: int = 0, **changes: object) -> Model:
+    network = Pointwise(bands, len(codes), 1)
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in network.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator)
+    return Model(pointwise_card(bands, codes, **changes), network.eval())
+
+
+def right_answer(model: Model, pixels: npt.NDArray[np.generic]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
+    """Codes and probabilities (channel, row, col) of the pointwise model in float64."""
+    card = model.card
+    gain, bias = card.normalisation()
+    inputs = pixels.astype(np.float64) * np.array(gain)[:, None, None] + np.array(bias)[:, None, None]
+    network = model.network
+    assert isinstance(network, Pointwise)
+    assert network.bias is not None
+    weight, shift = network.weight.detach().double().numpy()[:, :, 0, 0], network.bias.detach().double().numpy()
+    logits = np.einsum("cb,brw->crw", weight, inputs) + shift[:, None, None]
+    odds = np.exp(logits - logits.max(axis=0))
+    probabilities = odds / odds.sum(axis=0)
+    codes = np.array(card.channels, dtype=np.uint8)[probabilities.argmax(axis=0)]
+    return codes, probabilities
+
+
+def decided(probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Pixels whose two best probabilities differ by more than 1e-6."""
+    ordered = np.sort(probabilities, axis=0)
+    return np.asarray(ordered[-1] - ordered[-2] > 1e-6)

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geoseg.errors import ResumeError
+from geoseg.storage.journal import JOURNAL, Journal
+
+PRINT = {"model": "abc", "tile": (256, 64), "options": {"device": "cpu"}}
+
+
+def filled(folder: Path, count: int) -> Path:
+    journal = Journal(folder, PRINT)
+    for i in range(count):
+        journal.append({"band": i})
+    return folder / JOURNAL
+
+
+def test_entries_come_back(tmp_path: Path) -> None:
+    filled(tmp_path, 3)
+    again = Journal(tmp_path, PRINT)
+    assert again.entries == [{"band": 0}, {"band": 1}, {"band": 2}]
+    assert again.last("band") == {"band": 2}
+    assert again.last("settings") is None
+
+
+@given(st.integers(0, 200))
+def test_a_journal_torn_anywhere_keeps_its_whole_lines(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
+    folder = tmp_path_factory.mktemp("journal")
+    file = filled(folder, 5)
+    whole = file.read_bytes()
+    cut = min(cut, len(whole))
+    file.write_bytes(whole[:cut])
+    lines = max(0, whole[:cut].count(b"\n") - 1)
+    again = Journal(folder, PRINT)
+    assert again.entries == [{"band": i} for i in range(lines)]
+    for i in range(lines, 5):
+        again.append({"band": i})
+    assert file.read_bytes() == whole
+
+
+def test_other_work_is_refused_with_the_difference(tmp_path: Path) -> None:
+    filled(tmp_path, 1)
+    with pytest.raises(ResumeError, match="model 'abc', this command has 'xyz'.*--fresh"):
+        Journal(tmp_path, PRINT | {"model": "xyz"})

@@ -1,0 +1,147 @@
+"""Law 9 for one output, its lock and its sidecars."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from geoseg.errors import OutputBusyError, OutputError, OutputExistsError
+from geoseg.storage.journal import JOURNAL, Journal
+from geoseg.storage.output import claim
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(item.name for item in folder.iterdir())
+
+
+def put(scratch: Path, text: str) -> Path:
+    file = scratch / "finished"
+    file.write_text(text)
+    return file
+
+
+def test_a_commit_leaves_the_output_alone_in_its_folder(tmp_path: Path) -> None:
+    with claim(tmp_path / "a.gpkg", overwrite=False) as claimed:
+        claimed.commit(put(claimed.scratch, "new"))
+    assert (tmp_path / "a.gpkg").read_text() == "new"
+    assert names(tmp_path) == ["a.gpkg"]
+
+
+def test_an_existing_output_is_refused_and_untouched(tmp_path: Path) -> None:
+    (tmp_path / "a.gpkg").write_text("old")
+    with pytest.raises(OutputExistsError, match="--overwrite") as caught, claim(tmp_path / "a.gpkg", overwrite=False):
+        pass
+    assert caught.value.exit_code == 4
+    assert (tmp_path / "a.gpkg").read_text() == "old"
+    assert names(tmp_path) == ["a.gpkg"]
+
+
+def test_a_failure_keeps_the_old_output_and_no_scratch(tmp_path: Path) -> None:
+    (tmp_path / "a.gpkg").write_text("old")
+    with pytest.raises(ZeroDivisionError), claim(tmp_path / "a.gpkg", overwrite=True) as claimed:
+        put(claimed.scratch, "half")
+        raise ZeroDivisionError
+    assert (tmp_path / "a.gpkg").read_text() == "old"
+    assert names(tmp_path) == ["a.gpkg"]
+
+
+def test_unfinished_resumable_work_is_found_again_and_cleaned_up(tmp_path: Path) -> None:
+    output = tmp_path / "a.gpkg"
+    with pytest.raises(ZeroDivisionError), claim(output, overwrite=False, resumable=True) as claimed:
+        Journal(claimed.scratch, {"model": "m"})
+        put(claimed.scratch, "band")
+        raise ZeroDivisionError
+    assert names(tmp_path) == ["a.gpkg.geoseg-part"]
+    with claim(output, overwrite=False, resumable=True) as claimed:
+        assert names(claimed.scratch) == ["finished", JOURNAL]
+        claimed.commit(claimed.scratch / "finished")
+    assert names(tmp_path) == ["a.gpkg"]
+
+
+def test_fresh_throws_unfinished_work_away(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), claim(tmp_path / "a", overwrite=False, resumable=True) as claimed:
+        Journal(claimed.scratch, {"model": "m"})
+        raise ZeroDivisionError
+    with claim(tmp_path / "a", overwrite=False, resumable=True, fresh=True) as claimed:
+        assert names(claimed.scratch) == []
+
+
+def test_an_output_renamed_before_a_kill_may_be_finished_without_overwrite(tmp_path: Path) -> None:
+    output = tmp_path / "a.tif"
+    with pytest.raises(ZeroDivisionError), claim(output, overwrite=False, resumable=True) as claimed:
+        Journal(claimed.scratch, {"model": "m"})
+        claimed.commit(put(claimed.scratch, "new"))
+        raise ZeroDivisionError
+    with claim(output, overwrite=False, resumable=True) as claimed:
+        Journal(claimed.scratch, {"model": "m"})
+        claimed.commit(put(claimed.scratch, "new"))
+    assert names(tmp_path) == ["a.tif"]
+
+
+def test_sidecars_change_with_their_raster(tmp_path: Path) -> None:
+    for name in ("a.tif", "a.tif.aux.xml", "a.tif.ovr", "a.tif.msk", "a.qml", "b.qml"):
+        (tmp_path / name).write_text("old")
+    with claim(tmp_path / "a.tif", overwrite=True) as claimed:
+        claimed.commit(put(claimed.scratch, "new"), sidecars={".qml": "style"})
+    assert names(tmp_path) == ["a.qml", "a.tif", "b.qml"]
+    assert (tmp_path / "a.qml").read_text() == "style"
+
+
+def test_polygons_leave_the_style_of_a_raster_of_the_same_name_alone(tmp_path: Path) -> None:
+    (tmp_path / "a.qml").write_text("raster style")
+    with claim(tmp_path / "a.gpkg", overwrite=False) as claimed:
+        claimed.commit(put(claimed.scratch, "new"))
+    assert (tmp_path / "a.qml").read_text() == "raster style"
+
+
+def test_the_second_writer_is_told_who_is_first(tmp_path: Path) -> None:
+    with (
+        claim(tmp_path / "a.gpkg", overwrite=False),
+        pytest.raises(OutputBusyError, match=f"process {os.getpid()} on") as caught,
+        claim(tmp_path / "a.gpkg", overwrite=True),
+    ):
+        pass
+    assert caught.value.exit_code == 4
+
+
+def test_a_killed_writer_leaves_no_lock_that_holds(tmp_path: Path) -> None:
+    script = (
+        "import os, pathlib, signal, sys\n"
+        "from geoseg.storage.output import claim\n"
+        "with claim(pathlib.Path(sys.argv[1]), overwrite=False):\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(tmp_path / "a.gpkg")], check=False)
+    assert names(tmp_path) == ["a.gpkg.geoseg-lock", "a.gpkg.geoseg-part"]
+    with claim(tmp_path / "a.gpkg", overwrite=False) as claimed:
+        claimed.commit(put(claimed.scratch, "new"))
+    assert names(tmp_path) == ["a.gpkg"]
+
+
+def test_a_geopackage_open_elsewhere_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "a.gpkg").write_text("old")
+    (tmp_path / "a.gpkg-wal").write_text("pages")
+    with pytest.raises(OutputBusyError, match="another program"), claim(tmp_path / "a.gpkg", overwrite=True):
+        pass
+    assert (tmp_path / "a.gpkg").read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("", "is a folder"), ("missing/a.tif", "does not exist"), ("s3://bucket/a.tif", "local file system")],
+)
+def test_names_that_cannot_be_outputs_are_refused(tmp_path: Path, name: str, reason: str) -> None:
+    path = Path(name) if "://" in name else tmp_path / name
+    with pytest.raises(OutputError, match=reason), claim(path, overwrite=True):
+        pass
+
+
+@pytest.mark.parametrize("name", ["with space.gpkg", "it's 100 % #1.gpkg", "日本 🌲.gpkg"])
+def test_odd_names_work(tmp_path: Path, name: str) -> None:
+    with claim(tmp_path / name, overwrite=False) as claimed:
+        claimed.commit(put(claimed.scratch, "new"))
+    assert names(tmp_path) == [name]
