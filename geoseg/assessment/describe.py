@@ -61,9 +61,43 @@ def _model_file(path: Path) -> Description:
 
 
 def _raster(path: Path) -> Description:
+    """Describe a raster, as a class map where it says what its codes mean."""
+    from geoseg.raster.categories import read_categories
+    from geoseg.raster.legend_file import LEGEND_TAG
     from geoseg.raster.scene import Scene
 
-    return _scene(Scene.open(path, palette_as_codes=True))
+    scene = Scene.open(path, palette_as_codes=True)
+    known = scene.file.palette is not None or LEGEND_TAG in scene.file.tags or read_categories(path)
+    if scene.count == 1 and scene.dtype.kind in "iu" and known:
+        return _class_map(scene)
+    return _scene(scene)
+
+
+def _class_map(scene: Scene) -> Description:
+    """Describe a class map by what each class covers; every pixel is read."""
+    from geoseg.raster.classmap import read_class_map
+    from geoseg.raster.legend_file import LEGEND_TAG
+
+    found = read_class_map(scene.path)
+    codes, pixels = np.unique(found.codes[found.valid], return_counts=True)
+    counts = dict(zip(codes.tolist(), pixels.tolist(), strict=True))
+    classes = found.legend.classes if found.legend else ()
+    valid = int(found.valid.sum())
+    return {
+        "kind": "class map",
+        "path": str(scene.path),
+        "driver": scene.driver,
+        "dtype": str(scene.dtype),
+        **_place(scene.grid),
+        "valid_pixels": valid,
+        "nodata_pixels": found.valid.size - valid,
+        "classes": [
+            {"code": c.code, "name": c.name, "color": c.color, "pixels": counts.get(c.code, 0)}
+            for c in classes
+        ],
+        "codes_without_a_class": sorted(set(counts) - {c.code for c in classes}),
+        "tags": {key: value for key, value in scene.file.tags.items() if key != LEGEND_TAG},
+    }
 
 
 def _scene(scene: Scene) -> Description:

@@ -1,0 +1,127 @@
+"""QGIS itself opens what geoseg writes: coloured, named and in its place."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from affine import Affine
+from rasterio.crs import CRS
+
+from geoseg.grid.grid import Grid
+from geoseg.grid.legend import NODATA, Legend
+from geoseg.raster.classmap import class_map_sidecars, write_cog
+from geoseg.vector.vectorize import vectorize
+from tests.conftest import skip_without
+
+QGIS_PYTHON = Path("/usr/bin/python3")  # Debian's python3-qgis belongs to Debian's interpreter
+LEGEND = Legend.parse('water=#3070c0,forest & "wood"=#228b22,<field>=#d0c040')
+GRID = Grid(
+    height=36, width=60, transform=Affine(10, 0, 332740, 0, -10, 3837710), crs=CRS.from_epsg(32652).to_wkt()
+)
+
+
+def has_qgis() -> bool:
+    if not QGIS_PYTHON.exists():
+        return False
+    return not subprocess.run(
+        [QGIS_PYTHON, "-c", "import qgis.core"], capture_output=True, check=False
+    ).returncode
+
+
+def made_up_map() -> npt.NDArray[np.uint8]:
+    """Blocks of 4 px of every class and of no data, with a diagonal pinch among them."""
+    blocks = np.random.default_rng(7).choice([1, 2, 3, NODATA], size=(9, 15)).astype(np.uint8)
+    blocks[0, :2], blocks[1, :2] = (1, 2), (2, 1)
+    return np.kron(blocks, np.ones((4, 4), dtype=np.uint8))
+
+
+def probe(folder: Path, wanted: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    (folder / "wanted.json").write_text(json.dumps(wanted))
+    run = subprocess.run(
+        [QGIS_PYTHON, Path(__file__).with_name("qgis_probe.py"), folder / "wanted.json"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": os.environ["PATH"], "QT_QPA_PLATFORM": "offscreen", "HOME": str(folder)},
+    )
+    assert run.returncode == 0, run.stderr
+    found: list[dict[str, Any]] = json.loads(run.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.fixture(scope="module")
+def seen(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[npt.NDArray[np.uint8], dict[str, Any], dict[str, Any]]:
+    """A class map, and how QGIS sees its GeoPackage and its COG."""
+    skip_without("qgis", has_qgis())
+    folder = tmp_path_factory.mktemp("qgis")
+    codes, raster = made_up_map(), folder / "map.tif"
+    write_cog(raster, iter([codes]), GRID, legend=LEGEND, description="land cover", tags={})
+    sidecars = class_map_sidecars(LEGEND)
+    raster.with_suffix(".qml").write_text(sidecars[".qml"])
+    Path(f"{raster}.aux.xml").write_text(sidecars[".aux.xml"])
+    vectorize(raster, output=folder / "map.gpkg", layer="land cover")
+    points = [(332745 + 10 * col, 3837705 - 10 * row) for row in range(36) for col in range(60)]
+    both = {"extent": GRID.bounds, "points": points}
+    vector, image = probe(
+        folder,
+        [
+            {
+                "kind": "vector",
+                "uri": f"{folder / 'map.gpkg'}|layername=land cover",
+                "png": str(folder / "v.png"),
+                **both,
+            },
+            {"kind": "raster", "uri": str(raster), "png": str(folder / "r.png"), **both},
+        ],
+    )
+    return codes, vector, image
+
+
+def colors_of(codes: npt.NDArray[np.uint8]) -> list[str]:
+    """Colour of every pixel; no data is the white behind the map."""
+    return ["#ffffff" if code == NODATA else LEGEND[int(code)].color for code in codes.ravel()]
+
+
+def test_the_geopackage_opens_categorised_with_names_and_colours(seen) -> None:
+    _, vector, _ = seen
+    assert vector["valid"]
+    assert (vector["renderer"], vector["attribute"]) == ("categorizedSymbol", "class_code")
+    assert vector["categories"] == [[c.code, c.name, c.color] for c in LEGEND.classes]
+
+
+def test_the_geopackage_is_whole_and_in_its_place(seen) -> None:
+    codes, vector, _ = seen
+    assert vector["crs"] == "EPSG:32652"
+    assert vector["features"] == regions(codes)
+    assert vector["all_valid"]
+    assert vector["area"] == pytest.approx(100 * int((codes != NODATA).sum()))
+    assert {"class_code", "class_name", "area_m2", "pixels"} <= set(vector["fields"])
+
+
+def test_the_class_map_opens_paletted_with_names_and_colours(seen) -> None:
+    _, _, image = seen
+    assert image["valid"]
+    assert (image["renderer"], image["crs"], image["size"]) == ("paletted", "EPSG:32652", [60, 36])
+    assert image["categories"] == [[c.code, c.name, c.color] for c in LEGEND.classes]
+
+
+def test_both_are_drawn_pixel_for_pixel_in_the_colours_of_the_legend(seen) -> None:
+    codes, vector, image = seen
+    assert vector["colors"] == colors_of(codes)
+    assert image["colors"] == colors_of(codes)
+
+
+def regions(codes: npt.NDArray[np.uint8]) -> int:
+    """Number of 4-connected regions, counted apart from geoseg."""
+    from scipy.ndimage import label
+
+    return sum(int(label(codes == c.code)[1]) for c in LEGEND.classes)
