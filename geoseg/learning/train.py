@@ -1,0 +1,331 @@
+"""A configuration becomes a model file."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import lightning
+import torch
+import yaml
+from torch.utils.data import DataLoader
+
+from geoseg.errors import OutputError, OutputExistsError
+from geoseg.grid.tiling import Tiling
+from geoseg.learning.card import Card
+from geoseg.learning.config import Config
+from geoseg.learning.dataset import Chips
+from geoseg.learning.losses import Loss
+from geoseg.learning.metrics import Confusion
+from geoseg.learning.model import Model, WeightPrecision
+from geoseg.learning.precision import choose_device, choose_precision
+from geoseg.learning.sampler import RandomSampler
+from geoseg.learning.scoring import score
+from geoseg.learning.splits import Splits, find_files, open_splits, with_card
+from geoseg.learning.statistics import Statistics, measure
+from geoseg.learning.task import SegmentationTask
+from geoseg.raster.scene import Scene
+from geoseg.storage.durable import write_bytes
+
+MODEL: Final = "model.safetensors"
+"""Name of the finished model file in a run's folder."""
+BEST: Final = "best.safetensors"
+METRICS: Final = "metrics.jsonl"
+_log = logging.getLogger(__name__)
+
+
+def train(
+    config: Config | Path | str,
+    output: Path | str,
+    *,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> Path:
+    """Train a model and write its file.
+
+    The folder holds ``config.yaml`` (every default filled in), ``metrics.jsonl`` (a line an epoch), while it
+    runs ``best.safetensors`` (the best epoch so far by mean IoU on the validation images), and at the end
+    ``model.safetensors``: the best epoch, with its scores on the validation and test images in its card.
+
+    Law: the same configuration, data, machine and thread count give the same weights (on a CPU).
+
+    Parameters
+    ----------
+    config : Config or path
+    output : path
+        Folder of the run; made where it is not there.
+    overwrite : bool
+        Whether a finished run in that folder may be replaced.
+    progress : bool
+        Whether to show a progress bar on stderr.
+
+    Returns
+    -------
+    Path
+        The model file.
+
+    Raises
+    ------
+    ConfigError, DataError, ModelError, SceneError
+        What is wrong with configuration or data, before or while training.
+    OutputExistsError, OutputError
+    """
+    config = config if isinstance(config, Config) else Config.read(config)
+    folder = _folder(Path(output), overwrite=overwrite)
+    with _threads(config.train.threads), _quiet():
+        run = _prepare(config)
+        settings = config.model_dump(mode="json", exclude_none=True)
+        write_bytes(folder / "config.yaml", yaml.safe_dump(settings, sort_keys=False).encode())
+        _fit(run, folder, progress=progress)
+        return _finish(run, folder)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """Everything that is settled before the first step."""
+
+    config: Config
+    splits: Splits
+    statistics: Statistics
+    model: Model
+    device: str
+    autocast: torch.dtype | None
+
+    @property
+    def tiling(self) -> Tiling:
+        tile = self.model.card.tile
+        return Tiling(size=tile.size, overlap=tile.overlap)
+
+
+def _folder(folder: Path, *, overwrite: bool) -> Path:
+    """Make the run's folder, and refuse one that holds a finished run."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / MODEL).exists() and not overwrite:
+            raise OutputExistsError(f"{folder / MODEL}: already exists; pass --overwrite to train it anew")
+        for name in (METRICS, BEST):
+            (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be used for a run ({error.strerror})") from error
+    return folder
+
+
+def _prepare(config: Config) -> _Run:
+    """Open the data, measure the training split, build the network."""
+    first = Scene.open(next(iter(find_files(config).values()))[0])
+    model = _new_model(config, str(first.dtype))
+    for size in (config.model.tile_size, config.train.chip_size):
+        model.check_tile_size(size)
+    splits = open_splits(config, model.card)
+    statistics = measure(splits["train"], model.card.channels)
+    bands = len(config.data.bands)
+    scene = splits["train"][0].image
+    model.card = model.card.changed(
+        value_range=statistics.value_range,
+        scale=scene.scale or (1.0,) * bands,
+        offset=scene.offset or (0.0,) * bands,
+        mean=statistics.mean,
+        std=statistics.std,
+    )
+    device = choose_device(config.train.device)
+    precision = choose_precision(config.train.precision, device)
+    _log.info("training on %s in %s, %d images", device, precision, len(splits["train"]))
+    return _Run(
+        config=config,
+        splits=with_card(splits, model.card),
+        statistics=statistics,
+        model=model,
+        device=device,
+        autocast=torch.bfloat16 if precision == "bf16" else None,
+    )
+
+
+def _new_model(config: Config, dtype: str) -> Model:
+    wanted = config.model
+    return Model.new(
+        architecture=wanted.architecture,
+        encoder=wanted.encoder,
+        bands=config.data.bands,
+        legend=config.data.legend,
+        encoder_weights=wanted.encoder_weights,
+        dtype=dtype,
+        gsd_m=wanted.gsd_m,
+        tile_size=wanted.tile_size,
+        overlap=wanted.overlap,
+        decoder_options=wanted.decoder_options,
+        name=wanted.name,
+        seed=config.train.seed,
+    )
+
+
+def _fit(run: _Run, folder: Path, *, progress: bool) -> None:
+    """Run Lightning's loop; the best epoch is in the folder afterwards."""
+    config = run.config.train
+    # Dropout and the like draw from torch's own generator.
+    torch.manual_seed(config.seed)
+    train, val = run.splits["train"], run.splits["val"]
+    sampler = RandomSampler(train, config.chip_size, config.chips_per_epoch, seed=config.seed)
+    # Processes are spawned: a forked one would share GDAL's locks and torch's threads.
+    context = "spawn" if config.workers else None
+    chips = DataLoader(
+        Chips(train),
+        batch_size=config.batch_size,
+        sampler=sampler,
+        num_workers=config.workers,
+        multiprocessing_context=context,
+        persistent_workers=config.workers > 0,
+    )
+    images: DataLoader[int] = DataLoader(range(len(val)), batch_size=None)  # type: ignore[arg-type]
+    task = SegmentationTask(
+        run.model.network,
+        _loss(run),
+        config,
+        train=train,
+        val=val,
+        tiling=run.tiling,
+        autocast=run.autocast,
+    )
+    trainer = lightning.Trainer(
+        accelerator={"cuda": "gpu"}.get(run.device, run.device),
+        devices=1,
+        max_epochs=config.epochs,
+        precision="bf16-mixed" if run.autocast else "32-true",
+        gradient_clip_val=config.clip_gradient,
+        callbacks=[_KeepBest(run.model, folder, run.config.model.weights)],
+        default_root_dir=folder,
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=progress,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    )
+    try:
+        trainer.fit(task, chips, images)
+    except SystemExit as error:
+        # Lightning turns Ctrl-C into an exit of its own.
+        raise KeyboardInterrupt from error
+    finally:
+        run.model.network.to("cpu").eval()
+
+
+def _loss(run: _Run) -> Loss:
+    wanted = run.config.train.loss
+    if isinstance(wanted.class_weights, Mapping):
+        weights = tuple(wanted.class_weights[code] for code in run.model.card.channels)
+    else:
+        weights = run.statistics.class_weights(wanted.class_weights) if wanted.class_weights else ()
+    return Loss(cross_entropy=wanted.cross_entropy, dice=wanted.dice, class_weights=weights)
+
+
+class _KeepBest(lightning.Callback):  # type: ignore[misc]  # seen as Any
+    """After each validation: a line of metrics, and the model file where it is the best so far."""
+
+    def __init__(self, model: Model, folder: Path, weights: WeightPrecision) -> None:
+        self._model, self._folder, self._weights = model, folder, weights
+        self._best = -1.0
+        self._started = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Write what the epoch came to; its validation is over by now."""
+        scores = pl_module.confusion
+        line = {
+            "epoch": trainer.current_epoch + 1,
+            "step": trainer.global_step,
+            "seconds": round(time.monotonic() - self._started, 1),
+            "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+            "loss": pl_module.take_mean_loss(),
+            **{f"val_{key}": value for key, value in report(scores, self._model.card).items()},
+        }
+        with (self._folder / METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        _log.info("epoch %d: loss %.4f, mean IoU %.4f", line["epoch"], line["loss"], scores.mean_iou)
+        if scores.mean_iou > self._best:
+            self._best = scores.mean_iou
+            self._model.save(self._folder / BEST, weights=self._weights, overwrite=True)
+
+
+def report(scores: Confusion, card: Card) -> dict[str, Any]:
+    """Scores as JSON: mean IoU, overall accuracy, IoU by class name; null where a class does not occur."""
+
+    def number(value: float) -> float | None:
+        return round(float(value), 6) if value == value else None
+
+    names = [card.classes[code].name for code in card.channels]
+    return {
+        "mean_iou": number(scores.mean_iou),
+        "accuracy": number(scores.accuracy),
+        "iou": {name: number(value) for name, value in zip(names, scores.iou, strict=True)},
+    }
+
+
+def _finish(run: _Run, folder: Path) -> Path:
+    """Score the best epoch as it is stored, and write it with its scores.
+
+    Weights that went through fp16 once are left unchanged by it, so the scores are those of the final file.
+    """
+    best = Model.open(folder / BEST)
+    best.network.to(run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    metrics = {
+        split: report(
+            score(
+                best.network,
+                run.splits[split],
+                run.tiling,
+                batch=run.config.train.batch_size,
+                autocast=run.autocast,
+            ),
+            best.card,
+        )
+        for split in ("val", "test")
+        if run.splits[split]
+    }
+    best.network.to("cpu")
+    best.card = best.card.changed(
+        training={
+            "data_fingerprint": run.statistics.fingerprint,
+            "images": {split: [pair.name for pair in pairs] for split, pairs in run.splits.items()},
+            "class_pixels": list(run.statistics.pixels),
+            "config": run.config.model_dump(mode="json", exclude_none=True),
+            "metrics": metrics,
+            "date": datetime.now(UTC).date().isoformat(),
+        }
+    )
+    best.save(folder / MODEL, weights=run.config.model.weights, overwrite=True)
+    (folder / BEST).unlink()
+    return folder / MODEL
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """Set torch's CPU threads for a while."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Lightning's announcements and advice to itself; its errors pass."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"lightning\.")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
