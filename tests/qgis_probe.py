@@ -2,7 +2,7 @@
 
 usage: qgis_probe.py INPUT.json
 
-INPUT holds a list of {"kind": "vector" or "raster", "uri", "png", "extent": [W, S, E, N], "points": [[x, y]]}.
+INPUT is a list of {"kind": "vector" or "raster", "uri", "png", "extent": [W, S, E, N], "points": [[x, y]]}.
 Each layer is opened as by dragging it into QGIS, rendered to `png`, and described on stdout as JSON.
 """
 
