@@ -19,8 +19,10 @@ from geoseg.grid.grid import Grid
 from geoseg.raster.handles import handle, one_line
 from geoseg.raster.opening import Location
 
-_RATIO, _BYTES = 1_000_000, 4 * 2**30
+_RATIO = 1_000_000
 """DEFLATE shrinks to 1/1030 at best, a sparse file to 1/100,000: a file that claims more is an attack."""
+_MOST_CLAIMED, _LARGEST_BLOCK = 4 * 2**30, 256 * 2**20
+"""Bytes that any file may claim in all, and in one block, which is decoded at once."""
 
 RGBA = tuple[int, int, int, int]
 
@@ -105,7 +107,7 @@ def _describe(location: Location, dataset: rasterio.DatasetReader) -> Descriptio
         offset=tuple(dataset.offsets) if scaled else None,
         block_shape=tuple(dataset.block_shapes[0]),
         tags=dict(dataset.tags()),
-        palette=tuple(sorted(dataset.colormap(1).items())) if colors[0] == ColorInterp.palette else None,
+        palette=_palette(dataset) if colors[0] == ColorInterp.palette else None,
     )
 
 
@@ -114,13 +116,23 @@ def _check_size(location: Location, dataset: rasterio.DatasetReader) -> None:
     if location.signature is None or location.driver == "VRT":
         return
     pixel_bytes = sum(16 if "complex" in dtype else np.dtype(dtype).itemsize for dtype in dataset.dtypes)
-    claimed = dataset.height * dataset.width * pixel_bytes
     size = location.signature[0]
-    if claimed > _BYTES and claimed > _RATIO * size:
-        raise SceneError(
-            f"{location.typed}: claims {dataset.height} x {dataset.width} px ({claimed / 2**30:.0f} GiB) "
-            f"in a file of {size} bytes; it is damaged or malicious"
-        )
+    for what, shape, allowed in (
+        ("", dataset.shape, _MOST_CLAIMED),
+        ("blocks of ", dataset.block_shapes[0], _LARGEST_BLOCK),
+    ):
+        claimed = shape[0] * shape[1] * pixel_bytes
+        if claimed > max(allowed, _RATIO * size):
+            raise SceneError(
+                f"{location.typed}: claims {what}{shape[0]} x {shape[1]} px ({claimed / 2**30:.1f} GiB) "
+                f"in a file of {size} bytes; it is damaged or malicious"
+            )
+
+
+def _palette(dataset: rasterio.DatasetReader) -> tuple[tuple[int, RGBA], ...] | None:
+    """Return the colour table, unless it is the black and white that GDAL gives every 1-bit image."""
+    colors = tuple(sorted(dataset.colormap(1).items()))
+    return None if colors == ((0, (0, 0, 0, 255)), (1, (255, 255, 255, 255))) else colors
 
 
 def _stored_mask(flags: list[MaskFlags]) -> str | None:

@@ -10,7 +10,7 @@ import os
 import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,8 @@ _REMOTE_OPTIONS = {
 }
 
 _quiet = threading.Lock()
-_kept: dict[int, OrderedDict[Location, rasterio.DatasetReader]] = {}
+_Kept = dict[int, OrderedDict[Location, rasterio.DatasetReader]]
+_kept: _Kept = {}
 """Keeps a forked child from closing (and maybe dead-locking on) what it inherited."""
 
 
@@ -49,10 +50,12 @@ class _Shelf:
         self.open: OrderedDict[Location, rasterio.DatasetReader] = OrderedDict()
         _kept[id(self)] = self.open
 
-    def __del__(self) -> None:
-        if self.pid == os.getpid():
-            _kept.pop(id(self), None)
-            close_all(self.open)
+    # When the interpreter ends, globals are gone before the last shelf is.
+    def __del__(self, getpid: Callable[[], int] = os.getpid, kept: _Kept = _kept) -> None:
+        if self.pid == getpid():
+            kept.pop(id(self), None)
+            while self.open:
+                self.open.popitem()[1].close()
 
 
 _local = threading.local()
@@ -67,7 +70,7 @@ def handle(location: Location) -> Iterator[rasterio.DatasetReader]:
     SceneError
         If it cannot be opened, or is not the file that was located.
     """
-    location.check()
+    location.check_unchanged()
     shelf: _Shelf | None = getattr(_local, "shelf", None)
     if shelf is None or shelf.pid != os.getpid():
         shelf = _local.shelf = _Shelf()
@@ -83,6 +86,7 @@ def handle(location: Location) -> Iterator[rasterio.DatasetReader]:
 
 def open_dataset(location: Location) -> rasterio.DatasetReader:
     """Open a dataset by its driver and no other."""
+    location.check_sidecars()
     try:
         return open_quietly(location.name, driver=location.driver)
     except (RasterioError, ValueError, OSError) as error:
@@ -102,13 +106,8 @@ def close_handles() -> None:
     """Close the handles of this thread."""
     shelf: _Shelf | None = getattr(_local, "shelf", None)
     if shelf is not None and shelf.pid == os.getpid():
-        close_all(shelf.open)
-
-
-def close_all(handles: OrderedDict[Location, rasterio.DatasetReader]) -> None:
-    """Close and forget datasets."""
-    while handles:
-        handles.popitem()[1].close()
+        while shelf.open:
+            shelf.open.popitem()[1].close()
 
 
 def one_line(error: BaseException) -> str:

@@ -55,13 +55,15 @@ class Location:
     remote: bool
     signature: tuple[int, int] | None
 
-    def check(self) -> None:
-        """Raise SceneError if the file is not the one that was located, or a sidecar is not what it seems."""
-        if self.remote:
-            return
-        if signature_of(self.name, self.typed) != self.signature:
+    def check_unchanged(self) -> None:
+        """Raise SceneError if the file is not the one that was located."""
+        if not self.remote and signature_of(self.name, self.typed) != self.signature:
             raise SceneError(f"{self.typed}: changed while it was in use; start again when it is complete")
-        check_sidecars(self.name)
+
+    def check_sidecars(self) -> None:
+        """Raise SceneError if what GDAL would open beside the file is not what it seems."""
+        if not self.remote and self.driver != "VRT":
+            check_sidecars(self.name)
 
 
 def locate(path: str | os.PathLike[str], *, allow_remote: bool) -> Location:
