@@ -9,9 +9,11 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from string import punctuation
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from geoseg.errors import OptionError, OutputError
@@ -75,11 +77,12 @@ class Layer:
 
 def check_layer_name(name: str) -> None:
     """Raise OptionError unless a layer of a GeoPackage may have this name."""
-    reserved = name.lower().startswith(("gpkg", "sqlite_", "rtree_")) or name.lower() == "layer_styles"
-    if reserved or not name.strip() or not name.isprintable():
+    lower = name.lower()
+    reserved = lower.startswith(("gpkg", "sqlite_", "rtree_")) or lower == "layer_styles"
+    if reserved or not name.strip() or not name.isprintable() or name[0] in punctuation.replace("_", ""):
         raise OptionError(
-            f"layer name {name!r} cannot be used: expected printable text that does not begin with "
-            "gpkg, sqlite_ or rtree_ and is not layer_styles; pass another --layer"
+            f"layer name {name!r} cannot be used: expected printable text that is not layer_styles and does "
+            "not begin with punctuation, gpkg, sqlite_ or rtree_; pass another --layer"
         )
 
 
@@ -123,7 +126,8 @@ def write_table(path: Path, table: pa.Table, layer: Layer) -> None:
 
     path.unlink(missing_ok=True)
     try:
-        _write_features(path, table, layer)
+        with _literal(path) as literal:
+            _write_features(literal, table, layer)
         _write_style(path, layer)
         _verify(path, table.num_rows, layer)
     except (
@@ -161,10 +165,42 @@ def _write_features(path: Path, table: pa.Table, layer: Layer) -> None:
             driver="GPKG",
             geometry_name=GEOMETRY,
             geometry_type=layer.geometry_type,
-            crs=layer.crs or _UNDEFINED_CARTESIAN,
+            crs=_canonical(layer.crs),
             layer_metadata=dict(layer.metadata) or None,
             layer_options=options,
         )
+
+
+def _canonical(crs: str | None) -> str:
+    """One text for one CRS, however its WKT came to be: GDAL's and Proj's differ in what they leave out."""
+    if crs is None:
+        return _UNDEFINED_CARTESIAN
+    from pyproj import CRS
+
+    parsed = CRS.from_wkt(crs)
+    identity = parsed.to_json_dict().get("id")
+    if identity:
+        code = f"{identity['authority']}:{identity['code']}"
+        if CRS.from_user_input(code) == parsed:
+            return code
+    return str(parsed.to_wkt())
+
+
+@contextmanager
+def _literal(path: Path) -> Iterator[Path]:
+    """Yield a name for a new file that pyogrio takes literally; the file gets the name `path` afterwards.
+
+    Pyogrio parses names like addresses: it cuts ``a;b.gpkg`` to ``a``, and takes what stands before a ``!``,
+    even in a folder's name, for an archive.
+    """
+    plain = path.with_name("features.gpkg")
+    with ExitStack() as stack:
+        beside = plain.parent
+        if "!" in str(beside):
+            beside = Path(stack.enter_context(TemporaryDirectory())) / "link"
+            beside.symlink_to(plain.parent.resolve(), target_is_directory=True)
+        yield beside / plain.name
+    plain.replace(path)
 
 
 @contextmanager

@@ -35,12 +35,13 @@ def class_map_of(array: xr.DataArray, legend: Legend | None = None) -> ClassMap:
     """
     import rioxarray  # noqa: F401  (registers .rio)
 
-    flat = array.squeeze([d for d in array.dims if d not in (array.rio.x_dim, array.rio.y_dim)], drop=True)
-    if flat.ndim != 2:
+    y, x = array.rio.y_dim, array.rio.x_dim
+    others = [d for d in array.dims if d not in (y, x)]
+    if any(array.sizes[d] != 1 for d in others):
         raise ClassMapError(
-            f"the DataArray has dimensions {array.dims}, expected (y, x) and at most one band"
+            f"the DataArray has dimensions {dict(array.sizes)}, expected (y, x) and at most one band"
         )
-    flat = flat.transpose(array.rio.y_dim, array.rio.x_dim)
+    flat = array.squeeze(others, drop=True).transpose(y, x)
     codes = np.asarray(flat.values)
     nodata = flat.rio.nodata
     valid = np.ones(codes.shape, np.bool_) if nodata is None or np.isnan(nodata) else codes != nodata

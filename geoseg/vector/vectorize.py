@@ -13,8 +13,11 @@ import numpy.typing as npt
 from geoseg.errors import ClassMapError
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend
+from geoseg.grid.window import Window
 from geoseg.raster.classmap import ClassMap, read_class_map
+from geoseg.raster.scene import Scene
 from geoseg.storage.output import claim
+from geoseg.vector.areas import NO_CONFIDENCE
 from geoseg.vector.features import Features
 from geoseg.vector.geopackage import check_layer_name, write_geopackage
 from geoseg.vector.lattice import class_map_of, confidence_of
@@ -129,12 +132,17 @@ def _read(source: Source, legend: Legend | None) -> tuple[ClassMap, Confidence |
 
 
 def _read_confidence(confidence: Confidence, grid: Grid) -> npt.NDArray[np.uint8]:
+    """Confidence on the grid of the class map, uint8 with 255 for none."""
     if not isinstance(confidence, str | PathLike):
         return confidence_of(confidence)
-    read = read_class_map(Path(confidence))
-    if read.grid.shape != grid.shape or not read.grid.transform.almost_equals(grid.transform):
+    scene = Scene.open(confidence)
+    if scene.count != 1:
+        raise ClassMapError(f"{confidence}: has {scene.count} bands, expected one band of confidence")
+    if scene.grid.shape != grid.shape or not scene.grid.transform.almost_equals(grid.transform):
         raise ClassMapError(
-            f"{confidence}: {read.grid.shape} px at {read.grid.transform[:6]}, "
+            f"{confidence}: {scene.grid.shape} px at {scene.grid.transform[:6]}, "
             f"expected the grid of the class map, {grid.shape} px at {grid.transform[:6]}"
         )
-    return np.where(read.valid, confidence_of(read.codes), np.uint8(255))
+    chip = scene.read(Window(row=0, col=0, height=grid.height, width=grid.width))
+    values = np.where(chip.valid, chip.pixels[0], 0)  # whatever is stored under no data may be anything
+    return np.where(chip.valid, confidence_of(values), np.uint8(NO_CONFIDENCE))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from geoseg.errors import OptionError
 from geoseg.grid.legend import Legend
@@ -59,14 +60,15 @@ def write(
         raise OptionError(f"the frame has columns {columns}; expected class_code with integers among them")
     named = gdf["class_name"] if "class_name" in gdf.columns else gdf["class_code"].map("class {}".format)
     names = dict(zip(gdf["class_code"].tolist(), map(str, named), strict=True))
+    shapes, kind = _uniform(gdf.geometry.to_numpy())
     about = Layer(
         name=layer,
         crs=gdf.crs.to_wkt() if gdf.crs else None,
         legend=complete_legend(legend, names) if legend else Legend.made_up(names or (0,), names),
-        geometry_type=_geometry_type(gdf),
+        geometry_type=kind,
     )
     attributes = pa.Table.from_pandas(gdf.drop(columns=gdf.geometry.name), preserve_index=False)
-    geometry = pa.array(shapely.to_wkb(gdf.geometry.to_numpy(), byte_order=1), pa.binary())
+    geometry = pa.array(shapely.to_wkb(shapes, byte_order=1), pa.binary())
     target = Path(path)
     with claim(target, overwrite=overwrite) as claimed:
         finished = claimed.scratch / target.name
@@ -75,9 +77,14 @@ def write(
     return target
 
 
-def _geometry_type(gdf: gpd.GeoDataFrame) -> str:
-    """Return the frame's only geometry type, Polygon where it is empty, else the type that holds them all."""
-    kinds = set(gdf.geom_type.dropna())
-    if kinds <= {"Polygon"}:
-        return "Polygon"
-    return kinds.pop() if len(kinds) == 1 else "Geometry"
+def _uniform(geometry: npt.NDArray[np.object_]) -> tuple[npt.NDArray[np.object_], str]:
+    """Geometries of one type, and that type: where there are multipolygons, polygons become such."""
+    import shapely
+
+    kinds = set(shapely.get_type_id(geometry).tolist())
+    if kinds <= {shapely.GeometryType.POLYGON}:
+        return geometry, "Polygon"
+    if not kinds <= {shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON}:
+        raise OptionError("the frame holds geometries that are no polygons; drop them or use gdf.to_file")
+    parts, owner = shapely.get_parts(geometry, return_index=True)
+    return shapely.multipolygons(parts, indices=owner), "MultiPolygon"

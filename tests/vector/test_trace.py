@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,19 +13,19 @@ from affine import Affine
 from hypothesis import example, given
 from rasterio.features import rasterize
 from scipy import ndimage
-from tests.strategies import ADVERSARIES, Map, affines, drawn, maps, tiny_maps
 
 from geoseg.errors import ClassMapError
 from geoseg.vector.runs import Runs, find_regions
 from geoseg.vector.trace import Rings, trace
 from geoseg.vector.wkb import write_wkb
+from tests.strategies import ADVERSARIES, Map, affines, drawn, maps, tiny_maps
 
 Polygons = npt.NDArray[np.object_]
 
 
 def polygons_of(rings: Rings, transform: Affine | None = None) -> Polygons:
     buffer, offset = write_wkb(rings, transform or Affine.identity())
-    return shapely.from_wkb([buffer[a:b].tobytes() for a, b in zip(offset[:-1], offset[1:], strict=True)])
+    return shapely.from_wkb([buffer[a:b].tobytes() for a, b in pairwise(offset)])
 
 
 def traced(m: Map) -> tuple[Runs, Rings, Polygons]:
@@ -50,7 +51,8 @@ def check_laws(m: Map) -> None:
     assert shapely.is_valid(polygons).all(), shapely.is_valid_reason(polygons)
     assert shapely.coverage_is_valid(polygons)
     assert shapely.area(polygons).sum() == m.valid.sum()
-    assert np.array_equal(shapely.area(polygons), np.bincount(regions.ravel(), minlength=runs.count + 1)[1:])
+    pixels = np.bincount(regions.ravel(), minlength=runs.count + 1)[1:]
+    np.testing.assert_array_equal(shapely.area(polygons), pixels)
 
     labels = [ndimage.label(m.valid & (m.codes == code))[1] for code in np.unique(m.codes[m.valid])]
     assert len(polygons) == sum(labels)
@@ -60,7 +62,7 @@ def check_laws(m: Map) -> None:
 
 
 def check_order(rings: Rings, regions: npt.NDArray[Any]) -> None:
-    """Features by last pixel; rings from their top-left-most corner; the shell, then holes by first corner."""
+    """Features by last pixel, rings from their top-left-most corner, the shell and then holes by theirs."""
     flat = regions.ravel()
     last = [np.flatnonzero(flat == i)[-1] for i in range(1, len(rings.polygon_first))]
     assert last == sorted(last)
@@ -80,7 +82,7 @@ def check_order(rings: Rings, regions: npt.NDArray[Any]) -> None:
 def check_vertices(rings: Rings, m: Map) -> None:
     """Every vertex is a turn or a junction of three or more regions; every junction on a ring is a vertex."""
     codes = np.pad(np.where(m.valid, m.codes.astype(int), -1), 1, constant_values=-1)
-    for begin, stop in zip(rings.ring_first[:-1], rings.ring_first[1:], strict=True):
+    for begin, stop in pairwise(rings.ring_first):
         corners = rings.corner[begin:stop]
         before, after = np.roll(corners, 1, axis=0), np.roll(corners, -1, axis=0)
         for previous, corner, following in zip(before, corners, after, strict=True):

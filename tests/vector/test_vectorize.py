@@ -1,0 +1,223 @@
+"""The public verbs: class maps from files, arrays and frames to polygons and GeoPackages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import geopandas.testing
+import numpy as np
+import pytest
+import rasterio
+import rioxarray
+import shapely
+import xarray as xr
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.features import rasterize
+
+from geoseg.errors import ClassMapError, OptionError, OutputError, OutputExistsError
+from geoseg.grid.grid import Grid
+from geoseg.grid.legend import Legend
+from geoseg.raster.classmap import ClassMap
+from geoseg.vector.vectorize import vectorize
+from geoseg.vector.write import write
+from tests.strategies import drawn
+
+MAP = drawn(("112233", "1.2233", "444433", "1.1.55"))
+UTM = Affine(10, 0, 500000, 0, -10, 5400000)
+LEGEND = Legend.parse("water=#0000ff,forest,town,field,rock")
+
+
+def write_raster(
+    path: Path, data: Any, transform: Affine = UTM, crs: str | None = "EPSG:32632", **kw: Any
+) -> Path:
+    height, width = data.shape
+    profile = {"driver": "GTiff", "count": 1, "height": height, "width": width, "dtype": data.dtype, **kw}
+    with rasterio.open(path, "w", crs=crs, transform=transform, **profile) as file:
+        file.write(data, 1)
+    return path
+
+
+@pytest.fixture
+def raster(tmp_path: Path) -> Path:
+    return write_raster(
+        tmp_path / "classes.tif", np.where(MAP.valid, MAP.codes, 0).astype(np.int16), nodata=0
+    )
+
+
+def class_map() -> ClassMap:
+    height, width = MAP.codes.shape
+    grid = Grid(height=height, width=width, transform=UTM, crs=CRS.from_epsg(32632).to_wkt())
+    return ClassMap(codes=MAP.codes, valid=MAP.valid, grid=grid, legend=LEGEND)
+
+
+def test_a_file_from_anywhere(raster: Path) -> None:
+    frame = vectorize(raster)
+    assert frame.crs.to_epsg() == 32632
+    assert sorted(set(frame["class_name"])) == [f"class {i}" for i in range(1, 6)]
+    burnt = rasterize(
+        zip(frame.geometry, frame["class_code"], strict=True), out_shape=MAP.codes.shape, transform=UTM
+    )
+    np.testing.assert_array_equal(burnt, np.where(MAP.valid, MAP.codes, 0))
+
+
+def test_a_palette_names_nothing_but_colours(tmp_path: Path) -> None:
+    path = write_raster(tmp_path / "p.tif", MAP.codes, nodata=0, photometric="palette")
+    with rasterio.open(path, "r+") as file:
+        file.write_colormap(1, {i: (10 * i, 0, 255, 255) for i in range(6)})
+    output = vectorize(path, output=tmp_path / "p.gpkg")
+    assert b"10,0,255,255" in output.read_bytes()
+
+
+def test_every_kind_of_source_gives_the_same_frame(raster: Path) -> None:
+    expected = vectorize(raster, legend=LEGEND)
+    array = rioxarray.open_rasterio(raster)
+    sources = {
+        "class map": class_map(),
+        "text": str(raster),
+        "array": array,
+        "array (y, x)": array.isel(band=0),
+        "masked array": rioxarray.open_rasterio(raster, masked=True),
+        "transposed array": array.isel(band=0).transpose("x", "y"),
+        "lazy array": array.chunk({"x": 2}),
+        "dataset": xr.Dataset({"landcover": array.isel(band=0)}),
+    }
+    for name, source in sources.items():
+        found = vectorize(source, legend=LEGEND)
+        gpd.testing.assert_geodataframe_equal(found, expected, check_less_precise=False), name
+
+
+@pytest.mark.parametrize("step", [-10, 10], ids=["north-up", "south-up"])
+def test_arrays_without_a_transform_use_their_coordinates(step: int) -> None:
+    codes = xr.DataArray(
+        np.array([[1, 2]], np.uint8), dims=("y", "x"), coords={"y": [50.0], "x": [105.0, 115.0]}
+    ).rio.write_crs("EPSG:32632")
+    codes = xr.concat([codes, codes.assign_coords(y=[50.0 + step])], dim="y")
+    frame = vectorize(codes)
+    top, bottom = sorted((50 - step / 2, 50 + 1.5 * step))
+    assert frame.total_bounds.tolist() == [100, top, 120, bottom]
+    assert shapely.is_ccw(frame.geometry.exterior.to_numpy()).all()
+
+
+def test_cf_flags_are_a_legend() -> None:
+    codes = xr.DataArray(np.array([[1, 2]], np.uint8), dims=("y", "x")).rio.write_transform(UTM)
+    codes.attrs = {"flag_values": np.array([1, 2], np.uint8), "flag_meanings": "open_water forest"}
+    assert vectorize(codes)["class_name"].tolist() == ["open_water", "forest"]
+    codes.attrs["flag_meanings"] = "only_one"
+    assert vectorize(codes)["class_name"].tolist() == ["class 1", "class 2"]
+
+
+def test_confidence_comes_in_every_form(tmp_path: Path, raster: Path) -> None:
+    stored = np.random.default_rng(1).integers(0, 256, MAP.codes.shape, dtype=np.uint8)
+    share = np.where(stored == 255, np.nan, stored / 254)
+    array = rioxarray.open_rasterio(raster).isel(band=0)
+    dataset = xr.Dataset({"landcover": array, "confidence": (("y", "x"), share.astype(np.float32))})
+    forms = [
+        vectorize(raster, confidence=write_raster(tmp_path / "a.tif", stored, nodata=255)),
+        vectorize(raster, confidence=write_raster(tmp_path / "b.tif", share, nodata=np.nan)),
+        vectorize(raster, confidence=stored),
+        vectorize(raster, confidence=share),
+        vectorize(raster, confidence=array.copy(data=share)),
+        vectorize(dataset),
+    ]
+    for frame in forms:
+        gpd.testing.assert_geodataframe_equal(frame, forms[0], check_less_precise=False)
+    assert forms[0]["confidence"].between(0, 1).any()
+
+
+def test_the_file_is_what_the_frame_would_be_written_as(tmp_path: Path, raster: Path) -> None:
+    """Law 12: with `output` the same bytes as through a frame."""
+    confidence = np.full(MAP.codes.shape, 200, np.uint8)
+    output = vectorize(raster, confidence=confidence, legend=LEGEND, output=tmp_path / "a.gpkg")
+    frame = vectorize(raster, confidence=confidence, legend=LEGEND)
+    again = write(frame, tmp_path / "b.gpkg", legend=LEGEND)
+    assert output.read_bytes() == again.read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.gpkg", "b.gpkg", "classes.tif"]
+
+
+def test_an_output_is_never_clobbered(tmp_path: Path, raster: Path) -> None:
+    path = tmp_path / "a.gpkg"
+    path.write_bytes(b"old")
+    with pytest.raises(OutputExistsError):
+        vectorize(raster, output=path)
+    with pytest.raises(OutputExistsError):
+        write(vectorize(raster), path)
+    assert path.read_bytes() == b"old"
+    vectorize(raster, output=path, overwrite=True)
+    assert len(gpd.read_file(path, layer="landcover")) == len(vectorize(raster))
+
+
+def test_a_failure_leaves_the_old_file(tmp_path: Path, raster: Path) -> None:
+    path = tmp_path / "a.gpkg"
+    path.write_bytes(b"old")
+    with pytest.raises(ClassMapError):
+        vectorize(raster, output=path, overwrite=True, confidence=np.zeros((1, 1), np.uint8))
+    with pytest.raises(OptionError):
+        vectorize(raster, output=path, overwrite=True, layer="gpkg")
+    with pytest.raises(OutputError):
+        vectorize(raster, output=tmp_path)
+    assert path.read_bytes() == b"old"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.gpkg", "classes.tif"]
+
+
+@pytest.mark.parametrize(
+    ("confidence", "message"),
+    [
+        (np.full(MAP.codes.shape, 2.0), "expected 0 to 1"),
+        (np.zeros(MAP.codes.shape, np.int64), "expected uint8"),
+        (np.zeros((1, 1), np.uint8), "expected that of the grid"),
+    ],
+)
+def test_unusable_confidence_is_refused(raster: Path, confidence: Any, message: str) -> None:
+    with pytest.raises(ClassMapError, match=message):
+        vectorize(raster, confidence=confidence)
+
+
+def test_a_confidence_raster_must_lie_on_the_grid(tmp_path: Path, raster: Path) -> None:
+    moved = Affine(10, 0, 500010, 0, -10, 5400000)
+    path = write_raster(tmp_path / "c.tif", np.zeros(MAP.codes.shape, np.uint8), moved)
+    with pytest.raises(ClassMapError, match="expected the grid of the class map"):
+        vectorize(raster, confidence=path)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (xr.Dataset({"a": ("x", [1])}), "holds a, expected a variable landcover"),
+        (xr.DataArray(np.zeros((2, 2, 2), np.uint8), dims=("band", "y", "x")), "at most one band"),
+        (xr.DataArray(np.full((2, 2), 0.5), dims=("y", "x")), "fractions"),
+    ],
+)
+def test_unusable_arrays_are_refused(source: Any, message: str) -> None:
+    with pytest.raises(ClassMapError, match=message):
+        vectorize(source)
+
+
+def test_an_edited_frame_keeps_its_columns(tmp_path: Path, raster: Path) -> None:
+    frame = vectorize(raster, legend=LEGEND)
+    frame["note"] = "checked"
+    merged = frame.dissolve("class_code", as_index=False)
+    found = gpd.read_file(write(merged, tmp_path / "a.gpkg"), layer="landcover")
+    assert set(found["note"]) == {"checked"}
+    assert set(found.geom_type) == {"MultiPolygon"}
+    assert found.geometry.geom_equals(merged.geometry).all()
+    assert b'label="forest"' in (tmp_path / "a.gpkg").read_bytes()
+
+
+def test_a_frame_without_classes_is_refused(tmp_path: Path) -> None:
+    frame = gpd.GeoDataFrame({"a": [1]}, geometry=[shapely.box(0, 0, 1, 1)])
+    with pytest.raises(OptionError, match="columns a, geometry; expected class_code"):
+        write(frame, tmp_path / "a.gpkg")
+
+
+def test_what_is_no_polygon_is_refused(tmp_path: Path) -> None:
+    frame = gpd.GeoDataFrame({"class_code": [1]}, geometry=[shapely.Point(0, 0)])
+    with pytest.raises(OptionError, match="no polygons"):
+        write(frame, tmp_path / "a.gpkg")
+
+
+def test_an_empty_frame_is_written(tmp_path: Path, raster: Path) -> None:
+    path = write(vectorize(raster).iloc[:0], tmp_path / "a.gpkg")
+    assert len(gpd.read_file(path, layer="landcover")) == 0
