@@ -21,10 +21,15 @@ def say(text: str) -> None:
         click.echo(text, err=True)
 
 
+def watched() -> bool:
+    """Whether a person looks on: stderr is a terminal, and ``-q`` was not given."""
+    return not quiet() and sys.stderr.isatty()
+
+
 @contextmanager
 def progress() -> Iterator[Progress | None]:
     """Yield a function that draws a bar, or None where stderr is no terminal or ``-q`` was given."""
-    if quiet() or not sys.stderr.isatty():
+    if not watched():
         yield None
         return
     from tqdm import tqdm

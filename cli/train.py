@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from .options import EXISTING_FILE, examples, output, overwrite
-from .report import say
+from .report import say, watched
 from .verbosity import verbosity_options
 
 
@@ -24,5 +24,5 @@ def command(config: Path, output: Path, overwrite: bool) -> None:
     """Train a model as the YAML file CONFIG says."""
     from geoseg.learning.train import train
 
-    model = train(config, output=output, overwrite=overwrite)
-    say(f"{output}: trained\n{model}")
+    model = train(config, output, overwrite=overwrite, progress=watched())
+    say(f"Wrote {model}")
