@@ -24,6 +24,7 @@ from geoseg.inference.prepare import Job
 from geoseg.inference.rows import RowReader
 from geoseg.inference.settings import Settings
 from geoseg.learning.model import Model
+from geoseg.raster.cache import limited_cache
 from geoseg.storage.journal import Journal
 from geoseg.storage.output import Claim, claim
 from geoseg.storage.space import check_space
@@ -111,7 +112,8 @@ def computed(
         for entry in journal.entries:
             engine.shrunk += [tuple(entry["shrunk"])] if "shrunk" in entry else []
         first, started = store.done, time.perf_counter()
-        _fill(engine, store, journal, progress)
+        with limited_cache(_cache_megabytes(job)):
+            _fill(engine, store, journal, progress)
         yield Run(
             job=job,
             claims=(claimed, *claims),
@@ -162,11 +164,19 @@ def compute_in_memory(job: Job, progress: Progress | None) -> tuple[list[BandRes
     plan = Plan.of(job.grid.shape, job.tiling, settings.batch_size)
     engine = build_engine(job, model, settings, plan)
     results = []
-    for result in engine.run():
-        results.append(result)
-        if progress is not None:
-            progress(result.band.stop, job.grid.height, "predict")
+    with limited_cache(_cache_megabytes(job)):
+        for result in engine.run():
+            results.append(result)
+            if progress is not None:
+                progress(result.band.stop, job.grid.height, "predict")
     return results, engine
+
+
+def _cache_megabytes(job: Job) -> int:
+    """Block cache that holds two rows of blocks, so that a row shared by two bands is decoded once."""
+    source = job.source
+    row = source.block_shape[0] * job.grid.width * source.dtype.itemsize * (source.count + 1)
+    return max(64, min(2 * row // 2**20 + 1, 512))
 
 
 def choose_settings(job: Job) -> Settings:

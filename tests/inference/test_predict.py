@@ -1,0 +1,225 @@
+"""`predict` on real files: laws 6, 7, 9 and 12."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import xarray
+
+import geoseg
+from geoseg.errors import OptionError, OutputExistsError, ResumeError, SceneError
+from geoseg.inference.options import PredictOptions
+from geoseg.inference.predict import Writing
+from geoseg.storage.journal import JOURNAL
+
+FP32 = PredictOptions(precision="fp32")
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(item.name for item in folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory, scene_file: Path, model_file: Path) -> Path:
+    folder = tmp_path_factory.mktemp("predict")
+    geoseg.predict(scene_file, model_file, options=FP32, output=folder / "c.tif", confidence=folder / "p.tif")
+    return folder / "c.tif"
+
+
+def test_the_class_map_lies_on_the_scenes_grid_bit_for_bit(written: Path, scene_file: Path) -> None:
+    with rasterio.open(written) as ours, rasterio.open(scene_file) as scene:
+        assert ours.transform == scene.transform
+        assert ours.crs == scene.crs
+        assert ours.shape == scene.shape
+        assert (ours.dtypes, ours.nodata, ours.descriptions) == (("uint8",), 255, ("land cover",))
+        valid = (scene.read() != 0).all(axis=0)
+        codes = ours.read(1)
+        colors = ours.colormap(1)
+    np.testing.assert_array_equal(codes != 255, valid)
+    assert set(np.unique(codes)) <= {1, 2, 3, 255}
+    assert colors[2][:3] == (0x22, 0x8B, 0x22)
+    assert names(written.parent) == ["c.qml", "c.tif", "c.tif.aux.xml", "c.tif.run.json", "p.tif"]
+
+
+def test_files_and_arrays_say_the_same(written: Path, scene_file: Path, model_file: Path) -> None:
+    result = geoseg.predict(scene_file, model_file, options=FP32)
+    assert isinstance(result, xarray.Dataset)
+    with rasterio.open(written) as file, rasterio.open(written.with_name("p.tif")) as confidence:
+        np.testing.assert_array_equal(result["landcover"].to_numpy(), file.read(1))
+        stored = confidence.read(1)
+        assert result.rio.transform() == file.transform
+        assert result.rio.crs == file.crs
+    expected = np.where(stored == 255, np.nan, stored.astype(np.float32) / 254)
+    np.testing.assert_array_equal(result["confidence"].to_numpy(), expected.astype(np.float32))
+    attributes = result["landcover"].attrs
+    np.testing.assert_array_equal(attributes["flag_values"], [1, 2, 3])
+    assert attributes["flag_meanings"] == "water forest town"
+
+
+def test_a_dataarray_is_read_as_its_file_is(scene_file: Path, model_file: Path, written: Path) -> None:
+    import rioxarray
+
+    with rioxarray.open_rasterio(scene_file) as array:
+        result = geoseg.predict(array, geoseg.Model.open(model_file), options=FP32)
+    with rasterio.open(written) as file:
+        np.testing.assert_array_equal(result["landcover"].to_numpy(), file.read(1))
+        assert result.rio.transform() == file.transform
+
+
+def test_a_plain_array_needs_no_georeference(model_file: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 70, 65), dtype=np.uint8)
+    result = geoseg.predict(pixels, model_file, options=FP32)
+    assert result["landcover"].shape == (70, 65)
+    assert result.rio.crs is None
+
+
+def test_equal_work_gives_equal_bytes(written: Path, scene_file: Path, model_file: Path, tmp_path: Path) -> None:
+    geoseg.predict(scene_file, model_file, options=FP32, output=tmp_path / "c.tif", confidence=tmp_path / "p.tif")
+    for name in ("c.tif", "p.tif", "c.qml", "c.tif.aux.xml"):
+        assert (tmp_path / name).read_bytes() == written.with_name(name).read_bytes()
+
+
+def test_run_json_says_what_was_done(written: Path) -> None:
+    report = json.loads(Path(f"{written}.run.json").read_text())
+    assert sum(row["pixels"] for row in report["classes"]) == 150 * 200 - 40 * 30
+    assert report["settings"]["precision"] == "fp32"
+    assert report["damaged"] == []
+    assert report["peak_memory_mb"] > 0
+
+
+def test_a_part_is_the_part_of_its_grid(scene_file: Path, model_file: Path, tmp_path: Path) -> None:
+    with rasterio.open(scene_file) as scene:
+        x, y = scene.transform @ (60, 60)
+        options = PredictOptions(bounds=(x, y - 300, x + 300, y))
+        geoseg.predict(scene_file, model_file, options=options, output=tmp_path / "part.tif")
+        with rasterio.open(tmp_path / "part.tif") as part:
+            col, row = ~scene.transform @ (part.transform.c, part.transform.f)
+            assert (round(col, 6), round(row, 6)) == (round(col), round(row))
+            assert part.shape < scene.shape
+            assert tuple(part.transform)[0:2] == tuple(scene.transform)[0:2]
+
+
+def test_clip_polygons_say_where(scene_file: Path, model_file: Path, tmp_path: Path) -> None:
+    import geopandas
+    from shapely.geometry import Point
+
+    with rasterio.open(scene_file) as scene:
+        centre = Point(scene.transform @ (120, 90))
+        area = geopandas.GeoDataFrame(geometry=[centre.buffer(250)], crs=scene.crs).to_crs("EPSG:4326")
+        area.to_file(tmp_path / "area.gpkg")
+        inside = rasterio.features.rasterize(
+            area.to_crs(scene.crs).geometry, out_shape=scene.shape, transform=scene.transform, dtype="uint8"
+        )
+    options = PredictOptions(clip=tmp_path / "area.gpkg", precision="fp32")
+    codes = geoseg.predict(scene_file, model_file, options=options)["landcover"].to_numpy()
+    np.testing.assert_array_equal(codes != 255, inside == 1)
+
+
+def test_a_clip_that_misses_the_scene_is_refused(scene_file: Path, model_file: Path, tmp_path: Path) -> None:
+    import geopandas
+    from shapely.geometry import box
+
+    geopandas.GeoDataFrame(geometry=[box(0, 0, 1, 1)], crs="EPSG:4326").to_file(tmp_path / "far.gpkg")
+    with pytest.raises(OptionError, match="outside the scene"):
+        geoseg.predict(scene_file, model_file, options=PredictOptions(clip=tmp_path / "far.gpkg"))
+
+
+class Stop(Exception):
+    """What a test does instead of pulling the plug; the real plug is pulled in tests/faults."""
+
+
+def interrupt(job_args: tuple[Path, Path], output: Path, after: int) -> None:
+    from geoseg.inference.predict import predict_file
+    from geoseg.inference.prepare import prepare
+
+    calls = 0
+
+    def progress(done: int, total: int, label: str) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > after:
+            raise Stop
+
+    with pytest.raises(Stop):
+        predict_file(prepare(*job_args, FP32), output, None, Writing(), progress)
+
+
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_the_same_command_goes_on_and_gives_the_same_bytes(
+    written: Path, scene_file: Path, model_file: Path, tmp_path: Path, after: int
+) -> None:
+    output = tmp_path / "c.tif"
+    interrupt((scene_file, model_file), output, after)
+    assert names(tmp_path) == ["c.tif.geoseg-part"]
+    geoseg.predict(scene_file, model_file, options=FP32, output=output)
+    assert output.read_bytes() == written.read_bytes()
+    assert names(tmp_path) == ["c.qml", "c.tif", "c.tif.aux.xml", "c.tif.run.json"]
+
+
+def test_a_damaged_band_is_computed_again(written: Path, scene_file: Path, model_file: Path, tmp_path: Path) -> None:
+    output = tmp_path / "c.tif"
+    interrupt((scene_file, model_file), output, 2)
+    band = tmp_path / "c.tif.geoseg-part" / "band-000000"
+    data = bytearray(band.read_bytes())
+    data[100] ^= 1
+    band.write_bytes(data)
+    geoseg.predict(scene_file, model_file, options=FP32, output=output)
+    assert output.read_bytes() == written.read_bytes()
+
+
+def test_another_command_does_not_go_on_with_it(scene_file: Path, model_file: Path, tmp_path: Path) -> None:
+    output = tmp_path / "c.tif"
+    interrupt((scene_file, model_file), output, 1)
+    journal = (tmp_path / "c.tif.geoseg-part" / JOURNAL).read_bytes()
+    other = PredictOptions(precision="fp32", overlap=8)
+    with pytest.raises(ResumeError, match="options.*--fresh"):
+        geoseg.predict(scene_file, model_file, options=other, output=output)
+    assert (tmp_path / "c.tif.geoseg-part" / JOURNAL).read_bytes() == journal
+    geoseg.predict(scene_file, model_file, options=other, output=output, writing=Writing(fresh=True))
+    assert output.exists()
+
+
+def test_existing_outputs_stay_unless_told(scene_file: Path, model_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "c.tif").write_text("mine")
+    (tmp_path / "p.tif").write_text("mine")
+    for output, confidence in (("c.tif", None), ("new.tif", "p.tif")):
+        for _ in range(2):  # a refusal leaves nothing behind that would let the second try pass
+            with pytest.raises(OutputExistsError):
+                geoseg.predict(
+                    scene_file, model_file, output=tmp_path / output, confidence=confidence and tmp_path / confidence
+                )
+    assert (tmp_path / "c.tif").read_text() == (tmp_path / "p.tif").read_text() == "mine"
+    geoseg.predict(scene_file, model_file, output=tmp_path / "c.tif", writing=Writing(overwrite=True))
+    assert (tmp_path / "c.tif").stat().st_size > 100
+
+
+def test_the_scene_is_never_an_output(scene_file: Path, model_file: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "scene.tif"
+    copy.write_bytes(scene_file.read_bytes())
+    with pytest.raises(OptionError, match="also the name of the scene"):
+        geoseg.predict(copy, model_file, output=copy, writing=Writing(overwrite=True))
+    with pytest.raises(OptionError, match="another output"):
+        geoseg.predict(copy, model_file, output=tmp_path / "c.tif", confidence=tmp_path / "c.tif")
+    assert copy.read_bytes() == scene_file.read_bytes()
+
+
+def test_a_broken_block_is_no_data_when_asked_and_reported(model_file: Path, scene_file: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.tif"
+    data = scene_file.read_bytes()
+    middle = len(data) // 2
+    broken.write_bytes(data[:middle] + b"\xff" * 500 + data[middle + 500 :])
+    with pytest.raises(SceneError, match="damaged"):
+        geoseg.predict(broken, model_file, output=tmp_path / "c.tif")
+    options = PredictOptions(on_error="nodata")
+    geoseg.predict(broken, model_file, options=options, output=tmp_path / "c.tif", writing=Writing(fresh=True))
+    report = json.loads((tmp_path / "c.tif.run.json").read_text())
+    assert report["damaged"]
+    with rasterio.open(tmp_path / "c.tif") as dataset:
+        codes = dataset.read(1)
+    for row, col, height, width in report["damaged"]:
+        assert (codes[row : row + height, col : col + width] == 255).all()
+    assert (codes != 255).mean() > 0.5

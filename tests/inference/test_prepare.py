@@ -1,0 +1,160 @@
+"""Law 10: a scene that does not fit the card is refused before the run, with the remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.transform import from_origin
+
+from geoseg.errors import MismatchError, ModelError, OptionError, SceneError
+from geoseg.grid.window import Window
+from geoseg.inference.options import PredictOptions
+from geoseg.inference.prepare import prepare
+from tests.oracle import pointwise_model
+
+
+def write_scene(
+    path: Path,
+    pixels: np.ndarray,
+    *,
+    names: tuple[str, ...] = (),
+    alpha: bool = False,
+    scales: tuple[float, ...] = (),
+    step: float = 10.0,
+) -> Path:
+    profile = {
+        "driver": "GTiff", "count": pixels.shape[0], "height": pixels.shape[1], "width": pixels.shape[2],
+        "dtype": pixels.dtype, "crs": "EPSG:32633", "transform": from_origin(5e5, 5e6, step, step),
+    }  # fmt: skip
+    if alpha:
+        profile["ALPHA"] = "YES"
+    with rasterio.open(path, "w", **profile) as dataset:
+        dataset.write(pixels)
+        for number, name in enumerate(names, start=1):
+            dataset.set_band_description(number, name)
+        if scales:
+            dataset.scales = scales
+    return path
+
+
+def noise(bands: int, high: int = 255, dtype: str = "uint8") -> np.ndarray:
+    return np.random.default_rng(0).integers(0, high, (bands, 20, 30)).astype(dtype)
+
+
+MODEL = pointwise_model(3)
+
+
+def test_bands_are_found_by_name_whatever_their_order(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "s.tif", noise(4), names=("Red", "NIR", "green", "Blue"))
+    job = prepare(path, MODEL, PredictOptions())
+    assert job.source.bands == (4, 3, 1)
+    assert job.match.notes == ()
+
+
+def test_bands_without_names_are_taken_in_order_and_that_is_said(tmp_path: Path) -> None:
+    job = prepare(write_scene(tmp_path / "s.tif", noise(3)), MODEL, PredictOptions())
+    assert job.source.bands == (1, 2, 3)
+    assert job.match.notes == ("bands carry no names: 1, 2, 3 are taken for blue, green, red",)
+
+
+def test_one_band_more_tagged_alpha_is_validity(tmp_path: Path) -> None:
+    pixels = noise(4)
+    pixels[3] = 255
+    pixels[3, :5] = 0
+    job = prepare(write_scene(tmp_path / "s.tif", pixels, alpha=True), MODEL, PredictOptions())
+    assert (job.source.bands, job.source.validity_band) == ((1, 2, 3), 4)
+    assert not job.source.read(Window(row=0, col=0, height=5, width=30)).valid.any()
+
+
+def test_a_band_that_the_card_wants_is_never_validity(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "s.tif", noise(4), alpha=True)
+    job = prepare(path, pointwise_model(4), PredictOptions())
+    assert (job.source.bands, job.source.validity_band) == ((1, 2, 3, 4), None)
+
+
+def test_the_person_says_which_bands_are_meant(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "s.tif", noise(5))
+    assert prepare(path, MODEL, PredictOptions(bands=(5, 1, 2))).source.bands == (5, 1, 2)
+    with pytest.raises(OptionError, match="names 2 bands, the model expects 3"):
+        prepare(path, MODEL, PredictOptions(bands=(5, 1)))
+
+
+def test_the_wrong_number_of_bands_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "s.tif", noise(2))
+    with pytest.raises(MismatchError, match=r"s\.tif: has 2 bands, the model expects 3 .*--bands 1,2,3"):
+        prepare(path, MODEL, PredictOptions(force=True))
+
+
+def test_other_names_are_refused_unless_forced(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "s.tif", noise(3), names=("VV", "VH", "DEM"))
+    with pytest.raises(MismatchError, match="its bands are VV, VH, DEM.*--bands 1,2,3"):
+        prepare(path, MODEL, PredictOptions())
+    assert prepare(path, MODEL, PredictOptions(force=True)).source.bands == (1, 2, 3)
+
+
+def test_another_type_is_refused_unless_forced(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "s.tif", noise(3, 4000, "uint16"))
+    with pytest.raises(MismatchError, match="is uint16, the model expects uint8 from 0 to 255"):
+        prepare(path, MODEL, PredictOptions())
+    assert prepare(path, MODEL, PredictOptions(force=True)).match.notes
+
+
+def test_values_beyond_the_range_are_refused(tmp_path: Path) -> None:
+    model = pointwise_model(3, dtype="float32", value_range=(0, 1), scale=[1.0] * 3)
+    path = write_scene(tmp_path / "s.tif", noise(3, 255).astype("float32"))
+    with pytest.raises(MismatchError, match="its middle value is .* the model expects 0 to 1"):
+        prepare(path, model, PredictOptions())
+
+
+def test_the_files_own_scale_replaces_the_cards(tmp_path: Path) -> None:
+    """The same reflectance, stored twice: as card units and as tagged floats, gives the same input."""
+    model = pointwise_model(3, dtype="uint16", value_range=(0, 10000), scale=[1e-4] * 3)
+    stored = noise(3, 9000, "uint16")
+    plain = prepare(write_scene(tmp_path / "a.tif", stored), model, PredictOptions())
+    tagged = write_scene(tmp_path / "b.tif", (stored * 2).astype("uint16"), scales=(0.5e-4,) * 3)
+    own = prepare(tagged, model, PredictOptions())
+    inputs = []
+    for job in (plain, own):
+        chip = job.source.read(Window(row=0, col=0, height=20, width=30))
+        gain, bias = np.array(job.match.gain)[:, None, None], np.array(job.match.bias)[:, None, None]
+        inputs.append(chip.pixels * gain + bias)
+    np.testing.assert_allclose(inputs[0], inputs[1], atol=1e-9)
+
+
+@pytest.mark.parametrize(("step", "said"), [(10.0, False), (11.9, False), (30.0, True), (2.5, True)])
+def test_another_ground_sample_distance_is_said(tmp_path: Path, step: float, said: bool) -> None:
+    model = pointwise_model(3, gsd_m=10.0)
+    job = prepare(write_scene(tmp_path / "s.tif", noise(3), step=step), model, PredictOptions())
+    assert any("trained on 10 m" in note for note in job.match.notes) == said
+
+
+def test_bounds_crop_the_grid_by_whole_pixels(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "s.tif", noise(3))
+    whole = prepare(path, MODEL, PredictOptions())
+    west, _, _, north = whole.grid.bounds
+    part = prepare(path, MODEL, PredictOptions(bounds=(west + 21, north - 99, west + 80, north - 10)))
+    assert part.grid == whole.grid.cropped(Window(row=1, col=2, height=9, width=6))
+
+
+def test_what_is_no_scene_or_no_model_is_one_line(tmp_path: Path) -> None:
+    text = tmp_path / "notes.txt"
+    text.write_text("not a raster")
+    for scene, model, error in (
+        (tmp_path / "missing.tif", MODEL, SceneError),
+        (text, MODEL, SceneError),
+        (write_scene(tmp_path / "s.tif", noise(3)), text, ModelError),
+        (object(), MODEL, OptionError),
+        (np.zeros(3), MODEL, SceneError),
+    ):
+        with pytest.raises(error) as caught:
+            prepare(scene, model, PredictOptions())
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("options", [{"device": "tpu"}, {"precision": "int8"}, {"on_error": "skip"}, {"batch_size": 0}])
+def test_unusable_options_are_refused(options: dict[str, object]) -> None:
+    with pytest.raises(OptionError, match="expected"):
+        PredictOptions(**options)  # type: ignore[arg-type]
