@@ -13,7 +13,7 @@ from .verbosity import verbosity_options
 
 @click.command(
     epilog=examples(
-        "geoseg train examples/demo.yaml -o runs/demo",
+        "geoseg train examples/korea.yaml -o runs/korea",
     )
 )
 @click.argument("config", type=EXISTING_FILE)
