@@ -38,7 +38,7 @@ LOWEST = {
     "torchgeo": "learning",
     "segmentation_models_pytorch": "learning",
     "dask": "inference",
-    "xarray": "inference",
+    "xarray": "vector",
     "matplotlib": "demo",
     "click": "cli",
     "tqdm": "cli",
@@ -61,6 +61,8 @@ def dotted(path: Path) -> str:
 def floor_of(module: str) -> int | None:
     """Floor of a module of ours, None for a foreign one."""
     head, *rest = module.split(".")
+    if module == "geoseg.__version__":  # metadata of the installation: stands on no floor
+        return None
     if head in ("cli", "geoseg_cli"):
         return FLOORS.index("cli")
     if head != "geoseg":
