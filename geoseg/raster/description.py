@@ -12,11 +12,10 @@ import numpy as np
 import rasterio
 from affine import Affine
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import RasterioError
 
 from geoseg.errors import SceneError
 from geoseg.grid.grid import Grid
-from geoseg.raster.handles import handle, one_line
+from geoseg.raster.handles import GDAL_ERRORS, handle, one_line
 from geoseg.raster.opening import Location
 
 _RATIO = 1_000_000
@@ -80,7 +79,7 @@ def describe(location: Location) -> Description:
     with handle(location) as dataset:
         try:
             return _describe(location, dataset)
-        except (RasterioError, ValueError, OSError) as error:
+        except (*GDAL_ERRORS, ValueError) as error:
             raise SceneError(f"{location.typed}: its header cannot be read ({one_line(error)})") from error
 
 

@@ -11,15 +11,20 @@ import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import rasterio
+from rasterio._err import CPLE_BaseError
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from geoseg.errors import SceneError
 from geoseg.raster.opening import Location
+
+GDAL_ERRORS = (RasterioError, CPLE_BaseError, OSError)
+"""What rasterio raises for files that cannot be read or written; copying passes GDAL's own errors on."""
 
 _MOST_OPEN = 32
 """Handles a thread keeps; the one unused for longest is closed."""
@@ -89,7 +94,7 @@ def open_dataset(location: Location) -> rasterio.DatasetReader:
     location.check_sidecars()
     try:
         return open_quietly(location.name, driver=location.driver)
-    except (RasterioError, ValueError, OSError) as error:
+    except (*GDAL_ERRORS, ValueError) as error:
         raise SceneError(
             f"{location.typed}: cannot be opened as {location.driver} ({one_line(error)})"
         ) from error
@@ -108,6 +113,12 @@ def close_handles() -> None:
     if shelf is not None and shelf.pid == os.getpid():
         while shelf.open:
             shelf.open.popitem()[1].close()
+
+
+def forget_error(dataset: rasterio.DatasetReader) -> None:
+    """Take the error of a failed read out of GDAL's state: `colorinterp` would raise it a second time."""
+    with suppress(CPLE_BaseError):
+        _ = dataset.colorinterp
 
 
 def one_line(error: BaseException) -> str:

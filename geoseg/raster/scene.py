@@ -12,14 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import rasterio
 from rasterio.crs import CRS
-from rasterio.errors import CRSError, RasterioError
+from rasterio.errors import CRSError
 
 from geoseg.errors import OptionError, SceneError
 from geoseg.grid.grid import Grid
 from geoseg.grid.window import Window
 from geoseg.raster.chip import Chip
 from geoseg.raster.description import Description, describe
-from geoseg.raster.handles import handle, one_line
+from geoseg.raster.handles import GDAL_ERRORS, handle, one_line
 from geoseg.raster.opening import locate
 from geoseg.raster.padding import border_indices
 from geoseg.raster.palette import Palette
@@ -258,7 +258,7 @@ class Scene:
                     pixels, valid = self._decode(dataset, window)
                 for band in self._masked_bands():
                     valid &= dataset.read_masks(band, window=_rasterio(window)) != 0
-            except (RasterioError, OSError) as error:
+            except GDAL_ERRORS as error:
                 raise SceneError(
                     f"{self.path}: damaged or incomplete at rows {window.row} to {window.row_stop - 1}, "
                     f"cols {window.col} to {window.col_stop - 1} ({one_line(error)})"

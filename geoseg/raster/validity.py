@@ -54,7 +54,9 @@ def _drop_nodata(
         return
     limits = np.iinfo(dtype)
     code = int(value)
-    if code == limits.max + 1:
+    if dtype.itemsize == 8 and code == limits.max + 1:
         code = limits.max  # 2**64 - 1 and 2**63 - 1 arrive as doubles, rounded up
-    if code in (value, limits.max) and limits.min <= code <= limits.max:
+    elif code != value:
+        return
+    if limits.min <= code <= limits.max:
         valid &= band != band.dtype.type(code)

@@ -19,7 +19,6 @@ import numpy as np
 import numpy.typing as npt
 import rasterio
 from rasterio.crs import CRS
-from rasterio.errors import RasterioError
 from rasterio.shutil import copy
 from rasterio.windows import Window as FileWindow
 
@@ -27,7 +26,7 @@ from geoseg.errors import OutputError
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import NODATA, Legend
 from geoseg.raster.cache import limited_cache
-from geoseg.raster.handles import one_line, open_quietly
+from geoseg.raster.handles import GDAL_ERRORS, one_line, open_quietly
 from geoseg.raster.legend_file import LEGEND_TAG, legend_to_json
 
 _log = logging.getLogger(__name__)
@@ -170,14 +169,17 @@ class _Target:
         """Turn what rasterio raises into one line with the bytes needed."""
         try:
             yield
-        except (RasterioError, OSError) as error:
+        except GDAL_ERRORS as error:
             raise OutputError(f"{self._failure()}: {one_line(error)}") from error
 
     def _failure(self) -> str:
         # Rows and COG stand side by side for a while; with overviews the COG is 4/3 of its base.
         needed = self.grid.height * self.grid.width * 7 // 3
-        free = shutil.disk_usage(self.path.parent).free
-        return f"{self.path}: could not be written whole (needs up to {needed} bytes, {free} are free)"
+        try:
+            free = f"{shutil.disk_usage(self.path.parent).free} are free"
+        except OSError as error:
+            free = f"{self.path.parent}: {error.strerror}"
+        return f"{self.path}: could not be written whole (needs up to {needed} bytes, {free})"
 
 
 def _block_rows(strips: Iterable[Rows], width: int) -> Iterator[Rows]:

@@ -1,0 +1,73 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geoseg.errors import LegendError
+from geoseg.grid.legend import Legend, LegendClass
+from geoseg.raster.legend_file import legend_from_json, legend_to_json, read_legend_csv
+
+
+def _csv(tmp_path, text, encoding="utf-8"):
+    path = tmp_path / "legend.csv"
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'code,name,colour\n10,"Wald, é",#228B22\n-3,Wasser,#0000ff\n',
+        "\ufeffCode; Name ;Color\r\n10;Wald, é;#228b22\r\n-3;Wasser;#0000FF\r\n",
+        'name,code,x,color\n"Wald, é",10,,#228b22\nWasser,-3,,#0000ff\n\n',
+    ],
+)
+def test_a_legend_in_any_usual_csv(tmp_path, text):
+    legend = read_legend_csv(_csv(tmp_path, text))
+    assert [(c.code, c.name, c.color) for c in legend.classes] == [
+        (-3, "Wasser", "#0000ff"), (10, "Wald, é", "#228b22")
+    ]  # fmt: skip
+
+
+def test_colours_may_be_missing(tmp_path):
+    legend = read_legend_csv(_csv(tmp_path, "code,name\n1,a\n2,b\n"))
+    assert len({c.color for c in legend.classes}) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "first line holds nothing, expected code,name,color"),
+        ("a,b\n1,2\n", "first line holds a, b, expected"),
+        ("code,name\nx,a\n", "line 2: code is 'x', expected a whole number"),
+        ("code,name,color\n1,a,red\n", "line 2: colour of class 'a' is 'red'"),
+        ("code,name\n1,\n", "line 2: class 1 has an empty name"),
+        ("code,name\n1\n", "line 2: class 1 has an empty name"),
+        ("code,name\n1,a\n1,b\n", "repeats a code"),
+        ("code,name\n", "has no class"),
+    ],
+)
+def test_what_is_wrong_is_named_with_file_and_line(tmp_path, text, reason):
+    with pytest.raises(LegendError, match=f"legend.csv.*{reason}"):
+        read_legend_csv(_csv(tmp_path, text))
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path):
+    with pytest.raises(LegendError, match="cannot be read as UTF-8"):
+        read_legend_csv(_csv(tmp_path, "code,name\n1,é\n", "latin-1"))
+    with pytest.raises(LegendError, match="cannot be read"):
+        read_legend_csv(tmp_path / "none.csv")
+
+
+@given(st.dictionaries(st.integers(0, 254), st.text(min_size=1).filter(str.strip), min_size=1, max_size=5))
+def test_the_tag_gives_the_legend_back(names):
+    names = {code: f"{name}{code}" for code, name in names.items()}
+    legend = Legend(classes=tuple(LegendClass(code=c, name=n, color="#0a0b0c") for c, n in names.items()))
+    assert legend_from_json(legend_to_json(legend)) == legend
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1", "[1]", "[{}]", '[{"code":"x","name":"a","color":"#000000"}]', "[" * 9999]
+)
+def test_a_damaged_tag_is_refused(text):
+    with pytest.raises(LegendError, match="GEOSEG_LEGEND is damaged"):
+        legend_from_json(text)
