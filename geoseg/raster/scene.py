@@ -19,7 +19,7 @@ from geoseg.grid.grid import Grid
 from geoseg.grid.window import Window
 from geoseg.raster.chip import Chip
 from geoseg.raster.description import Description, describe
-from geoseg.raster.handles import GDAL_ERRORS, handle, one_line
+from geoseg.raster.handles import GDAL_ERRORS, forget_error, handle, one_line
 from geoseg.raster.opening import locate
 from geoseg.raster.padding import border_indices
 from geoseg.raster.palette import Palette
@@ -259,6 +259,7 @@ class Scene:
                 for band in self._masked_bands():
                     valid &= dataset.read_masks(band, window=_rasterio(window)) != 0
             except GDAL_ERRORS as error:
+                forget_error(dataset)
                 raise SceneError(
                     f"{self.path}: damaged or incomplete at rows {window.row} to {window.row_stop - 1}, "
                     f"cols {window.col} to {window.col_stop - 1} ({one_line(error)})"

@@ -211,7 +211,7 @@ def test_a_broken_block_is_no_data_when_asked_and_reported(model_file: Path, sce
     broken = tmp_path / "broken.tif"
     data = scene_file.read_bytes()
     middle = len(data) // 2
-    broken.write_bytes(data[:middle] + b"\xff" * 500 + data[middle + 500 :])
+    broken.write_bytes(data[:middle] + b"\xff" * 9000 + data[middle + 9000 :])  # over the heads of blocks
     with pytest.raises(SceneError, match="damaged"):
         geoseg.predict(broken, model_file, output=tmp_path / "c.tif")
     options = PredictOptions(on_error="nodata")
