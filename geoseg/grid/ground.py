@@ -94,9 +94,8 @@ def area_scale(grid: Grid, col: Floats, row: Floats) -> Floats | None:
     transformer = Transformer.from_crs(crs, geographic, always_xy=True)
     xs = np.concatenate([x, x + step, x - step, x, x])
     ys = np.concatenate([y, y, y, y + step, y - step])
-    lon, lat = (
-        np.reshape(v, (5, -1)) * _unit(geographic) for v in transformer.transform(xs, ys, inplace=False)
-    )
+    angles = transformer.transform(xs, ys, inplace=True)
+    lon, lat = (np.reshape(angle, (5, -1)) * _unit(geographic) for angle in angles)
     with np.errstate(invalid="ignore"):  # infinities outside of the projection
         lon_x, lon_y = _turn(lon[1] - lon[2]), _turn(lon[3] - lon[4])
         jacobian = abs(lon_x * (lat[3] - lat[4]) - lon_y * (lat[1] - lat[2])) / (2 * step) ** 2

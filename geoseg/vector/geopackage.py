@@ -157,7 +157,7 @@ def _write_features(path: Path, table: pa.Table, layer: Layer) -> None:
     }
     if layer.crs is None:
         options["SRID"] = "-1"
-    with _fixed_clock():
+    with _options():
         pyogrio.write_arrow(
             table,
             str(path),
@@ -204,23 +204,27 @@ def _literal(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _fixed_clock() -> Iterator[None]:
-    """Let pyogrio's GDAL write `TIMESTAMP` wherever it would write the time."""
+def _options() -> Iterator[None]:
+    """Let pyogrio's GDAL write `TIMESTAMP` wherever it would write the time, and leave syncing to the caller.
+
+    Whoever gives the file its final name syncs it first, and a full disk is noticed without.
+    """
     import pyogrio
 
-    name = "OGR_CURRENT_DATE"
+    options = {"OGR_CURRENT_DATE": TIMESTAMP, "OGR_SQLITE_SYNCHRONOUS": "OFF"}
     with _options_lock:  # options are global to the process
-        before = pyogrio.get_gdal_config_option(name)
-        pyogrio.set_gdal_config_options({name: TIMESTAMP})
+        before = {name: pyogrio.get_gdal_config_option(name) for name in options}
+        pyogrio.set_gdal_config_options(options)
         try:
             yield
         finally:
-            pyogrio.set_gdal_config_options({name: before})
+            pyogrio.set_gdal_config_options(before)
 
 
 def _write_style(path: Path, layer: Layer) -> None:
     """Embed the legend as the layer's default style, in a table that is registered as one of attributes."""
     with closing(sqlite3.connect(path)) as database, database:
+        database.execute("PRAGMA synchronous = OFF")
         database.execute(_LAYER_STYLES)
         database.execute(
             "INSERT INTO gpkg_contents (table_name, data_type, identifier, description, last_change, srs_id) "

@@ -87,9 +87,8 @@ def find_regions(codes: Ints, valid: Bools) -> Runs:
     find_runs(codes, valid, first, start, run_code, parent)
     join_runs(first, start, run_code, parent)
     region = np.zeros(len(parent), index)
-    count = number_regions(parent, region)
-    code = np.empty(count, np.int64)
-    code[region[region > 0] - 1] = run_code[region > 0]
+    code = np.empty(flatten(parent), np.int64)
+    number_regions(parent, run_code, region, code)
     return Runs(width=width, first=first, start=start, region=region, code=code)
 
 
@@ -130,19 +129,25 @@ def find_runs(
 ) -> None:
     """Fill the runs; each becomes its own parent, GAP where it is no data."""
     rows, width = codes.shape
+    begins = np.zeros(-(-width // 8) * 8, np.bool_)
+    eights = begins.view(np.uint64)
     for row in range(rows):
-        run = first[row]
-        for col in range(width):
+        begins[0] = True
+        for col in range(1, width):  # without branches, so that it is vectorised
             usable = valid[row, col]
-            if (
-                col == 0
-                or usable != valid[row, col - 1]
-                or (usable and codes[row, col] != codes[row, col - 1])
-            ):
-                start[run] = col
-                run_code[run] = codes[row, col]
-                parent[run] = run if usable else GAP
-                run += 1
+            begins[col] = (usable != valid[row, col - 1]) | (
+                usable & (codes[row, col] != codes[row, col - 1])
+            )
+        run = first[row]
+        for eight in range(len(eights)):
+            if eights[eight] == 0:  # most are: eight pixels that continue their run
+                continue
+            for col in range(8 * eight, 8 * eight + 8):
+                if begins[col]:
+                    start[run] = col
+                    run_code[run] = codes[row, col]
+                    parent[run] = run if valid[row, col] else GAP
+                    run += 1
         start[run] = width
         run_code[run] = 0
         parent[run] = GAP
@@ -172,19 +177,25 @@ def join_runs(first: npt.NDArray[np.int64], start: Ints, run_code: Ints, parent:
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def number_regions(parent: Ints, region: Ints) -> int:
-    """Fill `region` (zeros before) with 1..n in the order of the regions' last runs; return n."""
+def flatten(parent: Ints) -> int:
+    """Make every run's parent its root; return the number of roots."""
     count = 0
     for run in range(len(parent)):
         if parent[run] != GAP:
             parent[run] = parent[parent[run]]  # parents come first and are flat already
             count += parent[run] == run
-    number = count
+    return count
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def number_regions(parent: Ints, run_code: Ints, region: Ints, code: Ints) -> None:
+    """Fill `region` (zeros before) with 1..n in the order of the regions' last runs, and `code` (n)."""
+    number = len(code)
     for run in range(len(parent) - 1, -1, -1):
         root = parent[run]
         if root != GAP:
             if region[root] == 0:  # the last run of its region
                 region[root] = number
                 number -= 1
+                code[number] = run_code[run]
             region[run] = region[root]
-    return count
