@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.errors import MismatchError, OptionError
+from geoseg.errors import MismatchError, OptionError, SceneError
 from geoseg.grid.ground import pixel_size_m
 from geoseg.grid.window import Window
 from geoseg.learning.card import Card
@@ -144,7 +144,10 @@ def _check_range(source: Source, card: Card, doubts: list[str], notes: list[str]
 
 
 def _sample(source: Source) -> npt.NDArray[np.float64]:
-    """Valid pixels of a window in the middle, shape (pixel, band)."""
+    """Valid pixels of a window in the middle, shape (pixel, band); none where it cannot be read.
+
+    What a damaged block does is for the run to decide (``--on-error``).
+    """
     height, width = source.grid.shape
     window = Window(
         row=max(0, (height - _SAMPLE) // 2),
@@ -152,7 +155,10 @@ def _sample(source: Source) -> npt.NDArray[np.float64]:
         height=min(height, _SAMPLE),
         width=min(width, _SAMPLE),
     )
-    chip = source.read(window)
+    try:
+        chip = source.read(window)
+    except SceneError:
+        return np.empty((0, source.count))
     return chip.pixels[:, chip.valid].T.astype(np.float64)
 
 

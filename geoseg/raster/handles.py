@@ -11,12 +11,11 @@ import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import rasterio
-from rasterio._err import CPLE_BaseError
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
@@ -30,8 +29,8 @@ _MOST_OPEN = 32
 """Handles a thread keeps; the one unused for longest is closed."""
 
 _OPTIONS = {
-    "GDAL_VRT_ENABLE_PYTHON": "NO",
-    "GDAL_ERROR_ON_LIBJPEG_WARNING": "TRUE",  # a truncated JPEG is otherwise filled with grey
+    "VRT": {"GDAL_VRT_ENABLE_PYTHON": "NO"},
+    "JPEG": {"GDAL_ERROR_ON_LIBJPEG_WARNING": "TRUE"},  # what is missing is otherwise filled with grey
 }
 _REMOTE_OPTIONS = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # no sidecars, whose first bytes we could not check
@@ -79,7 +78,7 @@ def handle(location: Location) -> Iterator[rasterio.DatasetReader]:
     shelf: _Shelf | None = getattr(_local, "shelf", None)
     if shelf is None or shelf.pid != os.getpid():
         shelf = _local.shelf = _Shelf()
-    with rasterio.Env(**_OPTIONS, **(_REMOTE_OPTIONS if location.remote else {})):
+    with _options(location):
         dataset = shelf.open.get(location)
         if dataset is None:
             dataset = shelf.open[location] = open_dataset(location)
@@ -87,6 +86,15 @@ def handle(location: Location) -> Iterator[rasterio.DatasetReader]:
                 shelf.open.popitem(last=False)[1].close()
         shelf.open.move_to_end(location)
         yield dataset
+
+
+def _options(location: Location) -> AbstractContextManager[object]:
+    """GDAL's options for a raster; entering an Env costs more than a small read, so most have none."""
+    if location.remote:
+        return rasterio.Env(**_OPTIONS.get(location.driver, {}), **_REMOTE_OPTIONS)
+    if location.driver in _OPTIONS:
+        return rasterio.Env(**_OPTIONS[location.driver])
+    return nullcontext()
 
 
 def open_dataset(location: Location) -> rasterio.DatasetReader:
