@@ -90,10 +90,10 @@ def handle(location: Location) -> Iterator[rasterio.DatasetReader]:
 
 def _options(location: Location) -> AbstractContextManager[object]:
     """GDAL's options for a raster; entering an Env costs more than a small read, so most have none."""
-    if location.remote:
-        return rasterio.Env(**_OPTIONS.get(location.driver, {}), **_REMOTE_OPTIONS)
-    if location.driver in _OPTIONS:
-        return rasterio.Env(**_OPTIONS[location.driver])
+    options = {**_OPTIONS.get(location.driver, {}), **(_REMOTE_OPTIONS if location.remote else {})}
+    if options:
+        context: AbstractContextManager[object] = rasterio.Env(**options)
+        return context
     return nullcontext()
 
 

@@ -109,7 +109,7 @@ def locate(path: str | os.PathLike[str], *, allow_remote: bool) -> Location:
 def signature_of(name: str, typed: str) -> tuple[int, int]:
     """Size and modification time of a regular file."""
     try:
-        status = Path(name).stat()
+        status = os.stat(name)  # noqa: PTH116  asked at every read, and six times as fast
     except OSError as error:
         raise SceneError(f"{typed}: cannot be opened ({error.strerror}); check the path") from error
     return status.st_size, status.st_mtime_ns
