@@ -154,6 +154,7 @@ class Model:
             )
         try:
             network = build_for(card)
+            _require_names(tensors, network)
             network.load_state_dict(tensors, strict=True)
         except ModelError as error:
             raise ModelError(f"{path}: {error}") from error
@@ -264,9 +265,7 @@ def build(
             f"decoder option {odd[0]!r} is not one of geoseg's, expected {', '.join(_OPTION_PREFIXES)}"
         )
     if ":" in encoder:
-        raise ModelError(
-            f"encoder {encoder!r} names a place to load code settings from, expected a plain name"
-        )
+        raise ModelError(f"encoder {encoder!r} names a place to load from, expected a plain name")
     with torch.random.fork_rng(devices=[]), _quiet_hub():
         torch.manual_seed(seed)
         try:
@@ -293,6 +292,15 @@ def weights_sha256(tensors: Mapping[str, torch.Tensor]) -> str:
         # A view as bytes works for every dtype, also for those numpy does not know; a scalar has no view.
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def _require_names(tensors: Mapping[str, torch.Tensor], network: torch.nn.Module) -> None:
+    """Refuse missing and additional tensors; torch's own strictness lets counters of BatchNorm be absent."""
+    expected = set(network.state_dict())
+    odd = sorted(expected ^ set(tensors))
+    if odd:
+        words = "is missing" if odd[0] in expected else "is not part of the network"
+        raise ModelError(f"its weights do not fit its card: {odd[0]} {words} ({len(odd)} in all)")
 
 
 def created_by() -> str:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from geoseg.errors import DataError
-from geoseg.grid.tiling import Tiling
+from geoseg.grid.window import Window
 from geoseg.learning.dataset import Pair
 
-_BLOCK = Tiling(size=512, overlap=0)
+_BLOCK = 512  # px
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,9 +93,7 @@ def measure(pairs: Sequence[Pair], codes: Sequence[int]) -> Statistics:
     for pair in pairs:
         digest.update(f"{pair.name} {pair.grid.shape}\n".encode())
         scale, offset = pair.image.scale or (1.0,) * bands, pair.image.offset or (0.0,) * bands
-        for tile in _BLOCK.windows(pair.grid.shape):
-            window = tile.within(pair.grid.shape)
-            assert window is not None, "every tile meets the raster"
+        for window in _blocks(pair.grid.shape):
             pixels, valid, mask = pair.read(window)
             digest.update(pixels.tobytes() + np.packbits(valid).tobytes() + mask.astype(np.int16).tobytes())
             counts += np.bincount(mask[mask >= 0], minlength=len(codes))
@@ -106,9 +104,9 @@ def measure(pairs: Sequence[Pair], codes: Sequence[int]) -> Statistics:
     if not moments.count:
         raise DataError(f"the {len(pairs)} training images have no valid pixel")
     if not counts.all():
-        missing = ", ".join(map(str, np.flatnonzero(counts == 0)))
+        missing = codes[int(np.argmin(counts))]
         raise DataError(
-            f"no training pixel is labelled as class number {missing} (from 0); leave the class out"
+            f"no training pixel is labelled as class {missing}; leave it out or train on more images"
         )
     std = np.sqrt(moments.squares / moments.count)
     if not std.all():
@@ -120,3 +118,11 @@ def measure(pairs: Sequence[Pair], codes: Sequence[int]) -> Statistics:
         pixels=tuple(map(int, counts)),
         fingerprint=digest.hexdigest(),
     )
+
+
+def _blocks(shape: tuple[int, int]) -> Iterator[Window]:
+    """Cut a raster into blocks that never overlap (the tiles of a tiling may), so that no pixel counts twice."""
+    height, width = shape
+    for row in range(0, height, _BLOCK):
+        for col in range(0, width, _BLOCK):
+            yield Window(row=row, col=col, height=min(_BLOCK, height - row), width=min(_BLOCK, width - col))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -51,7 +52,7 @@ class SegmentationTask(lightning.LightningModule):  # type: ignore[misc]  # seen
         self.confusion: Confusion | None = None
         self._loss, self._config, self._tiling, self._autocast = loss, config, tiling, autocast
         self._train, self._val = train, val
-        self._losses: list[Tensor] = []
+        self._losses: list[float] = []
         change = config.augment
         self._augment = Augment(
             symmetries=change.symmetries,
@@ -71,18 +72,19 @@ class SegmentationTask(lightning.LightningModule):  # type: ignore[misc]  # seen
         key = (self._config.seed, self.global_step, self.global_rank)
         image, mask, _ = self._augment(batch["image"], batch["mask"], batch["valid"], key)
         loss = self._loss(self.network(image.contiguous(memory_format=torch.channels_last)), mask)
-        if not bool(torch.isfinite(loss)):
+        value = float(loss.detach())
+        if not math.isfinite(value):
             names = sorted({self._train[int(i)].name for i in batch["scene"]})
             raise DataError(
-                f"the loss is {float(loss):g} at step {self.global_step} on chips of {', '.join(names)}; "
+                f"the loss is {value:g} at step {self.global_step} on chips of {', '.join(names)}; "
                 "look at their values, or lower train.learning_rate"
             )
-        self._losses.append(loss.detach())
+        self._losses.append(value)
         return loss
 
     def take_mean_loss(self) -> float:
         """Return the mean loss since this was last asked."""
-        mean = float(torch.stack(self._losses).mean()) if self._losses else float("nan")
+        mean = math.fsum(self._losses) / len(self._losses) if self._losses else math.nan
         self._losses.clear()
         return mean
 

@@ -1,0 +1,155 @@
+"""The card: what it refuses, what it keeps, and that reading it needs no torch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geoseg.errors import ModelError
+from geoseg.grid.legend import Legend
+from geoseg.learning.card import CARD_KEY, FORMAT, Card, read_card
+
+FIELDS: dict[str, Any] = {
+    "name": "test",
+    "created_by": "geoseg 0",
+    "architecture": "Unet",
+    "encoder": "resnet18",
+    "bands": [{"name": "blue", "wavelength_nm": 490}, {"name": "green"}],
+    "dtype": "uint16",
+    "value_range": [0, 10000],
+    "scale": [0.0001, 0.0001],
+    "offset": [0, 0],
+    "mean": [0.1, 0.2],
+    "std": [0.05, 0.06],
+    "gsd_m": 10,
+    "tile": {"size": 256, "overlap": 64},
+    "legend": [{"code": 10, "name": "a", "color": "#000000"}, {"code": 30, "name": "b", "color": "#ffffff"}],
+    "channels": [30, 10],
+}
+
+
+def header(text: str, *, key: str = CARD_KEY) -> bytes:
+    """A safetensors file without tensors whose metadata holds `text`."""
+    head = json.dumps({"__metadata__": {key: text}}).encode()
+    return len(head).to_bytes(8, "little") + head
+
+
+def test_a_card_survives_json_with_its_unknown_keys() -> None:
+    card = Card(**FIELDS, license="MIT")
+    again = Card.from_json(card.to_json())
+    assert again == card
+    assert again.model_extra == {"license": "MIT"}
+    assert card.changed(name="other").model_extra == {"license": "MIT"}
+    assert card.classes == Legend(classes=card.legend)
+    assert card.band_names == ("blue", "green")
+
+
+def test_a_card_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Card(**FIELDS).name = "x"
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"std": [0.05, 0]}, "std.1: input should be greater than 0, found 0"),
+        ({"mean": [0.1]}, "mean has 1 numbers, expected one for each of 2 bands"),
+        ({"mean": [0.1, float("nan")]}, "mean.1"),
+        ({"scale": [0, 1]}, "scale is 0"),
+        ({"value_range": [5, 5]}, "value_range"),
+        ({"tile": {"size": 256, "overlap": 129}}, "overlap is 129 px, expected 0 to 128"),
+        ({"channels": [10, 20]}, r"channels \[10, 20\] and legend codes \[10, 30\]"),
+        ({"channels": [10, 255]}, "channels.1"),
+        ({"legend": [{"code": 255, "name": "a", "color": "#000000"}]}, "255"),
+        ({"legend": [{"code": 1, "name": "a", "color": "red"}]}, "#rrggbb"),
+        ({"bands": [{"name": "a"}, {"name": "a"}]}, "repeat a name"),
+        ({"encoder": "tu-hf-hub:someone/something"}, "encoder"),
+        ({"dtype": "complex64"}, "dtype"),
+        ({"task": "binary"}, "task binary"),
+        ({"thresholds": [0.5]}, "thresholds has 1 numbers, expected 2"),
+    ],
+)
+def test_a_card_that_does_not_fit_together_is_refused_in_one_line(changed: dict[str, Any], said: str) -> None:
+    with pytest.raises(ModelError, match=said) as refusal:
+        Card(**{**FIELDS, **changed})
+    assert "\n" not in str(refusal.value)
+
+
+def test_binary_and_multilabel_are_tasks() -> None:
+    legend = Legend.made_up([0, 1])
+    binary = {"task": "binary", "legend": legend.classes, "channels": [1], "thresholds": [0.4]}
+    assert Card(**{**FIELDS, **binary}).channels == (1,)
+    assert Card(**{**FIELDS, "task": "multilabel", "thresholds": [0.4, 0.6]}).task == "multilabel"
+
+
+def test_normalisation_is_the_definition_and_tagged_scales_replace_the_cards() -> None:
+    card = Card(**FIELDS)
+    gain, bias = card.normalisation()
+    assert [1234 * g + b for g, b in zip(gain, bias, strict=True)] == pytest.approx(
+        [(1234 * 0.0001 + 0 - m) / s for m, s in zip(card.mean, card.std, strict=True)]
+    )
+    gain, bias = card.normalisation((2.0, 2.0), (1.0, 1.0))
+    assert gain[0] == 2 / 0.05
+    assert bias[0] == (1 - 0.1) / 0.05
+
+
+def test_read_card_reads_the_header_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(header(Card(**FIELDS).to_json()))
+    assert read_card(path) == Card(**FIELDS)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "not a geoseg model file"),
+        (b"GIF89a" + bytes(100), "not a geoseg model file"),
+        ((2**62).to_bytes(8, "little") + b"{}", "not a geoseg model file"),
+        ((50).to_bytes(8, "little") + b"{" * 50, "its header is not JSON"),
+        ((50_000).to_bytes(8, "little") + b"[" * 50_000, "its header is not JSON"),
+        (b"\x80\x04" + bytes(100), "pickled weights"),
+        (b"PK\x03\x04" + bytes(100), "pickled weights"),
+        (header("{}", key="other"), "no geoseg card"),
+        (header("{"), "not readable JSON"),
+        (header('{"format":1,"name":NaN}'), "NaN is no JSON number"),
+        (header("[]"), "expected a JSON object"),
+        (header(json.dumps({**FIELDS, "format": FORMAT + 1, "added": 1})), "newer than 1.*update geoseg"),
+        (header(json.dumps(FIELDS)), "no format number"),
+        (header(json.dumps({"format": 1})), r"card: name: is missing \(and 13 more\)"),
+    ],
+)
+def test_other_files_are_refused_in_one_line(content: bytes, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=said) as refusal:
+        read_card(path)
+    assert str(path) in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.safetensors", tmp_path):
+        with pytest.raises(ModelError, match="cannot be read"):
+            read_card(path)
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_make_read_card_fail_in_another_way(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(ModelError):
+        read_card(path)
+
+
+def test_reading_a_card_imports_no_torch() -> None:
+    code = (
+        "import sys, geoseg.learning.card; sys.exit('torch' in sys.modules or 'safetensors' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

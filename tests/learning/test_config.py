@@ -1,0 +1,102 @@
+"""Configurations: what is wrong is said in one line that names the key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from geoseg.errors import ConfigError
+from geoseg.learning.config import Config
+
+GOOD = """
+data:
+  root: ${TEST_DATA_ROOT}/set
+  images: "*.tif"
+  labels: "*.png"
+  bands: [red]
+  classes: {1: {name: water, labels: [1, 2]}, 3: {name: land, color: "#FFFFFF"}}
+  split: {train: [0], val: [1]}
+train: {epochs: 3}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TEST_DATA_ROOT", str(tmp_path / "elsewhere"))
+
+
+def read(tmp_path: Path, text: str) -> Config:
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    return Config.read(path)
+
+
+def test_a_short_file_is_a_whole_configuration(tmp_path: Path) -> None:
+    config = read(tmp_path, GOOD)
+    assert config.train.batch_size == 8
+    assert config.data.legend.codes == (1, 3)
+    assert config.data.legend[3].color == "#ffffff"
+    assert config.data.label_codes == {1: (1, 2), 3: (3,)}
+
+
+def test_the_root_is_relative_to_the_file_and_its_words_are_kept(tmp_path: Path) -> None:
+    config = read(tmp_path, GOOD)
+    assert config.data_root == tmp_path / "elsewhere" / "set"
+    assert config.data.root == "${TEST_DATA_ROOT}/set"
+    assert read(tmp_path, GOOD.replace("${TEST_DATA_ROOT}", "data")).data_root == tmp_path / "data" / "set"
+
+
+def test_the_resolved_configuration_reads_back_the_same(tmp_path: Path) -> None:
+    config = read(tmp_path, GOOD)
+    again = read(tmp_path, yaml.safe_dump(config.model_dump(mode="json", exclude_none=True)))
+    assert again == config
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("epochs: 3", "epochs: 0", "train.epochs: input should be greater than or equal to 1, found 0"),
+        ("epochs: 3", "epochs: three", "train.epochs: .*integer.* found 'three'"),
+        ("epochs: 3", "epochs: 3, epohcs: 4", "train.epohcs: is not a known key"),
+        ("bands: [red]", "", "data.bands: is missing"),
+        ("name: land", "name: water", "data: the legend repeats a name"),
+        ("#FFFFFF", "white", "data: colour of class 'land' is 'white'"),
+        ("3: {name", "255: {name", "data.classes"),
+        ("labels: [1, 2]", "labels: [1, 3]", "label code 3 has two meanings"),
+        ("val: [1]", "val: [0]", "data.split: group 0 stands in two splits"),
+        ("val: [1]", "val: []", "data.split.val"),
+        ("bands: [red]", "bands: [red]\n  band_numbers: [1, 2]", "band_numbers has 2 numbers for 1 bands"),
+        ("epochs: 3", "epochs: 3, loss: {class_weights: {1: 1}}", "name every class code"),
+        ("TEST_DATA_ROOT", "TEST_DATA_NOT_SET", "environment variable TEST_DATA_NOT_SET"),
+        ("data:", "data: [", "is not YAML"),
+        ("data:", "data: !!python/object/apply:os.getcwd []\nmore:", "is not YAML"),
+    ],
+)
+def test_what_is_wrong_is_one_line(tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert old in GOOD
+    with pytest.raises(ConfigError, match=said) as refusal:
+        read(tmp_path, GOOD.replace(old, new))
+    assert "\n" not in str(refusal.value)
+    assert str(tmp_path / "config.yaml") in str(refusal.value)
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        Config.read(tmp_path / "none.yaml")
+    with pytest.raises(ConfigError, match="holds a list"):
+        read(tmp_path, "[1, 2]")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00\x01")
+    with pytest.raises(ConfigError, match="is not YAML"):
+        Config.read(tmp_path / "binary.yaml")
+    with pytest.raises(ConfigError, match="larger than 1 MiB"):
+        read(tmp_path, "#" * 2**21)
+
+
+def test_the_demo_recipe_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GEOSEG_DATA", "/data")
+    config = Config.read(Path(__file__).parents[2] / "examples" / "korea.yaml")
+    assert config.data.split.train == (0, 1)
+    assert config.data.split.val == (3, 4, 5)
+    assert config.data.split.test == (2, 6)

@@ -1,0 +1,95 @@
+"""Losses against plain loops over pixels."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geoseg.learning.losses import IGNORED, Loss, cross_entropy, dice
+
+
+def softmax(values: np.ndarray) -> np.ndarray:
+    powers: np.ndarray = np.exp(values - values.max())
+    return np.asarray(powers / powers.sum())
+
+
+def naive_cross_entropy(logits: np.ndarray, target: np.ndarray, weights: list[float]) -> float:
+    total = weight = 0.0
+    for n, row, col in np.ndindex(*target.shape):
+        label = int(target[n, row, col])
+        if label != IGNORED:
+            total -= weights[label] * math.log(softmax(logits[n, :, row, col])[label])
+            weight += weights[label]
+    return total / weight if weight else 0.0
+
+
+def naive_dice(logits: np.ndarray, target: np.ndarray) -> float:
+    losses = []
+    for channel in range(logits.shape[1]):
+        both = either = truth = 0.0
+        for n, row, col in np.ndindex(*target.shape):
+            label = int(target[n, row, col])
+            if label == IGNORED:
+                continue
+            p, t = softmax(logits[n, :, row, col])[channel], float(label == channel)
+            both, either, truth = both + p * t, either + p + t, truth + t
+        if truth:
+            losses.append(1 - 2 * both / either)
+    return sum(losses) / len(losses) if losses else 0.0
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, list[float]]:
+    classes, shape = draw(st.integers(1, 4)), draw(st.tuples(*[st.integers(1, 4)] * 3))
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    labels = [IGNORED, *range(draw(st.integers(0, classes)))]
+    logits = random.normal(0, 3, size=(shape[0], classes, *shape[1:]))
+    return logits, random.choice(labels, size=shape), list(random.uniform(0.1, 5, size=classes))
+
+
+@given(batches())
+def test_losses_equal_the_naive_loops(batch: tuple[np.ndarray, np.ndarray, list[float]]) -> None:
+    logits, target, weights = batch
+    scores, labels = torch.tensor(logits), torch.tensor(target)
+    found = float(cross_entropy(scores, labels, torch.tensor(weights, dtype=torch.float32)))
+    assert found == pytest.approx(naive_cross_entropy(logits, target, weights), abs=1e-5)
+    plain = [1.0] * len(weights)
+    assert float(cross_entropy(scores, labels)) == pytest.approx(
+        naive_cross_entropy(logits, target, plain), abs=1e-5
+    )
+    assert float(dice(scores, labels)) == pytest.approx(naive_dice(logits, target), abs=1e-5)
+
+
+@given(batches(), st.integers(0, 2**32))
+def test_law_6_ignored_pixels_change_neither_value_nor_gradient(
+    batch: tuple[np.ndarray, np.ndarray, list[float]], seed: int
+) -> None:
+    logits, target, weights = batch
+    loss = Loss(cross_entropy=1, dice=0.5, class_weights=tuple(map(float, weights)))
+    labels = torch.tensor(target)
+    ignored = (labels == IGNORED).unsqueeze(1)
+    noise = torch.randn(logits.shape, generator=torch.Generator().manual_seed(seed)) * 10
+    results = []
+    for scores in (torch.tensor(logits), torch.where(ignored, noise, torch.tensor(logits))):
+        scores = scores.float().requires_grad_()
+        value = loss(scores, labels)
+        torch.autograd.backward(value)
+        assert scores.grad is not None
+        assert not scores.grad[ignored.expand_as(scores)].any()
+        results.append((value.detach(), scores.grad))
+    assert torch.equal(results[0][0], results[1][0])
+    assert torch.equal(results[0][1], results[1][1])
+
+
+def test_nothing_labelled_is_no_loss_and_no_nan() -> None:
+    scores = torch.randn(2, 3, 4, 4, requires_grad=True)
+    value = Loss()(scores, torch.full((2, 4, 4), IGNORED))
+    torch.autograd.backward(value)
+    assert float(value.detach()) == 0
+    assert scores.grad is not None
+    assert not scores.grad.any()

@@ -1,0 +1,153 @@
+"""Training, small but whole: it learns, it repeats itself, it says what went wrong."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+
+from geoseg.errors import ConfigError, DataError, OutputExistsError
+from geoseg.grid.tiling import Tiling
+from geoseg.learning.card import read_card
+from geoseg.learning.config import Config
+from geoseg.learning.metrics import Confusion
+from geoseg.learning.model import Model
+from geoseg.learning.scoring import score, score_image
+from geoseg.learning.splits import open_splits, with_card
+from geoseg.learning.train import train
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_a_run_learns_two_classes_and_leaves_a_model_file_that_opens(
+    toy: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    edit(toy, "epochs: 2", "epochs: 6")
+    run = tmp_path / "run"
+    path = train(toy, run)
+    assert capfd.readouterr() == ("", ""), "a library is silent unless asked"
+    assert path == run / "model.safetensors"
+    assert sorted(p.name for p in run.iterdir()) == ["config.yaml", "metrics.jsonl", "model.safetensors"]
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    assert lines[-1]["step"] == 24
+    assert lines[-1]["loss"] < lines[0]["loss"]
+    card = Model.open(path).card
+    best = max(line["val_mean_iou"] for line in lines)
+    assert best > 0.9, "a band tells the classes apart"
+    training = card.training
+    assert training is not None
+    assert training["metrics"]["val"]["mean_iou"] == pytest.approx(best)  # type: ignore[call-overload, index]
+    assert training["images"] == {"train": ["a"], "val": ["b"], "test": []}
+    assert card.channels == (10, 20)
+    assert card.band_names == ("blue", "green")
+    assert 100 < card.mean[0] < 180
+    # The resolved configuration is a configuration.
+    assert Config.read(run / "config.yaml").train == Config.read(toy).train
+
+
+def test_law_11_the_same_seed_gives_the_same_weights(toy: Path, tmp_path: Path) -> None:
+    first = read_card(train(toy, tmp_path / "first")).weights_sha256
+    torch.rand(3)  # nothing depends on the state of torch's generator
+    assert read_card(train(toy, tmp_path / "second")).weights_sha256 == first
+    edit(toy, "threads: 1", "threads: 1\n  seed: 1")
+    assert read_card(train(toy, tmp_path / "third")).weights_sha256 != first
+
+
+def test_a_finished_run_is_not_replaced_unless_asked(toy: Path, tmp_path: Path) -> None:
+    edit(toy, "epochs: 2", "epochs: 1")
+    path = train(toy, tmp_path / "run")
+    before = path.read_bytes()
+    with pytest.raises(OutputExistsError, match="--overwrite"):
+        train(toy, tmp_path / "run")
+    assert path.read_bytes() == before
+    train(toy, tmp_path / "run", overwrite=True)
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 1
+
+
+def test_settings_of_torch_lightning_and_logging_are_as_before(toy: Path, tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
+    levels = {name: logging.getLogger(name).level for name in ("lightning.pytorch", "lightning.fabric")}
+    edit(toy, "epochs: 2", "epochs: 1")
+    train(toy, tmp_path / "run")
+    assert torch.get_num_threads() == threads
+    assert {name: logging.getLogger(name).level for name in levels} == levels
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_images(toy: Path, tmp_path: Path) -> None:
+    edit(toy, "learning_rate: 0.01", "learning_rate: 1.0e+30")
+    with pytest.raises(DataError, match=r"the loss is (nan|inf) at step \d+ on chips of a; .*learning_rate"):
+        train(toy, tmp_path / "run")
+
+
+def test_what_is_wrong_is_found_before_the_first_step(toy: Path, tmp_path: Path) -> None:
+    with rasterio.open(toy.parent / "labels" / "b.tif", "r+") as file:
+        file.write(np.full((1, 48, 64), 77, dtype=np.uint8))
+    with pytest.raises(DataError, match=r"labels of b: holds label codes 77, expected 0, 10, 20"):
+        train(toy, tmp_path / "run")
+    edit(toy, "device: cpu", "device: cuda")
+    if not torch.cuda.is_available():
+        with pytest.raises(ConfigError, match=r"train.device is cuda"):
+            train(toy, tmp_path / "run")
+
+
+def test_it_trains_on_real_patches(shared: Path, tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "examples" / "korea.yaml").read_text()
+    for old, new in (
+        ("${GEOSEG_DATA}", str(shared)),
+        ("train: [0, 1]", "train: [5]"),
+        ("val: [3, 4, 5]", "val: [6]"),
+        ("test: [2, 6]", "test: []"),
+        ("epochs: 6", "epochs: 1"),
+        ("chips_per_epoch: 1200", "chips_per_epoch: 8"),
+        ("chip_size: 256", "chip_size: 64"),
+        ("batch_size: 8", "batch_size: 4"),
+        ("threads: 2", "threads: 1"),
+    ):
+        assert old in text, old
+        text = text.replace(old, new)
+    (tmp_path / "korea.yaml").write_text(text)
+    model = Model.open(train(tmp_path / "korea.yaml", tmp_path / "run"))
+    assert model.card.band_names == ("blue", "green", "red")
+    assert model.card.channels == (10, 30, 50, 70, 100)
+    assert model.card.gsd_m == 10
+
+
+class Pointwise(torch.nn.Module):
+    """A network that looks at one pixel at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor([1.0, -1.0]))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return torch.stack([self.weight[0] * image[:, 0], self.weight[1] * image[:, 0]], dim=1)
+
+
+@pytest.mark.parametrize(
+    ("size", "overlap", "batch"), [(16, 0, 1), (16, 8, 3), (40, 7, 2), (64, 16, 4), (100, 50, 1)]
+)
+def test_scores_of_a_pointwise_network_do_not_depend_on_the_tiles(
+    toy: Path, model: Model, size: int, overlap: int, batch: int
+) -> None:
+    card = model.card
+    (pair,) = with_card(open_splits(Config.read(toy), card), card)["val"]
+    found = score_image(Pointwise(), pair, Tiling(size=size, overlap=overlap), batch=batch, autocast=None)
+    with rasterio.open(toy.parent / "images" / "b.tif") as file:
+        first = file.read(1)
+    with rasterio.open(toy.parent / "labels" / "b.tif") as file:
+        labels = file.read(1)
+    reference = np.select([labels == 10, labels == 20], [0, 1], -1)
+    expected = Confusion.of(reference, (first * pair.gain[0] + pair.bias[0] <= 0).astype(np.int64), 2)
+    assert np.array_equal(found.counts, expected.counts)
+    twice = score(Pointwise(), [pair, pair], Tiling(size=size, overlap=overlap), batch=batch, autocast=None)
+    assert np.array_equal(twice.counts, 2 * expected.counts)
