@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 _DPI: Final = 144  # a point of type is two picture pixels
 _PANEL: Final = 1024  # px, about
 _MARGIN, _GAP, _HEAD, _FOOT = 48, 36, 150, 84  # px
-_COLUMN, _ROW, _CAPTION = 524, 84, 40  # px: width of the legend, height of a class, height of a caption
-_INK, _QUIET, _RULE = "#22262a", "#6b7278", "#d9dcde"
+_COLUMN, _ROW, _CAPTION = 512, 84, 40  # px: width of the legend, height of a class, height of a caption
+_INK, _QUIET, _RULE = "#22262a", "#6b7278", "#f0f1f2"
 
 Image = npt.NDArray[np.uint8]
 

@@ -1,0 +1,60 @@
+"""What comes with the package: complete, unchanged, licensed, and fitting together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+
+from geoseg.demo.scenes import BANDS, MODEL, SCENES, DemoScene, data_file
+from geoseg.learning.card import read_card
+
+LABEL_CODES = (10, 30, 50, 70, 100)
+
+
+def test_the_data_are_complete_and_nothing_else() -> None:
+    files = {path.name for scene in SCENES for path in (scene.image, scene.labels)}
+    folder = data_file("LICENSE").parent
+    assert {path.name for path in folder.iterdir()} == files | {MODEL, "LICENSE", "ATTRIBUTION.md"}
+
+
+def test_licence_and_attribution_say_what_they_must() -> None:
+    licence = data_file("LICENSE").read_text()
+    assert licence.startswith("MIT License")
+    assert "Copyright (c) 2025 minuex" in licence
+    attribution = " ".join(data_file("ATTRIBUTION.md").read_text().split())
+    assert "Contains modified Copernicus Sentinel data 2023, 2024" in attribution
+    assert "minuex/Satellite-Land-Cover-Segmentation" in attribution
+    for scene in SCENES:
+        assert scene.image.name in attribution
+        assert scene.labels.name in attribution
+
+
+@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
+def test_scene_and_labels_lie_on_each_other(scene: DemoScene) -> None:
+    with rasterio.open(scene.image) as image, rasterio.open(scene.labels) as labels:
+        assert image.shape == labels.shape == (512, 512)
+        assert (image.transform, image.crs) == (labels.transform, labels.crs)
+        assert set(np.unique(labels.read())) <= set(LABEL_CODES)
+        # The tags name red first; blue is first. Over the sea of these coasts blue is brighter than red.
+        assert [tag.name for tag in image.colorinterp] == ["red", "green", "blue", "alpha"]
+        blue, red = image.read(BANDS["blue"]), image.read(BANDS["red"])
+        assert blue.mean() > red.mean()
+
+
+def test_the_model_fits_scenes_and_labels() -> None:
+    card = read_card(data_file(MODEL))
+    assert set(card.band_names) <= set(BANDS)
+    assert card.classes.codes == LABEL_CODES
+    assert (card.tile.size, card.tile.overlap) == (256, 64)
+    assert data_file(MODEL).stat().st_size <= 8e6
+
+
+def test_files_are_those_of_the_data_set(shared: Path) -> None:
+    origin = shared / "korea_sentinel2"
+    for scene in SCENES:
+        assert scene.image.read_bytes() == (origin / "images" / scene.image.name).read_bytes()
+        assert scene.labels.read_bytes() == (origin / "labels" / scene.image.name).read_bytes()
+    assert data_file("LICENSE").read_bytes() == (origin / "LICENSE").read_bytes()

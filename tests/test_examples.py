@@ -1,0 +1,68 @@
+"""The example scripts run as written, on the data that come with the package."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pyogrio
+import pytest
+import rasterio
+
+from geoseg.demo.scenes import MODEL, SCENES, data_file
+from geoseg.learning.card import read_card
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+LONG = {"korea_baseline.py"}  # trains a random forest on data that are not part of the project
+
+
+def run(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", [name, str(folder)])
+    runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+
+
+def test_every_example_is_tested_here() -> None:
+    assert {path.name for path in EXAMPLES.glob("*.py")} - LONG == {
+        "areas_by_class.py",
+        "predict_to_xarray.py",
+        "untrained_model.py",
+    }
+
+
+def test_predict_to_xarray(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("predict_to_xarray.py", tmp_path, monkeypatch)
+    legend = read_card(data_file(MODEL)).classes
+    with rasterio.open(SCENES[0].image) as scene, rasterio.open(tmp_path / "surely.tif") as surely:
+        assert (surely.transform, surely.crs, surely.nodata) == (scene.transform, scene.crs, 255)
+        codes = surely.read(1)
+    assert set(np.unique(codes)) <= {*legend.codes, 255}
+    assert 0 < (codes == 255).mean() < 1
+    assert (tmp_path / "landcover.png").stat().st_size > 20_000
+    printed = capsys.readouterr().out
+    assert all(f"{name:10} " in printed for name in legend.names)
+
+
+def test_areas_by_class(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("areas_by_class.py", tmp_path, monkeypatch)
+    fields = pyogrio.read_dataframe(tmp_path / "fields.gpkg", layer="fields")
+    assert len(fields) > 0
+    assert (fields["area_m2"] >= 1e4).all()
+    assert set(fields["class_name"]) == {"field"}
+    assert "hectares" in capsys.readouterr().out
+
+
+def test_untrained_model_runs_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("untrained_model.py", tmp_path, monkeypatch)
+    first = (tmp_path / "untrained.gpkg").read_bytes()
+    run("untrained_model.py", tmp_path, monkeypatch)
+    assert (tmp_path / "untrained.gpkg").read_bytes() == first
+    info = pyogrio.read_info(tmp_path / "untrained.gpkg", layer="landcover")
+    assert info["features"] > 0
+    assert "opens in QGIS" in capsys.readouterr().out
