@@ -1,0 +1,129 @@
+"""Vectorize against GDAL's polygonizer with geopandas, in one process, warm.
+
+Run it as a script::
+
+    python tests/benchmarks/bench_vectorize.py [--edge 4096] [--rounds 5]
+
+From a class map in memory to a GeoPackage on disk. Ours is `polygonize` and `write_geopackage`, which also
+verifies the file; theirs is `rasterio.features.shapes`, shapely geometries, a GeoDataFrame and `to_file`. The
+rounds alternate, so that both see the same machine. "tracer" is `find_regions` and `trace` alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import numpy.typing as npt
+import rasterio.features
+import shapely
+from affine import Affine
+from pyproj import CRS
+from scipy.ndimage import gaussian_filter
+
+from geoseg.grid.grid import Grid
+from geoseg.vector.geopackage import write_geopackage
+from geoseg.vector.polygonize import polygonize
+from geoseg.vector.runs import find_regions
+from geoseg.vector.trace import trace
+
+Codes = npt.NDArray[np.uint8]
+
+
+def class_map(edge: int, sigma: float, classes: int = 6, noise: float = 0.0) -> Codes:
+    """Argmax of smoothed noise; `noise` is the share of pixels that are then drawn at random."""
+    random = np.random.default_rng(0)
+    best = np.full((edge, edge), -np.inf, np.float32)
+    codes = np.zeros((edge, edge), np.uint8)
+    for code in range(1, classes + 1):
+        field = gaussian_filter(random.standard_normal((edge, edge), dtype=np.float32), sigma, mode="wrap")
+        codes[field > best] = code
+        np.maximum(best, field, out=best)
+    speckled = random.random(codes.shape) < noise
+    codes[speckled] = random.integers(1, classes + 1, np.count_nonzero(speckled))
+    return codes
+
+
+def theirs(codes: Codes, grid: Grid, path: Path) -> int:
+    """Polygons as most scripts make them."""
+    shapes = rasterio.features.shapes(codes, connectivity=4, transform=grid.transform)
+    geometry, values = zip(
+        *((shapely.geometry.shape(shape), int(value)) for shape, value in shapes), strict=True
+    )
+    frame = gpd.GeoDataFrame({"class_code": values}, geometry=list(geometry), crs=grid.crs)
+    frame.to_file(path, layer="landcover", driver="GPKG")
+    return len(frame)
+
+
+def ours(codes: Codes, grid: Grid, path: Path) -> int:
+    """Polygons with names, areas, style and verification."""
+    features = polygonize(codes, np.ones(codes.shape, np.bool_), grid)
+    write_geopackage(path, features)
+    return len(features)
+
+
+def tracer(codes: Codes, _grid: Grid, _path: Path) -> int:
+    """Regions and rings alone."""
+    return len(trace(find_regions(codes, np.ones(codes.shape, np.bool_))).polygon_first) - 1
+
+
+def measure(edge: int, rounds: int, maps: dict[str, dict[str, Any]]) -> None:
+    """Print medians, spreads and ratios for every map."""
+    contenders: list[Callable[[Codes, Grid, Path], int]] = [tracer, ours, theirs]
+    grid = Grid(
+        height=edge,
+        width=edge,
+        transform=Affine(10, 0, 500000, 0, -10, 5400000),
+        crs=CRS.from_epsg(32632).to_wkt(),
+    )
+    warm = class_map(64, 2.0)
+    small = Grid(height=64, width=64, transform=grid.transform, crs=grid.crs)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "out.gpkg"
+        for run in contenders:
+            run(warm, small, path)
+        for name, recipe in maps.items():
+            codes = class_map(edge, **recipe)
+            seconds: dict[str, list[float]] = {run.__name__: [] for run in contenders}
+            counts = set()
+            for _ in range(rounds):
+                for run in contenders:
+                    path.unlink(missing_ok=True)
+                    begin = time.perf_counter()
+                    counts.add(run(codes, grid, path))
+                    seconds[run.__name__].append(time.perf_counter() - begin)
+            assert len(counts) == 1, "they disagree on the number of polygons"
+            print(f"{name}: {edge} x {edge} px, {counts.pop():,} polygons, {rounds} rounds")
+            for label, times in seconds.items():
+                median = statistics.median(times)
+                print(
+                    f"  {label:7} {median:8.3f} s   (slowest / fastest {max(times) / min(times):.2f})"
+                    f"   {codes.size / median / 1e6:7.1f} Mpx/s"
+                )
+            print(
+                f"  ratio   {statistics.median(seconds['theirs']) / statistics.median(seconds['ours']):8.1f} x"
+            )
+
+
+def main() -> None:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--edge", type=int, default=4096, help="edge of the class map, px")
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    maps: dict[str, dict[str, Any]] = {
+        "smooth": {"sigma": 9.9},
+        "noisy": {"sigma": 9.9, "noise": 0.02},
+    }
+    measure(arguments.edge, arguments.rounds, maps)
+
+
+if __name__ == "__main__":
+    main()
