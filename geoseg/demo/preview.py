@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
+from geoseg.errors import OutputError
 from geoseg.grid.ground import pixel_size_m
 from geoseg.grid.legend import Legend
 from geoseg.raster.classmap import ClassMap
@@ -55,10 +56,21 @@ class Preview:
     credit: str
 
     def write(self, path: Path) -> None:
-        """Draw the picture into a PNG file, which may replace an earlier one."""
+        """Draw the picture into a PNG file, which may replace an earlier one.
+
+        Raises
+        ------
+        OutputError
+        """
         with claim(path, overwrite=True) as output:
             finished = output.scratch / path.name
-            draw(self).savefig(finished, dpi=_DPI, metadata={"Title": self.title, "Copyright": self.credit})
+            figure = draw(self)
+            try:
+                figure.savefig(finished, dpi=_DPI, metadata={"Title": self.title, "Copyright": self.credit})
+            except OSError as error:
+                raise OutputError(
+                    f"{path}: cannot be written ({error.strerror}); make room for it"
+                ) from error
             output.commit(finished)
 
 

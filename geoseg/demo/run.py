@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from importlib.metadata import version
+from operator import add
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from geoseg.assessment.accuracy import Accuracy, compare
 from geoseg.demo.preview import Image, Preview
 from geoseg.demo.scenes import BANDS, CREDIT, MODEL, SCENES, DemoScene, data_file
 from geoseg.demo.verdict import verdict
+from geoseg.errors import OutputError
 from geoseg.grid.window import Window
 from geoseg.inference.options import PredictOptions, Progress
 from geoseg.inference.predict import Writing
@@ -80,6 +83,7 @@ def run_demo(
     model : Path, optional
         A model file in place of the packaged one.
     scenes : sequence of DemoScene
+        At least one.
 
     Returns
     -------
@@ -88,19 +92,23 @@ def run_demo(
 
     Raises
     ------
-    GeosegError
-        As `segment_file`.
+    OutputExistsError
+        If the folder holds files of these names that are not this demo's.
+    OutputError
+        If they cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made ({error.strerror}); choose another with -o") from error
     model = model or data_file(MODEL)
-    total: Accuracy | None = None
     lines: list[str] = []
+    found: list[Accuracy] = []
     for scene in scenes:
         products = Products.of(folder, scene)
-        found = _map_scene(_job(scene, model), scene, products, overwrite=overwrite, progress=progress)
-        total = found if total is None else total + found
+        found.append(_map_scene(_job(scene, model), scene, products, overwrite=overwrite, progress=progress))
         lines += products.lines()
-    return "\n".join([*lines, "", *verdict(total, len(scenes))] if total else lines)
+    return "\n".join([*lines, "", *verdict(reduce(add, found), len(found))])
 
 
 def _job(scene: DemoScene, model: Path) -> Job:

@@ -16,7 +16,7 @@ from sklearn.metrics import jaccard_score, precision_score, recall_score
 
 from geoseg.demo.run import Products, natural_colors, run_demo
 from geoseg.demo.scenes import SCENES
-from geoseg.errors import OutputExistsError
+from geoseg.errors import OutputError, OutputExistsError
 from geoseg.grid.legend import Legend, LegendClass
 from geoseg.inference.summary import run_file
 from geoseg.learning.model import Model
@@ -168,3 +168,9 @@ def test_a_run_json_that_cannot_be_read_counts_as_another(
     run_file(Products.of(folder, SCENE).polygons).write_text("[]")
     with pytest.raises(OutputExistsError, match="--overwrite"):
         run_demo(folder, model=model, scenes=[SCENE])
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be made"):
+        run_demo(tmp_path / "file" / "demo")
