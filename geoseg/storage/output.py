@@ -119,7 +119,8 @@ def claim(path: Path, *, overwrite: bool, resumable: bool = False, fresh: bool =
         try:
             yield Claim(path, scratch)
         except BaseException:
-            if not resumable:
+            # A journal alone saves nothing: what was refused before the work began leaves no trace.
+            if not resumable or all(item.name == JOURNAL for item in scratch.iterdir()):
                 _discard(scratch)
             raise
         _discard(scratch)

@@ -62,9 +62,17 @@ def test_unfinished_resumable_work_is_found_again_and_cleaned_up(tmp_path: Path)
     assert names(tmp_path) == ["a.gpkg"]
 
 
+def test_work_refused_before_it_began_leaves_no_trace(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), claim(tmp_path / "a", overwrite=False, resumable=True) as claimed:
+        Journal(claimed.scratch, {"model": "m"})
+        raise ZeroDivisionError
+    assert names(tmp_path) == []
+
+
 def test_fresh_throws_unfinished_work_away(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), claim(tmp_path / "a", overwrite=False, resumable=True) as claimed:
         Journal(claimed.scratch, {"model": "m"})
+        put(claimed.scratch, "band")
         raise ZeroDivisionError
     with claim(tmp_path / "a", overwrite=False, resumable=True, fresh=True) as claimed:
         assert names(claimed.scratch) == []
@@ -75,6 +83,7 @@ def test_an_output_renamed_before_a_kill_may_be_finished_without_overwrite(tmp_p
     with pytest.raises(ZeroDivisionError), claim(output, overwrite=False, resumable=True) as claimed:
         Journal(claimed.scratch, {"model": "m"})
         claimed.commit(put(claimed.scratch, "new"))
+        put(claimed.scratch, "band")
         raise ZeroDivisionError
     with claim(output, overwrite=False, resumable=True) as claimed:
         Journal(claimed.scratch, {"model": "m"})

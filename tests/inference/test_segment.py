@@ -1,0 +1,118 @@
+"""`segment` on real files: laws 4, 9 and 12."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pyogrio
+import pytest
+import rasterio
+import shapely
+from rasterio.features import rasterize
+
+import geoseg
+from geoseg.errors import OptionError, OutputExistsError
+from geoseg.inference.options import PredictOptions
+from geoseg.inference.predict import Writing
+from geoseg.inference.segment import SegmentOutputs
+
+FP32 = PredictOptions(precision="fp32")
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory, scene_file: Path, model_file: Path) -> SegmentOutputs:
+    folder = tmp_path_factory.mktemp("segment")
+    outputs = SegmentOutputs(polygons=folder / "l.gpkg", raster=folder / "l.tif", confidence=folder / "p.tif")
+    geoseg.segment(scene_file, model_file, options=FP32, output=outputs)
+    return outputs
+
+
+def test_the_polygons_are_the_class_map(written: SegmentOutputs) -> None:
+    frame = geopandas.read_file(written.polygons, layer="landcover")
+    with rasterio.open(written.raster) as raster:
+        codes = raster.read(1)
+        burned = rasterize(
+            zip(frame.geometry, frame["class_code"], strict=True),
+            out_shape=raster.shape,
+            transform=raster.transform,
+            fill=255,
+            dtype="uint8",
+        )
+        assert frame.crs == raster.crs
+        area = abs(raster.transform.determinant)
+    np.testing.assert_array_equal(burned, codes)
+    assert frame.geometry.is_valid.all()
+    assert frame["pixels"].sum() == (codes != 255).sum()
+    assert frame.geometry.area.sum() == pytest.approx((codes != 255).sum() * area, rel=1e-9)
+    pixels = geopandas.GeoSeries(frame.geometry.affine_transform(_shapely(~raster.transform)))
+    whole = shapely.set_precision(pixels.to_numpy(), 0)
+    rounded = shapely.transform(whole, np.round)
+    assert shapely.coverage_is_valid(rounded)
+
+
+def _shapely(t: rasterio.Affine) -> list[float]:
+    return [t.a, t.b, t.d, t.e, t.c, t.f]
+
+
+def test_confidence_is_the_mean_of_the_raster(written: SegmentOutputs) -> None:
+    frame = geopandas.read_file(written.polygons, layer="landcover")
+    with rasterio.open(written.confidence) as raster:
+        stored = raster.read(1)
+        ids = rasterize(
+            zip(frame.geometry, range(1, len(frame) + 1), strict=True),
+            out_shape=raster.shape,
+            transform=raster.transform,
+            dtype="int32",
+        )
+    sums = np.bincount(ids.ravel(), weights=stored.ravel().astype(float), minlength=len(frame) + 1)[1:]
+    np.testing.assert_allclose(frame["confidence"], sums / frame["pixels"] / 254, atol=1e-12)
+
+
+def test_api_and_file_agree(written: SegmentOutputs, scene_file: Path, model_file: Path) -> None:
+    ours = geoseg.segment(scene_file, model_file, options=FP32)
+    theirs = geopandas.read_file(written.polygons, layer="landcover")
+    assert list(ours.columns[:5]) == ["class_code", "class_name", "area_m2", "pixels", "confidence"]
+    for column in ours.columns.drop("geometry"):
+        np.testing.assert_array_equal(ours[column], theirs[column])
+    assert shapely.equals_exact(ours.geometry.to_numpy(), theirs.geometry.to_numpy()).all()
+
+
+def test_equal_work_gives_equal_bytes(
+    written: SegmentOutputs, scene_file: Path, model_file: Path, tmp_path: Path
+) -> None:
+    geoseg.segment(scene_file, model_file, options=FP32, output=tmp_path / "l.gpkg")
+    assert (tmp_path / "l.gpkg").read_bytes() == written.polygons.read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["l.gpkg", "l.gpkg.run.json"]
+
+
+def test_the_vectorized_class_map_is_the_segmented_scene(written: SegmentOutputs) -> None:
+    again = geoseg.vectorize(written.raster, confidence=written.confidence)
+    theirs = geopandas.read_file(written.polygons, layer="landcover")
+    assert shapely.equals_exact(again.geometry.to_numpy(), theirs.geometry.to_numpy()).all()
+    np.testing.assert_array_equal(again["class_name"], theirs["class_name"])
+
+
+def test_a_scene_without_data_gives_an_empty_layer(scene_file: Path, model_file: Path, tmp_path: Path) -> None:
+    with rasterio.open(scene_file) as scene, rasterio.open(tmp_path / "e.tif", "w", **scene.profile) as empty:
+        empty.write(np.zeros((3, 150, 200), dtype=np.uint8))
+        for number, name in enumerate(scene.descriptions, start=1):
+            empty.set_band_description(number, name)
+    geoseg.segment(tmp_path / "e.tif", model_file, output=tmp_path / "e.gpkg")
+    info = pyogrio.read_info(tmp_path / "e.gpkg", layer="landcover")
+    assert (info["features"], info["geometry_type"]) == (0, "Polygon")
+
+
+def test_bad_layer_names_and_existing_files_are_found_first(
+    scene_file: Path, model_file: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(OptionError):
+        outputs = SegmentOutputs(polygons=tmp_path / "l.gpkg", layer="gpkg_mine")
+        geoseg.segment(scene_file, model_file, output=outputs)
+    (tmp_path / "l.tif").write_text("mine")
+    with pytest.raises(OutputExistsError):
+        outputs = SegmentOutputs(polygons=tmp_path / "l.gpkg", raster=tmp_path / "l.tif")
+        geoseg.segment(scene_file, model_file, output=outputs)
+    assert [p.name for p in tmp_path.iterdir()] == ["l.tif"]
+    geoseg.segment(scene_file, model_file, output=outputs, writing=Writing(overwrite=True))
