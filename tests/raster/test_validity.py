@@ -86,6 +86,14 @@ def test_a_float_nodata_value_is_found_despite_its_rounding(write, nodata):
     assert usable(pixels, [nodata], [pixels.dtype]).tolist() == [[False, True, True]]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_no_data_is_found_a_few_units_in_the_last_place_off(dtype):
+    exact = np.array(-9999.1, dtype=dtype)
+    unit = np.spacing(abs(exact))
+    pixels = (exact + unit * np.array([[[-3, -1, 0, 1, 3, 100, -100]]])).astype(dtype)
+    assert usable(pixels, [float(exact)], [pixels.dtype]).tolist() == [[False] * 5 + [True] * 2]
+
+
 def test_nodata_that_the_dtype_cannot_hold_excludes_nothing():
     pixels = np.arange(256, dtype="uint8").reshape(1, 16, 16)
     for nodata in (-9999, 0.5, 256, math.nan, math.inf, 1e300):
@@ -129,9 +137,9 @@ def test_a_mask_and_nodata_both_count(write):
 
 def test_masks_do_not_count_where_alpha_is_read_as_data(write):
     pixels = np.zeros((4, 1, 3), "uint8")
-    pixels[0, 0, 1] = 7
     colors = [Color.red, Color.green, Color.blue, Color.alpha]
-    path = write("a.tif", pixels, setup=lambda d: setattr(d, "colorinterp", colors))
-    scene = Scene.open(path)
-    assert not _read(scene).valid.any()
-    assert _read(scene.select([1, 2, 3, 4], validity_band=None)).valid.all()
+    for mask in (None, np.array([[True, False, True]])):
+        path = write("a.tif", pixels, mask=mask, setup=lambda d: setattr(d, "colorinterp", colors))
+        scene = Scene.open(path)
+        assert not _read(scene).valid.any()
+        assert _read(scene.select([1, 2, 3, 4], validity_band=None)).valid.all()
