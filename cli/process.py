@@ -9,6 +9,8 @@ import warnings
 from collections.abc import Iterable
 from types import FrameType
 
+import click
+
 _CACHE_MB = "64"
 """Block cache of GDAL, MB: rows are read once and in order, a larger cache only holds memory."""
 _SKIP = {"GDAL_SKIP": "VRT", "OGR_SKIP": "OGR_VRT"}
@@ -54,4 +56,5 @@ def allow_vrt() -> None:
 
 def _terminate(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
     """Leave through every context manager, so that locks and scratch folders are cleaned up."""
+    click.echo("Terminated", err=True)
     raise SystemExit(128 + signum)

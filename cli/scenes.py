@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,30 +47,28 @@ class Task:
     beside_options: Callable[[Path], dict[str, Any]]
     again: bool
 
+    @cached_property
+    def opened(self) -> Model:
+        """The model with its weights, read once for all scenes."""
+        from geoseg.learning.model import Model
+
+        return Model.open(self.model)
+
     def prepare(self, scene: str) -> Job:
-        """Open a scene and check that it fits; the model's weights are read once for all scenes."""
+        """Open a scene and check that it fits; the weights are not read yet."""
         from geoseg.inference.prepare import prepare
 
         job: Job = prepare(scene, self.model, self.options)
-        return replace(job, model=_opened(self.model))
+        return job
 
     def finished(self, scene: str, output: Path) -> bool:
         """Whether an output is the finished result of this very work."""
-        from geoseg.inference.prepare import prepare
         from geoseg.inference.run import fingerprint_of
         from geoseg.inference.summary import same_work
 
         if self.again:
             return False
-        job = prepare(scene, self.model, self.options)
-        return same_work(output, fingerprint_of(job) | self.beside_options(output))
-
-
-@cache
-def _opened(path: Path) -> Model:
-    from geoseg.learning.model import Model
-
-    return Model.open(path)
+        return same_work(output, fingerprint_of(self.prepare(scene)) | self.beside_options(output))
 
 
 def listed(arguments: tuple[str, ...]) -> list[str]:
@@ -114,10 +112,13 @@ def beside(product: str | None, output: Path, folder: Path | None, ending: str) 
 def run(scenes: list[str], output: str, folder: Path | None, task: Task) -> int:
     """Compute the scenes of a command and return its exit code."""
     if folder is None:
-        return _run_one(task, scenes[0], Path(output)).exit_code
+        return _watched(task, task.prepare(scenes[0]), Path(output)).exit_code
     from geoseg.inference.batch import run_many
 
-    outcome = run_many(scenes, folder, task.suffix, lambda *names: _run_one(task, *names), task.finished)
+    def one(scene: str, written: Path) -> Report:
+        return _watched(task, replace(task.prepare(scene), model=task.opened), written)
+
+    outcome = run_many(scenes, folder, task.suffix, one, task.finished)
     say(
         f"{folder}: {len(outcome.reports)} done, {len(outcome.skipped)} finished before, "
         f"{len(outcome.failed)} failed"
@@ -125,11 +126,11 @@ def run(scenes: list[str], output: str, folder: Path | None, task: Task) -> int:
     return outcome.exit_code
 
 
-def _run_one(task: Task, scene: str, output: Path) -> Report:
+def _watched(task: Task, job: Job, output: Path) -> Report:
     """Compute one scene and tell a person what became of it."""
     with progress() as bar:
-        report = task.work(task.prepare(scene), output, bar)
-    say(f"{report.output}")
+        report = task.work(job, output, bar)
+    say(str(report.output))
     for line in report.lines():
         say(line)
     return report
