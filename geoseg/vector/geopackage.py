@@ -6,6 +6,7 @@ default style is the legend. Equal features give equal bytes: every time stamp i
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping
@@ -141,9 +142,7 @@ def write_table(path: Path, table: pa.Table, layer: Layer) -> None:
         GeometryError,
     ) as error:
         reason = " ".join(str(error).split())
-        raise OutputError(
-            f"{path}: the GeoPackage could not be written ({reason}); is the disk full?"
-        ) from error
+        raise OutputError(f"{path}: the GeoPackage could not be written ({reason}); {_room(path)}") from error
 
 
 def _write_features(path: Path, table: pa.Table, layer: Layer) -> None:
@@ -201,6 +200,15 @@ def _literal(path: Path) -> Iterator[Path]:
             beside.symlink_to(plain.parent.resolve(), target_is_directory=True)
         yield beside / plain.name
     plain.replace(path)
+
+
+def _room(path: Path) -> str:
+    """Ask what the person should look at: the usual cause of a failed write is a full disk."""
+    try:
+        free = shutil.disk_usage(path.parent).free
+    except OSError:
+        return f"is the folder {path.parent} there?"
+    return f"is the disk full ({free / 1e6:,.0f} MB are free)?"
 
 
 @contextmanager

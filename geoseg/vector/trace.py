@@ -12,6 +12,13 @@ with row 0 on top, so it arrives at a corner by an edge and leaves by the next e
      ───┼───
       c │ d
 
+Where all four edges meet and a region lies on both sides diagonally, leaving by the next edge would make a
+ring that touches itself: the two pixels between, which belong to other regions, are neighbours through the
+corner, and a region's boundary with one such 8-connected piece of its surroundings is a single closed curve.
+So both passes of the corner lie on one ring, and exchanging their exits splits it into rings that do not touch
+themselves: a shell gets a hole, a hole becomes two. Two such corners of one ring never interleave (their
+connections through the surroundings would cross), so each exchange stands for itself.
+
 Corners are visited row by row. Each arrival is one vertex of one ring; it is linked with the vertices before
 and after it as far as these lie west or north: there they are the last ones on their lines. What
 remains open is one vertex on either side of the current horizontal line and of every vertical line, so this
@@ -55,18 +62,14 @@ class Rings:
 
 def trace(runs: Runs) -> Rings:
     """Trace the boundary of every region."""
-    nothing = np.empty((0, 2), np.int32)
-    none = np.empty(0, index_dtype(0))
     geometry = (runs.width, runs.first, runs.start, runs.region)
     counting, writing = False, True
-    count, pinches = visit_corners(*geometry, counting, nothing, none, none, nothing)
-    index = index_dtype(count)
+    none = np.empty(0, np.int32)
+    count = visit_corners(*geometry, counting, np.empty((0, 2), np.int32), none, none)
     corner = np.empty((count, 2), np.int32)
     owner = np.empty(count, runs.region.dtype)
-    following = np.empty(count, index)
-    pinch = np.empty((pinches, 2), index)
-    visit_corners(*geometry, writing, corner, owner, following, pinch)
-    part_at_pinches(following, pinch)
+    following = np.empty(count, index_dtype(count))
+    visit_corners(*geometry, writing, corner, owner, following)
     return _collect(corner, owner, following, runs.count)
 
 
@@ -100,9 +103,8 @@ def visit_corners(
     corner: npt.NDArray[np.int32],
     owner: Ints,
     following: Ints,
-    pinch: Ints,
-) -> tuple[int, int]:
-    """Make and link the vertices of all rings; without `write`, only count vertices and pinches.
+) -> int:
+    """Make and link the vertices of all rings; return their number, and without `write` only that.
 
     Only the columns where a run starts above or below can have a vertex.
 
@@ -114,14 +116,12 @@ def visit_corners(
         Out: 1-based region.
     following : (vertex,)
         Out: the next vertex of the ring.
-    pinch : (pinch, 2)
-        Out: pairs of vertices where a region meets itself diagonally.
     """
     rows = len(first) - 1
     # The last vertex on either side of each vertical line, and below of the current horizontal one.
     line_left = np.full(width + 1, -1, np.int64)
     line_right = np.full(width + 1, -1, np.int64)
-    count = pinches = 0
+    count = 0
     for row in range(rows + 1):
         upper, upper_stop = (first[row - 1], first[row]) if row > 0 else (0, 0)
         lower, lower_stop = (first[row], first[row + 1]) if row < rows else (0, 0)
@@ -140,6 +140,7 @@ def visit_corners(
                 lower += 1
             north, east, south, west = a != b, b != d, c != d, a != c
             if (north or south) and (east or west):  # otherwise no boundary turns or ends here
+                begin = count
                 by_north = by_east = by_south = by_west = -1
                 if north and b:
                     by_north = count
@@ -153,76 +154,58 @@ def visit_corners(
                 if west and a:
                     by_west = count
                     count += 1
-                crossing = north and east and south and west
                 if write:
+                    for vertex in range(begin, count):
+                        corner[vertex, 0], corner[vertex, 1] = col, row
+                    crossing = north and east and south and west
                     left, right = line_left[col], line_right[col]
                     above, below = line_above, line_below
                     if by_north >= 0:
-                        corner[by_north, 0], corner[by_north, 1], owner[by_north] = col, row, b
+                        owner[by_north] = b
                         following[right] = by_north
-                        if east:
+                        if crossing and b == c:
+                            following[by_north] = below
+                        elif east:
                             line_above = by_north
                         elif south:
                             line_right[col] = by_north
                         else:
                             following[by_north] = below
                     if by_east >= 0:
-                        corner[by_east, 0], corner[by_east, 1], owner[by_east] = col, row, d
+                        owner[by_east] = d
                         line_below = by_east
-                        if south:
+                        if crossing and a == d:
+                            following[by_east] = left
+                        elif south:
                             line_right[col] = by_east
                         elif west:
                             following[by_east] = below
                         else:
                             following[by_east] = left
                     if by_south >= 0:
-                        corner[by_south, 0], corner[by_south, 1], owner[by_south] = col, row, c
+                        owner[by_south] = c
                         line_left[col] = by_south
-                        if west:
+                        if crossing and b == c:
+                            line_above = by_south
+                        elif west:
                             following[by_south] = below
                         elif north:
                             following[by_south] = left
                         else:
                             line_above = by_south
                     if by_west >= 0:
-                        corner[by_west, 0], corner[by_west, 1], owner[by_west] = col, row, a
+                        owner[by_west] = a
                         following[above] = by_west
-                        if north:
+                        if crossing and a == d:
+                            line_right[col] = by_west
+                        elif north:
                             following[by_west] = left
                         elif east:
                             line_above = by_west
                         else:
                             line_right[col] = by_west
-                    if crossing and a == d and a:
-                        pinch[pinches, 0], pinch[pinches, 1] = by_west, by_east
-                    elif crossing and b == c and b:
-                        pinch[pinches, 0], pinch[pinches, 1] = by_north, by_south
-                pinches += crossing and ((a == d and a > 0) or (b == c and b > 0))
             a, c = b, d
-    return count, pinches
-
-
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def part_at_pinches(following: Ints, pinch: Ints) -> None:
-    """Split each ring that touches itself into rings that do not.
-
-    Where a region meets itself diagonally, its boundary passes the corner twice. If both passes lie on one
-    ring, exchanging their successors cuts the ring in two, which touch there: a shell gets a hole, a hole
-    becomes two. If they lie on two rings, all is well. Two pinches of one ring never interleave (their
-    connections through the complement would cross), so one exchange never changes what another must do.
-    """
-    if len(pinch) == 0:
-        return
-    ring = np.zeros(len(following), following.dtype)
-    for pair in range(len(pinch)):
-        vertex = pinch[pair, 0]
-        while ring[vertex] == 0:
-            ring[vertex] = pair + 1
-            vertex = following[vertex]
-    for pair in range(len(pinch)):
-        one, other = pinch[pair, 0], pinch[pair, 1]
-        if ring[one] == ring[other]:
-            following[one], following[other] = following[other], following[one]
+    return count
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]

@@ -54,9 +54,8 @@ def class_map(edge: int, sigma: float, classes: int = 6, noise: float = 0.0) -> 
 def theirs(codes: Codes, grid: Grid, path: Path) -> int:
     """Polygons as most scripts make them."""
     shapes = rasterio.features.shapes(codes, connectivity=4, transform=grid.transform)
-    geometry, values = zip(
-        *((shapely.geometry.shape(shape), int(value)) for shape, value in shapes), strict=True
-    )
+    pairs = ((shapely.geometry.shape(shape), int(value)) for shape, value in shapes)
+    geometry, values = zip(*pairs, strict=True)
     frame = gpd.GeoDataFrame({"class_code": values}, geometry=list(geometry), crs=grid.crs)
     frame.to_file(path, layer="landcover", driver="GPKG")
     return len(frame)
@@ -107,9 +106,8 @@ def measure(edge: int, rounds: int, maps: dict[str, dict[str, Any]]) -> None:
                     f"  {label:7} {median:8.3f} s   (slowest / fastest {max(times) / min(times):.2f})"
                     f"   {codes.size / median / 1e6:7.1f} Mpx/s"
                 )
-            print(
-                f"  ratio   {statistics.median(seconds['theirs']) / statistics.median(seconds['ours']):8.1f} x"
-            )
+            ratio = statistics.median(seconds["theirs"]) / statistics.median(seconds["ours"])
+            print(f"  ratio   {ratio:8.1f} x")
 
 
 def main() -> None:
