@@ -194,6 +194,7 @@ def test_bounds_and_bands_reach_the_scene(command, tmp_path: Path) -> None:
         (["predict", "a.tif", "-o", "o.tif", "--bounds", "0 0 1 1"], 2, "outside"),
         (["predict", "a.tif", "-o", "o.tif", "--tile-size", "32", "--overlap", "20"], 2, "overlap"),
         (["predict", "a.tif", "-o", "o.tif", "--device", "abacus"], 2, "abacus"),
+        (["predict", "a.tif", "-o", "o.tif", "--device", "mps"], 2, "mps"),
         (["segment", "a.tif", "-o", "o.gpkg", "--layer", "gpkg_x"], 2, "gpkg_x"),
     ],
     ids=lambda v: " ".join(v[2:]) if isinstance(v, list) else "",
