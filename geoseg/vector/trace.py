@@ -15,9 +15,9 @@ with row 0 on top, so it arrives at a corner by an edge and leaves by the next e
 Where all four edges meet and a region lies on both sides diagonally, leaving by the next edge would make a
 ring that touches itself: the two pixels between, which belong to other regions, are neighbours through the
 corner, and a region's boundary with one such 8-connected piece of its surroundings is a single closed curve.
-So both passes of the corner lie on one ring, and exchanging their exits splits it into rings that do not touch
-themselves: a shell gets a hole, a hole becomes two. Two such corners of one ring never interleave (their
-connections through the surroundings would cross), so each exchange stands for itself.
+So both passes of the corner lie on one ring, and exchanging their exits splits it into rings that do not
+touch themselves: a shell gets a hole, a hole becomes two. Two such corners of one ring never interleave
+(their connections through the surroundings would cross), so each exchange stands for itself.
 
 Corners are visited row by row. Each arrival is one vertex of one ring; it is linked with the vertices before
 and after it as far as these lie west or north: there they are the last ones on their lines. What

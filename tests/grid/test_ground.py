@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from affine import Affine
 from pyproj import CRS, Geod, Transformer
+from pyproj.crs import DerivedGeographicCRS
+from pyproj.crs.coordinate_operation import RotatedLatitudeLongitudeConversion
 
 from geoseg.grid.grid import Grid
 from geoseg.grid.ground import area_scale, pixel_size_m, row_areas
@@ -71,6 +73,7 @@ def test_grads_and_spheres_are_understood() -> None:
         ("EPSG:3035", 3e6, 2e6, 1.0),  # LAEA Europe, whose first axis is northing
         ("EPSG:5070", -2e6, 5e5, 1.0),  # Albers, conterminous United States
         ("+proj=laea +lat_0=40 +lon_0=-100 +datum=WGS84 +units=us-ft", 3e6, -2e6, US_FOOT),
+        ("+proj=laea +lat_0=40 +lon_0=-100 +datum=WGS84 +units=km", 900, -600, 1000.0),
         ("+proj=laea +lat_0=-90 +lon_0=0 +datum=WGS84", 2e5, 3e5, 1.0),
     ],
 )
@@ -101,7 +104,7 @@ def test_web_mercator_is_not_taken_for_a_sphere(lat: float) -> None:
         ("EPSG:2263", 1_000_000, 200_000, 1000),  # New York, US survey feet
         ("EPSG:27700", 260_000, 280_000, 500),  # the British grid, on an ellipsoid of its own
         ("EPSG:32601", 166_000, 5_000_000, 500),  # beyond the antimeridian
-        ("EPSG:3832", 3_340_000, 1_000_000, 500),  # across it
+        ("EPSG:3832", 3_339_584.7, 1_000_000, 500),  # across it
         ("EPSG:3413", 1_000_000, -1_000_000, 500),  # polar stereographic
         ("EPSG:32632+5773", 600_000, 5_400_000, 500),  # compound: with heights
     ],
@@ -152,6 +155,21 @@ def test_a_rotated_pole_is_measured_at_its_true_latitude() -> None:
     scale = area_scale(at, np.zeros(1), np.zeros(1))
     assert scale is not None
     assert math.sqrt(scale[0]) == pytest.approx(math.pi / 180 * 6371000, rel=5e-3)
+
+
+def test_a_derived_geographic_crs_is_measured_on_its_base() -> None:
+    # The rotated equator passes near 50.75 degrees north; were its latitude taken for true, it would be at 0.
+    crs = DerivedGeographicCRS(CRS("EPSG:4326"), RotatedLatitudeLongitudeConversion(39.25, -162))
+    at = grid(crs, Affine(0.1, 0, 0, 0, -0.1, 0))
+    assert row_areas(at) is None
+    scale = area_scale(at, np.zeros(1), np.zeros(1))
+    lon, lat = Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform(
+        [-0.01, 0.01, 0.01, -0.01], [-0.01, -0.01, 0.01, 0.01]
+    )
+    expected, _ = Geod(ellps="WGS84").polygon_area_perimeter(lon, lat)
+    assert abs(np.mean(lat)) > 10
+    assert scale is not None
+    assert scale[0] * 0.02**2 == pytest.approx(abs(expected), rel=1e-5)
 
 
 @pytest.mark.parametrize(

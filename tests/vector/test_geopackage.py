@@ -150,6 +150,19 @@ def test_reserved_layer_names_are_refused(tmp_path: Path, layer: str) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", ["a;b", "a!b", "a#b?c", "100%", "'\"<>|", "é😀", "zip:a", "-", "x" * 99])
+def test_hostile_paths_are_taken_literally(tmp_path: Path, name: str) -> None:
+    """Pyogrio alone would write ``a;b.gpkg`` as ``a``, and ``a!b.gpkg`` as ``./b.gpkg``."""
+    for folder in (tmp_path, tmp_path / name):
+        folder.mkdir(exist_ok=True)
+        path = folder / f"{name}.gpkg"
+        write_geopackage(path, FEATURES)
+        assert [p.name for p in folder.iterdir()] == [path.name]
+        with closing(sqlite3.connect(path)) as database:
+            assert database.execute("SELECT count(*) FROM landcover").fetchone() == (len(FEATURES),)
+        path.unlink()
+
+
 def test_a_folder_that_is_not_there_is_an_output_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"missing/a\.gpkg: the GeoPackage could not be written"):
         write_geopackage(tmp_path / "missing" / "a.gpkg", FEATURES)
