@@ -34,12 +34,14 @@ def progress() -> Iterator[Progress | None]:
         return
     from tqdm import tqdm
 
-    with tqdm(file=sys.stderr, leave=False, dynamic_ncols=True) as bar:
+    # No rate: a resumed run starts far along, and rows are not what a person counts in.
+    layout = "{l_bar}{bar}| {elapsed}<{remaining}"
+    with tqdm(file=sys.stderr, leave=False, dynamic_ncols=True, bar_format=layout) as bar:
 
         def draw(done: int, total: int, label: str) -> None:
             if bar.desc != f"{label}: ":
-                bar.reset(total=total)
                 bar.set_description(label, refresh=False)
+                bar.reset(total=total)
             bar.n = done
             bar.refresh()
 
