@@ -56,13 +56,13 @@ def test_areas_by_class(
     assert "hectares" in capsys.readouterr().out
 
 
-def test_untrained_model_runs_twice(
+def test_untrained_model_replaces_what_an_earlier_run_wrote(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    for name in ("untrained.safetensors", "untrained.gpkg"):
+        (tmp_path / name).write_text("earlier")
     run("untrained_model.py", tmp_path, monkeypatch)
-    first = (tmp_path / "untrained.gpkg").read_bytes()
-    run("untrained_model.py", tmp_path, monkeypatch)
-    assert (tmp_path / "untrained.gpkg").read_bytes() == first
+    assert read_card(tmp_path / "untrained.safetensors").gsd_m == 10
     info = pyogrio.read_info(tmp_path / "untrained.gpkg", layer="landcover")
     assert info["features"] > 0
     assert "opens in QGIS" in capsys.readouterr().out

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from textwrap import wrap
 
+import numpy as np
+
 from geoseg.assessment.accuracy import Accuracy
 
 _GOOD = 0.6
@@ -12,7 +14,8 @@ _WEAK = 0.4
 _WIDTH = 100
 _CAVEATS = (
     "Roads and buildings are narrower than a pixel nearly everywhere: in blue, green and red at 10 m a model "
-    "finds the larger ones at best. Water is no class of its own but part of 'other'.",
+    "finds the larger ones at best. Water is no class of its own but part of 'other', and dark water is "
+    "easily taken for forest: both are nearly black without an infrared band.",
     "The labels are one static map for all dates and leave out fields and woods here and there, so some of "
     "what counts as wrong is right.",
     "The model is a small one, trained on 16 patches of one coast, each stretched to its own contrast. It "
@@ -45,5 +48,18 @@ def verdict(accuracy: Accuracy, scenes: int) -> Iterator[str]:
         yield f"With care: {', '.join(fair)} (IoU of {_WEAK:.0%} to {_GOOD:.0%})."
     if weak:
         yield f"Not good for: {', '.join(weak)} (IoU below {_WEAK:.0%}); do not map these with it."
+    yield from wrap(f"Most often wrong: {'; '.join(_worst(accuracy))}.", _WIDTH)
     for paragraph in _CAVEATS:
         yield from wrap(paragraph, _WIDTH)
+
+
+def _worst(accuracy: Accuracy, most: int = 3) -> Iterator[str]:
+    """Name the commonest confusions, the worst first."""
+    wrong = accuracy.confusion.counts.copy()
+    np.fill_diagonal(wrong, 0)
+    names = accuracy.legend.names
+    for place in np.argsort(-wrong, axis=None, kind="stable")[:most]:
+        truth, found = np.unravel_index(place, wrong.shape)
+        if wrong[truth, found]:
+            share = wrong[truth, found] / accuracy.pixels
+            yield f"{names[truth]} mapped as {names[found]} ({share:.1%} of all pixels)"
