@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import segmentation_models_pytorch as smp
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -17,10 +14,10 @@ from safetensors.torch import load_file, save_file
 from geoseg.errors import ModelError, OptionError, OutputError
 from geoseg.grid.legend import Legend
 from geoseg.learning.card import CARD_KEY, Card, read_card
+from geoseg.learning.network import NetworkPlan, build, first_line, input_statistics
 from geoseg.storage.output import claim
 
 WeightPrecision = Literal["fp32", "fp16"]
-_OPTION_PREFIXES = ("decoder_", "psp_", "encoder_depth", "encoder_output_stride", "upsampling")
 _LARGEST: Mapping[str, tuple[float, float]] = {
     "int8": (-128, 127),
     "uint8": (0, 255),
@@ -105,8 +102,15 @@ class Model:
         span = high - low or 1.0
         options = dict(decoder_options or {})
         legend.require_bytes()
-        network = build(architecture, encoder, len(bands), len(legend.codes), encoder_weights, options, seed)
-        mean, std = _statistics(encoder, encoder_weights, bands)
+        plan = NetworkPlan(
+            architecture=architecture,
+            encoder=encoder,
+            bands=len(bands),
+            channels=len(legend.codes),
+            options=options,
+        )
+        network = build(plan, encoder_weights, seed)
+        mean, std = input_statistics(encoder, encoder_weights, bands)
         card = Card(
             name=name or f"{type(network).__name__} {encoder}",
             created_by=created_by(),
@@ -145,7 +149,7 @@ class Model:
         try:
             tensors = load_file(path)
         except (SafetensorError, OSError, ValueError) as error:
-            raise ModelError(f"{path}: its weights cannot be read ({_first_line(error)})") from error
+            raise ModelError(f"{path}: its weights cannot be read ({first_line(error)})") from error
         found = weights_sha256(tensors)
         if found != card.weights_sha256:
             raise ModelError(
@@ -153,13 +157,13 @@ class Model:
                 f"{card.weights_sha256[:12] or 'none'}); the file is damaged or was changed, fetch it again"
             )
         try:
-            network = build_for(card)
+            network = build(NetworkPlan.of(card))
             _require_names(tensors, network)
             network.load_state_dict(tensors, strict=True)
         except ModelError as error:
             raise ModelError(f"{path}: {error}") from error
         except RuntimeError as error:
-            raise ModelError(f"{path}: its weights do not fit its card ({_first_line(error)})") from error
+            raise ModelError(f"{path}: its weights do not fit its card ({first_line(error)})") from error
         return cls(card, network.eval())
 
     def save(self, path: Path | str, *, weights: WeightPrecision = "fp32", overwrite: bool = False) -> Card:
@@ -188,7 +192,7 @@ class Model:
             try:
                 save_file(tensors, part, metadata={CARD_KEY: card.to_json()})
             except (SafetensorError, OSError) as error:
-                raise OutputError(f"{path}: cannot be written ({_first_line(error)})") from error
+                raise OutputError(f"{path}: cannot be written ({first_line(error)})") from error
             if read_card(part) != card or weights_sha256(load_file(part)) != card.weights_sha256:
                 raise OutputError(
                     f"{path}: what was read back is not what was written; the disk may be faulty"
@@ -236,53 +240,6 @@ class Model:
         return "\n".join(lines)
 
 
-def build_for(card: Card) -> torch.nn.Module:
-    """Build the network that a card describes, with random weights and without any download."""
-    return build(
-        card.architecture, card.encoder, len(card.bands), len(card.channels), None, card.decoder_options, 0
-    )
-
-
-def build(
-    architecture: str,
-    encoder: str,
-    bands: int,
-    channels: int,
-    encoder_weights: str | None,
-    options: Mapping[str, Any],
-    seed: int,
-) -> torch.nn.Module:
-    """Build a network; torch's own random state is left as it was.
-
-    Raises
-    ------
-    ModelError
-        segmentation-models-pytorch's refusal in one line.
-    """
-    odd = [key for key in options if not key.startswith(_OPTION_PREFIXES)]
-    if odd:
-        raise ModelError(
-            f"decoder option {odd[0]!r} is not one of geoseg's, expected {', '.join(_OPTION_PREFIXES)}"
-        )
-    if ":" in encoder:
-        raise ModelError(f"encoder {encoder!r} names a place to load from, expected a plain name")
-    with torch.random.fork_rng(devices=[]), _quiet_hub():
-        torch.manual_seed(seed)
-        try:
-            network: torch.nn.Module = smp.create_model(
-                architecture,
-                encoder_name=encoder,
-                encoder_weights=_weights_name(encoder, encoder_weights),
-                in_channels=bands,
-                classes=channels,
-                **options,
-            )
-        # Encoders come from many authors and refuse with every kind of exception there is.
-        except Exception as error:
-            raise ModelError(_refusal(architecture, encoder, encoder_weights, error)) from error
-    return network
-
-
 def weights_sha256(tensors: Mapping[str, torch.Tensor]) -> str:
     """Digest of tensors: of each in the order of their names, name, type, shape and bytes."""
     digest = hashlib.sha256()
@@ -323,61 +280,3 @@ def _stored(name: str, tensor: torch.Tensor, weights: WeightPrecision) -> torch.
         if not bool(torch.isfinite(copy).all()):
             raise ModelError(f"weights {name!r} are too large for fp16 (65504); store them as fp32")
     return copy
-
-
-def _statistics(
-    encoder: str, encoder_weights: str | None, bands: Sequence[str]
-) -> tuple[list[float], list[float]]:
-    """Mean and std of the network's input on the 0..1 scale."""
-    rgb = [band.strip().lower() for band in bands]
-    if encoder_weights is None or sorted(rgb) != ["blue", "green", "red"]:
-        return [0.5] * len(bands), [0.25] * len(bands)
-    with _quiet_hub():
-        found = smp.encoders.get_preprocessing_params(encoder, encoder_weights)
-    top = float(max(found.get("input_range") or (0, 1)))
-    order = ("blue", "green", "red") if found.get("input_space") == "BGR" else ("red", "green", "blue")
-    at = [order.index(band) for band in rgb]
-    return [found["mean"][i] / top for i in at], [found["std"][i] / top for i in at]
-
-
-def _weights_name(encoder: str, encoder_weights: str | None) -> str | bool | None:
-    """Name the weights as smp wants them: timm's encoders carry theirs in their name and take a mere yes."""
-    return bool(encoder_weights) or None if encoder.startswith("tu-") else encoder_weights
-
-
-def _refusal(architecture: str, encoder: str, encoder_weights: str | None, error: Exception) -> str:
-    """Say in one line why there is no such network."""
-    names = [c.__name__ for c in smp.MODEL_ARCHITECTURES_MAPPING.values()]
-    if architecture.lower() not in smp.MODEL_ARCHITECTURES_MAPPING:
-        return f"architecture {architecture!r} is not known, expected one of {', '.join(names)}"
-    if encoder.removeprefix("tu-") == encoder and encoder not in smp.encoders.encoders:
-        return (
-            f"encoder {encoder!r} is not known to segmentation-models-pytorch, expected one such as "
-            "resnet34, efficientnet-b0 or, from timm, tu-mobilenetv3_small_100"
-        )
-    offline = isinstance(error, OSError) or "connection" in str(error).lower() or "hub" in str(error).lower()
-    if encoder_weights is not None and offline:
-        return (
-            f"encoder weights {encoder_weights!r} of {encoder} could not be fetched ({_first_line(error)}); "
-            "check the network, or leave --encoder-weights out"
-        )
-    reason = _first_line(error)
-    return f"{architecture} with encoder {encoder} is refused by segmentation-models-pytorch: {reason}"
-
-
-def _first_line(error: BaseException) -> str:
-    """Return the first words of a foreign exception, short enough for one line."""
-    text = " ".join(str(error).split()).strip("\"'") or type(error).__name__
-    return text if len(text) <= 160 else text[:157] + "..."
-
-
-@contextmanager
-def _quiet_hub() -> Iterator[None]:
-    """Keep the download library's own retry messages off the terminal: the refusal says it in one line."""
-    logger = logging.getLogger("huggingface_hub")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

@@ -121,7 +121,7 @@ def measure(pairs: Sequence[Pair], codes: Sequence[int]) -> Statistics:
 
 
 def _blocks(shape: tuple[int, int]) -> Iterator[Window]:
-    """Cut a raster into blocks that never overlap (the tiles of a tiling may), so that no pixel counts twice."""
+    """Cut a raster into blocks that never overlap, as tiles may: no pixel counts twice."""
     height, width = shape
     for row in range(0, height, _BLOCK):
         for col in range(0, width, _BLOCK):

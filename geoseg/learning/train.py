@@ -2,38 +2,37 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import time
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import signal
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import lightning
 import torch
 import yaml
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch.utils.data import DataLoader
 
 from geoseg.errors import OutputError, OutputExistsError
 from geoseg.grid.tiling import Tiling
-from geoseg.learning.card import Card
+from geoseg.learning.callbacks import KeepBest, Progress, report
 from geoseg.learning.config import Config
 from geoseg.learning.dataset import Chips
 from geoseg.learning.losses import Loss
-from geoseg.learning.metrics import Confusion
-from geoseg.learning.model import Model, WeightPrecision
+from geoseg.learning.model import Model
 from geoseg.learning.precision import choose_device, choose_precision
 from geoseg.learning.sampler import RandomSampler
 from geoseg.learning.scoring import score
 from geoseg.learning.splits import Splits, find_files, open_splits, with_card
 from geoseg.learning.statistics import Statistics, measure
+from geoseg.learning.surroundings import quiet_lightning, seeded, threads
 from geoseg.learning.task import SegmentationTask
 from geoseg.raster.scene import Scene
 from geoseg.storage.durable import write_bytes
+from geoseg.storage.lock import locked
 
 MODEL: Final = "model.safetensors"
 """Name of the finished model file in a run's folder."""
@@ -80,8 +79,15 @@ def train(
     """
     config = config if isinstance(config, Config) else Config.read(config)
     folder = _folder(Path(output), overwrite=overwrite)
-    with _threads(config.train.threads), _quiet():
+    with (
+        locked(folder / "run.geoseg-lock", folder),
+        threads(config.train.threads),
+        seeded(config.train.seed),
+        quiet_lightning(),
+    ):
         run = _prepare(config)
+        for left_over in (METRICS, BEST):
+            (folder / left_over).unlink(missing_ok=True)
         settings = config.model_dump(mode="json", exclude_none=True)
         write_bytes(folder / "config.yaml", yaml.safe_dump(settings, sort_keys=False).encode())
         _fit(run, folder, progress=progress)
@@ -111,8 +117,6 @@ def _folder(folder: Path, *, overwrite: bool) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / MODEL).exists() and not overwrite:
             raise OutputExistsError(f"{folder / MODEL}: already exists; pass --overwrite to train it anew")
-        for name in (METRICS, BEST):
-            (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be used for a run ({error.strerror})") from error
     return folder
@@ -169,8 +173,6 @@ def _new_model(config: Config, dtype: str) -> Model:
 def _fit(run: _Run, folder: Path, *, progress: bool) -> None:
     """Run Lightning's loop; the best epoch is in the folder afterwards."""
     config = run.config.train
-    # Dropout and the like draw from torch's own generator.
-    torch.manual_seed(config.seed)
     train, val = run.splits["train"], run.splits["val"]
     sampler = RandomSampler(train, config.chip_size, config.chips_per_epoch, seed=config.seed)
     # Processes are spawned: a forked one would share GDAL's locks and torch's threads.
@@ -193,25 +195,30 @@ def _fit(run: _Run, folder: Path, *, progress: bool) -> None:
         tiling=run.tiling,
         autocast=run.autocast,
     )
+    keeper = KeepBest(
+        run.model, metrics=folder / METRICS, best=folder / BEST, weights=run.config.model.weights
+    )
     trainer = lightning.Trainer(
         accelerator={"cuda": "gpu"}.get(run.device, run.device),
         devices=1,
         max_epochs=config.epochs,
         precision="bf16-mixed" if run.autocast else "32-true",
         gradient_clip_val=config.clip_gradient,
-        callbacks=[_KeepBest(run.model, folder, run.config.model.weights)],
+        callbacks=[keeper, Progress()] if progress else [keeper],
         default_root_dir=folder,
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,
-        enable_progress_bar=progress,
+        enable_progress_bar=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )
     try:
         trainer.fit(task, chips, images)
     except SystemExit as error:
-        # Lightning turns Ctrl-C into an exit of its own.
+        # Lightning turns signals into exits of its own, which would hide which of them it was.
+        if isinstance(error, SIGTERMException):
+            raise SystemExit(128 + signal.SIGTERM) from error
         raise KeyboardInterrupt from error
     finally:
         run.model.network.to("cpu").eval()
@@ -224,47 +231,6 @@ def _loss(run: _Run) -> Loss:
     else:
         weights = run.statistics.class_weights(wanted.class_weights) if wanted.class_weights else ()
     return Loss(cross_entropy=wanted.cross_entropy, dice=wanted.dice, class_weights=weights)
-
-
-class _KeepBest(lightning.Callback):  # type: ignore[misc]  # seen as Any
-    """After each validation: a line of metrics, and the model file where it is the best so far."""
-
-    def __init__(self, model: Model, folder: Path, weights: WeightPrecision) -> None:
-        self._model, self._folder, self._weights = model, folder, weights
-        self._best = -1.0
-        self._started = time.monotonic()
-
-    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        """Write what the epoch came to; its validation is over by now."""
-        scores = pl_module.confusion
-        line = {
-            "epoch": trainer.current_epoch + 1,
-            "step": trainer.global_step,
-            "seconds": round(time.monotonic() - self._started, 1),
-            "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
-            "loss": pl_module.take_mean_loss(),
-            **{f"val_{key}": value for key, value in report(scores, self._model.card).items()},
-        }
-        with (self._folder / METRICS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        _log.info("epoch %d: loss %.4f, mean IoU %.4f", line["epoch"], line["loss"], scores.mean_iou)
-        if scores.mean_iou > self._best:
-            self._best = scores.mean_iou
-            self._model.save(self._folder / BEST, weights=self._weights, overwrite=True)
-
-
-def report(scores: Confusion, card: Card) -> dict[str, Any]:
-    """Scores as JSON: mean IoU, overall accuracy, IoU by class name; null where a class does not occur."""
-
-    def number(value: float) -> float | None:
-        return round(float(value), 6) if value == value else None
-
-    names = [card.classes[code].name for code in card.channels]
-    return {
-        "mean_iou": number(scores.mean_iou),
-        "accuracy": number(scores.accuracy),
-        "iou": {name: number(value) for name, value in zip(names, scores.iou, strict=True)},
-    }
 
 
 def _finish(run: _Run, folder: Path) -> Path:
@@ -302,30 +268,3 @@ def _finish(run: _Run, folder: Path) -> Path:
     best.save(folder / MODEL, weights=run.config.model.weights, overwrite=True)
     (folder / BEST).unlink()
     return folder / MODEL
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """Set torch's CPU threads for a while."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Lightning's announcements and advice to itself; its errors pass."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"lightning\.")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

@@ -18,7 +18,7 @@ from geoseg.learning.model import Model
 
 SMALL: dict[str, Any] = {
     "architecture": "Unet",
-    "encoder": "resnet18",
+    "encoder": "tu-mobilenetv3_small_050",
     "bands": ["blue", "green"],
     "legend": Legend.parse("water,forest=#228b22,town"),
     "decoder_options": {"encoder_depth": 3, "decoder_channels": [16, 8, 8]},
@@ -79,7 +79,7 @@ data:
   split: {train: [a], val: [b]}
 model:
   architecture: Unet
-  encoder: resnet18
+  encoder: tu-mobilenetv3_small_050
   decoder_options: {encoder_depth: 3, decoder_channels: [16, 8, 8]}
   tile_size: 32
   overlap: 8

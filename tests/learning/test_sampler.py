@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 
+import lightning
 import numpy as np
 import pytest
 import torch
@@ -16,6 +18,7 @@ from geoseg.errors import DataError, OptionError
 from geoseg.grid.grid import Grid
 from geoseg.grid.window import Window
 from geoseg.learning.sampler import GridSampler, RandomSampler
+from geoseg.learning.surroundings import quiet_lightning
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,56 @@ def test_random_windows_keep_to_the_region_of_interest() -> None:
     windows = list(RandomSampler(places((40, 40), (10, 10), (40, 40)), 6, 300, roi=roi, seed=0))
     assert {index for index, _ in windows} == {0, 1}
     assert {(w.row, w.col) for index, w in windows if index == 0} == {(10, 20), (10, 21)}
+
+
+class _Recorder(lightning.LightningModule):  # type: ignore[misc]
+    """Keeps the windows it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.seen: list[list[list[int]]] = []
+
+    def on_train_epoch_start(self) -> None:
+        self.seen.append([])
+
+    def training_step(self, batch: torch.Tensor) -> torch.Tensor:
+        self.seen[-1] += batch.tolist()
+        return self.weight.sum()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def corner(place: tuple[int, Window]) -> list[int]:
+    index, window = place
+    return [index, window.row, window.col]
+
+
+class _Places(torch.utils.data.Dataset[torch.Tensor]):
+    """Gives back what it is asked for."""
+
+    def __getitem__(self, place: tuple[int, Window]) -> torch.Tensor:
+        return torch.tensor(corner(place))
+
+
+def test_lightning_draws_every_epoch_anew_and_as_the_sampler_alone_would(tmp_path: Path) -> None:
+    sampler = RandomSampler(places((90, 90)), 8, 6, seed=5)
+    module = _Recorder()
+    chips = torch.utils.data.DataLoader(_Places(), batch_size=2, sampler=sampler)
+    with quiet_lightning():
+        lightning.Trainer(
+            max_epochs=2,
+            accelerator="cpu",
+            logger=False,
+            default_root_dir=tmp_path,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=False,
+            use_distributed_sampler=False,
+        ).fit(module, chips)
+    assert module.seen == [[corner(sampler.draw(epoch, step)) for step in range(6)] for epoch in (0, 1)]
+    assert module.seen[0] != module.seen[1]
 
 
 def test_what_cannot_be_sampled_is_refused() -> None:

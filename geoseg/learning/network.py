@@ -1,0 +1,144 @@
+"""Networks of segmentation-models-pytorch, built or refused in one line."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import segmentation_models_pytorch as smp
+import torch
+
+from geoseg.errors import ModelError
+from geoseg.learning.card import Card
+
+_OPTION_PREFIXES = ("decoder_", "psp_", "encoder_depth", "encoder_output_stride", "upsampling")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkPlan:
+    """What a network is made of: names as smp has them, counts of bands and channels, decoder options."""
+
+    architecture: str
+    encoder: str
+    bands: int
+    channels: int
+    options: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, card: Card) -> NetworkPlan:
+        """Plan of the network that a card describes."""
+        return cls(
+            architecture=card.architecture,
+            encoder=card.encoder,
+            bands=len(card.bands),
+            channels=len(card.channels),
+            options=card.decoder_options,
+        )
+
+
+def build(plan: NetworkPlan, encoder_weights: str | None = None, seed: int = 0) -> torch.nn.Module:
+    """Build a network; torch's own random state is left as it was.
+
+    Nothing is downloaded but `encoder_weights`, where some are named.
+
+    Raises
+    ------
+    ModelError
+        segmentation-models-pytorch's refusal in one line.
+    """
+    odd = [key for key in plan.options if not key.startswith(_OPTION_PREFIXES)]
+    if odd:
+        raise ModelError(
+            f"decoder option {odd[0]!r} is not one of geoseg's, expected {', '.join(_OPTION_PREFIXES)}"
+        )
+    if ":" in plan.encoder:
+        raise ModelError(f"encoder {plan.encoder!r} names a place to load from, expected a plain name")
+    with torch.random.fork_rng(devices=[]), _quiet_hub():
+        torch.manual_seed(seed)
+        try:
+            network: torch.nn.Module = smp.create_model(
+                plan.architecture,
+                encoder_name=plan.encoder,
+                encoder_weights=_weights_name(plan.encoder, encoder_weights),
+                in_channels=plan.bands,
+                classes=plan.channels,
+                **plan.options,
+            )
+        # Encoders come from many authors and refuse with every kind of exception there is.
+        except Exception as error:
+            raise ModelError(_refusal(plan, encoder_weights, error)) from error
+    return network
+
+
+def input_statistics(
+    encoder: str, encoder_weights: str | None, bands: Sequence[str]
+) -> tuple[list[float], list[float]]:
+    """Mean and std of the network's input on the 0..1 scale: those of the pretrained weights, else 0.5, 0.25.
+
+    Raises
+    ------
+    ModelError
+        If those of the weights cannot be fetched.
+    """
+    rgb = [band.strip().lower() for band in bands]
+    if encoder_weights is None or sorted(rgb) != ["blue", "green", "red"]:
+        return [0.5] * len(bands), [0.25] * len(bands)
+    try:
+        with _quiet_hub():
+            found = smp.encoders.get_preprocessing_params(encoder, encoder_weights)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"the normalisation of encoder weights {encoder_weights!r} of {encoder} could not be had: "
+            f"{first_line(error)}"
+        ) from error
+    top = float(max(found.get("input_range") or (0, 1)))
+    order = ("blue", "green", "red") if found.get("input_space") == "BGR" else ("red", "green", "blue")
+    at = [order.index(band) for band in rgb]
+    return [found["mean"][i] / top for i in at], [found["std"][i] / top for i in at]
+
+
+def _weights_name(encoder: str, encoder_weights: str | None) -> str | bool | None:
+    """Name the weights as smp wants them: timm's encoders carry theirs in their name and take a mere yes."""
+    return bool(encoder_weights) or None if encoder.startswith("tu-") else encoder_weights
+
+
+def _refusal(plan: NetworkPlan, encoder_weights: str | None, error: Exception) -> str:
+    """Say in one line why there is no such network."""
+    architecture, encoder = plan.architecture, plan.encoder
+    names = [c.__name__ for c in smp.MODEL_ARCHITECTURES_MAPPING.values()]
+    if architecture.lower() not in smp.MODEL_ARCHITECTURES_MAPPING:
+        return f"architecture {architecture!r} is not known, expected one of {', '.join(names)}"
+    if encoder.removeprefix("tu-") == encoder and encoder not in smp.encoders.encoders:
+        return (
+            f"encoder {encoder!r} is not known to segmentation-models-pytorch, expected one such as "
+            "resnet34, efficientnet-b0 or, from timm, tu-mobilenetv3_small_100"
+        )
+    offline = isinstance(error, OSError) or "connection" in str(error).lower() or "hub" in str(error).lower()
+    if encoder_weights is not None and offline:
+        return (
+            f"encoder weights {encoder_weights!r} of {encoder} could not be fetched ({first_line(error)}); "
+            "check the network, or leave --encoder-weights out"
+        )
+    reason = first_line(error)
+    return f"{architecture} with encoder {encoder} is refused by segmentation-models-pytorch: {reason}"
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first words of a foreign exception, short enough for one line."""
+    text = " ".join(str(error).split()).strip("\"'") or type(error).__name__
+    return text if len(text) <= 160 else text[:157] + "..."
+
+
+@contextmanager
+def _quiet_hub() -> Iterator[None]:
+    """Keep the download library's own retry messages off the terminal: the refusal says it in one line."""
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
