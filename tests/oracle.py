@@ -39,7 +39,9 @@ def pointwise_card(bands: int = 3, codes: Sequence[int] = (1, 2, 3), **changes: 
     return Card(**(fields | changes))
 
 
-def pointwise_model(bands: int = 3, codes: Sequence[int] = (1, 2, 3), *, seed: int = 0, **changes: object) -> Model:
+def pointwise_model(
+    bands: int = 3, codes: Sequence[int] = (1, 2, 3), *, seed: int = 0, **changes: object
+) -> Model:
     network = Pointwise(bands, len(codes), 1)
     generator = torch.Generator().manual_seed(seed)
     for parameter in network.parameters():
@@ -47,7 +49,9 @@ def pointwise_model(bands: int = 3, codes: Sequence[int] = (1, 2, 3), *, seed: i
     return Model(pointwise_card(bands, codes, **changes), network.eval())
 
 
-def right_answer(model: Model, pixels: npt.NDArray[np.generic]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
+def right_answer(
+    model: Model, pixels: npt.NDArray[np.generic]
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
     """Codes and probabilities (channel, row, col) of the pointwise model in float64."""
     card = model.card
     gain, bias = card.normalisation()
@@ -55,7 +59,10 @@ def right_answer(model: Model, pixels: npt.NDArray[np.generic]) -> tuple[npt.NDA
     network = model.network
     assert isinstance(network, Pointwise)
     assert network.bias is not None
-    weight, shift = network.weight.detach().double().numpy()[:, :, 0, 0], network.bias.detach().double().numpy()
+    weight, shift = (
+        network.weight.detach().double().numpy()[:, :, 0, 0],
+        network.bias.detach().double().numpy(),
+    )
     logits = np.einsum("cb,brw->crw", weight, inputs) + shift[:, None, None]
     odds = np.exp(logits - logits.max(axis=0))
     probabilities = odds / odds.sum(axis=0)

@@ -80,14 +80,19 @@ class Grid:
         """
         west, south, east, north = bounds
         if not (west < east and south < north):
-            raise OptionError(f"bounds {west} {south} {east} {north} are empty, expected west < east, south < north")
+            raise OptionError(
+                f"bounds {west} {south} {east} {north} are empty, expected west < east, south < north"
+            )
         inverse = ~self.transform
         corners = [inverse @ (x, y) for x in (west, east) for y in (south, north)]
         cols, rows = [c for c, _ in corners], [r for _, r in corners]
         first_row, last_row = _outward(min(rows), max(rows))
         first_col, last_col = _outward(min(cols), max(cols))
         touched = Window(
-            row=first_row, col=first_col, height=max(1, last_row - first_row), width=max(1, last_col - first_col)
+            row=first_row,
+            col=first_col,
+            height=max(1, last_row - first_row),
+            width=max(1, last_col - first_col),
         ).within(self.shape)
         if touched is None:
             raise OptionError(

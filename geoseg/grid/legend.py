@@ -63,7 +63,9 @@ class Legend:
         for code, part in enumerate(text.split(","), start=1):
             name, _, color = part.partition("=")
             classes.append(
-                LegendClass(code=code, name=name.strip(), color=color.strip().lower() or made_up_color(code - 1))
+                LegendClass(
+                    code=code, name=name.strip(), color=color.strip().lower() or made_up_color(code - 1)
+                )
             )
         return cls(classes=tuple(classes))
 
@@ -99,7 +101,9 @@ class Legend:
         """Raise LegendError unless every code fits a class map (0 to 254)."""
         wrong = [c.code for c in self.classes if not 0 <= c.code < NODATA]
         if wrong:
-            raise LegendError(f"class codes {', '.join(map(str, wrong))} do not fit a class map, expected 0 to 254")
+            raise LegendError(
+                f"class codes {', '.join(map(str, wrong))} do not fit a class map, expected 0 to 254"
+            )
 
 
 def made_up_color(index: int) -> str:

@@ -50,11 +50,11 @@ class BandStore:
         self.done = result.band.index + 1
 
     def codes(self) -> Iterator[npt.NDArray[np.uint8]]:
-        """Legend codes from top to bottom, a (rows, cols) array a band."""
+        """Yield legend codes from top to bottom, a (rows, cols) array a band."""
         return (self._layers(band)[0] for band in self._plan.bands)
 
     def confidence(self) -> Iterator[npt.NDArray[np.uint8]]:
-        """Stored confidence from top to bottom, a (rows, cols) array a band."""
+        """Yield stored confidence from top to bottom, a (rows, cols) array a band."""
         return (self._layers(band)[1] for band in self._plan.bands)
 
     @property

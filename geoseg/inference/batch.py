@@ -40,7 +40,9 @@ class Outcome:
         return 3 if self.failed or any(report.exit_code for report in self.reports) else 0
 
 
-def run_many(scenes: Sequence[str], folder: Path, suffix: str, one: One, finished: Callable[[str, Path], bool]) -> Outcome:
+def run_many(
+    scenes: Sequence[str], folder: Path, suffix: str, one: One, finished: Callable[[str, Path], bool]
+) -> Outcome:
     """Run every scene into ``folder/<stem><suffix>``.
 
     Parameters
@@ -87,7 +89,8 @@ def name_outputs(scenes: Iterable[str], folder: Path, suffix: str) -> list[Path]
     for scene in scenes:
         output = folder / (Path(scene).stem + suffix)
         if output in outputs:
-            raise OptionError(f"{scene} and {outputs[output]} would both become {output}; run them into two folders")
+            raise OptionError(
+                f"{scene} and {outputs[output]} would both become {output}; run them into two folders"
+            )
         outputs[output] = scene
     return list(outputs)
-

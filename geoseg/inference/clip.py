@@ -34,7 +34,9 @@ class ClipArea:
         try:
             frame = geopandas.read_file(path, columns=[])
         except (DataSourceError, OSError) as error:
-            raise OptionError(f"{path}: cannot be read as polygons ({error}); pass a vector file to --clip") from None
+            raise OptionError(
+                f"{path}: cannot be read as polygons ({error}); pass a vector file to --clip"
+            ) from None
         frame = frame[frame.geom_type.isin(["Polygon", "MultiPolygon"])]
         if frame.empty:
             raise OptionError(f"{path}: holds no polygon, expected at least one to clip with")

@@ -137,7 +137,8 @@ class Engine:
             batch = wanted[done : done + self.network.settings.batch_size]
             try:
                 probabilities = self.network.probabilities(
-                    [pixels[(slice(None), *window)] for _, window in batch], [valid[window] for _, window in batch]
+                    [pixels[(slice(None), *window)] for _, window in batch],
+                    [valid[window] for _, window in batch],
                 )
             except torch.OutOfMemoryError:
                 self._shrink(band)

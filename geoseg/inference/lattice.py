@@ -66,7 +66,7 @@ def _band_names(array: xarray.DataArray, dim: str) -> tuple[str | None, ...]:
 def dataset_of(
     codes: npt.NDArray[np.uint8], confidence: npt.NDArray[np.uint8], grid: Grid, legend: Legend
 ) -> xarray.Dataset:
-    """Result of a prediction as a georeferenced Dataset.
+    """Return the result of a prediction as a georeferenced Dataset.
 
     Parameters
     ----------
@@ -86,7 +86,9 @@ def dataset_of(
 
     from geoseg.inference.engine import CONFIDENCE_STEPS
 
-    share = np.where(confidence == NODATA, np.float32(np.nan), confidence.astype(np.float32) / CONFIDENCE_STEPS)
+    share = np.where(
+        confidence == NODATA, np.float32(np.nan), confidence.astype(np.float32) / CONFIDENCE_STEPS
+    )
     dataset = xarray.Dataset(
         {"landcover": (("y", "x"), codes), "confidence": (("y", "x"), share.astype(np.float32))},
         coords=_centres(grid),

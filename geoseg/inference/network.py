@@ -63,7 +63,7 @@ class Network:
         return torch.softmax(logits, dim=1)
 
     def logits(self, inputs: Tensor) -> Tensor:
-        """The bare model at the chosen precision."""
+        """Run the bare model at the chosen precision."""
         with torch.autocast(self.device.type, dtype=self._dtype, enabled=self._dtype is not torch.float32):
             result: Tensor = self._module(inputs)
         return result

@@ -74,7 +74,9 @@ def predict(
     job = prepare(scene, model, options or PredictOptions())
     if output is None:
         return _dataset(job)
-    return predict_file(job, Path(output), confidence and Path(confidence), writing or Writing()).output
+    return predict_file(
+        job, Path(output), None if confidence is None else Path(confidence), writing or Writing()
+    ).output
 
 
 def predict_file(
@@ -92,7 +94,9 @@ def predict_file(
         if confidence:
             write_confidence(run, run.claims[1])
         count = write_class_map(run, run.claims[0])
-        report = report_on(run, output, count.rows(_pixel_area_m2(job)), {"write": time.perf_counter() - started})
+        report = report_on(
+            run, output, count.rows(_pixel_area_m2(job)), {"write": time.perf_counter() - started}
+        )
         if count.only_one:
             report.notes.append("every valid pixel got the same class: does the scene fit the model?")
         report.save()
@@ -105,7 +109,7 @@ def write_class_map(run: Run, claim: Claim) -> ClassCount:
 
     legend = run.job.card.classes
     count = ClassCount(legend)
-    finished = claim.scratch / claim.path.name
+    finished = claim.prepare()
     write_cog(
         finished,
         count.watch(run.store.codes()),
@@ -122,7 +126,7 @@ def write_confidence(run: Run, claim: Claim) -> None:
     """Write, verify and commit the confidence of a run."""
     from geoseg.raster.classmap import write_cog
 
-    finished = claim.scratch / claim.path.name
+    finished = claim.prepare()
     write_cog(
         finished,
         run.store.confidence(),

@@ -117,4 +117,6 @@ def as_source(scene: Any, options: PredictOptions) -> Source:
         return source_of_dataarray(scene)
     if isinstance(scene, Scene | ArraySource):
         return scene
-    raise OptionError(f"cannot read a scene from {type(scene).__name__}, expected a path, a Scene or an array")
+    raise OptionError(
+        f"cannot read a scene from {type(scene).__name__}, expected a path, a Scene or an array"
+    )

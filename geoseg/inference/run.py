@@ -67,7 +67,13 @@ class Run:
 
 @contextmanager
 def computed(
-    job: Job, outputs: Sequence[Path], *, overwrite: bool, fresh: bool, progress: Progress | None, extra: dict[str, Any]
+    job: Job,
+    outputs: Sequence[Path],
+    *,
+    overwrite: bool,
+    fresh: bool,
+    progress: Progress | None,
+    extra: dict[str, Any],
 ) -> Iterator[Run]:
     """Claim the outputs, compute what is missing, and hold everything while products are written.
 
@@ -98,7 +104,9 @@ def computed(
         journal = Journal(claimed.scratch, fingerprint)
         begun = journal.last("settings")
         # Products of this very run that a kill left renamed are its own to replace.
-        claims = [stack.enter_context(claim(path, overwrite=overwrite or begun is not None)) for path in others]
+        claims = [
+            stack.enter_context(claim(path, overwrite=overwrite or begun is not None)) for path in others
+        ]
         if not job.options.force:
             check_space(main.parent, job.grid.height * job.grid.width * _BYTES_PER_PIXEL)
         model = job.load_model()
@@ -232,4 +240,9 @@ def _scene_fingerprint(job: Job) -> dict[str, Any]:
     with path.open("rb") as file:
         head = hashlib.sha256(file.read(1 << 16)).hexdigest()
     status = path.stat()
-    return {"name": path.name, "bytes": status.st_size, "modified_ns": status.st_mtime_ns, "head_sha256": head}
+    return {
+        "name": path.name,
+        "bytes": status.st_size,
+        "modified_ns": status.st_mtime_ns,
+        "head_sha256": head,
+    }

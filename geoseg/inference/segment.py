@@ -80,7 +80,9 @@ def segment(
     return segment_file(job, outputs, writing or Writing()).output
 
 
-def segment_file(job: Job, outputs: SegmentOutputs, writing: Writing, progress: Progress | None = None) -> Report:
+def segment_file(
+    job: Job, outputs: SegmentOutputs, writing: Writing, progress: Progress | None = None
+) -> Report:
     """Write the polygons of a prepared job, and the rasters that are to be kept, and report on it."""
     from geoseg.inference.run import computed
     from geoseg.vector.geopackage import check_layer_name
@@ -119,7 +121,7 @@ def _write_polygons(run: Run, layer: str) -> tuple[list[dict[str, Any]], list[st
     legend = run.job.card.classes
     features = polygonize(codes, codes != NODATA, run.job.grid, legend=legend, confidence=share)
     claim = run.claims[0]
-    finished = claim.scratch / claim.path.name
+    finished = claim.prepare()
     write_geopackage(finished, features, layer=layer, legend=legend, metadata=product_tags(run))
     claim.commit(finished)
     return class_rows(features), hints(features)

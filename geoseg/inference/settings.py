@@ -94,6 +94,6 @@ def _precision(asked: str, device: str) -> str:
         return asked
     if device == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
-    if device == "cpu" and torch.cpu._is_avx512_bf16_supported():  # noqa: SLF001  (no public name yet)
+    if device == "cpu" and torch.cpu._is_avx512_bf16_supported():
         return "bf16"
     return "fp32"

@@ -41,7 +41,9 @@ class Stitcher:
         self._col_tapers = torch.from_numpy(tiling.tapers(shape[1])).to(device, torch.float32)
         self._size, self._shape = tiling.size, shape
         self._open = torch.zeros(
-            (channels, max(depth, tiling.size), max(shape[1], tiling.size)), dtype=torch.float32, device=device
+            (channels, max(depth, tiling.size), max(shape[1], tiling.size)),
+            dtype=torch.float32,
+            device=device,
         )
         self._top = 0
         self._added = np.zeros((len(self._rows), len(self._cols)), dtype=bool)
@@ -89,7 +91,9 @@ class Stitcher:
         reach = sum(1 for row in self._rows if row < stop)
         first = sum(1 for row in self._rows if row + self._size <= self._top)
         if not self._added[first:reach].all():
-            raise StitchError(f"rows {self._top} to {stop} were to be finished before all of their tiles came in")
+            raise StitchError(
+                f"rows {self._top} to {stop} were to be finished before all of their tiles came in"
+            )
         rows = stop - self._top
         done = self._open[:, :rows, : self._shape[1]].clone()
         rest = self._open[:, rows:].clone()

@@ -144,7 +144,7 @@ def _check_range(source: Source, card: Card, doubts: list[str], notes: list[str]
 
 
 def _sample(source: Source) -> npt.NDArray[np.float64]:
-    """Valid pixels of a window in the middle, shape (pixel, band); none where it cannot be read.
+    """Return the valid pixels of a window in the middle, shape (pixel, band); none where it cannot be read.
 
     What a damaged block does is for the run to decide (``--on-error``).
     """

@@ -25,7 +25,9 @@ def replace(finished: Path, final: Path) -> None:
         finished.replace(final)
         fsync(final.parent)
     except OSError as error:
-        raise OutputError(f"{final}: cannot be written ({error.strerror}); the previous file is untouched") from error
+        raise OutputError(
+            f"{final}: cannot be written ({error.strerror}); the previous file is untouched"
+        ) from error
 
 
 def write_bytes(path: Path, data: bytes | memoryview) -> None:

@@ -73,4 +73,6 @@ class Journal:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise OutputError(f"{self.path}: cannot be written ({error.strerror}); make room and run again") from error
+            raise OutputError(
+                f"{self.path}: cannot be written ({error.strerror}); make room and run again"
+            ) from error

@@ -57,7 +57,9 @@ def _acquire(path: Path, output: Path) -> int:
             owner = os.pread(handle, 200, 0).decode(errors="replace").strip() or "an unknown process"
             os.close(handle)
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                raise OutputBusyError(f"{output}: in use by process {owner}; wait for it or choose another -o") from None
+                raise OutputBusyError(
+                    f"{output}: in use by process {owner}; wait for it or choose another -o"
+                ) from None
             raise OutputError(
                 f"{output}: its file system has no file locks ({error.strerror}); write to a local folder"
             ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -31,6 +32,16 @@ class Claim:
 
     path: Path
     scratch: Path
+
+    def prepare(self, name: str | None = None) -> Path:
+        """Return a path in the scratch folder to write a product at, with what a killed try left there gone.
+
+        Writers would append to half a GeoPackage, or count its changes on.
+        """
+        path = self.scratch / (name or self.path.name)
+        for leftover in self.scratch.glob(glob.escape(path.name) + "*"):
+            leftover.unlink()
+        return path
 
     def commit(
         self, finished: Path, final: Path | None = None, sidecars: Mapping[str, str] | None = None
@@ -74,11 +85,15 @@ def check_output(path: Path) -> None:
         If it is remote, a folder, or lies in a folder that is not there.
     """
     if str(path).startswith(_REMOTE) or ":/" in str(path)[:6]:
-        raise OutputError(f"{path}: outputs need a local file system (rename and locks); write locally, then copy")
+        raise OutputError(
+            f"{path}: outputs need a local file system (rename and locks); write locally, then copy"
+        )
     if path.is_dir():
         raise OutputError(f"{path}: is a folder, expected a file name")
     if not path.parent.is_dir():
-        raise OutputError(f"{path}: the folder {path.parent} does not exist; make it or choose another with -o")
+        raise OutputError(
+            f"{path}: the folder {path.parent} does not exist; make it or choose another with -o"
+        )
 
 
 @contextmanager
@@ -111,11 +126,15 @@ def claim(path: Path, *, overwrite: bool, resumable: bool = False, fresh: bool =
             if not overwrite and not scratch.exists():
                 raise OutputExistsError(f"{path}: already exists; pass --overwrite to replace it")
             if path.with_name(path.name + "-wal").exists():
-                raise OutputBusyError(f"{path}: is open in another program (QGIS?); close it there or choose another -o")
+                raise OutputBusyError(
+                    f"{path}: is open in another program (QGIS?); close it there or choose another -o"
+                )
         try:
             scratch.mkdir(exist_ok=True)
         except OSError as error:
-            raise OutputError(f"{scratch}: cannot be made ({error.strerror}); choose another folder with -o") from error
+            raise OutputError(
+                f"{scratch}: cannot be made ({error.strerror}); choose another folder with -o"
+            ) from error
         try:
             yield Claim(path, scratch)
         except BaseException:

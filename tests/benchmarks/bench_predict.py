@@ -85,7 +85,9 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--batch-size", type=int)
     arguments = parser.parse_args()
-    options = PredictOptions(device=arguments.device, batch_size=arguments.batch_size, tile_size=512, overlap=64)
+    options = PredictOptions(
+        device=arguments.device, batch_size=arguments.batch_size, tile_size=512, overlap=64
+    )
     legend = Legend.parse(",".join("abcdefg"))
     model = Model.new(architecture="Unet", encoder="resnet34", bands=["red", "green", "blue"], legend=legend)
     with tempfile.TemporaryDirectory() as scratch:
@@ -99,7 +101,9 @@ def main() -> None:
             ours.append(engine_seconds(scene, model, options, Path(scratch) / f"run{i}"))
     ratios = [b / o for b, o in zip(bare, ours, strict=True)]
     pixels = arguments.size**2 / 1e6
-    job_settings = f"{arguments.size}² px, tile 512, overlap 64, batch {batch}, torch threads {torch.get_num_threads()}"
+    job_settings = (
+        f"{arguments.size}² px, tile 512, overlap 64, batch {batch}, torch threads {torch.get_num_threads()}"
+    )
     print(job_settings)
     for name, values in (("bare model", bare), ("engine", ours)):
         print(

@@ -56,7 +56,9 @@ def test_a_crop_moves_the_origin_by_whole_pixels(grid: Grid, row: int, col: int)
 def test_bounds_touching_pixels_partly_take_them_whole() -> None:
     grid = Grid(height=10, width=10, transform=TRANSFORMS["utm"])
     west, _, _, north = grid.bounds
-    assert grid.window((west + 5, north - 25, west + 15, north - 1)) == Window(row=0, col=0, height=3, width=2)
+    assert grid.window((west + 5, north - 25, west + 15, north - 1)) == Window(
+        row=0, col=0, height=3, width=2
+    )
 
 
 def test_bounds_over_the_edge_are_cut() -> None:

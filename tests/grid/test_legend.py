@@ -22,7 +22,10 @@ def test_parse_numbers_the_classes_and_makes_up_colours() -> None:
 
 def test_classes_are_ordered_by_code() -> None:
     legend = Legend(
-        classes=(LegendClass(code=9, name="b", color="#000000"), LegendClass(code=2, name="a", color="#ffffff"))
+        classes=(
+            LegendClass(code=9, name="b", color="#000000"),
+            LegendClass(code=2, name="a", color="#ffffff"),
+        )
     )
     assert legend.codes == (2, 9)
 
@@ -48,9 +51,9 @@ def test_many_made_up_colours_differ() -> None:
     assert len({made_up_color(i) for i in range(64)}) == 64
 
 
-HOSTILE = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=12).filter(
-    lambda name: bool(name.strip())
-)
+HOSTILE = st.text(
+    st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=12
+).filter(lambda name: bool(name.strip()))
 
 
 @given(st.lists(HOSTILE, min_size=1, max_size=5, unique=True))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -40,7 +42,7 @@ def test_tiles_stay_inside_a_long_enough_scene_and_overlap_enough(tiling: Tiling
         assert starts[-1] + tiling.size == length
     else:
         assert starts == [0]
-    for left, right in zip(starts, starts[1:], strict=False):
+    for left, right in pairwise(starts):
         assert left + tiling.size - right >= tiling.overlap
 
 

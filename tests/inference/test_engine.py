@@ -140,10 +140,14 @@ def test_a_single_tile_too_large_for_the_memory_is_one_clear_line() -> None:
         list(engine.run())
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64", ">u2"])
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64", ">u2"]
+)
 def test_every_stored_type_goes_in_as_its_numbers(dtype: str) -> None:
     numbers = np.random.default_rng(2).integers(0, 120, (3, 20, 20))
-    codes, _ = joined(list(engine_for(MODEL, ArraySource.of(numbers.astype(dtype)), Tiling(size=8, overlap=2), 2).run()))
+    codes, _ = joined(
+        list(engine_for(MODEL, ArraySource.of(numbers.astype(dtype)), Tiling(size=8, overlap=2), 2).run())
+    )
     expected, probabilities = right_answer(MODEL, numbers)
     sure = decided(probabilities)
     np.testing.assert_array_equal(codes[sure], expected[sure])

@@ -77,8 +77,12 @@ def test_a_plain_array_needs_no_georeference(model_file: Path) -> None:
     assert result.rio.crs is None
 
 
-def test_equal_work_gives_equal_bytes(written: Path, scene_file: Path, model_file: Path, tmp_path: Path) -> None:
-    geoseg.predict(scene_file, model_file, options=FP32, output=tmp_path / "c.tif", confidence=tmp_path / "p.tif")
+def test_equal_work_gives_equal_bytes(
+    written: Path, scene_file: Path, model_file: Path, tmp_path: Path
+) -> None:
+    geoseg.predict(
+        scene_file, model_file, options=FP32, output=tmp_path / "c.tif", confidence=tmp_path / "p.tif"
+    )
     for name in ("c.tif", "p.tif", "c.qml", "c.tif.aux.xml"):
         assert (tmp_path / name).read_bytes() == written.with_name(name).read_bytes()
 
@@ -160,7 +164,9 @@ def test_the_same_command_goes_on_and_gives_the_same_bytes(
     assert names(tmp_path) == ["c.qml", "c.tif", "c.tif.aux.xml", "c.tif.run.json"]
 
 
-def test_a_damaged_band_is_computed_again(written: Path, scene_file: Path, model_file: Path, tmp_path: Path) -> None:
+def test_a_damaged_band_is_computed_again(
+    written: Path, scene_file: Path, model_file: Path, tmp_path: Path
+) -> None:
     output = tmp_path / "c.tif"
     interrupt((scene_file, model_file), output, 2)
     band = tmp_path / "c.tif.geoseg-part" / "band-000000"
@@ -190,7 +196,10 @@ def test_existing_outputs_stay_unless_told(scene_file: Path, model_file: Path, t
         for _ in range(2):  # a refusal leaves nothing behind that would let the second try pass
             with pytest.raises(OutputExistsError):
                 geoseg.predict(
-                    scene_file, model_file, output=tmp_path / output, confidence=confidence and tmp_path / confidence
+                    scene_file,
+                    model_file,
+                    output=tmp_path / output,
+                    confidence=confidence and tmp_path / confidence,
                 )
     assert (tmp_path / "c.tif").read_text() == (tmp_path / "p.tif").read_text() == "mine"
     geoseg.predict(scene_file, model_file, output=tmp_path / "c.tif", writing=Writing(overwrite=True))
@@ -207,7 +216,9 @@ def test_the_scene_is_never_an_output(scene_file: Path, model_file: Path, tmp_pa
     assert copy.read_bytes() == scene_file.read_bytes()
 
 
-def test_a_broken_block_is_no_data_when_asked_and_reported(model_file: Path, scene_file: Path, tmp_path: Path) -> None:
+def test_a_broken_block_is_no_data_when_asked_and_reported(
+    model_file: Path, scene_file: Path, tmp_path: Path
+) -> None:
     broken = tmp_path / "broken.tif"
     data = scene_file.read_bytes()
     middle = len(data) // 2
@@ -215,7 +226,9 @@ def test_a_broken_block_is_no_data_when_asked_and_reported(model_file: Path, sce
     with pytest.raises(SceneError, match="damaged"):
         geoseg.predict(broken, model_file, output=tmp_path / "c.tif")
     options = PredictOptions(on_error="nodata")
-    geoseg.predict(broken, model_file, options=options, output=tmp_path / "c.tif", writing=Writing(fresh=True))
+    geoseg.predict(
+        broken, model_file, options=options, output=tmp_path / "c.tif", writing=Writing(fresh=True)
+    )
     report = json.loads((tmp_path / "c.tif.run.json").read_text())
     assert report["damaged"]
     with rasterio.open(tmp_path / "c.tif") as dataset:

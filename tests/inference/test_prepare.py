@@ -154,7 +154,9 @@ def test_what_is_no_scene_or_no_model_is_one_line(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("options", [{"device": "tpu"}, {"precision": "int8"}, {"on_error": "skip"}, {"batch_size": 0}])
+@pytest.mark.parametrize(
+    "options", [{"device": "tpu"}, {"precision": "int8"}, {"on_error": "skip"}, {"batch_size": 0}]
+)
 def test_unusable_options_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(OptionError, match="expected"):
         PredictOptions(**options)  # type: ignore[arg-type]

@@ -94,7 +94,9 @@ def test_the_vectorized_class_map_is_the_segmented_scene(written: SegmentOutputs
     np.testing.assert_array_equal(again["class_name"], theirs["class_name"])
 
 
-def test_a_scene_without_data_gives_an_empty_layer(scene_file: Path, model_file: Path, tmp_path: Path) -> None:
+def test_a_scene_without_data_gives_an_empty_layer(
+    scene_file: Path, model_file: Path, tmp_path: Path
+) -> None:
     with rasterio.open(scene_file) as scene, rasterio.open(tmp_path / "e.tif", "w", **scene.profile) as empty:
         empty.write(np.zeros((3, 150, 200), dtype=np.uint8))
         for number, name in enumerate(scene.descriptions, start=1):

@@ -28,7 +28,9 @@ def plans(draw: st.DrawFn) -> Plan:
 def naive(plan: Plan, tiles: dict[tuple[int, int], npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
     """Weighted mean pixel by pixel, with the taper written out and the division done."""
     size, overlap = plan.tiling.size, plan.tiling.overlap
-    ramp = [min(1.0, (k + 0.5) / overlap, (size - k - 0.5) / overlap) if overlap else 1.0 for k in range(size)]
+    ramp = [
+        min(1.0, (k + 0.5) / overlap, (size - k - 0.5) / overlap) if overlap else 1.0 for k in range(size)
+    ]
     height, width = plan.shape
     channels = next(iter(tiles.values())).shape[0]
     total, weight = np.zeros((channels, height, width)), np.zeros((height, width))
@@ -41,7 +43,9 @@ def naive(plan: Plan, tiles: dict[tuple[int, int], npt.NDArray[np.float64]]) -> 
     return total / weight
 
 
-def streamed(plan: Plan, tiles: dict[tuple[int, int], npt.NDArray[np.float64]], start: int = 0) -> list[torch.Tensor]:
+def streamed(
+    plan: Plan, tiles: dict[tuple[int, int], npt.NDArray[np.float64]], start: int = 0
+) -> list[torch.Tensor]:
     """Run a plan band by band, as the engine does."""
     rows, cols = plan.tiling.starts(plan.shape[0]), plan.tiling.starts(plan.shape[1])
     channels = next(iter(tiles.values())).shape[0]

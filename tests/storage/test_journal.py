@@ -28,7 +28,9 @@ def test_entries_come_back(tmp_path: Path) -> None:
 
 
 @given(st.integers(0, 200))
-def test_a_journal_torn_anywhere_keeps_its_whole_lines(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
+def test_a_journal_torn_anywhere_keeps_its_whole_lines(
+    tmp_path_factory: pytest.TempPathFactory, cut: int
+) -> None:
     folder = tmp_path_factory.mktemp("journal")
     file = filled(folder, 5)
     whole = file.read_bytes()

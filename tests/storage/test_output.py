@@ -33,7 +33,10 @@ def test_a_commit_leaves_the_output_alone_in_its_folder(tmp_path: Path) -> None:
 
 def test_an_existing_output_is_refused_and_untouched(tmp_path: Path) -> None:
     (tmp_path / "a.gpkg").write_text("old")
-    with pytest.raises(OutputExistsError, match="--overwrite") as caught, claim(tmp_path / "a.gpkg", overwrite=False):
+    with (
+        pytest.raises(OutputExistsError, match="--overwrite") as caught,
+        claim(tmp_path / "a.gpkg", overwrite=False),
+    ):
         pass
     assert caught.value.exit_code == 4
     assert (tmp_path / "a.gpkg").read_text() == "old"

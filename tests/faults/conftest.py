@@ -1,0 +1,165 @@
+"""A job of a few seconds, run as a person runs it: by the command line, in a process that can be killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.transform import from_origin
+
+from geoseg.grid.legend import Legend
+from geoseg.learning.model import Model
+
+ARGUMENTS = ["--precision", "fp32", "--tile-size", "64", "--overlap", "16", "--batch-size", "4"]
+
+
+@pytest.fixture(scope="session")
+def job(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with scene.tif (640 x 512 px, dozens of bands of tiles) and m.safetensors."""
+    folder = tmp_path_factory.mktemp("job")
+    Model.new(
+        architecture="Unet",
+        encoder="resnet18",
+        bands=["red", "green", "blue"],
+        legend=Legend.parse("water,forest,town,field"),
+        tile_size=64,
+    ).save(folder / "m.safetensors")
+    generator = np.random.default_rng(5)
+    coarse = generator.integers(0, 255, (3, 40, 32)).repeat(16, axis=1).repeat(16, axis=2)
+    pixels = np.clip(coarse + generator.integers(-20, 20, (3, 640, 512)), 0, 255).astype(np.uint8)
+    profile = {
+        "driver": "GTiff", "count": 3, "height": 640, "width": 512, "dtype": "uint8", "crs": "EPSG:32633",
+        "transform": from_origin(5e5, 5e6, 10, 10), "tiled": True, "blockxsize": 64, "blockysize": 64,
+        "compress": "deflate",
+    }  # fmt: skip
+    with rasterio.open(folder / "scene.tif", "w", **profile) as dataset:
+        dataset.write(pixels)
+    return folder
+
+
+def command(job: Path, output: Path, *more: str, verb: str = "segment") -> list[str]:
+    """Return the command line that turns the job's scene into `output`."""
+    scene, model = str(job / "scene.tif"), str(job / "m.safetensors")
+    return [verb, scene, "-m", model, "-o", str(output), *ARGUMENTS, *more]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a command ended."""
+
+    returncode: int
+    stderr: str
+
+
+class Program:
+    """The command line, one run at a time, each in a process of its own (see zygote.py)."""
+
+    def __init__(self, stderr: Path) -> None:
+        self._stderr = stderr
+        script = Path(__file__).with_name("zygote.py")
+        self._zygote = subprocess.Popen(
+            [sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self._answer()
+
+    def start(self, arguments: list[str]) -> int:
+        """Start a run and return its process number."""
+        assert self._zygote.stdin is not None
+        request = {"arguments": arguments, "stderr": str(self._stderr)}
+        self._zygote.stdin.write(json.dumps(request) + "\n")
+        self._zygote.stdin.flush()
+        return self._answer()["pid"]
+
+    def finish(self) -> Finished:
+        """Wait for the end of the run."""
+        return Finished(self._answer()["returncode"], self._stderr.read_text())
+
+    def run(self, arguments: list[str]) -> Finished:
+        """Run a command to its end."""
+        self.start(arguments)
+        return self.finish()
+
+    def close(self) -> None:
+        """End the program."""
+        self._zygote.communicate()
+
+    def _answer(self) -> dict[str, int]:
+        assert self._zygote.stdout is not None
+        answer: dict[str, int] = json.loads(self._zygote.stdout.readline())
+        return answer
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """The command line."""
+    started = Program(tmp_path_factory.mktemp("program") / "stderr")
+    yield started
+    started.close()
+
+
+def wait_for_bands(pid: int, output: Path, count: int = 1) -> None:
+    """Wait until a run has stored so many bands, or has ended."""
+    scratch = output.with_name(output.name + ".geoseg-part")
+    while len(list(scratch.glob("band-*"))) < count and _runs(pid):
+        time.sleep(0.001)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def error_line(finished: Finished) -> str:
+    """Return the one line that begins with Error, and require that there is just one and no traceback."""
+    lines = [line for line in finished.stderr.splitlines() if line.startswith("Error")]
+    assert len(lines) == 1, finished.stderr
+    assert "Traceback" not in finished.stderr
+    return lines[0]
+
+
+def names(folder: Path) -> list[str]:
+    """Sorted names in a folder."""
+    return sorted(item.name for item in folder.iterdir())
+
+
+@pytest.fixture(scope="session")
+def clean(program: Program, job: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with the products of an uninterrupted `segment`."""
+    folder = tmp_path_factory.mktemp("clean")
+    finished = program.run(command(job, folder / "l.gpkg", "--raster", str(folder / "l.tif")))
+    assert finished.returncode == 0, finished.stderr
+    return folder
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """Call with a size in KiB: a file system of that size, mounted; needs root."""
+    mounted: list[Path] = []
+
+    def mount(kib: int) -> Path:
+        folder = tmp_path / f"disk{kib}"
+        folder.mkdir()
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", str(folder)],
+            check=False,
+            capture_output=True,
+        )
+        if os.geteuid() != 0 or done.returncode != 0:
+            pytest.skip("file systems of a given size can be mounted by root only")
+        mounted.append(folder)
+        return folder
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
