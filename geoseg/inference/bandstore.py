@@ -51,11 +51,11 @@ class BandStore:
 
     def codes(self) -> Iterator[npt.NDArray[np.uint8]]:
         """Yield legend codes from top to bottom, a (rows, cols) array a band."""
-        return (self._layers(band)[0] for band in self._plan.bands)
+        return (self._layers(band)[0] for band in self._plan.bands if band.rows)
 
     def confidence(self) -> Iterator[npt.NDArray[np.uint8]]:
         """Yield stored confidence from top to bottom, a (rows, cols) array a band."""
-        return (self._layers(band)[1] for band in self._plan.bands)
+        return (self._layers(band)[1] for band in self._plan.bands if band.rows)
 
     @property
     def damaged(self) -> list[list[int]]:
@@ -65,7 +65,7 @@ class BandStore:
 
     def _layers(self, band: Band) -> npt.NDArray[np.uint8]:
         data = np.frombuffer(self._file(band).read_bytes(), dtype=np.uint8)
-        return data.reshape(2, band.stop - band.start, self._plan.shape[1])
+        return data.reshape(2, len(band.rows), self._plan.shape[1])
 
     def _whole(self, band: Band, checksum: int | None) -> bool:
         file = self._file(band)

@@ -18,7 +18,7 @@ from torch import Tensor
 from geoseg.errors import GeosegError
 from geoseg.grid.legend import NODATA
 from geoseg.inference.network import Network
-from geoseg.inference.plan import Band, Plan
+from geoseg.inference.plan import Band, Plan, tile_starts
 from geoseg.inference.rows import RowReader
 from geoseg.inference.stitch import Stitcher
 from geoseg.raster.scene import Chip
@@ -86,7 +86,7 @@ class Engine:
         if start == len(plan.bands):
             return
         depth = max(band.read_stop - band.start for band in plan.bands)
-        stitcher = Stitcher(plan.tiling, plan.shape, len(self.channels), depth, device)
+        stitcher = Stitcher(plan.tiling, plan.padded, len(self.channels), depth, device)
         codes = torch.tensor(list(self.channels), dtype=torch.uint8, device=device)
         first = self._warm_up(start)
         if first:
@@ -94,47 +94,58 @@ class Engine:
         with ThreadPoolExecutor(1, thread_name_prefix="geoseg-read") as pool:
             coming = pool.submit(self._read, plan.bands[first])
             for band in plan.bands[first:]:
-                chip = coming.result()
+                chip, wanted = coming.result()
                 if band.index + 1 < len(plan.bands):
                     coming = pool.submit(self._read, plan.bands[band.index + 1])
-                self._add_tiles(stitcher, band, chip)
+                self._add_tiles(stitcher, band, chip, wanted)
                 means = stitcher.finish(band.stop)
                 if band.index >= start:
-                    yield self._result(band, chip, means, codes)
+                    yield self._result(band, wanted, means, codes)
 
     def _warm_up(self, start: int) -> int:
         """Index of the first band whose tiles reach into band `start`."""
         bands = self.plan.bands
         return next(i for i in range(start + 1) if i == start or bands[i].read_stop > bands[start].start)
 
-    def _read(self, band: Band) -> Chip:
-        chip = self.reader.read(band.start, band.read_stop)
-        if self.clip is None:
-            return chip
-        wanted = self.clip(band.start, band.read_stop)
-        valid = chip.valid.copy()
-        valid[: wanted.shape[0], : wanted.shape[1]] &= wanted
-        return Chip(pixels=chip.pixels, valid=valid)
+    def _read(self, band: Band) -> tuple[Chip, npt.NDArray[np.bool_]]:
+        """Read a band with its margin, and say which of its pixels become results.
 
-    def _add_tiles(self, stitcher: Stitcher, band: Band, chip: Chip) -> None:
-        """Run the tiles of a band through the network, in row-major order, all-invalid ones left out."""
+        Pixels that are valid but not wanted (the margin, what `clip` leaves out) are context for the others.
+        """
+        margin = self.plan.margin
+        chip = self.reader.read(band.start - margin, band.read_stop - margin)
+        first, stop = max(band.start - margin, 0), min(band.read_stop - margin, self.plan.shape[0])
+        inside = (slice(first - band.start + margin, stop - band.start + margin), self._columns)
+        wanted = np.zeros_like(chip.valid)
+        wanted[inside] = chip.valid[inside]
+        if self.clip is not None:
+            wanted[inside] &= self.clip(first, stop)
+        return chip, wanted
+
+    @property
+    def _columns(self) -> slice:
+        """Columns of the scene in the padded lattice."""
+        return slice(self.plan.margin, self.plan.margin + self.plan.shape[1])
+
+    def _add_tiles(self, stitcher: Stitcher, band: Band, chip: Chip, wanted: npt.NDArray[np.bool_]) -> None:
+        """Run the tiles of a band through the network, in row-major order, those without a result left out."""
         tiling = self.plan.tiling
-        rows, cols = tiling.starts(self.plan.shape[0]), tiling.starts(self.plan.shape[1])
-        wanted = []
+        rows, cols = tile_starts(self.plan.shape, tiling)
+        tiles = []
         for tile_row in band.tile_rows:
             for tile_col, col in enumerate(cols):
                 row = rows[tile_row] - band.start
                 window = (slice(row, row + tiling.size), slice(col, col + tiling.size))
-                if chip.valid[window].any():
-                    wanted.append(((tile_row, tile_col), window))
+                if wanted[window].any():
+                    tiles.append(((tile_row, tile_col), window))
                 else:
                     stitcher.skip((tile_row, tile_col))
-        if not wanted:
+        if not tiles:
             return
         pixels, valid = _upload(chip.pixels, self.network.device), _upload(chip.valid, self.network.device)
         done = 0
-        while done < len(wanted):
-            batch = wanted[done : done + self.network.settings.batch_size]
+        while done < len(tiles):
+            batch = tiles[done : done + self.network.settings.batch_size]
             try:
                 probabilities = self.network.probabilities(
                     [pixels[(slice(None), *window)] for _, window in batch],
@@ -159,10 +170,11 @@ class Engine:
         if settings.device == "cuda":
             torch.cuda.empty_cache()
 
-    def _result(self, band: Band, chip: Chip, means: Tensor, codes: Tensor) -> BandResult:
-        rows, cols = band.stop - band.start, self.plan.shape[1]
-        valid = _upload(chip.valid[:rows, :cols], means.device)
-        best, channel = means.max(dim=0)
+    def _result(self, band: Band, wanted: npt.NDArray[np.bool_], means: Tensor, codes: Tensor) -> BandResult:
+        first = band.rows.start + self.plan.margin - band.start
+        inside = (slice(first, first + len(band.rows)), self._columns)
+        valid = _upload(wanted[inside], means.device)
+        best, channel = means[(slice(None), *inside)].max(dim=0)
         classes = torch.where(valid, codes[channel], NODATA)
         confidence = torch.where(valid, (best * CONFIDENCE_STEPS).round().clamp(0, CONFIDENCE_STEPS), NODATA)
         return BandResult(

@@ -9,7 +9,7 @@ from geoseg.grid.tiling import Tiling
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Band:
-    """Tile rows that are computed together.
+    """Tile rows that are computed together; rows are of the plan's padded lattice, where not said otherwise.
 
     Parameters
     ----------
@@ -18,9 +18,11 @@ class Band:
     tile_rows : range
         Rows of the tiling.
     start, stop : int
-        Scene rows that are final once the band is done.
+        Rows that are final once the band is done.
     read_stop : int
-        First scene row that the band's tiles do not need; its first needed row is `start`.
+        First row that the band's tiles do not need; its first needed row is `start`.
+    rows : range
+        Rows of the scene among the final ones; none where they all lie in the margin.
     """
 
     index: int
@@ -28,14 +30,19 @@ class Band:
     start: int
     stop: int
     read_stop: int
+    rows: range
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Bands of tiles over one scene.
+    """Bands of tiles over one scene and a margin around it.
 
-    Law: the bands' rows [start, stop) are the scene's rows, in order, once each; every row that a band
-    finishes is touched by none of the later tiles.
+    Networks pad their input with zeros, so the outermost pixels of a tile come out worst. Inside a scene the
+    taper hides them under the neighbour; at its border there is no neighbour, and a frame of wrong classes
+    would stay. So the tiles begin half an overlap outside of the scene, on reflected pixels.
+
+    Laws: the bands' scene rows are the scene's rows, in order, once each; what a band finishes is touched by
+    none of the later tiles.
 
     Parameters
     ----------
@@ -52,23 +59,44 @@ class Plan:
     @classmethod
     def of(cls, shape: tuple[int, int], tiling: Tiling, batch_size: int) -> Plan:
         """Group as few tile rows as fill one batch: narrow scenes need several."""
-        rows, columns = tiling.starts(shape[0]), len(tiling.starts(shape[1]))
-        together = -(-batch_size // columns)
+        rows, cols = tile_starts(shape, tiling)
+        together = -(-batch_size // len(cols))
+        margin, height = margin_of(tiling), shape[0]
         bands = []
         for index, first in enumerate(range(0, len(rows), together)):
             last = min(first + together, len(rows))
+            start, stop = rows[first], rows[last] if last < len(rows) else height + 2 * margin
+            top = max(start - margin, 0)
             bands.append(
                 Band(
                     index=index,
                     tile_rows=range(first, last),
-                    start=rows[first],
-                    stop=rows[last] if last < len(rows) else shape[0],
+                    start=start,
+                    stop=stop,
                     read_stop=rows[last - 1] + tiling.size,
+                    rows=range(top, max(top, min(stop - margin, height))),
                 )
             )
         return cls(tiling=tiling, shape=shape, bands=tuple(bands))
 
     @property
-    def width(self) -> int:
-        """Columns that are read: the scene's, or a tile's where the scene is narrower."""
-        return max(self.shape[1], self.tiling.size)
+    def margin(self) -> int:
+        """Width of the reflected frame around the scene, px."""
+        return margin_of(self.tiling)
+
+    @property
+    def padded(self) -> tuple[int, int]:
+        """(rows, cols) of the scene with its margin, or of a tile where that is larger."""
+        size = self.tiling.size
+        return max(self.shape[0] + 2 * self.margin, size), max(self.shape[1] + 2 * self.margin, size)
+
+
+def margin_of(tiling: Tiling) -> int:
+    """Half an overlap: where the taper of a tile has reached one half."""
+    return tiling.overlap // 2
+
+
+def tile_starts(shape: tuple[int, int], tiling: Tiling) -> tuple[list[int], list[int]]:
+    """First rows and first columns of the tiles over a scene with its margin."""
+    margin = margin_of(tiling)
+    return tiling.starts(shape[0] + 2 * margin), tiling.starts(shape[1] + 2 * margin)

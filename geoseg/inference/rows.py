@@ -6,6 +6,7 @@ import numpy as np
 
 from geoseg.errors import SceneError
 from geoseg.grid.window import Window
+from geoseg.inference.plan import Plan
 from geoseg.raster.scene import Chip
 from geoseg.raster.source import Source
 
@@ -19,8 +20,8 @@ class RowReader:
     Parameters
     ----------
     source : Source
-    width : int
-        Columns of a band: at least the scene's; what is beyond it is padding.
+    plan : Plan
+        Says how wide the margin is; what sticks out of the scene is padded by reflection.
     tolerant : bool
         Whether what cannot be read becomes no data; otherwise it is an error.
 
@@ -30,14 +31,15 @@ class RowReader:
         What could not be read.
     """
 
-    def __init__(self, source: Source, width: int, *, tolerant: bool) -> None:
-        self._source, self._width, self._tolerant = source, width, tolerant
+    def __init__(self, source: Source, plan: Plan, *, tolerant: bool) -> None:
+        self._source, self._tolerant = source, tolerant
+        self._col, self._width = -plan.margin, plan.padded[1]
         self._kept: Chip | None = None
         self._first = self._stop = 0
         self.damaged: list[Window] = []
 
     def read(self, first: int, stop: int) -> Chip:
-        """Rows [first, stop) of all bands; neither may go back.
+        """Read rows [first, stop) of the scene, which may stick out of it; neither bound may go back.
 
         Returns
         -------
@@ -65,7 +67,7 @@ class RowReader:
         return Chip(pixels=kept.pixels[:, rows], valid=kept.valid[rows])
 
     def _ahead(self, stop: int) -> int:
-        """Go on to the end of the block row, so that no block is decoded twice."""
+        """Go on to the end of the block row, so that no block is decoded twice; margins are read as they are."""
         height = self._source.grid.height
         block = self._source.block_shape[0]
         if stop >= height or block > _TALLEST_BLOCK:
@@ -73,7 +75,7 @@ class RowReader:
         return min(-(-stop // block) * block, height)
 
     def _fetch(self, first: int, stop: int) -> Chip:
-        window = Window(row=first, col=0, height=stop - first, width=self._width)
+        window = Window(row=first, col=self._col, height=stop - first, width=self._width)
         try:
             return self._source.read(window)
         except SceneError:
@@ -92,7 +94,9 @@ class RowReader:
                 try:
                     chip = self._source.read(part)
                 except SceneError:
-                    self.damaged.append(part)
+                    lost = part.within(self._source.grid.shape)
+                    if lost is not None:
+                        self.damaged.append(lost)
                     continue
                 rows, cols = part.shifted(-window.row, -window.col).slices
                 pixels[:, rows, cols], valid[rows, cols] = chip.pixels, chip.valid

@@ -19,7 +19,7 @@ from geoseg.inference.bandstore import BandStore
 from geoseg.inference.engine import BandResult, Engine
 from geoseg.inference.network import Network
 from geoseg.inference.options import Progress
-from geoseg.inference.plan import Plan
+from geoseg.inference.plan import Plan, tile_starts
 from geoseg.inference.prepare import Job
 from geoseg.inference.rows import RowReader
 from geoseg.inference.settings import Settings
@@ -130,7 +130,7 @@ def computed(
             settings=settings,
             shrunk=engine.shrunk,
             seconds=time.perf_counter() - started,
-            computed=sum(b.stop - b.start for b in plan.bands[first:]) * plan.shape[1],
+            computed=sum(len(band.rows) for band in plan.bands[first:]) * plan.shape[1],
         )
 
 
@@ -159,7 +159,7 @@ def _fill(engine: Engine, store: BandStore, journal: Journal, progress: Progress
             reported += len(damaged)
             writing = pool.submit(store.put, result, damaged)
             if progress is not None:
-                progress(result.band.stop, bands[-1].stop, "predict")
+                progress(result.band.rows.stop, bands[-1].rows.stop, "predict")
         if writing is not None:
             writing.result()
 
@@ -176,7 +176,7 @@ def compute_in_memory(job: Job, progress: Progress | None) -> tuple[list[BandRes
         for result in engine.run():
             results.append(result)
             if progress is not None:
-                progress(result.band.stop, job.grid.height, "predict")
+                progress(result.band.rows.stop, job.grid.height, "predict")
     return results, engine
 
 
@@ -189,8 +189,10 @@ def _cache_megabytes(job: Job) -> int:
 
 def choose_settings(job: Job) -> Settings:
     """Resolve ``auto`` for a job on this machine."""
-    tiles = len(job.tiling.starts(job.grid.height)), len(job.tiling.starts(job.grid.width))
-    return Settings.choose(job.options.device, job.options.precision, job.options.batch_size, tiles)
+    rows, cols = tile_starts(job.grid.shape, job.tiling)
+    return Settings.choose(
+        job.options.device, job.options.precision, job.options.batch_size, (len(rows), len(cols))
+    )
 
 
 def build_engine(job: Job, model: Model, settings: Settings, plan: Plan) -> Engine:
@@ -204,7 +206,7 @@ def build_engine(job: Job, model: Model, settings: Settings, plan: Plan) -> Engi
     return Engine(
         network=Network(model.network, job.match.gain, job.match.bias, settings, temperature),
         plan=plan,
-        reader=RowReader(job.source, plan.width, tolerant=job.options.on_error == "nodata"),
+        reader=RowReader(job.source, plan, tolerant=job.options.on_error == "nodata"),
         channels=job.card.channels,
         clip=clip,
     )

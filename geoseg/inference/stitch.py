@@ -21,7 +21,7 @@ class Stitcher:
     ----------
     tiling : Tiling
     shape : tuple of int
-        (rows, cols) of the scene.
+        (rows, cols) of what the tiles cover: the scene with its margin, at least one tile.
     channels : int
         Probabilities per pixel.
     depth : int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +36,7 @@ def engine_for(model: Model, source: ArraySource, tiling: Tiling, batch: int) ->
     return Engine(
         network=Network(model.network, gain, bias, settings),
         plan=plan,
-        reader=RowReader(source, plan.width, tolerant=False),
+        reader=RowReader(source, plan, tolerant=False),
         channels=model.card.channels,
     )
 
@@ -173,21 +174,33 @@ def test_rows_are_read_once_and_blocks_whole(height: int, tiling: Tiling, batch:
     pixels = np.random.default_rng(0).integers(0, 255, (1, height, 10), dtype=np.uint8)
     source = Counting(ArraySource.of(pixels))
     plan = Plan.of((height, 10), tiling, batch)
-    reader = RowReader(source, plan.width, tolerant=False)  # type: ignore[arg-type]
+    reader = RowReader(source, plan, tolerant=False)  # type: ignore[arg-type]
     for band in plan.bands:
-        chip = reader.read(band.start, band.read_stop)
-        stop = min(band.read_stop, height)
-        np.testing.assert_array_equal(chip.pixels[:, : stop - band.start, :10], pixels[:, band.start : stop])
-    for before, after in zip(source.reads, source.reads[1:], strict=False):
+        first = band.start - plan.margin
+        chip = reader.read(first, band.read_stop - plan.margin)
+        rows = slice(max(first, 0), min(band.read_stop - plan.margin, height))
+        read = chip.pixels[:, rows.start - first : rows.stop - first, plan.margin : plan.margin + 10]
+        np.testing.assert_array_equal(read, pixels[:, rows])
+    for before, after in pairwise(source.reads):
         assert after.row == before.row_stop
-        assert after.row % 8 == 0
+        assert after.row % 8 == 0 or after.row >= height
+
+
+def test_the_margin_is_the_scene_reflected() -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (1, 20, 30), dtype=np.uint8)
+    plan = Plan.of((20, 30), Tiling(size=8, overlap=4), 1)
+    reader = RowReader(ArraySource.of(pixels), plan, tolerant=False)
+    parts = [reader.read(b.start - 2, b.read_stop - 2).pixels[:, : b.stop - b.start] for b in plan.bands]
+    expected = np.pad(pixels[0], 2, mode="reflect")
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1)[0], expected)
 
 
 def test_what_cannot_be_read_becomes_no_data_block_by_block() -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (1, 32, 20), dtype=np.uint8)
     hole = Window(row=9, col=2, height=3, width=3)
     source = Counting(ArraySource.of(pixels), broken=hole)
-    reader = RowReader(source, 20, tolerant=True)  # type: ignore[arg-type]
+    plan = Plan.of((32, 20), Tiling(size=20, overlap=0), 1)
+    reader = RowReader(source, plan, tolerant=True)  # type: ignore[arg-type]
     chip = reader.read(0, 32)
     lost = np.zeros((32, 20), dtype=bool)
     lost[8:16, 0:8] = True
@@ -196,11 +209,38 @@ def test_what_cannot_be_read_becomes_no_data_block_by_block() -> None:
     assert reader.damaged == [Window(row=8, col=0, height=8, width=8)]
 
 
+def test_what_is_clipped_off_is_context_but_no_result() -> None:
+    """The network sees the pixels beyond the clip line: the results inside are those of the whole scene."""
+    model = Model(pointwise_model(1, (1, 2)).card, Neighbours(1, 2, 5, padding=2).eval())
+    source = ArraySource.of(np.random.default_rng(0).integers(0, 255, (1, 40, 40), dtype=np.uint8))
+    engine = engine_for(model, source, Tiling(size=16, overlap=8), 3)
+    whole, _ = joined(list(engine.run()))
+    inside = np.zeros((40, 40), dtype=bool)
+    inside[10:25, 5:33] = True
+    clipped = engine_for(model, source, Tiling(size=16, overlap=8), 3)
+    clipped.clip = lambda first, stop: inside[first:stop]
+    codes, _ = joined(list(clipped.run()))
+    np.testing.assert_array_equal(codes, np.where(inside, whole, NODATA))
+
+
+def test_the_border_of_a_scene_has_context() -> None:
+    """A network that counts its neighbours sees as many at the border as in the middle."""
+    network = Neighbours(1, 2, 3, padding=1)
+    torch.nn.init.zeros_(network.weight)
+    network.weight.data[1] = 1.0
+    assert network.bias is not None
+    network.bias.data = torch.tensor([8.0, 0.0])  # class 2 needs all nine
+    model = Model(pointwise_model(1, (1, 2), mean=[0.0], std=[1.0]).card, network.eval())
+    source = ArraySource.of(np.full((1, 30, 50), 255, dtype=np.uint8))
+    codes, _ = joined(list(engine_for(model, source, Tiling(size=16, overlap=4), 2).run()))
+    assert (codes == 2).all()
+
+
 def test_what_cannot_be_read_stops_the_run_by_default() -> None:
     source = ArraySource.of(np.zeros((3, 40, 40), dtype=np.uint8))
     engine = engine_for(MODEL, source, Tiling(size=16, overlap=4), 2)
     broken = Counting(source, broken=Window(row=30, col=0, height=1, width=1))
-    engine = replace(engine, reader=RowReader(broken, engine.plan.width, tolerant=False))  # type: ignore[arg-type]
+    engine = replace(engine, reader=RowReader(broken, engine.plan, tolerant=False))  # type: ignore[arg-type]
     with pytest.raises(SceneError, match="broken block"):
         list(engine.run())
 

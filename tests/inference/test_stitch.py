@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from geoseg.errors import StitchError
 from geoseg.grid.tiling import Tiling
-from geoseg.inference.plan import Plan
+from geoseg.inference.plan import Plan, tile_starts
 from geoseg.inference.stitch import Stitcher
 
 CPU = torch.device("cpu")
@@ -31,7 +31,7 @@ def naive(plan: Plan, tiles: dict[tuple[int, int], npt.NDArray[np.float64]]) -> 
     ramp = [
         min(1.0, (k + 0.5) / overlap, (size - k - 0.5) / overlap) if overlap else 1.0 for k in range(size)
     ]
-    height, width = plan.shape
+    height, width = plan.padded
     channels = next(iter(tiles.values())).shape[0]
     total, weight = np.zeros((channels, height, width)), np.zeros((height, width))
     for (row, col), tile in tiles.items():
@@ -47,10 +47,10 @@ def streamed(
     plan: Plan, tiles: dict[tuple[int, int], npt.NDArray[np.float64]], start: int = 0
 ) -> list[torch.Tensor]:
     """Run a plan band by band, as the engine does."""
-    rows, cols = plan.tiling.starts(plan.shape[0]), plan.tiling.starts(plan.shape[1])
+    rows, cols = tile_starts(plan.shape, plan.tiling)
     channels = next(iter(tiles.values())).shape[0]
     depth = max(band.read_stop - band.start for band in plan.bands)
-    stitcher = Stitcher(plan.tiling, plan.shape, channels, depth, CPU)
+    stitcher = Stitcher(plan.tiling, plan.padded, channels, depth, CPU)
     if start:
         stitcher.resume(plan.bands[start].start, plan.bands[start].tile_rows.start)
     out = []
@@ -65,8 +65,8 @@ def streamed(
 @given(plans())
 def test_bands_cover_the_scene_once_and_finish_only_what_no_later_tile_touches(plan: Plan) -> None:
     assert [band.start for band in plan.bands] == [0, *(band.stop for band in plan.bands[:-1])]
-    assert plan.bands[-1].stop == plan.shape[0]
-    rows = plan.tiling.starts(plan.shape[0])
+    assert [row for band in plan.bands for row in band.rows] == list(range(plan.shape[0]))
+    rows, _ = tile_starts(plan.shape, plan.tiling)
     assert [i for band in plan.bands for i in band.tile_rows] == list(range(len(rows)))
     for band in plan.bands[:-1]:
         assert rows[band.tile_rows.stop] >= band.stop
@@ -76,26 +76,25 @@ def test_bands_cover_the_scene_once_and_finish_only_what_no_later_tile_touches(p
 def test_stitching_is_the_weighted_mean(plan: Plan, seed: int) -> None:
     generator = np.random.default_rng(seed)
     tiles = {
-        (tile.row, tile.col): generator.random((2, *tile.shape)) for tile in plan.tiling.windows(plan.shape)
+        (tile.row, tile.col): generator.random((2, *tile.shape)) for tile in plan.tiling.windows(plan.padded)
     }
     ours = torch.cat(streamed(plan, tiles), dim=1).numpy()
-    np.testing.assert_allclose(ours, naive(plan, tiles), atol=1e-6)
+    np.testing.assert_allclose(ours, naive(plan, tiles)[:, : plan.bands[-1].stop], atol=1e-6)
 
 
 @given(plans(), st.integers(0, 2**32 - 1))
 def test_stitching_the_tiles_of_an_array_gives_the_array(plan: Plan, seed: int) -> None:
-    height, width = max(plan.shape[0], plan.tiling.size), max(plan.shape[1], plan.tiling.size)
-    array = np.random.default_rng(seed).random((3, height, width))
-    tiles = {(t.row, t.col): array[(slice(None), *t.slices)] for t in plan.tiling.windows(plan.shape)}
+    array = np.random.default_rng(seed).random((3, *plan.padded))
+    tiles = {(t.row, t.col): array[(slice(None), *t.slices)] for t in plan.tiling.windows(plan.padded)}
     ours = torch.cat(streamed(plan, tiles), dim=1).numpy()
-    np.testing.assert_allclose(ours, array[:, : plan.shape[0], : plan.shape[1]], atol=1e-6)
+    np.testing.assert_allclose(ours, array[:, : plan.bands[-1].stop], atol=1e-6)
 
 
 @given(plans(), st.integers(0, 2**32 - 1), st.data())
 def test_going_on_in_the_middle_gives_equal_bits(plan: Plan, seed: int, data: st.DataObject) -> None:
     generator = np.random.default_rng(seed)
     tiles = {
-        (tile.row, tile.col): generator.random((2, *tile.shape)) for tile in plan.tiling.windows(plan.shape)
+        (tile.row, tile.col): generator.random((2, *tile.shape)) for tile in plan.tiling.windows(plan.padded)
     }
     whole = streamed(plan, tiles)
     wanted = data.draw(st.integers(0, len(plan.bands) - 1))
