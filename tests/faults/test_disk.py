@@ -54,11 +54,11 @@ def test_a_disk_that_is_too_small_is_refused_before_the_run(
     assert names(folder) == []
 
 
-@pytest.mark.parametrize("kib", [60, 120, 200, 300])
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.7, 0.9])
 def test_vectorize_on_a_full_disk_keeps_the_old_file(
-    program: Program, clean: Path, small_disk: Disk, kib: int
+    program: Program, clean: Path, small_disk: Disk, share: float
 ) -> None:
-    folder = small_disk(kib)
+    folder = small_disk(int((clean / "l.gpkg").stat().st_size * share / 1024))
     (folder / "v.gpkg").write_text("the old file")
     finished = program.run(["vectorize", str(clean / "l.tif"), "-o", str(folder / "v.gpkg"), "--overwrite"])
     assert finished.returncode == 1
