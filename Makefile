@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-faults test-wheel check bench clean
+.PHONY: help install demo test test-faults test-long test-wheel check bench clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -22,13 +22,16 @@ help:  ## list the targets
 install: $(READY)  ## make the environment (the other targets do it by themselves)
 
 demo: $(READY)  ## turn the two demo scenes into land-cover maps in demo/
-	$(BIN)/geoseg demo -o demo
+	$(BIN)/geoseg demo -o demo --overwrite
 
 test: $(READY)  ## run the tests (without kill and disk-full sweeps)
 	$(BIN)/python -m pytest
 
 test-faults: $(READY)  ## run the kill, disk-full and lock sweeps
 	$(BIN)/python -m pytest -m faults
+
+test-long: $(READY)  ## predict every scene of every shared data set
+	$(BIN)/python -m pytest -m long
 
 test-wheel: $(READY)  ## build the wheel, look into it, install it elsewhere and run its demo
 	rm -rf build dist .venv-wheel

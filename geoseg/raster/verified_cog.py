@@ -105,7 +105,7 @@ class _Target:
             tags = {**tags, LEGEND_TAG: legend_to_json(self.legend)}
         profile = {
             "driver": "GTiff", "dtype": "uint8", "count": 1, "height": grid.height, "width": grid.width,
-            "crs": None if grid.crs is None else CRS.from_wkt(grid.crs), "transform": grid.transform,
+            "crs": _storable(grid.crs), "transform": grid.transform,
             "nodata": NODATA, "tiled": True, "blockxsize": _BLOCK, "blockysize": _BLOCK,
             "compress": "deflate", "zlevel": 1, "bigtiff": "if_safer",
         }  # fmt: skip
@@ -180,6 +180,17 @@ class _Target:
         except OSError as error:
             free = f"{self.path.parent}: {error.strerror}"
         return f"{self.path}: could not be written whole (needs up to {needed} bytes, {free})"
+
+
+def _storable(crs: str | None) -> CRS | None:
+    """CRS as GeoTIFF tags can hold it: of one with heights the horizontal part, which is all a map needs."""
+    if crs is None:
+        return None
+    if ",3]," in crs:  # the axis count of a WKT2 coordinate system
+        import pyproj
+
+        crs = pyproj.CRS(crs).to_2d().to_wkt()
+    return CRS.from_wkt(crs)
 
 
 def _block_rows(strips: Iterable[Rows], width: int) -> Iterator[Rows]:

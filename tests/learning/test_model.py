@@ -84,13 +84,18 @@ def test_law_11_save_then_open_gives_the_logits_of_the_weights_as_stored(
     assert again.read_bytes() == path.read_bytes()
 
 
-def test_fp16_halves_the_file_and_keeps_integers_and_normalisation(model: Model, tmp_path: Path) -> None:
+def test_fp16_halves_the_file_and_keeps_integers_and_normalisation(
+    small: dict[str, Any], tmp_path: Path
+) -> None:
+    model = Model.new(**small)
+    model.network.register_buffer("table", torch.tensor([[2**20 + 1, 7]]))
     model.save(tmp_path / "full.safetensors")
     model.save(tmp_path / "half.safetensors", weights="fp16")
     full, half = load_file(tmp_path / "full.safetensors"), load_file(tmp_path / "half.safetensors")
     counters = [name for name in full if name.endswith("num_batches_tracked")]
     assert counters
     assert all(half[name].dtype == torch.int64 for name in counters)
+    assert torch.equal(half["table"], full["table"])
     assert all(half[name].dtype == torch.float32 for name in half if name.endswith("running_var"))
     assert (tmp_path / "half.safetensors").stat().st_size < 0.55 * (
         tmp_path / "full.safetensors"

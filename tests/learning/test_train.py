@@ -13,6 +13,7 @@ import torch
 
 from geoseg.errors import ConfigError, DataError, OutputExistsError
 from geoseg.grid.tiling import Tiling
+from geoseg.grid.window import Window
 from geoseg.learning.card import read_card
 from geoseg.learning.config import Config
 from geoseg.learning.metrics import Confusion
@@ -20,6 +21,8 @@ from geoseg.learning.model import Model
 from geoseg.learning.scoring import score, score_image
 from geoseg.learning.splits import open_splits, with_card
 from geoseg.learning.train import train
+
+SLIM_FPN = "{decoder_pyramid_channels: 32, decoder_segmentation_channels: 32, decoder_dropout: 0.5}"
 
 
 def edit(path: Path, old: str, new: str) -> None:
@@ -56,6 +59,9 @@ def test_a_run_learns_two_classes_and_leaves_a_model_file_that_opens(
 
 
 def test_law_11_the_same_seed_gives_the_same_weights(toy: Path, tmp_path: Path) -> None:
+    # A network with dropout, which draws from torch's own generator.
+    edit(toy, "architecture: Unet", "architecture: FPN")
+    edit(toy, "{encoder_depth: 3, decoder_channels: [16, 8, 8]}", SLIM_FPN)
     first = read_card(train(toy, tmp_path / "first")).weights_sha256
     torch.rand(3)  # nothing depends on the state of torch's generator
     assert read_card(train(toy, tmp_path / "second")).weights_sha256 == first
@@ -151,3 +157,41 @@ def test_scores_of_a_pointwise_network_do_not_depend_on_the_tiles(
     assert np.array_equal(found.counts, expected.counts)
     twice = score(Pointwise(), [pair, pair], Tiling(size=size, overlap=overlap), batch=batch, autocast=None)
     assert np.array_equal(twice.counts, 2 * expected.counts)
+
+
+class Neighbourhood(torch.nn.Module):
+    """A network that looks around: what it says of a pixel depends on the tile."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.layer = torch.nn.Conv2d(2, 3, 9, padding=4)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.layer(image)
+        return logits
+
+
+@pytest.mark.parametrize(("size", "overlap"), [(16, 8), (20, 7), (30, 10), (64, 20)])
+def test_scores_are_those_of_tiles_blended_over_the_whole_image(
+    toy: Path, model: Model, size: int, overlap: int
+) -> None:
+    (pair,) = with_card(open_splits(Config.read(toy), model.card), model.card)["val"]
+    network, tiling = Neighbourhood(), Tiling(size=size, overlap=overlap)
+    (height, width), rows, cols = pair.grid.shape, tiling.starts(48), tiling.starts(64)
+    blended = np.zeros((3, max(height, size), max(width, size)))
+    for row, down in zip(rows, tiling.tapers(height), strict=True):
+        for col, across in zip(cols, tiling.tapers(width), strict=True):
+            window = Window(row=row, col=col, height=size, width=size)
+            with torch.inference_mode():
+                logits = network(pair.sample(window)["image"][None])[0].double()
+            blended[(slice(None), *window.slices)] += (
+                torch.softmax(logits, 0).numpy() * down[:, None] * across
+            )
+    whole = Window(row=0, col=0, height=height, width=width)
+    predicted = blended[:, :height, :width].argmax(axis=0)
+    expected = Confusion.of(pair.read(whole)[2], predicted, 3)
+    found = score_image(network, pair, tiling, batch=2, autocast=None)
+    assert np.array_equal(found.counts, expected.counts)
+    assert (predicted != predicted[0, 0]).any()
