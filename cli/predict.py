@@ -44,6 +44,7 @@ def command(
     SCENE is a raster; - reads a list of them from stdin. An interrupted run continues with the same command.
     """
     from geoseg.inference.predict import Writing, predict_file
+    from geoseg.inference.summary import identity
 
     names = listed(scenes)
     folder = folder_of(names, output, ".tif")
@@ -61,10 +62,7 @@ def command(
         options=predict_options(values),
         suffix=".tif",
         work=work,
-        beside_options=lambda written: {
-            "command": "predict",
-            "products": [str(path) for path in products(written)],
-        },
+        beside_options=lambda written: identity("predict", products(written)),
         again=fresh,
     )
     ctx.exit(run(names, output, folder, task))

@@ -66,19 +66,12 @@ def command(
     def work(job: Job, written: Path, bar: Progress | None) -> Report:
         return segment_file(job, outputs(written), Writing(overwrite=overwrite, fresh=fresh), bar)
 
-    def beside_options(written: Path) -> dict[str, Any]:
-        return {
-            "command": "segment",
-            "products": [str(path) for path in outputs(written).paths],
-            "layer": layer,
-        }
-
     task = Task(
         model=model,
         options=predict_options(values),
         suffix=".gpkg",
         work=work,
-        beside_options=beside_options,
+        beside_options=lambda written: outputs(written).identity,
         again=fresh,
     )
     ctx.exit(run(names, output, folder, task))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from geoseg.grid.ground import pixel_size_m
 from geoseg.inference.options import PredictOptions, Progress
 from geoseg.inference.prepare import Job, prepare
-from geoseg.inference.summary import ClassCount, Report
+from geoseg.inference.summary import ClassCount, Report, identity
 
 if TYPE_CHECKING:
     import xarray
@@ -86,7 +86,7 @@ def predict_file(
     from geoseg.inference.run import computed
 
     outputs = [output, *([confidence] if confidence else [])]
-    extra = {"command": "predict", "products": [str(path) for path in outputs]}
+    extra = identity("predict", outputs)
     with computed(
         job, outputs, overwrite=writing.overwrite, fresh=writing.fresh, progress=progress, extra=extra
     ) as run:

@@ -13,7 +13,7 @@ from geoseg.grid.legend import NODATA
 from geoseg.inference.options import PredictOptions, Progress
 from geoseg.inference.predict import Writing, product_tags, report_on, write_class_map, write_confidence
 from geoseg.inference.prepare import Job, prepare
-from geoseg.inference.summary import Report
+from geoseg.inference.summary import Report, identity
 
 if TYPE_CHECKING:
     import geopandas
@@ -45,6 +45,11 @@ class SegmentOutputs:
     def paths(self) -> list[Path]:
         """All files, the polygons first."""
         return [self.polygons, *(path for path in (self.raster, self.confidence) if path is not None)]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a fingerprint holds of them."""
+        return identity("segment", self.paths, layer=self.layer)
 
 
 def segment(
@@ -88,7 +93,7 @@ def segment_file(
     from geoseg.vector.geopackage import check_layer_name
 
     check_layer_name(outputs.layer)
-    extra = {"command": "segment", "products": [str(path) for path in outputs.paths], "layer": outputs.layer}
+    extra = outputs.identity
     with computed(
         job, outputs.paths, overwrite=writing.overwrite, fresh=writing.fresh, progress=progress, extra=extra
     ) as run:

@@ -6,7 +6,7 @@ import json
 import platform
 import resource
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,8 +115,17 @@ def same_work(output: Path, fingerprint: Mapping[str, Any]) -> bool:
 
 def peak_memory_mb() -> float:
     """Largest resident set of this process so far, MB."""
+    status = Path("/proc/self/status")
+    if status.exists():  # ru_maxrss begins with the peak of the process that started this one
+        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1.024e-3
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak / 1e3
+
+
+def identity(command: str, products: Sequence[Path], **more: str) -> dict[str, Any]:
+    """Say what products depend on beside the pixels, for the fingerprint: equal commands, equal identities."""
+    return {"command": command, "products": [str(path) for path in products], **more}
 
 
 class ClassCount:
