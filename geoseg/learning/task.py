@@ -48,7 +48,9 @@ class SegmentationTask(lightning.LightningModule):  # type: ignore[misc]  # seen
         autocast: torch.dtype | None,
     ) -> None:
         super().__init__()
-        self.network = network.to(memory_format=torch.channels_last)
+        # Lightning trains in the mode it finds, and a new model is in evaluation mode, where batch
+        # normalisation learns no statistics and dropout drops nothing.
+        self.network = network.to(memory_format=torch.channels_last).train()
         self.confusion: Confusion | None = None
         self._loss, self._config, self._tiling, self._autocast = loss, config, tiling, autocast
         self._train, self._val = train, val

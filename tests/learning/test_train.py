@@ -54,6 +54,8 @@ def test_a_run_learns_two_classes_and_leaves_a_model_file_that_opens(
     assert card.channels == (10, 20)
     assert card.band_names == ("blue", "green")
     assert 100 < card.mean[0] < 180
+    statistics = [v for k, v in Model.open(path).network.state_dict().items() if k.endswith("running_mean")]
+    assert any(value.any() for value in statistics), "a network trains in training mode, not as it was opened"
     # The resolved configuration is a configuration.
     assert Config.read(run / "config.yaml").train == Config.read(toy).train
 
