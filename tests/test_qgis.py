@@ -10,12 +10,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyogrio
 import pytest
+import rasterio
 from affine import Affine
 from rasterio.crs import CRS
 
+from geoseg.demo.run import run_demo
+from geoseg.demo.scenes import SCENES, data_file
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import NODATA, Legend
+from geoseg.learning.card import read_card
 from geoseg.raster.classmap import class_map_sidecars, write_cog
 from geoseg.vector.vectorize import vectorize
 from tests.conftest import skip_without
@@ -125,3 +130,33 @@ def regions(codes: npt.NDArray[np.uint8]) -> int:
     from scipy.ndimage import label
 
     return sum(int(label(codes == c.code)[1]) for c in LEGEND.classes)
+
+
+def test_the_demo_opens_with_its_legend(tmp_path: Path) -> None:
+    """The real thing: a Sentinel-2 scene, the model that comes along, and what a person drags into QGIS."""
+    skip_without("qgis", has_qgis())
+    scene = SCENES[0]
+    run_demo(tmp_path, scenes=[scene])
+    with rasterio.open(scene.image) as image:
+        extent = {"extent": list(image.bounds), "points": [image.xy(5, 5)]}
+    files = {
+        kind: next(tmp_path.glob(f"*[0-9]{suffix}"))
+        for kind, suffix in (("vector", ".gpkg"), ("raster", ".tif"))
+    }
+    vector, raster = probe(
+        tmp_path,
+        [
+            {"kind": kind, "uri": str(file), "png": str(tmp_path / f"{kind}.png"), **extent}
+            for kind, file in files.items()
+        ],
+    )
+    legend = [[c.code, c.name, c.color] for c in read_card(data_file("korea.safetensors")).legend]
+    assert vector["valid"]
+    assert raster["valid"]
+    assert (vector["renderer"], raster["renderer"]) == ("categorizedSymbol", "paletted")
+    assert vector["categories"] == raster["categories"] == legend
+    assert vector["crs"] == raster["crs"] == "EPSG:32652"
+    assert vector["features"] == len(pyogrio.read_dataframe(files["vector"], layer="landcover"))
+    assert vector["all_valid"]
+    assert vector["colors"] == raster["colors"]
+    assert vector["colors"][0] in [color for _, _, color in legend]
