@@ -165,6 +165,10 @@ class TrainConfig(BaseModel):
     ----------
     chips_per_epoch
         Chips drawn before each validation; as many as would cover the training images once by default.
+    batch_statistics
+        Whether batch normalisation learns mean and variance while training. Without, it keeps those it begins
+        with (of the pretrained weights; else 0 and 1) and only learns its gains: better where batches are small
+        or images were each stretched on their own, so that statistics of a batch say little about the next.
     threads
         CPU threads of torch; its own choice by default. Part of what makes two runs equal.
     workers
@@ -180,6 +184,7 @@ class TrainConfig(BaseModel):
     learning_rate: Positive = 1e-3
     weight_decay: Share = 0.01
     clip_gradient: Positive = 1.0
+    batch_statistics: bool = True
     loss: LossConfig = LossConfig()
     augment: AugmentConfig = AugmentConfig()
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"

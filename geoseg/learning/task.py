@@ -48,13 +48,13 @@ class SegmentationTask(lightning.LightningModule):  # type: ignore[misc]  # seen
         autocast: torch.dtype | None,
     ) -> None:
         super().__init__()
-        # Lightning trains in the mode it finds, and a new model is in evaluation mode, where batch
-        # normalisation learns no statistics and dropout drops nothing.
-        self.network = network.to(memory_format=torch.channels_last).train()
+        self.network = network.to(memory_format=torch.channels_last)
         self.confusion: Confusion | None = None
         self._loss, self._config, self._tiling, self._autocast = loss, config, tiling, autocast
         self._train, self._val = train, val
         self._losses: list[float] = []
+        # Lightning trains in the mode it finds, and a new model is in evaluation mode.
+        self.train()
         change = config.augment
         self._augment = Augment(
             symmetries=change.symmetries,
@@ -62,6 +62,15 @@ class SegmentationTask(lightning.LightningModule):  # type: ignore[misc]  # seen
             contrast=change.contrast,
             per_band=change.per_band,
         )
+
+    def train(self, mode: bool = True) -> SegmentationTask:  # noqa: FBT001, FBT002 - torch's own signature
+        """Switch between training and evaluation; batch statistics stay as they are where so configured."""
+        super().train(mode)
+        if mode and not self._config.batch_statistics:
+            for module in self.network.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+        return self
 
     def training_step(self, batch: Sample) -> Tensor:
         """Return the loss of a batch, changed at random as (seed, step, rank) say.

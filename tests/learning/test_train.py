@@ -60,6 +60,14 @@ def test_a_run_learns_two_classes_and_leaves_a_model_file_that_opens(
     assert Config.read(run / "config.yaml").train == Config.read(toy).train
 
 
+def test_batch_statistics_stay_as_they_are_where_so_configured(toy: Path, tmp_path: Path) -> None:
+    edit(toy, "threads: 1", "threads: 1\n  batch_statistics: false")
+    network = Model.open(train(toy, tmp_path / "run")).network.state_dict()
+    assert not any(value.any() for name, value in network.items() if name.endswith("running_mean"))
+    assert all((value == 1).all() for name, value in network.items() if name.endswith("running_var"))
+    assert any((value != 1).any() for name, value in network.items() if name.endswith("bn1.weight"))
+
+
 def test_law_11_the_same_seed_gives_the_same_weights(toy: Path, tmp_path: Path) -> None:
     # A network with dropout, which draws from torch's own generator.
     edit(toy, "architecture: Unet", "architecture: FPN")
