@@ -206,8 +206,8 @@ def guarded():
 
 @click.command()
 def command():
-    print(os.environ["GDAL_SKIP"], os.environ["OGR_SKIP"], os.environ["GDAL_VRT_ENABLE_PYTHON"], flush=True)
     with guarded():
+        print(os.environ["GDAL_SKIP"], os.environ["OGR_SKIP"], os.environ["GDAL_VRT_ENABLE_PYTHON"], flush=True)
         sys.stdin.read()
 
 main.Commands.get_command = lambda self, ctx, name: command
