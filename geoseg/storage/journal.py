@@ -28,7 +28,8 @@ class Journal:
     Raises
     ------
     ResumeError
-        If the folder holds unfinished work of another command, with the differences named.
+        If the folder holds unfinished work of another command, with the differences named, or its journal
+        cannot be read.
     """
 
     def __init__(self, folder: Path, fingerprint: Mapping[str, Any]) -> None:
@@ -55,7 +56,12 @@ class Journal:
         whole = text[: text.rfind(b"\n") + 1]
         if len(whole) < len(text):
             os.truncate(self.path, len(whole))
-        self.entries = [json.loads(line) for line in whole.splitlines()]
+        try:
+            self.entries = [dict(json.loads(line)) for line in whole.splitlines()]
+        except (ValueError, TypeError) as error:
+            raise ResumeError(
+                f"{self.path}: is damaged, its unfinished work cannot go on ({error}); pass --fresh to start anew"
+            ) from error
 
     def _compare(self, found: dict[str, Any], wanted: dict[str, Any]) -> None:
         for key in sorted(found.keys() | wanted.keys()):

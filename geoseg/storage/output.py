@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import glob
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,8 +14,10 @@ from geoseg.storage.durable import replace, write_bytes
 from geoseg.storage.journal import JOURNAL
 from geoseg.storage.lock import locked
 
-_REMOTE = ("/vsi", "s3://", "gs://", "az://", "http://", "https://", "ftp://")
+_REMOTE = re.compile("/vsi|[a-z][a-z0-9]+:/")
 _RASTERS = (".tif", ".tiff")
+_RUN_FILE = ".run.json"
+"""What `geoseg.inference.summary` adds to the name of an output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +38,13 @@ class Claim:
     def prepare(self, name: str | None = None) -> Path:
         """Return a path in the scratch folder to write a product at, with what a killed try left there gone.
 
-        Writers would append to half a GeoPackage, or count its changes on.
+        Writers would append to half a GeoPackage, or count its changes on. The name says nothing of the
+        output's, which may be any: ``band-000000`` too, or 243 bytes long.
         """
-        path = self.scratch / (name or self.path.name)
-        for leftover in self.scratch.glob(glob.escape(path.name) + "*"):
+        suffix = Path(name or self.path.name).suffix
+        for leftover in self.scratch.glob("product*"):
             leftover.unlink()
-        return path
+        return self.scratch / f"product{suffix}"
 
     def commit(
         self, finished: Path, final: Path | None = None, sidecars: Mapping[str, str] | None = None
@@ -49,7 +52,7 @@ class Claim:
         """Give a verified file from the scratch folder its final name.
 
         Law: the final name holds the old complete file or the new complete file at every instant. Sidecars
-        of a raster that described the old file go first, the new ones come last.
+        that described the old file go first, the new ones come last.
 
         Parameters
         ----------
@@ -59,10 +62,17 @@ class Claim:
             Its name; the claimed output by default.
         sidecars : mapping of str to str, optional
             Text by suffix: ``.qml`` takes the place of the extension, ``.aux.xml`` is added to the name.
+
+        Raises
+        ------
+        OutputBusyError
+            If a program has opened the old GeoPackage since it was claimed.
         """
         target = final or self.path
+        _check_transactions(target)
         # Some writers make private files; a product gets what the umask gives, as its folder did.
         finished.chmod(self.scratch.stat().st_mode & 0o666)
+        sidecar_path(target, _RUN_FILE).unlink(missing_ok=True)
         if target.suffix.lower() in _RASTERS:
             for suffix in (".aux.xml", ".ovr", ".msk", ".qml"):
                 sidecar_path(target, suffix).unlink(missing_ok=True)
@@ -82,14 +92,17 @@ def check_output(path: Path) -> None:
     Raises
     ------
     OutputError
-        If it is remote, a folder, or lies in a folder that is not there.
+        If it is remote, a folder or a device, or lies in a folder that is not there.
     """
-    if str(path).startswith(_REMOTE) or ":/" in str(path)[:6]:
+    if _REMOTE.match(str(path)):
         raise OutputError(
             f"{path}: outputs need a local file system (rename and locks); write locally, then copy"
         )
     if path.is_dir():
         raise OutputError(f"{path}: is a folder, expected a file name")
+    if path.exists() and not path.is_file():
+        # A rename would put a file in the place of /dev/null.
+        raise OutputError(f"{path}: is a device or a pipe, expected a file name")
     if not path.parent.is_dir():
         raise OutputError(
             f"{path}: the folder {path.parent} does not exist; make it or choose another with -o"
@@ -125,10 +138,7 @@ def claim(path: Path, *, overwrite: bool, resumable: bool = False, fresh: bool =
         if path.exists():
             if not overwrite and not scratch.exists():
                 raise OutputExistsError(f"{path}: already exists; pass --overwrite to replace it")
-            if path.with_name(path.name + "-wal").exists():
-                raise OutputBusyError(
-                    f"{path}: is open in another program (QGIS?); close it there or choose another -o"
-                )
+            _check_transactions(path)
         try:
             scratch.mkdir(exist_ok=True)
         except OSError as error:
@@ -139,20 +149,25 @@ def claim(path: Path, *, overwrite: bool, resumable: bool = False, fresh: bool =
             yield Claim(path, scratch)
         except BaseException:
             # A journal alone saves nothing: what was refused before the work began leaves no trace.
-            if not resumable or all(item.name == JOURNAL for item in scratch.iterdir()):
+            if not resumable or {item.name for item in scratch.glob("*")} <= {JOURNAL}:
                 _discard(scratch)
             raise
         _discard(scratch)
 
 
+def _check_transactions(path: Path) -> None:
+    """Refuse to replace a GeoPackage under an open transaction: SQLite would play it into the new file."""
+    for suffix in ("-wal", "-journal"):
+        if path.with_name(path.name + suffix).exists():
+            raise OutputBusyError(
+                f"{path}: is open in another program (QGIS?), or one died in it and left {path.name}{suffix}; "
+                "close it there or choose another -o"
+            )
+
+
 def _discard(scratch: Path) -> None:
-    """Remove a scratch folder, its journal last: until then a killed clean-up is finished by the next run."""
+    """Remove a scratch folder, its journal first: a clean-up that is killed leaves no work to go on with."""
     if not scratch.is_dir():
         return
-    for item in scratch.iterdir():
-        if item.is_dir():
-            shutil.rmtree(item)
-        elif item.name != JOURNAL:
-            item.unlink()
     (scratch / JOURNAL).unlink(missing_ok=True)
-    scratch.rmdir()
+    shutil.rmtree(scratch)

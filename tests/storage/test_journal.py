@@ -48,3 +48,13 @@ def test_other_work_is_refused_with_the_difference(tmp_path: Path) -> None:
     filled(tmp_path, 1)
     with pytest.raises(ResumeError, match="model 'abc', this command has 'xyz'.*--fresh"):
         Journal(tmp_path, PRINT | {"model": "xyz"})
+
+
+@pytest.mark.parametrize("line", [b"\x00\x00\xff\n", b"[1, 2]\n", b"{]\n"])
+def test_a_damaged_journal_is_one_line(tmp_path: Path, line: bytes) -> None:
+    file = filled(tmp_path, 2)
+    first, *rest = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join([first, line, *rest]))
+    with pytest.raises(ResumeError, match=r"is damaged.*--fresh") as caught:
+        Journal(tmp_path, PRINT)
+    assert "\n" not in str(caught.value)

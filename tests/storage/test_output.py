@@ -157,3 +157,74 @@ def test_odd_names_work(tmp_path: Path, name: str) -> None:
     with claim(tmp_path / name, overwrite=False) as claimed:
         claimed.commit(put(claimed.scratch, "new"))
     assert names(tmp_path) == [name]
+
+
+@pytest.mark.parametrize("name", ["b", "band-000000", "journal", "journal.jsonl", "[a]*?.tif", "x" * 230])
+def test_preparing_a_product_spares_the_bands_whatever_its_name(tmp_path: Path, name: str) -> None:
+    """A leftover of the product goes, however a killed writer called it; all else stays."""
+    with claim(tmp_path / name, overwrite=False) as claimed:
+        Journal(claimed.scratch, {})
+        put(claimed.scratch, "half").rename(claimed.scratch / "band-000000")
+        path = claimed.prepare()
+        path.write_text("half")
+        path.with_name(path.name + "-journal").write_text("half")
+        assert claimed.prepare() == path
+        assert names(claimed.scratch) == ["band-000000", JOURNAL]
+        path.write_text("new")
+        claimed.commit(path)
+    assert names(tmp_path) == [name]
+    assert (tmp_path / name).read_text() == "new"
+
+
+def test_a_pipe_or_device_is_never_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OutputError, match="device or a pipe"), claim(tmp_path / "pipe", overwrite=True):
+        pass
+    assert (tmp_path / "pipe").is_fifo()
+    assert names(tmp_path) == ["pipe"]
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-journal"])
+def test_a_geopackage_opened_since_is_not_replaced(tmp_path: Path, suffix: str) -> None:
+    """SQLite would play the transaction of the old file into the new one."""
+    (tmp_path / "a.gpkg").write_text("old")
+    with pytest.raises(OutputBusyError), claim(tmp_path / "a.gpkg", overwrite=True) as claimed:
+        (tmp_path / f"a.gpkg{suffix}").write_text("pages")
+        claimed.commit(put(claimed.scratch, "new"))
+    assert (tmp_path / "a.gpkg").read_text() == "old"
+    with pytest.raises(OutputBusyError, match=suffix), claim(tmp_path / "a.gpkg", overwrite=True):
+        pass
+
+
+def test_the_report_on_the_old_file_goes_with_it(tmp_path: Path) -> None:
+    (tmp_path / "a.tif.run.json").write_text("{}")
+    with claim(tmp_path / "a.tif", overwrite=False) as claimed:
+        claimed.commit(put(claimed.scratch, "new"))
+    assert names(tmp_path) == ["a.tif"]
+
+
+def test_a_clean_up_that_is_killed_leaves_no_work_to_repeat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pulled_plug(path: Path) -> None:
+        raise KeyboardInterrupt(path)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("geoseg.storage.output.shutil.rmtree", pulled_plug)
+        with claim(tmp_path / "a.tif", overwrite=False, resumable=True) as claimed:
+            Journal(claimed.scratch, {})
+            put(claimed.scratch, "band").rename(claimed.scratch / "band-000000")
+            claimed.commit(put(claimed.scratch, "new"))
+    with (
+        pytest.raises(OutputExistsError),
+        claim(tmp_path / "a.tif", overwrite=False, resumable=True),
+    ):
+        pass
+    assert names(tmp_path) == ["a.tif"]
+
+
+def test_a_scratch_folder_removed_by_hand_does_not_hide_the_error(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), claim(tmp_path / "a", overwrite=False, resumable=True) as claimed:
+        claimed.scratch.rmdir()
+        raise ZeroDivisionError
+    assert names(tmp_path) == []
