@@ -37,7 +37,7 @@ class ClipArea:
             raise OptionError(
                 f"{path}: cannot be read as polygons ({error}); pass a vector file to --clip"
             ) from None
-        frame = frame[frame.geom_type.isin(["Polygon", "MultiPolygon"])]
+        frame = frame[frame.geom_type.isin(["Polygon", "MultiPolygon"]) & ~frame.is_empty]
         if frame.empty:
             raise OptionError(f"{path}: holds no polygon, expected at least one to clip with")
         if grid.crs is not None and frame.crs is not None:

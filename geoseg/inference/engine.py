@@ -6,7 +6,7 @@ bands leave through a queue of one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -65,9 +65,11 @@ class Engine:
 
     Notes
     -----
-    Peak memory beside the network's own, for C channels, B bands of b bytes, W columns, r tile rows a band,
-    S tile px and a block row of h rows: ``W * ((r*stride + S) * (4*C + B*b + 1) + 2*h*(B*b + 1))`` bytes plus
-    one batch of inputs and probabilities, ``4 * batch * S**2 * (B + 2*C)``. The scene's height is not in it.
+    Peak memory beside the network's own is at most ``W * (8*C*d + 3*(d + h)*(B*b + 1))`` bytes and a batch of
+    inputs and probabilities, ``12 * batch * S**2 * (B + C)``, for C channels, B bands of b bytes, tiles of
+    S px, W columns (the scene's and ``2 * margin``, at least S), ``d = (r - 1) * stride + S`` open rows for r
+    tile rows a band, and h rows of blocks read ahead. Finishing a band moves the open rows, reading joins the
+    kept rows and the fresh ones: hence twice and three times. The scene's height is not in it.
     """
 
     network: Network
@@ -77,7 +79,7 @@ class Engine:
     clip: Clip | None = None
     shrunk: list[tuple[int, int]] = field(default_factory=list)
 
-    def run(self, start: int = 0) -> Iterator[BandResult]:
+    def run(self, start: int = 0) -> Generator[BandResult, None, None]:
         """Yield the bands of the plan from index `start` on, in order.
 
         To go on in the middle, bands whose tiles reach into the first wanted row are computed again.
@@ -98,9 +100,11 @@ class Engine:
                 if band.index + 1 < len(plan.bands):
                     coming = pool.submit(self._read, plan.bands[band.index + 1])
                 self._add_tiles(stitcher, band, chip, wanted)
-                means = stitcher.finish(band.stop)
+                # Not kept in a name, or these rows would live on while the next band is worked on.
                 if band.index >= start:
-                    yield self._result(band, wanted, means, codes)
+                    yield self._result(band, wanted, stitcher.finish(band.stop), codes)
+                else:
+                    stitcher.finish(band.stop)
 
     def _warm_up(self, start: int) -> int:
         """Index of the first band whose tiles reach into band `start`."""
@@ -175,6 +179,11 @@ class Engine:
         inside = (slice(first, first + len(band.rows)), self._columns)
         valid = _upload(wanted[inside], means.device)
         best, channel = means[(slice(None), *inside)].max(dim=0)
+        if bool((valid & best.isnan()).any()):
+            raise GeosegError(
+                f"the network's output in rows {band.rows.start} to {band.rows.stop - 1} is not a number at "
+                f"precision {self.network.settings.precision}; pass --precision fp32, or mend the model"
+            )
         classes = torch.where(valid, codes[channel], NODATA)
         confidence = torch.where(valid, (best * CONFIDENCE_STEPS).round().clamp(0, CONFIDENCE_STEPS), NODATA)
         return BandResult(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from affine import Affine
 
 from geoseg.errors import SceneError
 from geoseg.grid.grid import Grid
@@ -16,31 +19,98 @@ if TYPE_CHECKING:
     import xarray
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TaggedArray(ArraySource):
+    """An array whose bands carry a scale and an offset of their own.
+
+    Parameters
+    ----------
+    scales, offsets : tuple of float
+        One a band, of all bands.
+    """
+
+    scales: tuple[float, ...] = ()
+    offsets: tuple[float, ...] = ()
+
+    @property
+    def scale(self) -> tuple[float, ...] | None:
+        """Scale of the chosen bands."""
+        return tuple(self.scales[i - 1] for i in self.bands)
+
+    @property
+    def offset(self) -> tuple[float, ...] | None:
+        """Offset of the chosen bands."""
+        return tuple(self.offsets[i - 1] for i in self.bands)
+
+
 def source_of_dataarray(array: xarray.DataArray) -> ArraySource:
     """Read a georeferenced DataArray as a scene.
 
     Parameters
     ----------
-    array : DataArray with dims (band, y, x) or (y, x)
+    array : DataArray with dims (band, y, x), in any order, or (y, x)
         Its CRS and transform are those of its ``rio`` accessor, its band names the ``long_name`` attribute or
-        text coordinates of ``band``. NaN and the no-data value are invalid.
+        text coordinates of ``band``. NaN and the no-data value are invalid. A scale and offset that rioxarray
+        read from a file count as in that file, whether it applied them (``mask_and_scale``) or not.
+
+    Raises
+    ------
+    SceneError
+        If it is a Dataset, or its dims are no raster's.
     """
     import rioxarray  # noqa: F401  (registers .rio)
 
+    if not hasattr(array, "ndim"):
+        names = ", ".join(map(str, array))
+        raise SceneError(f"a Dataset ({names}) is no scene, expected a DataArray: pass .to_dataarray('band')")
+    array, band = _as_bands(array)
+    pixels, nodata = _stored(np.asarray(array.to_numpy()), array)
+    source = ArraySource.of(pixels, grid=grid_of(array), nodata=nodata, names=_band_names(array, band))
+    scales, offsets = _scaling(array, source.count)
+    if set(scales) == {1.0} and set(offsets) == {0.0}:
+        return source
+    if "scale_factor" in array.encoding or "scales" in array.encoding:
+        # Applied by rioxarray: the numbers are physical ones already.
+        scales, offsets = (1.0,) * source.count, (0.0,) * source.count
+    own = {field.name: getattr(source, field.name) for field in dataclasses.fields(source)}
+    return TaggedArray(**own, scales=scales, offsets=offsets)
+
+
+def _as_bands(array: xarray.DataArray) -> tuple[xarray.DataArray, str]:
+    """Return the array as (band, y, x) and the name of its first dim."""
+    from rioxarray.exceptions import MissingSpatialDimensionError
+
+    refusal = f"the DataArray has dims ({', '.join(map(str, array.dims))}), expected (band, y, x) or (y, x)"
     if array.ndim == 2:
         array = array.expand_dims("band")
-    rows, cols = array.rio.y_dim, array.rio.x_dim
-    if array.ndim != 3:
-        raise SceneError(f"the DataArray has dims {', '.join(map(str, array.dims))}, expected (band, y, x)")
-    (band,) = (dim for dim in array.dims if dim not in (rows, cols))
-    array = array.transpose(band, rows, cols)
-    pixels = np.asarray(array.to_numpy())
-    return ArraySource.of(
-        pixels,
-        grid=grid_of(array),
-        nodata=array.rio.nodata,
-        names=_band_names(array, str(band)),
-    )
+    try:
+        rows, cols = array.rio.y_dim, array.rio.x_dim
+    except MissingSpatialDimensionError:
+        raise SceneError(f"{refusal}; rename them with .rename()") from None
+    others = [dim for dim in array.dims if dim not in (rows, cols)]
+    if array.ndim != 3 or len(others) != 1:
+        raise SceneError(f"{refusal}; choose one with .isel()")
+    return array.transpose(others[0], rows, cols), str(others[0])
+
+
+def _stored(pixels: npt.NDArray[Any], array: xarray.DataArray) -> tuple[npt.NDArray[Any], float | None]:
+    """Numbers as their file stores them, and the no-data value: ``masked=True`` made floats with NaN of them."""
+    nodata, dtype = array.rio.encoded_nodata, np.dtype(array.encoding.get("rasterio_dtype", pixels.dtype))
+    if nodata is None or pixels.dtype.kind != "f" or dtype.kind not in "iu" or not np.isfinite(nodata):
+        return pixels, array.rio.nodata
+    filled = np.where(np.isnan(pixels), nodata, pixels)
+    with np.errstate(invalid="ignore"):
+        stored = filled.astype(dtype)
+    # The encoding may outlive what was done to the numbers since.
+    return (stored, nodata) if np.array_equal(stored, filled) else (pixels, array.rio.nodata)
+
+
+def _scaling(array: xarray.DataArray, count: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Scale and offset of each band that rioxarray read from a file, applied or not."""
+    tags = array.attrs | array.encoding
+    scales = tags.get("scales", [tags.get("scale_factor", 1.0)] * count)
+    offsets = tags.get("offsets", [tags.get("add_offset", 0.0)] * count)
+    return tuple(float(scale) for scale in scales), tuple(float(offset) for offset in offsets)
 
 
 def grid_of(array: xarray.DataArray) -> Grid:
@@ -49,13 +119,32 @@ def grid_of(array: xarray.DataArray) -> Grid:
     return Grid(
         height=int(array.rio.height),
         width=int(array.rio.width),
-        transform=array.rio.transform(),
+        transform=_transform(array),
         crs=None if crs is None else crs.to_wkt(),
     )
 
 
+def _transform(array: xarray.DataArray) -> Affine:
+    """Affine of a DataArray: the one that was written into it, bit for bit, where its coordinates agree.
+
+    Computed from coordinates it comes out a unit in the last place off; but after a slice the written one is
+    stale.
+    """
+    found: Affine = array.rio.transform()
+    mapping = array.coords.get(array.rio.grid_mapping)
+    text = None if mapping is None else mapping.attrs.get("GeoTransform")
+    if text is None:
+        return found
+    written = Affine.from_gdal(*(float(part) for part in str(text).split()))
+    # A thousandth of a pixel: coordinates are rounded, a slice moves by whole ones.
+    near = 1e-3 * min(abs(found.a) + abs(found.b), abs(found.d) + abs(found.e))
+    return written if written.almost_equals(found, near) else found
+
+
 def _band_names(array: xarray.DataArray, dim: str) -> tuple[str | None, ...]:
     names = array.attrs.get("long_name")
+    if isinstance(names, str) and array.sizes[dim] == 1:
+        return (names,)
     if isinstance(names, tuple | list) and len(names) == array.sizes[dim]:
         return tuple(str(name) for name in names)
     if dim in array.coords and array.coords[dim].dtype.kind in "UO":
@@ -100,7 +189,11 @@ def dataset_of(
         "flag_meanings": " ".join("_".join(name.split()) for name in legend.names),
         "_FillValue": np.uint8(NODATA),
     }
-    dataset["confidence"].attrs = {"long_name": "probability of the written class", "units": "1"}
+    dataset["confidence"].attrs = {
+        "long_name": "probability of the written class",
+        "units": "1",
+        "_FillValue": np.float32(np.nan),
+    }
     if grid.crs is not None:
         dataset = dataset.rio.write_crs(grid.crs)
     result: Any = dataset.rio.write_transform(grid.transform)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,5 +66,15 @@ class PredictOptions:
         for name, allowed in (("device", DEVICES), ("precision", PRECISIONS), ("on_error", ON_ERROR)):
             if getattr(self, name) not in allowed:
                 raise OptionError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(allowed)}")
+        if self.bounds is not None:
+            if len(self.bounds) != 4 or not all(math.isfinite(value) for value in self.bounds):
+                raise OptionError(f"bounds are {self.bounds}, expected 4 numbers: west, south, east, north")
+            # A geopandas frame gives an array here, and the journal takes plain values only.
+            object.__setattr__(self, "bounds", tuple(float(value) for value in self.bounds))
+        if self.bands is not None:
+            plain = tuple(band if isinstance(band, str) else int(band) for band in self.bands)
+            object.__setattr__(self, "bands", plain)
+        if self.clip is not None:
+            object.__setattr__(self, "clip", Path(self.clip))
         if self.batch_size is not None and self.batch_size < 1:
             raise OptionError(f"batch size is {self.batch_size}, expected at least 1")

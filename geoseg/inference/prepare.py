@@ -86,7 +86,7 @@ def prepare(scene: Any, model: Path | str | Model, options: PredictOptions) -> J
     found = match(source, card, options.bands, force=options.force)
     for note in found.notes:
         log.warning("%s: %s", name, note)
-    size = options.tile_size or card.tile.size
+    size = card.tile.size if options.tile_size is None else options.tile_size
     overlap = options.overlap if options.overlap is not None else min(card.tile.overlap, size // 2)
     return Job(
         match=found,
@@ -110,7 +110,9 @@ def as_source(scene: Any, options: PredictOptions) -> Source:
     if isinstance(scene, np.ndarray):
         if scene.ndim != 3:
             raise SceneError(f"the array has {scene.ndim} dimensions, expected 3: (band, row, col)")
-        return ArraySource.of(scene)
+        # numpy's masks mark what is not usable; which bands are read is not known yet, so any counts.
+        valid = ~np.asarray(np.ma.getmaskarray(scene).any(axis=0)) if np.ma.isMaskedArray(scene) else None
+        return ArraySource.of(np.ma.getdata(scene), valid=valid)
     if hasattr(scene, "dims") and hasattr(scene, "coords"):
         from geoseg.inference.lattice import source_of_dataarray
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from geoseg.errors import OptionError
+from geoseg.errors import OptionError, OutputExistsError
 from geoseg.inference.bandstore import BandStore
 from geoseg.inference.engine import BandResult, Engine
+from geoseg.inference.fingerprint import fingerprint_of as fingerprint_of
 from geoseg.inference.network import Network
 from geoseg.inference.options import Progress
 from geoseg.inference.plan import Plan, tile_starts
@@ -24,6 +21,7 @@ from geoseg.inference.prepare import Job
 from geoseg.inference.rows import RowReader
 from geoseg.inference.settings import Settings
 from geoseg.learning.model import Model
+from geoseg.raster.array_scene import ArraySource
 from geoseg.raster.cache import limited_cache
 from geoseg.storage.journal import Journal
 from geoseg.storage.output import Claim, claim
@@ -103,15 +101,17 @@ def computed(
         fingerprint = fingerprint_of(job) | extra
         journal = Journal(claimed.scratch, fingerprint)
         begun = journal.last("settings")
-        # Products of this very run that a kill left renamed are its own to replace.
-        claims = [
-            stack.enter_context(claim(path, overwrite=overwrite or begun is not None)) for path in others
-        ]
+        # Products of this very run that a kill left renamed are its own to replace; what was put there before
+        # it began to write them is not.
+        ours = overwrite or journal.last("products") is not None
+        if main.exists() and not ours:
+            raise OutputExistsError(f"{main}: already exists; pass --overwrite to replace it")
+        claims = [stack.enter_context(claim(path, overwrite=ours)) for path in others]
         if not job.options.force:
             check_space(main.parent, job.grid.height * job.grid.width * _BYTES_PER_PIXEL)
         model = job.load_model()
         model.check_tile_size(job.tiling.size)
-        settings = Settings(**begun["settings"]) if begun else choose_settings(job)
+        settings = Settings.from_json(begun["settings"]) if begun else choose_settings(job)
         if not begun:
             journal.append({"settings": settings.to_json()})
         plan = Plan.of(job.grid.shape, job.tiling, settings.batch_size)
@@ -122,6 +122,7 @@ def computed(
         first, started = store.done, time.perf_counter()
         with limited_cache(_cache_megabytes(job)):
             _fill(engine, store, journal, progress)
+        journal.append({"products": True})
         yield Run(
             job=job,
             claims=(claimed, *claims),
@@ -136,7 +137,8 @@ def computed(
 
 def _check_names(job: Job, outputs: Sequence[Path]) -> None:
     """Refuse to write a product over the scene or over another product."""
-    seen = {Path(str(getattr(job.source, "path", ""))).resolve(): "the scene"}
+    scene = None if isinstance(job.source, ArraySource) else Path(job.source.path).resolve()
+    seen = {scene: "the scene"}
     for path in outputs:
         if path.resolve() in seen:
             raise OptionError(f"{path}: is also the name of {seen[path.resolve()]}; choose another")
@@ -148,8 +150,12 @@ def _fill(engine: Engine, store: BandStore, journal: Journal, progress: Progress
     bands = engine.plan.bands
     reported, shrunk = 0, len(engine.shrunk)
     writing: Future[None] | None = None
-    with ThreadPoolExecutor(1, thread_name_prefix="geoseg-write") as pool:
-        for result in engine.run(store.done):
+    # Closed, not left to the garbage collector: an error in this loop ends the reading, too.
+    with (
+        ThreadPoolExecutor(1, thread_name_prefix="geoseg-write") as pool,
+        closing(engine.run(store.done)) as results,
+    ):
+        for result in results:
             if writing is not None:
                 writing.result()
             for band, size in engine.shrunk[shrunk:]:
@@ -172,8 +178,8 @@ def compute_in_memory(job: Job, progress: Progress | None) -> tuple[list[BandRes
     plan = Plan.of(job.grid.shape, job.tiling, settings.batch_size)
     engine = build_engine(job, model, settings, plan)
     results = []
-    with limited_cache(_cache_megabytes(job)):
-        for result in engine.run():
+    with limited_cache(_cache_megabytes(job)), closing(engine.run()) as coming:
+        for result in coming:
             results.append(result)
             if progress is not None:
                 progress(result.band.rows.stop, job.grid.height, "predict")
@@ -210,41 +216,3 @@ def build_engine(job: Job, model: Model, settings: Settings, plan: Plan) -> Engi
         channels=job.card.channels,
         clip=clip,
     )
-
-
-def fingerprint_of(job: Job) -> dict[str, Any]:
-    """Everything the pixels of a result depend on, as plain JSON values."""
-    from geoseg import __version__
-
-    options = asdict(job.options)
-    for key in ("force", "clip"):
-        options.pop(key)
-    if job.options.clip is not None:
-        options["clip_sha256"] = hashlib.sha256(job.options.clip.read_bytes()).hexdigest()
-    card = json.dumps(job.card.model_dump(mode="json"), sort_keys=True)
-    return {
-        "version": __version__,
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "scene": _scene_fingerprint(job),
-        "model": hashlib.sha256(card.encode()).hexdigest(),
-        "weights": job.card.weights_sha256,
-        "tile": [job.tiling.size, job.tiling.overlap],
-        "options": options,
-    }
-
-
-def _scene_fingerprint(job: Job) -> dict[str, Any]:
-    """Name, size, time and first bytes of the scene's file; a remote one has its name only."""
-    path = Path(str(getattr(job.source, "path", "")))
-    if not path.is_file():
-        return {"name": str(path)}
-    with path.open("rb") as file:
-        head = hashlib.sha256(file.read(1 << 16)).hexdigest()
-    status = path.stat()
-    return {
-        "name": path.name,
-        "bytes": status.st_size,
-        "modified_ns": status.st_mtime_ns,
-        "head_sha256": head,
-    }

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from geoseg.errors import OptionError
+from geoseg.errors import OptionError, ResumeError
 
 _LARGEST_BATCH = {"cpu": 8, "cuda": 32, "mps": 8}
 
@@ -48,12 +48,25 @@ class Settings:
         """
         device = _device(device)
         precision = _precision(precision, device)
-        batch_size = batch_size or fitting_batch(*tiles, _LARGEST_BATCH[device])
+        # Batches are filled: one of more tiles than there are would only compute zeros.
+        batch_size = min(batch_size or fitting_batch(*tiles, _LARGEST_BATCH[device]), tiles[0] * tiles[1])
         return cls(device=device, precision=precision, batch_size=batch_size, threads=torch.get_num_threads())
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values for the journal; ``Settings(**values)`` is the way back."""
+        """Return plain values for the journal."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Settings:
+        """Return the settings of a run to go on with; its device must be there again."""
+        settings = cls(**values)
+        try:
+            _device(settings.device)
+        except OptionError as error:
+            raise ResumeError(
+                f"the unfinished run cannot go on here, {error}; or pass --fresh to start anew"
+            ) from error
+        return settings
 
 
 def fitting_batch(rows: int, columns: int, largest: int) -> int:

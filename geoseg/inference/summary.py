@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
+import re
 import resource
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -108,7 +110,7 @@ def same_work(output: Path, fingerprint: Mapping[str, Any]) -> bool:
         return False
     try:
         found = json.loads(file.read_text())["fingerprint"]
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ClassMapError(f"{file}: is not a run.json ({error}); remove it or pass --overwrite") from None
     return bool(found == json.loads(json.dumps(dict(fingerprint))))
 
@@ -117,15 +119,21 @@ def peak_memory_mb() -> float:
     """Largest resident set of this process so far, MB."""
     status = Path("/proc/self/status")
     if status.exists():  # ru_maxrss begins with the peak of the process that started this one
-        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1.024e-3
+        found = re.search(r"^VmHWM:\s*(\d+)", status.read_text(), re.MULTILINE)
+        if found is not None:  # some sandboxes leave it out
+            return int(found[1]) * 1.024e-3
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak / 1e3
 
 
 def identity(command: str, products: Sequence[Path], **more: str) -> dict[str, Any]:
-    """Say what products depend on beside the pixels, for the fingerprint: equal commands, equal identities."""
-    return {"command": command, "products": [str(path) for path in products], **more}
+    """Say what products depend on beside the pixels, for the fingerprint: equal commands, equal identities.
+
+    Products are named as seen from the folder of the first, however the person wrote them.
+    """
+    folder = products[0].absolute().parent
+    names = [os.path.relpath(path.absolute(), folder) for path in products]
+    return {"command": command, "products": names, **more}
 
 
 class ClassCount:

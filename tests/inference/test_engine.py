@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoseg.errors import GeosegError, SceneError
+from geoseg.errors import GeosegError, ResumeError, SceneError
 from geoseg.grid.legend import NODATA
 from geoseg.grid.tiling import Tiling
 from geoseg.grid.window import Window
@@ -134,6 +134,22 @@ def test_batches_shrink_until_they_fit_and_the_answer_stays() -> None:
     assert scarce.shrunk == [(0, 4), (0, 2)]
 
 
+@pytest.mark.parametrize("place", [(3, 4), (39, 59)])
+def test_a_network_that_gives_no_numbers_is_an_error_not_a_class(place: tuple[int, int]) -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (3, 40, 60)).astype(np.float32)
+    pixels[0][place] = 3e38  # a number; the logit is not
+    source, tiling = ArraySource.of(pixels), Tiling(size=16, overlap=4)
+    engine = engine_for(MODEL, source, tiling, 4)
+    engine.network._gain = engine.network._gain * 1e6
+    with pytest.raises(GeosegError, match="is not a number at precision fp32; pass --precision fp32"):
+        list(engine.run())
+    engine = engine_for(MODEL, source, tiling, 4)
+    engine.network._gain = engine.network._gain * 1e6
+    valid = pixels[0] < 1e38
+    engine.clip = lambda first, stop: valid[first:stop]  # where no result is wanted it does no harm
+    assert (joined(list(engine.run()))[0] == NODATA).sum() == 1
+
+
 def test_a_single_tile_too_large_for_the_memory_is_one_clear_line() -> None:
     source = ArraySource.of(np.zeros((3, 20, 20), dtype=np.uint8))
     engine = engine_for(Model(MODEL.card, Greedy(MODEL.network, 0)), source, Tiling(size=16, overlap=4), 2)
@@ -142,7 +158,21 @@ def test_a_single_tile_too_large_for_the_memory_is_one_clear_line() -> None:
 
 
 @pytest.mark.parametrize(
-    "dtype", ["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64", ">u2"]
+    "dtype",
+    [
+        "uint8",
+        "int8",
+        "uint16",
+        "int16",
+        "uint32",
+        "int32",
+        "uint64",
+        "int64",
+        "float32",
+        "float64",
+        ">u2",
+        ">f4",
+    ],
 )
 def test_every_stored_type_goes_in_as_its_numbers(dtype: str) -> None:
     numbers = np.random.default_rng(2).integers(0, 120, (3, 20, 20))
@@ -243,6 +273,66 @@ def test_what_cannot_be_read_stops_the_run_by_default() -> None:
     engine = replace(engine, reader=RowReader(broken, engine.plan, tolerant=False))  # type: ignore[arg-type]
     with pytest.raises(SceneError, match="broken block"):
         list(engine.run())
+
+
+def test_the_temperature_divides_the_logits() -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (3, 20, 30), dtype=np.uint8)
+    engine = engine_for(MODEL, ArraySource.of(pixels), Tiling(size=16, overlap=4), 4)
+    engine.network._temperature = 2.5
+    codes, confidence = joined(list(engine.run()))
+    expected, probabilities = right_answer(MODEL, pixels)
+    softer = probabilities ** (1 / 2.5)  # exp(logit / t) is exp(logit) ** (1 / t)
+    softer /= softer.sum(axis=0)
+    sure = decided(probabilities)
+    np.testing.assert_array_equal(codes[sure], expected[sure])
+    assert np.abs(confidence - softer.max(axis=0) * 254).max() <= 0.5 + 1e-3
+
+
+class Sized(torch.nn.Module):
+    """Remembers how many tiles came at a time."""
+
+    def __init__(self, inner: torch.nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+        self.seen: list[tuple[int, bool]] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.seen.append((len(x), bool((x[-1] == 0).all())))
+        result: torch.Tensor = self.inner(x)
+        return result
+
+
+def test_every_batch_is_filled_with_zeros_to_one_size() -> None:
+    """Kernels round differently for other batch sizes."""
+    network = Sized(MODEL.network)
+    source = ArraySource.of(np.random.default_rng(1).integers(1, 99, (3, 40, 60), dtype=np.uint8))
+    list(engine_for(Model(MODEL.card, network), source, Tiling(size=16, overlap=4), 4).run())
+    assert {size for size, _ in network.seen} == {4}
+    assert any(filled for _, filled in network.seen)
+
+
+def test_tiles_without_a_result_are_not_computed() -> None:
+    network = Sized(MODEL.network)
+    source = ArraySource.of(np.zeros((3, 64, 64), dtype=np.uint8), valid=np.zeros((64, 64), dtype=bool))
+    codes, _ = joined(
+        list(engine_for(Model(MODEL.card, network), source, Tiling(size=16, overlap=4), 4).run())
+    )
+    assert network.seen == []
+    assert (codes == NODATA).all()
+
+
+@pytest.mark.parametrize(("asked", "tiles", "chosen"), [(64, (1, 2), 2), (3, (2, 2), 3), (None, (1, 1), 1)])
+def test_a_batch_holds_no_more_tiles_than_there_are(
+    asked: int | None, tiles: tuple[int, int], chosen: int
+) -> None:
+    assert Settings.choose("cpu", "fp32", asked, tiles).batch_size == chosen
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_a_run_begun_on_a_gpu_does_not_go_on_without_one() -> None:
+    begun = Settings(device="cuda", precision="bf16", batch_size=4, threads=1).to_json()
+    with pytest.raises(ResumeError, match="cannot go on here, device cuda.*--fresh"):
+        Settings.from_json(begun)
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 16))

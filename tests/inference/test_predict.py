@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,10 +13,12 @@ import rasterio
 import xarray
 
 import geoseg
-from geoseg.errors import OptionError, OutputExistsError, ResumeError, SceneError
+from geoseg.errors import ClassMapError, GeosegError, OptionError, OutputExistsError, ResumeError, SceneError
 from geoseg.inference.options import PredictOptions
 from geoseg.inference.predict import Writing
+from geoseg.inference.summary import same_work
 from geoseg.storage.journal import JOURNAL
+from tests.oracle import pointwise_model
 
 FP32 = PredictOptions(precision="fp32")
 
@@ -136,7 +140,7 @@ class Stop(Exception):
     """What a test does instead of pulling the plug; the real plug is pulled in tests/faults."""
 
 
-def interrupt(job_args: tuple[Path, Path], output: Path, after: int) -> None:
+def interrupt(job_args: tuple[Any, Any], output: Path, after: int) -> None:
     from geoseg.inference.predict import predict_file
     from geoseg.inference.prepare import prepare
 
@@ -148,8 +152,11 @@ def interrupt(job_args: tuple[Path, Path], output: Path, after: int) -> None:
         if calls > after:
             raise Stop
 
-    with pytest.raises(Stop):
+    with pytest.raises(Stop) as caught:
         predict_file(prepare(*job_args, FP32), output, None, Writing(), progress)
+    # While the error is held, and with it the frames it went through: all that was begun has been ended.
+    assert caught.value is not None
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("geoseg-")]
 
 
 @pytest.mark.parametrize("after", [0, 1, 2])
@@ -236,3 +243,85 @@ def test_a_broken_block_is_no_data_when_asked_and_reported(
     for row, col, height, width in report["damaged"]:
         assert (codes[row : row + height, col : col + width] == 255).all()
     assert (codes != 255).mean() > 0.5
+
+
+def test_a_file_put_there_meanwhile_is_not_replaced(
+    scene_file: Path, model_file: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "c.tif"
+    interrupt((scene_file, model_file), output, 1)
+    output.write_text("mine")
+    with pytest.raises(OutputExistsError):
+        geoseg.predict(scene_file, model_file, options=FP32, output=output)
+    assert output.read_text() == "mine"
+    assert names(tmp_path) == ["c.tif", "c.tif.geoseg-part"]
+
+
+def test_a_path_written_another_way_is_the_same_work(
+    scene_file: Path, model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupt((scene_file, model_file), tmp_path / "c.tif", 1)
+    monkeypatch.chdir(tmp_path)
+    geoseg.predict(scene_file, model_file, options=FP32, output="c.tif")
+    assert names(tmp_path) == ["c.qml", "c.tif", "c.tif.aux.xml", "c.tif.run.json"]
+
+
+def test_an_array_does_not_go_on_with_the_work_on_another(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 90, 40), dtype=np.uint8)
+    model = pointwise_model(3)
+    interrupt((pixels, model), tmp_path / "c.tif", 1)
+    for scene, other in ((pixels[:, ::-1], model), (pixels, pointwise_model(3, seed=1))):
+        with pytest.raises(ResumeError, match="scene|weights"):
+            geoseg.predict(scene, other, options=FP32, output=tmp_path / "c.tif")
+    assert geoseg.predict(pixels.copy(), model, options=FP32, output=tmp_path / "c.tif").exists()
+
+
+def test_an_output_may_have_any_name(
+    scene_file: Path, model_file: Path, written: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "band"
+    geoseg.predict(scene_file, model_file, options=FP32, output=output)
+    assert output.read_bytes() == written.read_bytes()
+
+
+def test_a_clip_that_is_missing_or_empty_is_one_line(
+    scene_file: Path, model_file: Path, tmp_path: Path
+) -> None:
+    import geopandas
+    from shapely.geometry import Polygon
+
+    geopandas.GeoDataFrame(geometry=[Polygon()], crs="EPSG:4326").to_file(tmp_path / "empty.gpkg")
+    for name, reason in (("missing.gpkg", "cannot be read"), ("empty.gpkg", "holds no polygon")):
+        options = PredictOptions(clip=tmp_path / name)
+        for output in (None, tmp_path / "c.tif"):
+            with pytest.raises(OptionError, match=reason):
+                geoseg.predict(scene_file, model_file, options=options, output=output)
+    assert names(tmp_path) == ["empty.gpkg"]
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "{}", "{", "\x00\xff"])
+def test_a_run_json_that_is_none_is_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "c.tif").write_text("map")
+    (tmp_path / "c.tif.run.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(ClassMapError, match=r"is not a run\.json"):
+        same_work(tmp_path / "c.tif", {})
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 70), (70, 1)])
+def test_scenes_of_a_pixel_or_a_line(model_file: Path, tmp_path: Path, shape: tuple[int, int]) -> None:
+    pixels = np.random.default_rng(0).integers(1, 255, (3, *shape), dtype=np.uint8)
+    geoseg.predict(pixels, model_file, options=FP32, output=tmp_path / "c.tif")
+    with rasterio.open(tmp_path / "c.tif") as dataset:
+        assert dataset.shape == shape
+        assert (dataset.read(1) != 255).all()
+
+
+def test_too_little_room_is_refused_with_both_figures_unless_forced(
+    scene_file: Path, model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("geoseg.inference.run._BYTES_PER_PIXEL", 10**18)
+    with pytest.raises(GeosegError, match=r"MB free, the run may need 30,000,000,000,000,000\.0 MB"):
+        geoseg.predict(scene_file, model_file, options=FP32, output=tmp_path / "c.tif")
+    assert names(tmp_path) == []
+    forced = PredictOptions(precision="fp32", force=True)
+    assert geoseg.predict(scene_file, model_file, options=forced, output=tmp_path / "c.tif").exists()

@@ -155,8 +155,30 @@ def test_what_is_no_scene_or_no_model_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"device": "tpu"}, {"precision": "int8"}, {"on_error": "skip"}, {"batch_size": 0}]
+    "options",
+    [
+        {"device": "tpu"},
+        {"precision": "int8"},
+        {"on_error": "skip"},
+        {"batch_size": 0},
+        {"bounds": (1, 2, 3)},
+        {"bounds": (1, 2, 3, float("inf"))},
+    ],
 )
 def test_unusable_options_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(OptionError, match="expected"):
         PredictOptions(**options)  # type: ignore[arg-type]
+
+
+def test_a_tile_of_no_size_is_refused(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "s.tif", noise(3))
+    with pytest.raises(OptionError, match="tile size is 0 px"):
+        prepare(path, MODEL, PredictOptions(tile_size=0))
+
+
+def test_options_become_plain_values() -> None:
+    """The journal takes nothing else, and numpy's come from geopandas and rasterio."""
+    options = PredictOptions(bounds=np.array([1, 2, 3, 4]), bands=np.array([3, 1]), clip="a.gpkg")  # type: ignore[arg-type]
+    assert (options.bounds, options.bands) == ((1.0, 2.0, 3.0, 4.0), (3, 1))
+    assert [type(value) for value in (*options.bounds, *options.bands)] == [float] * 4 + [int] * 2
+    assert options.clip == Path("a.gpkg")

@@ -16,7 +16,8 @@ import geoseg
 from geoseg.errors import OptionError, OutputExistsError
 from geoseg.inference.options import PredictOptions
 from geoseg.inference.predict import Writing
-from geoseg.inference.segment import SegmentOutputs
+from geoseg.inference.prepare import prepare
+from geoseg.inference.segment import SegmentOutputs, segment_file
 
 FP32 = PredictOptions(precision="fp32")
 
@@ -118,3 +119,27 @@ def test_bad_layer_names_and_existing_files_are_found_first(
         geoseg.segment(scene_file, model_file, output=outputs)
     assert [p.name for p in tmp_path.iterdir()] == ["l.tif"]
     geoseg.segment(scene_file, model_file, output=outputs, writing=Writing(overwrite=True))
+
+
+def test_products_that_a_kill_left_renamed_are_replaced_by_the_same_command(
+    written: SegmentOutputs, scene_file: Path, model_file: Path, tmp_path: Path
+) -> None:
+    job = prepare(scene_file, model_file, FP32)
+    outputs = SegmentOutputs(polygons=tmp_path / "l.gpkg", raster=tmp_path / "l.tif")
+
+    def progress(done: int, total: int, what: str) -> None:
+        if what == "vectorize":
+            raise SystemExit(143)  # as SIGTERM does, once the class map has its name
+
+    with pytest.raises(SystemExit):
+        segment_file(job, outputs, Writing(), progress)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "l.gpkg.geoseg-part",
+        "l.qml",
+        "l.tif",
+        "l.tif.aux.xml",
+    ]
+    segment_file(job, outputs, Writing())
+    for name in ("l.gpkg", "l.tif"):
+        assert (tmp_path / name).read_bytes() == written.polygons.with_name(name).read_bytes()
+    assert not list(tmp_path.glob("*.geoseg-*"))

@@ -1,0 +1,75 @@
+"""What makes two runs the same work: equal fingerprints, equal products."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from geoseg.errors import OptionError
+from geoseg.inference.prepare import Job
+from geoseg.learning.model import Model, weights_sha256
+from geoseg.raster.array_scene import ArraySource
+
+
+def fingerprint_of(job: Job) -> dict[str, Any]:
+    """Everything the pixels of a result depend on, as plain JSON values."""
+    from geoseg import __version__
+
+    options = asdict(job.options)
+    for key in ("force", "clip"):
+        options.pop(key)
+    if job.options.clip is not None:
+        options["clip_sha256"] = _clip_sha256(job.options.clip)
+    card = json.dumps(job.card.model_dump(mode="json"), sort_keys=True)
+    return {
+        "version": __version__,
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "scene": _scene_fingerprint(job),
+        "model": hashlib.sha256(card.encode()).hexdigest(),
+        "weights": job.card.weights_sha256 or _weights_in_memory(job),
+        "tile": [job.tiling.size, job.tiling.overlap],
+        "options": options,
+    }
+
+
+def _clip_sha256(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise OptionError(
+            f"{path}: cannot be read ({error.strerror}); pass one file of polygons to --clip"
+        ) from error
+
+
+def _weights_in_memory(job: Job) -> str:
+    """Checksum of a model that was never saved; the card of a saved one knows it."""
+    return weights_sha256(job.model.network.state_dict()) if isinstance(job.model, Model) else ""
+
+
+def _scene_fingerprint(job: Job) -> dict[str, Any]:
+    """Name, size, time and first bytes of the scene's file; all pixels of an array; a URL is its name only."""
+    source = job.source
+    if isinstance(source, ArraySource):
+        digest = hashlib.sha256(np.ascontiguousarray(source.pixels).data)
+        digest.update(np.ascontiguousarray(source.known_valid).data)
+        digest.update(repr((source.pixels.shape, source.dtype, source.grid, source.nodata)).encode())
+        return {"sha256": digest.hexdigest()}
+    path = Path(source.path)
+    if not path.is_file():
+        return {"name": source.path}
+    with path.open("rb") as file:
+        head = hashlib.sha256(file.read(1 << 16)).hexdigest()
+    status = path.stat()
+    return {
+        "name": path.name,
+        "bytes": status.st_size,
+        "modified_ns": status.st_mtime_ns,
+        "head_sha256": head,
+    }

@@ -1,0 +1,157 @@
+"""DataArrays are read as their files are, and results are written as files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+import rioxarray
+import xarray
+from affine import Affine
+
+import geoseg
+from geoseg.errors import SceneError
+from geoseg.grid.window import Window
+from geoseg.inference.lattice import source_of_dataarray
+from geoseg.inference.options import PredictOptions
+from geoseg.inference.prepare import as_source, prepare
+from geoseg.raster.scene import Scene
+from tests.oracle import pointwise_model
+
+ODD = Affine(9.99, 0, 500000.123456, 0, -9.99, 4999999.7654321)
+ROTATED = Affine(8.66, 5.0, 500000.123, 5.0, -8.66, 9900000.456)
+MODEL = pointwise_model(3)
+
+
+def write(path: Path, pixels: np.ndarray, transform: Affine = ODD, **tags: Any) -> Path:
+    profile = {
+        "driver": "GTiff", "count": pixels.shape[0], "height": pixels.shape[1], "width": pixels.shape[2],
+        "dtype": pixels.dtype, "crs": "EPSG:32633", "nodata": 0, "transform": transform,
+    }  # fmt: skip
+    with rasterio.open(path, "w", **profile) as dataset:
+        dataset.write(pixels)
+        for name, values in tags.items():
+            setattr(dataset, name, values)
+    return path
+
+
+def noise(dtype: str = "uint8", shape: tuple[int, int] = (24, 30)) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 200, (3, *shape)).astype(dtype)
+
+
+def opened(path: Path, **options: Any) -> xarray.DataArray:
+    array = rioxarray.open_rasterio(path, **options)
+    assert isinstance(array, xarray.DataArray)
+    return array
+
+
+VIEWS: dict[str, Callable[[Path], xarray.DataArray]] = {
+    "as stored": opened,
+    "masked floats": lambda path: opened(path, masked=True),
+    "band last": lambda path: opened(path).transpose("y", "x", "band"),
+    "more coordinates": lambda path: opened(path).assign_coords(time=3, lon=(("y", "x"), np.zeros((24, 30)))),
+}
+
+
+@pytest.mark.parametrize("transform", [ODD, ROTATED])
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_dataarray_is_its_file(tmp_path: Path, view: str, transform: Affine) -> None:
+    path = write(tmp_path / "s.tif", noise(), transform, descriptions=("blue", "green", "red"))
+    ours, theirs = prepare(VIEWS[view](path), MODEL, PredictOptions()), prepare(path, MODEL, PredictOptions())
+    assert (ours.grid.transform, ours.grid.shape) == (theirs.grid.transform, theirs.grid.shape)
+    assert ours.grid.crs is not None
+    assert (ours.match.notes, ours.source.dtype) == (theirs.match.notes, np.uint8)
+    whole = Window(row=0, col=0, height=24, width=30)
+    chip, expected = ours.source.read(whole), theirs.source.read(whole)
+    np.testing.assert_array_equal(chip.valid, expected.valid)
+    np.testing.assert_array_equal(chip.pixels[:, chip.valid], expected.pixels[:, chip.valid])
+    assert not chip.valid.all()
+
+
+@pytest.mark.parametrize("applied", [False, True])
+def test_the_scale_of_the_file_counts_once(tmp_path: Path, applied: bool) -> None:
+    model = pointwise_model(3, dtype="uint16", value_range=(0, 10000), scale=[1e-4] * 3)
+    path = write(tmp_path / "s.tif", noise("uint16") * 40, scales=(1e-4,) * 3, offsets=(0.01,) * 3)
+    ours = prepare(opened(path, mask_and_scale=applied), model, PredictOptions(bands=(3, 1, 2)))
+    theirs = prepare(path, model, PredictOptions(bands=(3, 1, 2)))
+    inputs = []
+    for job in (ours, theirs):
+        chip = job.source.read(Window(row=0, col=0, height=24, width=30))
+        gain, bias = np.array(job.match.gain)[:, None, None], np.array(job.match.bias)[:, None, None]
+        inputs.append(np.where(chip.valid, chip.pixels * gain + bias, 0))
+    np.testing.assert_allclose(inputs[0], inputs[1], atol=1e-6)
+
+
+def test_numbers_changed_since_they_were_read_stay_what_they_are(tmp_path: Path) -> None:
+    array = opened(write(tmp_path / "s.tif", noise()), masked=True)
+    halved = (array / 2).rio.set_nodata(np.nan)
+    halved.encoding = array.encoding
+    source = source_of_dataarray(halved)
+    assert source.dtype == np.float32
+    np.testing.assert_array_equal(source.pixels, halved.to_numpy())
+
+
+def test_a_slice_has_its_own_grid(tmp_path: Path) -> None:
+    array = opened(write(tmp_path / "s.tif", noise()))
+    for part, col, row in (((slice(2, 9), slice(3, 8)), 3, 2), (([2], [3]), 3, 2)):
+        grid = source_of_dataarray(array.isel(y=part[0], x=part[1])).grid
+        assert grid.transform.almost_equals(ODD @ Affine.translation(col, row), 1e-6)
+
+
+def test_one_band_needs_no_band_dim(tmp_path: Path) -> None:
+    path = write(tmp_path / "s.tif", noise()[:1], descriptions=("blue",))
+    source = source_of_dataarray(opened(path).isel(band=0))
+    assert source.pixels.shape == (1, 24, 30)
+    assert source.descriptions == ("blue",)
+    assert source.grid.transform == ODD
+
+
+def test_an_array_without_coordinates_lies_on_the_pixel_grid() -> None:
+    source = source_of_dataarray(xarray.DataArray(noise(), dims=("band", "y", "x")))
+    assert (source.grid.transform, source.grid.crs) == (Affine.identity(), None)
+
+
+@pytest.mark.parametrize(
+    ("scene", "reason"),
+    [
+        (xarray.DataArray(noise(), dims=("band", "row", "col")), r"dims \(band, row, col\).*rename"),
+        (xarray.DataArray(noise()[None], dims=("time", "band", "y", "x")), r"dims \(time, band.*isel"),
+        (xarray.Dataset({"red": (("y", "x"), noise()[0])}), r"a Dataset \(red\) is no scene.*to_dataarray"),
+    ],
+)
+def test_what_is_no_raster_is_one_line(scene: Any, reason: str) -> None:
+    with pytest.raises(SceneError, match=reason) as caught:
+        as_source(scene, PredictOptions())
+    assert "\n" not in str(caught.value)
+
+
+def test_numpys_mask_is_not_forgotten() -> None:
+    pixels = np.ma.masked_equal(noise(), 7)
+    source = as_source(pixels, PredictOptions())
+    valid = source.read(Window(row=0, col=0, height=24, width=30)).valid
+    np.testing.assert_array_equal(valid, ~pixels.mask.any(axis=0))
+    assert not valid.all()
+
+
+@pytest.mark.parametrize("transform", [ODD, ROTATED])
+def test_a_result_can_be_written(tmp_path: Path, transform: Affine) -> None:
+    scene = opened(write(tmp_path / "s.tif", noise(), transform))
+    result = geoseg.predict(scene, MODEL, options=PredictOptions(precision="fp32"))
+    assert isinstance(result, xarray.Dataset)
+    # rioxarray cannot calculate a rotated transform anew, and warns.
+    again = {"recalc_transform": transform is ODD}
+    result["landcover"].rio.to_raster(tmp_path / "c.tif", **again)
+    result["confidence"].rio.to_raster(tmp_path / "p.tif", **again)
+    expected = Scene.open(tmp_path / "s.tif").grid
+    with rasterio.open(tmp_path / "c.tif") as codes, rasterio.open(tmp_path / "p.tif") as confidence:
+        assert (codes.dtypes, codes.nodata) == (("uint8",), 255)
+        assert confidence.dtypes == ("float32",)
+        assert np.isnan(confidence.nodata)
+        assert codes.transform.almost_equals(expected.transform, 1e-6)
+        assert codes.crs.to_epsg() == 32633
+        np.testing.assert_array_equal(codes.read(1), result["landcover"])
+        assert ((codes.read(1) == 255) == ~(noise() != 0).all(axis=0)).all()
