@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 from geoseg.errors import LegendError
@@ -16,6 +17,8 @@ LEGEND_TAG = "GEOSEG_LEGEND"
 def read_legend_csv(path: Path) -> Legend:
     """Read a legend from a CSV file with a header: ``code,name,color`` (or ``colour``, which may be missing).
 
+    Semicolons and tabs separate as well as commas; a colour is ``#rrggbb``, ``rrggbb`` or ``#rgb``.
+
     Raises
     ------
     LegendError
@@ -25,7 +28,7 @@ def read_legend_csv(path: Path) -> Legend:
         text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise LegendError(f"{path}: cannot be read as UTF-8 text ({error})") from error
-    delimiter = ";" if text.split("\n", 1)[0].count(";") > text.split("\n", 1)[0].count(",") else ","
+    delimiter = max(",;\t", key=text.split("\n", 1)[0].count)  # the comma where none occurs
     rows = csv.DictReader(text.splitlines(), delimiter=delimiter, skipinitialspace=True)
     fields = {name.strip().lower(): name for name in rows.fieldnames or [] if name}
     if "code" not in fields or "name" not in fields:
@@ -36,17 +39,30 @@ def read_legend_csv(path: Path) -> Legend:
     for row in rows:
         where = f"{path}, line {rows.line_num}"
         code, name = (row[fields["code"]] or "").strip(), (row[fields["name"]] or "").strip()
-        color = (row[color_field] or "").strip().lower() if color_field else ""
+        color = _color(row[color_field] or "") if color_field else ""
         try:
             classes.append(LegendClass(code=int(code), name=name, color=color or made_up_color(len(classes))))
         except LegendError as error:
             raise LegendError(f"{where}: {error}") from error
         except ValueError as error:
             raise LegendError(f"{where}: code is {code!r}, expected a whole number") from error
+        for earlier in classes[:-1]:
+            if classes[-1].code == earlier.code or name == earlier.name:
+                repeated = f"the code {code}" if classes[-1].code == earlier.code else f"the name {name!r}"
+                raise LegendError(f"{where}: repeats {repeated}, expected a code and a name of its own")
     try:
         return Legend(classes=tuple(classes))
     except LegendError as error:
         raise LegendError(f"{path}: {error}") from error
+
+
+def _color(text: str) -> str:
+    """Return a colour as people write it in the form ``#rrggbb``; anything else as it is."""
+    color = text.strip().lower()
+    digits = color.removeprefix("#")
+    if re.fullmatch(r"[0-9a-f]{3}", digits) and color != digits:  # without # it may be any word or number
+        digits = "".join(2 * digit for digit in digits)
+    return f"#{digits}" if re.fullmatch(r"[0-9a-f]{6}", digits) else color
 
 
 def legend_to_json(legend: Legend) -> str:

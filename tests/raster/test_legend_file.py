@@ -19,6 +19,7 @@ def _csv(tmp_path, text, encoding="utf-8"):
         'code,name,colour\n10,"Wald, é",#228B22\n-3,Wasser,#0000ff\n',
         "\ufeffCode; Name ;Color\r\n10;Wald, é;#228b22\r\n-3;Wasser;#0000FF\r\n",
         'name,code,x,color\n"Wald, é",10,,#228b22\nWasser,-3,,#0000ff\n\n',
+        "code\tname\tcolor\n10\tWald, é\t228B22\n-3\tWasser\t#00F\n",
     ],
 )
 def test_a_legend_in_any_usual_csv(tmp_path, text):
@@ -42,7 +43,9 @@ def test_colours_may_be_missing(tmp_path):
         ("code,name,color\n1,a,red\n", "line 2: colour of class 'a' is 'red'"),
         ("code,name\n1,\n", "line 2: class 1 has an empty name"),
         ("code,name\n1\n", "line 2: class 1 has an empty name"),
-        ("code,name\n1,a\n1,b\n", "repeats a code"),
+        ("code,name,color\n1,a,123\n", "line 2: colour of class 'a' is '123', expected #rrggbb"),
+        ("code,name\n1,a\n2,b\n1,c\n", "line 4: repeats the code 1,"),
+        ("code,name\n1,a\n2,a\n", "line 3: repeats the name 'a',"),
         ("code,name\n", "has no class"),
     ],
 )
