@@ -109,11 +109,18 @@ def _scene(scene: Scene) -> Description:
         "names": list(scene.descriptions),
         "dtype": str(scene.dtype),
         "alpha_band": scene.alpha_band,
+        "nodata": _nodata(scene.file.nodata),
         "scale": None if scene.scale is None else list(scene.scale),
         "offset": None if scene.offset is None else list(scene.offset),
         "block_shape": list(scene.block_shape),
         **_place(scene.grid),
     }
+
+
+def _nodata(values: tuple[float | None, ...]) -> Any:
+    """No data of the bands: one value where they agree. NaN and infinity become text, JSON has no such numbers."""
+    plain = [value if value is None or np.isfinite(value) else str(value) for value in values]
+    return plain[0] if len(set(plain)) == 1 else plain
 
 
 def _place(grid: Grid) -> Description:

@@ -152,7 +152,12 @@ def _driver_of(name: str, typed: str) -> str:
         raise SceneError(f"{typed}: is not a file, expected a raster file")
     driver = _sniff(name, typed)
     if driver is None:
-        raise SceneError(f"{typed}: is not a GeoTIFF, JPEG 2000, PNG or JPEG file by its first bytes")
+        if not Path(name).stat().st_size:
+            raise SceneError(f"{typed}: is empty, expected a raster file; fetch or write it again")
+        raise SceneError(
+            f"{typed}: is not a GeoTIFF, JPEG 2000, PNG or JPEG file by its first bytes; "
+            "gdal_translate turns rasters of other formats into GeoTIFF"
+        )
     if driver == "VRT" and not name.lower().endswith(".vrt"):
         raise SceneError(
             f"{typed}: is a VRT under another name, which is not opened; "

@@ -78,6 +78,19 @@ def test_a_scene(tmp_path: Path) -> None:
     assert "red, nir" in shown(path)
 
 
+@pytest.mark.parametrize(("nodata", "found"), [(-9999.0, -9999.0), (np.nan, "nan"), (None, None)])
+def test_no_data_of_a_scene_is_valid_json(tmp_path: Path, nodata: float | None, found: object) -> None:
+    path = tmp_path / "scene.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", height=5, width=6, count=2, dtype="float32", nodata=nodata,
+        crs="EPSG:32633", transform=TRANSFORM,
+    ) as file:  # fmt: skip
+        file.write(np.ones((2, 5, 6), dtype=np.float32))
+    described = describe(path)
+    assert described["nodata"] == found
+    json.dumps(described, allow_nan=False)
+
+
 def test_a_scene_without_a_place(tmp_path: Path) -> None:
     path = tmp_path / "photo.png"
     # rasterio warns the writer of a plain image; whoever reads it through geoseg is not warned

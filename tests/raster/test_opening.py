@@ -180,7 +180,7 @@ def test_what_is_no_raster_gets_one_clear_line(tmp_path):
     empty.write_bytes(b"")
     for path, reason in [
         (tmp_path / "none.tif", "cannot be opened \\(No such file"), (tmp_path, "is a folder"),
-        (text, "is not a GeoTIFF"), (empty, "is not a GeoTIFF"), ("NETCDF:x:y", "cannot be opened"),
+        (text, "is not a GeoTIFF.*gdal_translate"), (empty, "is empty"), ("NETCDF:x:y", "cannot be opened"),
         ("https://127.0.0.1:9/a.vrt", "remote VRT"),
     ]:  # fmt: skip
         with pytest.raises(SceneError, match=reason) as caught:
