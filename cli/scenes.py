@@ -93,16 +93,32 @@ def folder_of(scenes: list[str], output: str, suffix: str) -> Path | None:
     if output.endswith(("/", os.sep)) or Path(output).is_dir():
         return Path(output)
     if len(scenes) == 1:
+        check_ending(output, suffix)
         return None
     if Path(output).suffix.lower() == suffix:
         raise click.UsageError(f"{len(scenes)} scenes cannot all become {output}, expected a folder: -o DIR/")
     return Path(output)
 
 
+_KINDS = {".gpkg": ("a GeoPackage", (".gpkg",)), ".tif": ("a GeoTIFF", (".tif", ".tiff"))}
+
+
+def check_ending(output: str, suffix: str) -> None:
+    """Refuse an output whose name promises another format than the one that is written."""
+    kind, endings = _KINDS[suffix]
+    if not output.lower().endswith(endings):
+        raise click.UsageError(
+            f"{output} would be {kind}, expected a name that ends in {' or '.join(endings)}"
+        )
+
+
 def beside(product: str | None, output: Path, folder: Path | None, ending: str) -> Path | None:
     """Return the file of a further product: as given, or named like the output in the folder given."""
-    if product is None or folder is None:
-        return Path(product) if product else None
+    if product is None:
+        return None
+    if folder is None:
+        check_ending(product, ".tif")
+        return Path(product)
     if Path(product).suffix and not Path(product).is_dir():
         raise click.UsageError(f"outputs go into a folder, but {product} is a file, expected a folder: DIR/")
     Path(product).mkdir(parents=True, exist_ok=True)

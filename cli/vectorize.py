@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -38,6 +41,7 @@ def command(
     from geoseg.raster.legend_file import read_legend_csv
     from geoseg.vector.vectorize import vectorize
 
+    started = time.perf_counter()
     written = vectorize(
         classes,
         confidence=confidence,
@@ -46,10 +50,31 @@ def command(
         layer=layer,
         overwrite=overwrite,
     )
+    seconds = time.perf_counter() - started
     from geoseg.assessment.layers import describe_geopackage
+    from geoseg.inference.summary import peak_memory_mb
 
     say(str(written))
     (described,) = describe_geopackage(written)["layers"]
-    for row in described["classes"]:
-        area = "" if row["area_m2"] is None else f" {row['area_m2'] / 1e6:12,.3f} km²"
-        say(f"  {row['code']:>4} {row['name']:<20}{area} {row['polygons']:>9,} polygons")
+    for line in _table(described["classes"]):
+        say(line)
+    say(f"  vectorize {seconds:.1f} s; peak memory {peak_memory_mb():,.0f} MB")
+
+
+_ROWS = 50
+"""A longer table would push everything else off the screen."""
+
+
+def _table(classes: list[dict[str, Any]]) -> Iterator[str]:
+    """Say what each class covers, in the order of the codes; of very many classes the largest."""
+    from geoseg.vector.summary import area_texts
+
+    largest = sorted(classes, key=lambda row: (row["area_m2"] or 0, row["polygons"]), reverse=True)
+    shown = sorted(largest[:_ROWS], key=lambda row: row["code"])
+    code_width = max((len(str(row["code"])) for row in shown), default=0)
+    for row, area in zip(shown, area_texts([row["area_m2"] for row in shown]), strict=True):
+        polygons = "polygon" if row["polygons"] == 1 else "polygons"
+        area = f" {area:>16}" if area else ""
+        yield f"  {row['code']:>{max(code_width, 4)}} {row['name']:<20}{area} {row['polygons']:>9,} {polygons}"
+    if len(classes) > len(shown):
+        yield f"  and {len(classes) - len(shown):,} smaller classes"

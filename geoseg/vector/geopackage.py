@@ -87,6 +87,15 @@ def check_layer_name(name: str) -> None:
         )
 
 
+def check_geopackage_name(path: Path) -> None:
+    """Raise OptionError unless a file name says GeoPackage: nobody opens one that is called a Shapefile."""
+    if path.suffix.lower() != ".gpkg":
+        raise OptionError(
+            f"{path}: polygons are written as a GeoPackage, expected a name that ends in .gpkg; "
+            "ogr2ogr turns a GeoPackage into other formats"
+        )
+
+
 def write_geopackage(
     path: Path,
     features: Features,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,10 @@ from geoseg.vector.features import Features
 
 SPECK = 4
 """A region of at most so many pixels is a speck: finer than land cover can be mapped at this resolution."""
+
+_MANY_CLASSES = 256
+_MANY_POLYGONS = 100
+_UNITS = (("km²", 1e6), ("ha", 1e4), ("m²", 1.0))
 
 
 def class_rows(features: Features) -> list[dict[str, Any]]:
@@ -36,17 +41,38 @@ def speck_share(features: Features) -> float:
     return float(np.mean(features.pixels <= SPECK)) if len(features) else 0.0
 
 
-def hints(features: Features) -> list[str]:
-    """Lines for a person: how many polygons came out, and what would help where that is a worry."""
-    lines = [f"{len(features):,} polygons"]
+def area_texts(areas_m2: Sequence[float | None]) -> list[str]:
+    """Write areas (m², None where unknown) for a table: in one unit, in which the largest is at least 1."""
+    largest = max((area for area in areas_m2 if area is not None), default=0.0)
+    unit, size = next((u for u in _UNITS if largest >= u[1]), _UNITS[-1])
+    return ["" if area is None else f"{area / size:,.3f} {unit}" for area in areas_m2]
+
+
+def hints(features: Features, *, predicted: bool = True) -> list[str]:
+    """Lines for a person: how many polygons came out, and what would help where that is a worry.
+
+    Parameters
+    ----------
+    features : Features
+    predicted : bool
+        Whether a model made the map just now; else it is a map from anywhere.
+    """
+    lines = ["1 polygon" if len(features) == 1 else f"{len(features):,} polygons"]
     if not len(features):
         lines.append("no polygon: every pixel is no data, so the layer is empty")
     if features.crs is None:
         lines.append("no CRS: coordinates are as in the raster, areas on the ground are unknown")
+    classes = len(np.unique(features.class_code))
     share = speck_share(features)
-    if share > 0.5:
+    if classes > _MANY_CLASSES:
         lines.append(
-            f"{share:.0%} of the polygons are specks of {SPECK} pixels or fewer; a larger --overlap or a "
-            "better model calms the map, and gdal_sieve.py merges specks of a class map into their neighbours"
+            f"{classes:,} classes: is it a class map? Numbers that measure something, such as heights, "
+            "are to be put into classes first"
+        )
+    elif share > 0.5 and len(features) >= _MANY_POLYGONS:
+        calm = "a larger --overlap or a better model calms the map, and " if predicted else ""
+        lines.append(
+            f"{share:.0%} of the polygons are specks of {SPECK} pixels or fewer; {calm}gdal_sieve.py merges "
+            "specks of a class map into their neighbours"
         )
     return lines

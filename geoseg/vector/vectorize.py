@@ -19,7 +19,7 @@ from geoseg.raster.scene import Scene
 from geoseg.storage.output import claim
 from geoseg.vector.areas import NO_CONFIDENCE
 from geoseg.vector.features import Features
-from geoseg.vector.geopackage import check_layer_name, write_geopackage
+from geoseg.vector.geopackage import check_geopackage_name, check_layer_name, write_geopackage
 from geoseg.vector.lattice import class_map_of, confidence_of
 from geoseg.vector.polygonize import polygonize
 from geoseg.vector.summary import hints
@@ -73,7 +73,7 @@ def vectorize(
     legend : Legend, optional
         Names and colours, in place of the map's own.
     output : path, optional
-        GeoPackage to write; without it a GeoDataFrame is returned.
+        GeoPackage to write, ``.gpkg``; without it a GeoDataFrame is returned.
     layer : str
         Layer of the GeoPackage.
     overwrite : bool
@@ -93,9 +93,10 @@ def vectorize(
         return _features(source, confidence, legend).to_geodataframe()
     check_layer_name(layer)
     path = Path(output)
+    check_geopackage_name(path)
     with claim(path, overwrite=overwrite) as claimed:
         features = _features(source, confidence, legend)
-        for line in hints(features):
+        for line in hints(features, predicted=False):
             _log.info(line)
         finished = claimed.scratch / path.name
         write_geopackage(finished, features, layer=layer)
@@ -138,11 +139,24 @@ def _read_confidence(confidence: Confidence, grid: Grid) -> npt.NDArray[np.uint8
     scene = Scene.open(confidence)
     if scene.count != 1:
         raise ClassMapError(f"{confidence}: has {scene.count} bands, expected one band of confidence")
-    if scene.grid.shape != grid.shape or not scene.grid.transform.almost_equals(grid.transform):
-        raise ClassMapError(
-            f"{confidence}: {scene.grid.shape} px at {scene.grid.transform[:6]}, "
-            f"expected the grid of the class map, {grid.shape} px at {grid.transform[:6]}"
-        )
+    if problem := _misfit(scene.grid, grid):
+        raise ClassMapError(f"{confidence}: does not lie on the grid of the class map: {problem}")
     chip = scene.read(Window(row=0, col=0, height=grid.height, width=grid.width))
     values = np.where(chip.valid, chip.pixels[0], 0)  # whatever is stored under no data may be anything
     return np.where(chip.valid, confidence_of(values), np.uint8(NO_CONFIDENCE))
+
+
+def _misfit(found: Grid, expected: Grid) -> str:
+    """Say how a grid differs from the one that was expected; nothing where they are the same."""
+    if found.shape != expected.shape:
+        return f"is {found.height} x {found.width} px, expected {expected.height} x {expected.width} px"
+    if not found.transform.almost_equals(expected.transform):
+        ours, theirs = (", ".join(f"{n:.10g}" for n in g.transform[:6]) for g in (found, expected))
+        return f"its affine is {ours}, expected {theirs}"
+    if found.crs and expected.crs and found.crs != expected.crs:
+        from pyproj import CRS
+
+        ours_crs, theirs_crs = CRS.from_wkt(found.crs), CRS.from_wkt(expected.crs)
+        if not ours_crs.equals(theirs_crs, ignore_axis_order=True):
+            return f"its CRS is {ours_crs.name}, expected {theirs_crs.name}"
+    return ""

@@ -13,7 +13,7 @@ from geoseg.errors import OptionError
 from geoseg.grid.legend import Legend
 from geoseg.storage.output import claim
 from geoseg.vector.features import GEOMETRY
-from geoseg.vector.geopackage import Layer, write_table
+from geoseg.vector.geopackage import Layer, check_geopackage_name, write_table
 from geoseg.vector.polygonize import complete_legend
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def write(
     gdf : GeoDataFrame
         With `class_code` (integers); every other column is kept.
     path : path
-        File to write.
+        File to write, ``.gpkg``.
     legend : Legend, optional
         Names and colours; by default the names of `class_name`, colours made up.
     layer : str
@@ -70,6 +70,7 @@ def write(
     attributes = pa.Table.from_pandas(gdf.drop(columns=gdf.geometry.name), preserve_index=False)
     geometry = pa.array(shapely.to_wkb(shapes, byte_order=1), pa.binary())
     target = Path(path)
+    check_geopackage_name(target)
     with claim(target, overwrite=overwrite) as claimed:
         finished = claimed.scratch / target.name
         write_table(finished, attributes.append_column(GEOMETRY, geometry), about)

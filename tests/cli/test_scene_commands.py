@@ -196,6 +196,10 @@ def test_bounds_and_bands_reach_the_scene(command, tmp_path: Path) -> None:
         (["predict", "a.tif", "-o", "o.tif", "--device", "abacus"], 2, "abacus"),
         (["predict", "a.tif", "-o", "o.tif", "--device", "mps"], 2, "mps"),
         (["segment", "a.tif", "-o", "o.gpkg", "--layer", "gpkg_x"], 2, "gpkg_x"),
+        (["segment", "a.tif", "-o", "o.shp"], 2, "expected a name that ends in .gpkg"),
+        (["segment", "a.tif", "-o", "o.gpkg", "--raster", "o.png"], 2, "expected a name that ends in .tif"),
+        (["predict", "a.tif", "-o", "o.gpkg"], 2, "expected a name that ends in .tif or .tiff"),
+        (["predict", "a.tif", "-o", "o.tif", "--save-confidence", "c"], 2, "expected a name that ends in"),
     ],
     ids=lambda v: " ".join(v[2:]) if isinstance(v, list) else "",
 )
@@ -233,3 +237,19 @@ def test_vectorize_takes_a_foreign_class_map_and_a_legend(tmp_path: Path) -> Non
     assert "sea" in result.stderr
     frame = pyogrio.read_dataframe(tmp_path / "o.gpkg", layer="landcover")
     assert dict(zip(frame["class_code"], frame["class_name"], strict=True)) == {-5: "sea", 700: "land"}
+
+
+def test_a_table_of_very_many_classes_shows_the_largest(tmp_path: Path) -> None:
+    codes = np.arange(100, dtype=np.int16).reshape(10, 10)
+    codes[:, 5] = 5000
+    with rasterio.open(
+        tmp_path / "map.tif", "w", driver="GTiff", height=10, width=10, count=1, dtype="int16",
+        crs="EPSG:32633", transform=Affine(10, 0, 500000, 0, -10, 5400000),
+    ) as file:  # fmt: skip
+        file.write(codes, 1)
+    result = run("vectorize", tmp_path / "map.tif", "-o", tmp_path / "o.gpkg")
+    assert result.exit_code == 0, result.stderr
+    lines = [line.split() for line in result.stderr.splitlines() if "  class " in line or " class " in line]
+    assert len(lines) == 50
+    assert lines[-1] == ["5000", "class", "5000", "1,000.800", "m²", "1", "polygon"]
+    assert "and 41 smaller classes" in result.stderr

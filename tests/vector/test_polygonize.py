@@ -20,7 +20,7 @@ from geoseg.grid.ground import row_areas
 from geoseg.grid.legend import Legend
 from geoseg.vector import features as features_module
 from geoseg.vector.polygonize import complete_legend, polygonize
-from geoseg.vector.summary import class_rows, hints, speck_share
+from geoseg.vector.summary import area_texts, class_rows, hints, speck_share
 from tests.strategies import Map, drawn, maps
 
 LEGEND = Legend.parse("water,forest=#228B22,town")
@@ -150,12 +150,34 @@ def test_the_summary_counts_classes_and_specks() -> None:
     ]
     assert rows[0]["area_m2"] == pytest.approx(1300, rel=1e-8)
     assert speck_share(features) == pytest.approx(2 / 3)
-    assert any("67% of the polygons are specks" in line for line in hints(features))
+    assert hints(features) == ["3 polygons"], "specks among a few polygons are no worry"
     empty = polygonize(m.codes, np.zeros_like(m.valid), on_grid(m, crs=None))
     assert class_rows(empty) == []
     assert any("empty" in line for line in hints(empty))
     assert any("no CRS" in line for line in hints(empty))
     assert class_rows(polygonize(m.codes, m.valid, on_grid(m, crs=None)))[0]["area_m2"] is None
+
+
+def test_specks_and_maps_that_are_none_get_a_hint() -> None:
+    checkers = np.indices((12, 12)).sum(axis=0) % 2
+    every = np.arange(20 * 20).reshape(20, 20)
+    grids = (Grid(height=n, width=n, transform=Affine(10, 0, 0, 0, -10, 0), crs=None) for n in (12, 20))
+    specks, values = (
+        polygonize(codes, np.ones(codes.shape, np.bool_), grid)
+        for codes, grid in zip((checkers, every), grids, strict=True)
+    )
+    assert "100% of the polygons are specks" in hints(specks)[-1]
+    assert "--overlap" in hints(specks)[-1]
+    assert "--overlap" not in hints(specks, predicted=False)[-1], "a foreign map has no tiles"
+    assert "400 classes: is it a class map?" in hints(values)[-1]
+
+
+def test_areas_of_a_table_are_in_one_unit_that_fits() -> None:
+    assert area_texts([2.5e6, 1e3, None]) == ["2.500 km²", "0.001 km²", ""]
+    assert area_texts([25_000, 0.0]) == ["2.500 ha", "0.000 ha"]
+    assert area_texts([7.25]) == ["7.250 m²"]
+    assert area_texts([0.0]) == ["0.000 m²"]
+    assert area_texts([]) == []
 
 
 def test_a_real_class_map(shared: Path) -> None:

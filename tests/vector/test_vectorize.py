@@ -157,7 +157,7 @@ def test_a_failure_leaves_the_old_file(tmp_path: Path, raster: Path) -> None:
     with pytest.raises(OptionError):
         vectorize(raster, output=path, overwrite=True, layer="gpkg")
     with pytest.raises(OutputError):
-        vectorize(raster, output=tmp_path)
+        vectorize(raster, output=tmp_path / "nowhere" / "a.gpkg")
     assert path.read_bytes() == b"old"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.gpkg", "classes.tif"]
 
@@ -178,8 +178,28 @@ def test_unusable_confidence_is_refused(raster: Path, confidence: Any, message: 
 def test_a_confidence_raster_must_lie_on_the_grid(tmp_path: Path, raster: Path) -> None:
     moved = Affine(10, 0, 500010, 0, -10, 5400000)
     path = write_raster(tmp_path / "c.tif", np.zeros(MAP.codes.shape, np.uint8), moved)
-    with pytest.raises(ClassMapError, match="expected the grid of the class map"):
+    with pytest.raises(
+        ClassMapError, match="not lie on the grid of the class map: its affine is 10, 0, 500010, "
+    ):
         vectorize(raster, confidence=path)
+
+
+def test_a_confidence_raster_of_another_crs_is_refused(tmp_path: Path, raster: Path) -> None:
+    share = np.zeros(MAP.codes.shape, np.uint8)
+    path = write_raster(tmp_path / "confidence.tif", share, crs="EPSG:32633")
+    with pytest.raises(ClassMapError, match="CRS is WGS 84 / UTM zone 33N, expected WGS 84 / UTM zone 32N"):
+        vectorize(raster, confidence=path)
+    assert "confidence" in vectorize(raster, confidence=write_raster(path, share, crs=None)).columns
+
+
+@pytest.mark.parametrize("name", ["o.shp", "o.geojson", "o"])
+def test_a_name_that_promises_another_format_is_refused(tmp_path: Path, raster: Path, name: str) -> None:
+    with pytest.raises(OptionError, match="expected a name that ends in .gpkg"):
+        vectorize(raster, output=tmp_path / name)
+    with pytest.raises(OptionError, match="expected a name that ends in .gpkg"):
+        write(vectorize(raster), tmp_path / name)
+    assert not (tmp_path / name).exists()
+    assert vectorize(raster, output=tmp_path / "O.GPKG").exists()
 
 
 @pytest.mark.parametrize(
