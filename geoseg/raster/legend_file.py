@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 from pathlib import Path
 
@@ -12,6 +13,23 @@ from geoseg.grid.legend import Legend, LegendClass, made_up_color
 
 LEGEND_TAG = "GEOSEG_LEGEND"
 """Tag of a class map that holds its legend as JSON: a list of {code, name, color}."""
+
+
+def legend_of(given: Legend | str | os.PathLike[str] | None) -> Legend | None:
+    """Return a legend that was given as such or as the name of a CSV file.
+
+    Raises
+    ------
+    LegendError
+        If it is neither, or the file cannot be used.
+    """
+    if given is None or isinstance(given, Legend):
+        return given
+    if not isinstance(given, str | os.PathLike):
+        raise LegendError(
+            f"the legend is a {type(given).__name__}, expected a Legend or the path of a CSV file"
+        )
+    return read_legend_csv(Path(given))
 
 
 def read_legend_csv(path: Path) -> Legend:

@@ -15,6 +15,7 @@ from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend
 from geoseg.grid.window import Window
 from geoseg.raster.classmap import ClassMap, read_class_map
+from geoseg.raster.legend_file import legend_of
 from geoseg.raster.scene import Scene
 from geoseg.storage.output import claim
 from geoseg.vector.areas import NO_CONFIDENCE
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     import geopandas as gpd
     import xarray as xr
 
-    Source: TypeAlias = str | PathLike[str] | ClassMap | xr.DataArray | xr.Dataset
+    Source: TypeAlias = str | PathLike[str] | ClassMap | xr.DataArray | xr.Dataset | npt.NDArray[Any]
+    LegendLike: TypeAlias = Legend | str | PathLike[str]
     Confidence: TypeAlias = str | PathLike[str] | xr.DataArray | npt.NDArray[Any]
 
 _log = logging.getLogger(__name__)
@@ -36,7 +38,11 @@ _log = logging.getLogger(__name__)
 
 @overload
 def vectorize(
-    source: Source, *, confidence: Confidence | None = ..., legend: Legend | None = ..., output: None = ...
+    source: Source,
+    *,
+    confidence: Confidence | None = ...,
+    legend: LegendLike | None = ...,
+    output: None = ...,
 ) -> gpd.GeoDataFrame: ...
 
 
@@ -45,7 +51,7 @@ def vectorize(
     source: Source,
     *,
     confidence: Confidence | None = ...,
-    legend: Legend | None = ...,
+    legend: LegendLike | None = ...,
     output: str | PathLike[str],
     layer: str = ...,
     overwrite: bool = ...,
@@ -56,7 +62,7 @@ def vectorize(
     source: Source,
     *,
     confidence: Confidence | None = None,
-    legend: Legend | None = None,
+    legend: LegendLike | None = None,
     output: str | PathLike[str] | None = None,
     layer: str = "landcover",
     overwrite: bool = False,
@@ -65,13 +71,14 @@ def vectorize(
 
     Parameters
     ----------
-    source : path, ClassMap, xarray.DataArray or xarray.Dataset
-        Any integer class map. A Dataset is what `geoseg.predict` returns: its `landcover` and `confidence`.
+    source : path, ClassMap, xarray.DataArray, xarray.Dataset or (row, col) array
+        Any integer class map. A Dataset is what `geoseg.predict` returns: its `landcover` and `confidence`. A
+        plain array has no CRS, and pixels of 1 x 1.
     confidence : path, DataArray or (row, col) array, optional
         Probability of the written class on the same grid: uint8 in steps of 1/254 with 255 for none, or
         floats 0 to 1 with NaN for none.
-    legend : Legend, optional
-        Names and colours, in place of the map's own.
+    legend : Legend or path, optional
+        Names and colours, or a CSV file of them, in place of the map's own.
     output : path, optional
         GeoPackage to write, ``.gpkg``; without it a GeoDataFrame is returned.
     layer : str
@@ -87,15 +94,16 @@ def vectorize(
 
     Raises
     ------
-    ClassMapError, OptionError, OutputError
+    ClassMapError, LegendError, OptionError, OutputError
     """
+    names = legend_of(legend)
     if output is None:
-        return _features(source, confidence, legend).to_geodataframe()
+        return _features(source, confidence, names).to_geodataframe()
     check_layer_name(layer)
     path = Path(output)
     check_geopackage_name(path)
     with claim(path, overwrite=overwrite) as claimed:
-        features = _features(source, confidence, legend)
+        features = _features(source, confidence, names)
         for line in hints(features, predicted=False):
             _log.info(line)
         finished = claimed.scratch / path.name
@@ -129,6 +137,15 @@ def _read(source: Source, legend: Legend | None) -> tuple[ClassMap, Confidence |
             names = ", ".join(map(str, source)) or "nothing"
             raise ClassMapError(f"the Dataset holds {names}, expected a variable landcover")
         return class_map_of(source["landcover"], legend), source.get("confidence")
+    if isinstance(source, np.ndarray):
+        rows = source[0] if source.ndim == 3 and len(source) == 1 else source
+        if rows.ndim != 2:
+            raise ClassMapError(f"the array has shape {source.shape}, expected (row, col)")
+        source = xr.DataArray(rows, dims=("y", "x"))
+    if not isinstance(source, xr.DataArray):
+        raise ClassMapError(
+            f"the class map is a {type(source).__name__}, expected a path, an array, a DataArray or a Dataset"
+        )
     return class_map_of(source, legend), None
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from geoseg.errors import OptionError
 from geoseg.grid.legend import Legend
+from geoseg.raster.legend_file import legend_of
 from geoseg.storage.output import claim
 from geoseg.vector.features import GEOMETRY
 from geoseg.vector.geopackage import Layer, check_geopackage_name, write_table
@@ -24,7 +25,7 @@ def write(
     gdf: gpd.GeoDataFrame,
     path: str | PathLike[str],
     *,
-    legend: Legend | None = None,
+    legend: Legend | str | PathLike[str] | None = None,
     layer: str = "landcover",
     overwrite: bool = False,
 ) -> Path:
@@ -38,8 +39,8 @@ def write(
         With `class_code` (integers); every other column is kept.
     path : path
         File to write, ``.gpkg``.
-    legend : Legend, optional
-        Names and colours; by default the names of `class_name`, colours made up.
+    legend : Legend or path, optional
+        Names and colours, or a CSV file of them; by default the names of `class_name`, colours made up.
     layer : str
         Layer of the GeoPackage.
     overwrite : bool
@@ -60,11 +61,12 @@ def write(
         raise OptionError(f"the frame has columns {columns}; expected class_code with integers among them")
     named = gdf["class_name"] if "class_name" in gdf.columns else gdf["class_code"].map("class {}".format)
     names = dict(zip(gdf["class_code"].tolist(), map(str, named), strict=True))
+    colors = legend_of(legend)
     shapes, kind = _uniform(gdf.geometry.to_numpy())
     about = Layer(
         name=layer,
         crs=gdf.crs.to_wkt() if gdf.crs else None,
-        legend=complete_legend(legend, names) if legend else Legend.made_up(names or (0,), names),
+        legend=complete_legend(colors, names) if colors else Legend.made_up(names or (0,), names),
         geometry_type=kind,
     )
     attributes = pa.Table.from_pandas(gdf.drop(columns=gdf.geometry.name), preserve_index=False)

@@ -17,7 +17,7 @@ from affine import Affine
 from rasterio.crs import CRS
 from rasterio.features import rasterize
 
-from geoseg.errors import ClassMapError, OptionError, OutputError, OutputExistsError
+from geoseg.errors import ClassMapError, LegendError, OptionError, OutputError, OutputExistsError
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend
 from geoseg.raster.classmap import ClassMap
@@ -99,6 +99,26 @@ def test_arrays_without_a_transform_use_their_coordinates(step: int) -> None:
     top, bottom = sorted((50 - step / 2, 50 + 1.5 * step))
     assert frame.total_bounds.tolist() == [100, top, 120, bottom]
     assert shapely.is_ccw(frame.geometry.exterior.to_numpy()).all()
+
+
+def test_a_plain_array_is_a_map_without_a_place() -> None:
+    frame = vectorize(np.where(MAP.valid, MAP.codes, 9))
+    assert frame.crs is None
+    assert frame["area_m2"].isna().all()
+    assert frame.geometry.area.sum() == MAP.codes.size
+    assert vectorize(np.where(MAP.valid, MAP.codes, 9)[np.newaxis]).equals(frame)
+
+
+def test_a_legend_may_be_a_csv_file(tmp_path: Path, raster: Path) -> None:
+    path = tmp_path / "legend.csv"
+    path.write_text("code,name,color\n1,water,#0000ff\n")
+    frame = vectorize(raster, legend=path)
+    assert {"water", "class 2"} <= set(frame["class_name"])
+    style = write(frame, tmp_path / "a.gpkg", legend=str(path))
+    assert b"0,0,255,255" in style.read_bytes()
+    for wrong in ({1: "water"}, ["water"]):
+        with pytest.raises(LegendError, match="expected a Legend or the path of a CSV file"):
+            vectorize(raster, legend=wrong)  # type: ignore[arg-type]
 
 
 def test_cf_flags_are_a_legend() -> None:
@@ -208,6 +228,9 @@ def test_a_name_that_promises_another_format_is_refused(tmp_path: Path, raster: 
         (xr.Dataset({"a": ("x", [1])}), "holds a, expected a variable landcover"),
         (xr.DataArray(np.zeros((2, 2, 2), np.uint8), dims=("band", "y", "x")), "at most one band"),
         (xr.DataArray(np.full((2, 2), 0.5), dims=("y", "x")), "fractions"),
+        (np.zeros((2, 2, 2), np.uint8), "shape \\(2, 2, 2\\), expected"),
+        (np.zeros(4, np.uint8), "expected \\(row, col\\)"),
+        (gpd.GeoDataFrame(), "is a GeoDataFrame, expected a path"),
     ],
 )
 def test_unusable_arrays_are_refused(source: Any, message: str) -> None:
