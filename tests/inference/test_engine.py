@@ -343,3 +343,11 @@ def test_the_chosen_batch_wastes_least(rows: int, columns: int, largest: int) ->
 
     best = fitting_batch(rows, columns, largest)
     assert slots(best) == min(slots(batch) for batch in range(1, largest + 1))
+
+
+def test_an_image_in_one_block_is_not_read_ahead() -> None:
+    source = Counting(ArraySource.of(np.zeros((1, 90, 10), dtype=np.uint8)))
+    source.block_shape = (2000, 10)
+    plan = Plan.of((90, 10), Tiling(size=16, overlap=4), 1)
+    RowReader(source, plan, tolerant=False).read(-2, 14)  # type: ignore[arg-type]
+    assert [window.row_stop for window in source.reads] == [14]

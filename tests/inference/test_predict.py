@@ -14,6 +14,7 @@ import xarray
 
 import geoseg
 from geoseg.errors import ClassMapError, GeosegError, OptionError, OutputExistsError, ResumeError, SceneError
+from geoseg.inference import settings
 from geoseg.inference.options import PredictOptions
 from geoseg.inference.predict import Writing
 from geoseg.inference.summary import same_work
@@ -325,3 +326,32 @@ def test_too_little_room_is_refused_with_both_figures_unless_forced(
     assert names(tmp_path) == []
     forced = PredictOptions(precision="fp32", force=True)
     assert geoseg.predict(scene_file, model_file, options=forced, output=tmp_path / "c.tif").exists()
+
+
+def test_a_resumed_run_keeps_the_settings_it_began_with(
+    scene_file: Path, model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another batch size would plan other bands."""
+    output = tmp_path / "c.tif"
+    interrupt((scene_file, model_file), output, 1)
+    begun = json.loads((tmp_path / "c.tif.geoseg-part" / JOURNAL).read_text().splitlines()[1])["settings"]
+    monkeypatch.setitem(settings._LARGEST_BATCH, "cpu", 1)
+    geoseg.predict(scene_file, model_file, options=FP32, output=output)
+    assert json.loads(Path(f"{output}.run.json").read_text())["settings"] == begun
+    assert begun["batch_size"] > 1
+
+
+def test_the_cards_temperature_reaches_the_network() -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 20, 30), dtype=np.uint8)
+    sharp, soft = (
+        geoseg.predict(pixels, pointwise_model(3, temperature=t), options=FP32) for t in (None, 5.0)
+    )
+    np.testing.assert_array_equal(sharp["landcover"], soft["landcover"])
+    assert (soft["confidence"] < sharp["confidence"]).mean() > 0.9
+
+
+def test_one_class_everywhere_is_worth_a_note(tmp_path: Path) -> None:
+    pixels = np.full((3, 20, 30), 7, dtype=np.uint8)
+    geoseg.predict(pixels, pointwise_model(3), options=FP32, output=tmp_path / "c.tif")
+    report = json.loads((tmp_path / "c.tif.run.json").read_text())
+    assert any("same class" in note for note in report["notes"])

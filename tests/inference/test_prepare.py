@@ -124,7 +124,9 @@ def test_the_files_own_scale_replaces_the_cards(tmp_path: Path) -> None:
     np.testing.assert_allclose(inputs[0], inputs[1], atol=1e-9)
 
 
-@pytest.mark.parametrize(("step", "said"), [(10.0, False), (11.9, False), (30.0, True), (2.5, True)])
+@pytest.mark.parametrize(
+    ("step", "said"), [(10.0, False), (11.9, False), (8.2, False), (7.9, True), (30.0, True), (2.5, True)]
+)
 def test_another_ground_sample_distance_is_said(tmp_path: Path, step: float, said: bool) -> None:
     model = pointwise_model(3, gsd_m=10.0)
     job = prepare(write_scene(tmp_path / "s.tif", noise(3), step=step), model, PredictOptions())
@@ -182,3 +184,29 @@ def test_options_become_plain_values() -> None:
     assert (options.bounds, options.bands) == ((1.0, 2.0, 3.0, 4.0), (3, 1))
     assert [type(value) for value in (*options.bounds, *options.bands)] == [float] * 4 + [int] * 2
     assert options.clip == Path("a.gpkg")
+
+
+def test_values_below_the_range_are_refused_and_dark_ones_said(tmp_path: Path) -> None:
+    model = pointwise_model(3, dtype="uint16", value_range=(1000, 10000), scale=[1e-4] * 3)
+    low = write_scene(tmp_path / "low.tif", noise(3, 900, "uint16"))
+    with pytest.raises(MismatchError, match="its middle value is .* the model expects 1000 to 10000"):
+        prepare(low, model, PredictOptions())
+    dark = write_scene(tmp_path / "dark.tif", noise(3, 100, "uint16") + np.uint16(1000))
+    assert any(
+        "99 % of the values lie below 1180" in note
+        for note in prepare(dark, model, PredictOptions()).match.notes
+    )
+
+
+def test_alpha_is_validity_also_where_bands_are_named(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "s.tif", noise(4), alpha=True)
+    source = prepare(path, MODEL, PredictOptions(bands=(3, 2, 1))).source
+    assert (source.bands, source.validity_band) == ((3, 2, 1), 4)
+    source = prepare(path, MODEL, PredictOptions(bands=(4, 2, 1))).source
+    assert (source.bands, source.validity_band) == ((4, 2, 1), None)
+
+
+def test_a_smaller_tile_takes_half_of_itself_as_overlap_at_most(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "s.tif", noise(3))
+    tilings = [prepare(path, MODEL, PredictOptions(tile_size=size)).tiling for size in (4, 32)]
+    assert [(tiling.size, tiling.overlap) for tiling in tilings] == [(4, 2), (32, 4)]

@@ -58,3 +58,10 @@ def test_a_damaged_journal_is_one_line(tmp_path: Path, line: bytes) -> None:
     with pytest.raises(ResumeError, match=r"is damaged.*--fresh") as caught:
         Journal(tmp_path, PRINT)
     assert "\n" not in str(caught.value)
+
+
+def test_a_key_that_only_one_of_two_commands_has_is_a_difference(tmp_path: Path) -> None:
+    filled(tmp_path, 1)
+    for other in (PRINT | {"clip": "x"}, {"model": "abc", "tile": (256, 64)}):
+        with pytest.raises(ResumeError, match="clip|options"):
+            Journal(tmp_path, other)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from geoseg.errors import OutputBusyError, OutputError, OutputExistsError
+from geoseg.storage.durable import write_bytes
 from geoseg.storage.journal import JOURNAL, Journal
 from geoseg.storage.output import claim
 
@@ -228,3 +230,60 @@ def test_a_scratch_folder_removed_by_hand_does_not_hide_the_error(tmp_path: Path
         claimed.scratch.rmdir()
         raise ZeroDivisionError
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_lock_file_removed_between_opening_and_locking_is_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: bool
+) -> None:
+    """The first holder leaves just then; a third may have come and locked a file of the same name."""
+    lock = tmp_path / "a.tif.geoseg-lock"
+    real, others = fcntl.flock, []
+
+    def flock(handle: int, how: int) -> None:
+        if not others:
+            lock.unlink()
+            others.append(lock.open("w") if taken else None)
+            if taken:
+                real(others[0], fcntl.LOCK_EX)
+        real(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    if taken:
+        with pytest.raises(OutputBusyError), claim(tmp_path / "a.tif", overwrite=False):
+            pass
+        others[0].close()
+        return
+    with (
+        claim(tmp_path / "a.tif", overwrite=False),
+        pytest.raises(OutputBusyError),
+        claim(tmp_path / "a.tif", overwrite=False),
+    ):
+        pass
+
+
+def test_a_product_of_a_writer_of_private_files_is_as_open_as_others(tmp_path: Path) -> None:
+    with claim(tmp_path / "a.tif", overwrite=False) as claimed:
+        finished = put(claimed.scratch, "new")
+        finished.chmod(0o600)
+        claimed.commit(finished)
+    (tmp_path / "other").touch()
+    assert (tmp_path / "a.tif").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_what_only_a_resumable_run_may_go_on_with_is_not_taken_by_another(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), claim(tmp_path / "a", overwrite=False, resumable=True) as claimed:
+        Journal(claimed.scratch, {})
+        put(claimed.scratch, "band")
+        raise ZeroDivisionError
+    with claim(tmp_path / "a", overwrite=False) as claimed:
+        assert names(claimed.scratch) == []
+
+
+def test_a_full_disk_leaves_the_old_bytes_and_no_temporary_file(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("old")
+    (tmp_path / "a.tmp").symlink_to("/dev/full")
+    with pytest.raises(OutputError, match=r"a: 3 bytes could not be written \(No space left"):
+        write_bytes(tmp_path / "a", b"new")
+    assert names(tmp_path) == ["a"]
+    assert (tmp_path / "a").read_text() == "old"
