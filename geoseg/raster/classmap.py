@@ -68,7 +68,10 @@ def read_class_map(path: str | os.PathLike[str], *, legend: Legend | None = None
     try:
         scene = Scene.open(path, palette_as_codes=True)
         if scene.count != 1:
-            raise ClassMapError(f"{path}: has {scene.count} bands, expected one band of class codes")
+            raise ClassMapError(
+                f"{path}: has {scene.count} bands, expected one band of class codes; an image becomes a class map "
+                "with geoseg predict"
+            )
         codes, valid = _read_all(scene)
     except SceneError as error:
         raise ClassMapError(str(error)) from error

@@ -16,6 +16,9 @@ from geoseg.vector.areas import NO_CONFIDENCE
 if TYPE_CHECKING:
     import xarray as xr
 
+_LARGEST = 2**53
+"""Beyond it, floats skip whole numbers: what they hold is no code."""
+
 
 def class_map_of(array: xr.DataArray, legend: Legend | None = None) -> ClassMap:
     """Class map of a DataArray with `.rio` coordinates.
@@ -23,8 +26,8 @@ def class_map_of(array: xr.DataArray, legend: Legend | None = None) -> ClassMap:
     Parameters
     ----------
     array : DataArray (y, x), or (band, y, x) with one band
-        Integer codes, or floats that are whole numbers, as rioxarray's ``masked=True`` makes them; NaN is no
-        data.
+        Integer codes, True and False for 1 and 0, or floats that are whole numbers, as rioxarray's
+        ``masked=True`` makes them; NaN is no data.
     legend : Legend, optional
         In place of the CF attributes `flag_values`, `flag_meanings` and `flag_colors`.
 
@@ -50,7 +53,11 @@ def class_map_of(array: xr.DataArray, legend: Legend | None = None) -> ClassMap:
         whole = np.where(valid, codes, 0)
         if (whole != np.rint(whole)).any():
             raise ClassMapError(f"the DataArray is {codes.dtype} with fractions, expected integer codes")
+        if (np.abs(whole) > _LARGEST).any():
+            raise ClassMapError(f"the DataArray holds {np.abs(whole).max():g}, expected integer codes")
         codes = whole.astype(np.int64)
+    elif codes.dtype == np.bool_:  # the mask of one class
+        codes = codes.astype(np.uint8)
     crs = flat.rio.crs
     grid = Grid(
         height=codes.shape[0],

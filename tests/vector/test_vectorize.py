@@ -109,6 +109,13 @@ def test_a_plain_array_is_a_map_without_a_place() -> None:
     assert vectorize(np.where(MAP.valid, MAP.codes, 9)[np.newaxis]).equals(frame)
 
 
+def test_a_mask_is_a_map_of_two_classes() -> None:
+    mask = np.zeros((3, 4), np.bool_)
+    mask[1, 1:3] = True
+    frame = vectorize(mask)
+    assert list(zip(frame["class_code"], frame["pixels"], strict=True)) == [(1, 2), (0, 10)]
+
+
 def test_a_legend_may_be_a_csv_file(tmp_path: Path, raster: Path) -> None:
     path = tmp_path / "legend.csv"
     path.write_text("code,name,color\n1,water,#0000ff\n")
@@ -229,6 +236,7 @@ def test_a_name_that_promises_another_format_is_refused(tmp_path: Path, raster: 
         (xr.DataArray(np.zeros((2, 2, 2), np.uint8), dims=("band", "y", "x")), "at most one band"),
         (xr.DataArray(np.full((2, 2), 0.5), dims=("y", "x")), "fractions"),
         (np.zeros((2, 2, 2), np.uint8), "shape \\(2, 2, 2\\), expected"),
+        (np.array([[1e30, 1]]), "holds 1e\\+30, expected integer codes"),
         (np.zeros(4, np.uint8), "expected \\(row, col\\)"),
         (gpd.GeoDataFrame(), "is a GeoDataFrame, expected a path"),
     ],
