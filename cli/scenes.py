@@ -90,6 +90,8 @@ def listed(arguments: tuple[str, ...]) -> list[str]:
 
 def folder_of(scenes: list[str], output: str, suffix: str) -> Path | None:
     """Return the folder that outputs go into, None where `output` is the one file to write."""
+    if "://" in output or output.startswith("/vsi"):  # a Path would make a folder called s3: of it
+        raise click.UsageError(f"{output}: outputs need a local file system; write locally, then copy")
     if output.endswith(("/", os.sep)) or Path(output).is_dir():
         return Path(output)
     if len(scenes) == 1:

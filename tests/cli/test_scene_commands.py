@@ -198,6 +198,7 @@ def test_bounds_and_bands_reach_the_scene(command, tmp_path: Path) -> None:
         (["segment", "a.tif", "-o", "o.gpkg", "--layer", "gpkg_x"], 2, "gpkg_x"),
         (["segment", "a.tif", "-o", "o.shp"], 2, "expected a name that ends in .gpkg"),
         (["segment", "a.tif", "-o", "o.gpkg", "--raster", "o.png"], 2, "expected a name that ends in .tif"),
+        (["segment", "a.tif", "-o", "s3://bucket/maps/"], 2, "need a local file system"),
         (["predict", "a.tif", "-o", "o.gpkg"], 2, "expected a name that ends in .tif or .tiff"),
         (["predict", "a.tif", "-o", "o.tif", "--save-confidence", "c"], 2, "expected a name that ends in"),
     ],
