@@ -67,7 +67,7 @@ _ROWS = 50
 
 def _table(classes: list[dict[str, Any]]) -> Iterator[str]:
     """Say what each class covers, in the order of the codes; of very many classes the largest."""
-    from geoseg.vector.summary import area_texts
+    from geoseg.grid.ground import area_texts
 
     largest = sorted(classes, key=lambda row: (row["area_m2"] or 0, row["polygons"]), reverse=True)
     shown = sorted(largest[:_ROWS], key=lambda row: row["code"])

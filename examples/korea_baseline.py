@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from sklearn.ensemble import RandomForestClassifier
 
 from geoseg.grid.tiling import Tiling
@@ -25,7 +24,6 @@ from geoseg.learning.config import Config
 from geoseg.learning.dataset import Pair
 from geoseg.learning.metrics import Confusion
 from geoseg.learning.model import Model
-from geoseg.learning.precision import choose_precision
 from geoseg.learning.scoring import score
 from geoseg.learning.splits import open_splits, with_card
 
@@ -78,10 +76,8 @@ def main() -> None:
     forest = fit(splits["train"], chosen.pixels, chosen.seed)
     pairs = splits[chosen.split]
     print(f"{chosen.split}: {', '.join(pair.name for pair in pairs)}")
-    # In the precision that training measured in: its scores stand in the card.
-    autocast = None if choose_precision("auto", "cpu") == "fp32" else torch.bfloat16
     tiling = Tiling(size=card.tile.size, overlap=card.tile.overlap)
-    ours = score(model.network, pairs, tiling, batch=8, autocast=autocast)
+    ours = score(model.network, pairs, tiling, device="cpu", precision="auto")
     print(*table(card.classes.names, ours, score_forest(forest, pairs, len(card.channels))), sep="\n")
 
 

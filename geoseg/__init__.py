@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from geoseg.grid.legend import Legend
     from geoseg.grid.tiling import Tiling
     from geoseg.grid.window import Window
-    from geoseg.inference.predict import predict
-    from geoseg.inference.segment import segment
+    from geoseg.inference.options import PredictOptions
+    from geoseg.inference.predict import Writing, predict
+    from geoseg.inference.segment import SegmentOutputs, segment
     from geoseg.learning.model import Model
     from geoseg.learning.train import train
     from geoseg.raster.scene import Scene
@@ -29,9 +30,12 @@ __all__ = [
     "Grid",
     "Legend",
     "Model",
+    "PredictOptions",
     "Scene",
+    "SegmentOutputs",
     "Tiling",
     "Window",
+    "Writing",
     "__version__",
     "predict",
     "segment",
@@ -45,9 +49,12 @@ _HOMES = {
     "Grid": "geoseg.grid.grid",
     "Legend": "geoseg.grid.legend",
     "Model": "geoseg.learning.model",
+    "PredictOptions": "geoseg.inference.options",
     "Scene": "geoseg.raster.scene",
+    "SegmentOutputs": "geoseg.inference.segment",
     "Tiling": "geoseg.grid.tiling",
     "Window": "geoseg.grid.window",
+    "Writing": "geoseg.inference.predict",
     "predict": "geoseg.inference.predict",
     "segment": "geoseg.inference.segment",
     "train": "geoseg.learning.train",

@@ -47,7 +47,7 @@ def _compute() -> dict[str, Any]:
     """Say what the model would run on when everything is left on auto."""
     import torch
 
-    from geoseg.inference.settings import Settings, why_no_gpu
+    from geoseg.engine.settings import Settings, why_no_gpu
 
     auto = Settings.choose("auto", "auto", 1, (1, 1))
     reason = why_no_gpu()

@@ -7,6 +7,7 @@ Formulas: J. P. Snyder, "Map Projections: A Working Manual", USGS Professional P
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 
+_UNITS = (("km²", 1e6), ("ha", 1e4), ("m²", 1.0))
 _STEP = (
     100.0  # m; at this distance the rounding and the truncation of central differences are both below 1e-9
 )
@@ -104,6 +106,13 @@ def area_scale(grid: Grid, col: Floats, row: Floats) -> Floats | None:
         scale: Floats = jacobian * curvature * np.cos(lat[0])
     scale[~np.isfinite(scale)] = np.nan
     return scale
+
+
+def area_texts(areas_m2: Sequence[float | None]) -> list[str]:
+    """Write areas (m², None where unknown) for a table: in one unit, in which the largest is at least 1."""
+    largest = max((area for area in areas_m2 if area is not None), default=0.0)
+    unit, size = next((u for u in _UNITS if largest >= u[1]), _UNITS[-1])
+    return ["" if area is None else f"{area / size:,.3f} {unit}" for area in areas_m2]
 
 
 def _parse(grid: Grid) -> CRS | None:

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from geoseg.engine.bands import BandResult
+from geoseg.engine.plan import Band, Plan
 from geoseg.grid.window import Window
-from geoseg.inference.engine import BandResult
-from geoseg.inference.plan import Band, Plan
 from geoseg.storage.durable import write_bytes
 from geoseg.storage.journal import Journal
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from geoseg.errors import OptionError
 from geoseg.grid.ground import pixel_size_m
 from geoseg.inference.options import PredictOptions, Progress
 from geoseg.inference.prepare import Job, prepare
 from geoseg.inference.summary import ClassCount, Report, identity
+from geoseg.storage.output import RASTER_SUFFIXES
 
 if TYPE_CHECKING:
     import xarray
@@ -86,6 +89,7 @@ def predict_file(
     from geoseg.inference.run import computed
 
     outputs = [output, *([confidence] if confidence else [])]
+    check_raster_names(outputs)
     extra = identity("predict", outputs)
     with computed(
         job, outputs, overwrite=writing.overwrite, fresh=writing.fresh, progress=progress, extra=extra
@@ -101,6 +105,13 @@ def predict_file(
             report.notes.append("every valid pixel got the same class: does the scene fit the model?")
         report.save()
     return report
+
+
+def check_raster_names(paths: Iterable[Path]) -> None:
+    """Raise OptionError unless file names say GeoTIFF."""
+    for path in paths:
+        if path.suffix.lower() not in RASTER_SUFFIXES:
+            raise OptionError(f"{path}: rasters are written as GeoTIFF, expected a name that ends in .tif")
 
 
 def write_class_map(run: Run, claim: Claim) -> ClassCount:

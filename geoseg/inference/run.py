@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from geoseg.engine.bands import BandResult, Engine
+from geoseg.engine.network import Network
+from geoseg.engine.plan import Plan, tile_starts
+from geoseg.engine.rows import RowReader
+from geoseg.engine.settings import Settings
 from geoseg.errors import OptionError, OutputExistsError
 from geoseg.inference.bandstore import BandStore
-from geoseg.inference.engine import BandResult, Engine
 from geoseg.inference.fingerprint import fingerprint_of as fingerprint_of
-from geoseg.inference.network import Network
 from geoseg.inference.options import Progress
-from geoseg.inference.plan import Plan, tile_starts
 from geoseg.inference.prepare import Job
-from geoseg.inference.rows import RowReader
-from geoseg.inference.settings import Settings
 from geoseg.learning.model import Model
 from geoseg.raster.array_scene import ArraySource
 from geoseg.raster.cache import limited_cache

@@ -11,7 +11,14 @@ import numpy as np
 
 from geoseg.grid.legend import NODATA
 from geoseg.inference.options import PredictOptions, Progress
-from geoseg.inference.predict import Writing, product_tags, report_on, write_class_map, write_confidence
+from geoseg.inference.predict import (
+    Writing,
+    check_raster_names,
+    product_tags,
+    report_on,
+    write_class_map,
+    write_confidence,
+)
 from geoseg.inference.prepare import Job, prepare
 from geoseg.inference.summary import Report, identity
 
@@ -90,9 +97,11 @@ def segment_file(
 ) -> Report:
     """Write the polygons of a prepared job, and the rasters that are to be kept, and report on it."""
     from geoseg.inference.run import computed
-    from geoseg.vector.geopackage import check_layer_name
+    from geoseg.vector.geopackage import check_geopackage_name, check_layer_name
 
     check_layer_name(outputs.layer)
+    check_geopackage_name(outputs.polygons)
+    check_raster_names(outputs.paths[1:])
     extra = outputs.identity
     with computed(
         job, outputs.paths, overwrite=writing.overwrite, fresh=writing.fresh, progress=progress, extra=extra

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geoseg.errors import ClassMapError
+from geoseg.grid.ground import area_texts
 from geoseg.grid.legend import NODATA, Legend
 from geoseg.storage.durable import write_bytes
 
@@ -83,10 +84,10 @@ class Report:
     def lines(self) -> Iterable[str]:
         """Summary for a person, line by line."""
         total = sum(row["pixels"] for row in self.classes) or 1
-        for row in self.classes:
-            area = f" {row['area_m2'] / 1e6:12,.3f} km²" if row.get("area_m2") is not None else ""
+        areas = area_texts([row["area_m2"] for row in self.classes])
+        for row, area in zip(self.classes, areas, strict=True):
             polygons = f" {row['polygons']:>9,} polygons" if "polygons" in row else ""
-            yield f"  {row['code']:>4} {row['name']:<20} {row['pixels'] / total:7.2%}{area}{polygons}"
+            yield f"  {row['code']:>4} {row['name']:<20} {row['pixels'] / total:7.2%} {area:>16}{polygons}"
         stages = ", ".join(f"{key} {value:.1f} s" for key, value in self.seconds.items())
         yield (
             f"  {stages}; {self.megapixels_per_second:.2f} million px/s; peak memory {peak_memory_mb():,.0f} MB; "

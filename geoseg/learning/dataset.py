@@ -48,6 +48,11 @@ class Channels:
         known = {label: i for i, code in enumerate(sorted(label_codes)) for label in label_codes[code]}
         return cls(channel_of={**known, **dict.fromkeys(ignore, IGNORED)})
 
+    @property
+    def count(self) -> int:
+        """Number of channels."""
+        return max(self.channel_of.values()) + 1
+
     def of_codes(self, codes: npt.NDArray[Any], known: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
         """Translate label codes; IGNORED where not `known`.
 

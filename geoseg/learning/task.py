@@ -32,8 +32,8 @@ class SegmentationTask(lightning.LightningModule):  # type: ignore[misc]  # seen
         Images that the indices in a batch speak of.
     tiling : Tiling
         Tiles of the scores.
-    autocast : torch.dtype or None
-        Lower precision of the scores (the Trainer sees to that of the steps).
+    device, precision : str
+        Where and how the scores are computed (the Trainer sees to the steps).
     """
 
     def __init__(
@@ -45,12 +45,14 @@ class SegmentationTask(lightning.LightningModule):  # type: ignore[misc]  # seen
         train: Sequence[Pair],
         val: Sequence[Pair],
         tiling: Tiling,
-        autocast: torch.dtype | None,
+        device: str,
+        precision: str,
     ) -> None:
         super().__init__()
         self.network = network.to(memory_format=torch.channels_last)
         self.confusion: Confusion | None = None
-        self._loss, self._config, self._tiling, self._autocast = loss, config, tiling, autocast
+        self._loss, self._config, self._tiling = loss, config, tiling
+        self._device_name, self._precision = device, precision
         self._train, self._val = train, val
         self._losses: list[float] = []
         # Lightning trains in the mode it finds, and a new model is in evaluation mode.
@@ -109,8 +111,8 @@ class SegmentationTask(lightning.LightningModule):  # type: ignore[misc]  # seen
             self.network,
             self._val[int(batch)],
             self._tiling,
-            batch=self._config.batch_size,
-            autocast=self._autocast,
+            device=self._device_name,
+            precision=self._precision,
         )
         self.confusion = counts if self.confusion is None else self.confusion + counts
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import lightning
-import torch
 import yaml
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch.utils.data import DataLoader
 
+from geoseg.engine.settings import choose_device, choose_precision
 from geoseg.errors import OutputError, OutputExistsError
 from geoseg.grid.tiling import Tiling
 from geoseg.learning.callbacks import KeepBest, Progress, report
@@ -23,7 +24,6 @@ from geoseg.learning.config import Config
 from geoseg.learning.dataset import Chips
 from geoseg.learning.losses import Loss
 from geoseg.learning.model import Model
-from geoseg.learning.precision import choose_device, choose_precision
 from geoseg.learning.sampler import RandomSampler
 from geoseg.learning.scoring import score
 from geoseg.learning.splits import Splits, find_files, open_splits, with_card
@@ -38,6 +38,7 @@ MODEL: Final = "model.safetensors"
 """Name of the finished model file in a run's folder."""
 BEST: Final = "best.safetensors"
 METRICS: Final = "metrics.jsonl"
+_LIGHTNING_PRECISION: Final = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 _log = logging.getLogger(__name__)
 
 
@@ -80,6 +81,7 @@ def train(
     config = config if isinstance(config, Config) else Config.read(config)
     folder = _folder(Path(output), overwrite=overwrite)
     with (
+        _empty_removed(folder),
         locked(folder / "run.geoseg-lock", folder),
         threads(config.train.threads),
         seeded(config.train.seed),
@@ -94,6 +96,17 @@ def train(
         return _finish(run, folder)
 
 
+@contextmanager
+def _empty_removed(folder: Path) -> Iterator[None]:
+    """Remove the run's folder again where a refusal left nothing in it."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            folder.rmdir()
+        raise
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Run:
     """Everything that is settled before the first step."""
@@ -103,7 +116,7 @@ class _Run:
     statistics: Statistics
     model: Model
     device: str
-    autocast: torch.dtype | None
+    precision: str
 
     @property
     def tiling(self) -> Tiling:
@@ -148,7 +161,7 @@ def _prepare(config: Config) -> _Run:
         statistics=statistics,
         model=model,
         device=device,
-        autocast=torch.bfloat16 if precision == "bf16" else None,
+        precision=precision,
     )
 
 
@@ -193,7 +206,8 @@ def _fit(run: _Run, folder: Path, *, progress: bool) -> None:
         train=train,
         val=val,
         tiling=run.tiling,
-        autocast=run.autocast,
+        device=run.device,
+        precision=run.precision,
     )
     keeper = KeepBest(
         run.model, metrics=folder / METRICS, best=folder / BEST, weights=run.config.model.weights
@@ -202,7 +216,7 @@ def _fit(run: _Run, folder: Path, *, progress: bool) -> None:
         accelerator={"cuda": "gpu"}.get(run.device, run.device),
         devices=1,
         max_epochs=config.epochs,
-        precision="bf16-mixed" if run.autocast else "32-true",
+        precision=_LIGHTNING_PRECISION[run.precision],
         gradient_clip_val=config.clip_gradient,
         callbacks=[keeper, Progress()] if progress else [keeper],
         default_root_dir=folder,
@@ -239,15 +253,14 @@ def _finish(run: _Run, folder: Path) -> Path:
     Weights that went through fp16 once are left unchanged by it, so the scores are those of the final file.
     """
     best = Model.open(folder / BEST)
-    best.network.to(run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     metrics = {
         split: report(
             score(
                 best.network,
                 run.splits[split],
                 run.tiling,
-                batch=run.config.train.batch_size,
-                autocast=run.autocast,
+                device=run.device,
+                precision=run.precision,
             ),
             best.card,
         )

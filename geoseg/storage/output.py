@@ -15,7 +15,7 @@ from geoseg.storage.journal import JOURNAL
 from geoseg.storage.lock import locked
 
 _REMOTE = re.compile("/vsi|[a-z][a-z0-9]+:/")
-_RASTERS = (".tif", ".tiff")
+RASTER_SUFFIXES = (".tif", ".tiff")
 _RUN_FILE = ".run.json"
 """What `geoseg.inference.summary` adds to the name of an output."""
 
@@ -73,7 +73,7 @@ class Claim:
         # Some writers make private files; a product gets what the umask gives, as its folder did.
         finished.chmod(self.scratch.stat().st_mode & 0o666)
         sidecar_path(target, _RUN_FILE).unlink(missing_ok=True)
-        if target.suffix.lower() in _RASTERS:
+        if target.suffix.lower() in RASTER_SUFFIXES:
             for suffix in (".aux.xml", ".ovr", ".msk", ".qml"):
                 sidecar_path(target, suffix).unlink(missing_ok=True)
         replace(finished, target)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ SPECK = 4
 
 _MANY_CLASSES = 256
 _MANY_POLYGONS = 100
-_UNITS = (("km²", 1e6), ("ha", 1e4), ("m²", 1.0))
 
 
 def class_rows(features: Features) -> list[dict[str, Any]]:
@@ -39,13 +37,6 @@ def class_rows(features: Features) -> list[dict[str, Any]]:
 def speck_share(features: Features) -> float:
     """Share of the polygons that are specks, 0 to 1."""
     return float(np.mean(features.pixels <= SPECK)) if len(features) else 0.0
-
-
-def area_texts(areas_m2: Sequence[float | None]) -> list[str]:
-    """Write areas (m², None where unknown) for a table: in one unit, in which the largest is at least 1."""
-    largest = max((area for area in areas_m2 if area is not None), default=0.0)
-    unit, size = next((u for u in _UNITS if largest >= u[1]), _UNITS[-1])
-    return ["" if area is None else f"{area / size:,.3f} {unit}" for area in areas_m2]
 
 
 def hints(features: Features, *, predicted: bool = True) -> list[str]:

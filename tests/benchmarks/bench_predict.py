@@ -22,11 +22,11 @@ import torch
 from rasterio.transform import from_origin
 from scipy.ndimage import zoom
 
+from geoseg.engine.network import Network
+from geoseg.engine.plan import Plan
 from geoseg.grid.legend import Legend
 from geoseg.inference.bandstore import BandStore
-from geoseg.inference.network import Network
 from geoseg.inference.options import PredictOptions
-from geoseg.inference.plan import Plan
 from geoseg.inference.prepare import prepare
 from geoseg.inference.run import build_engine, choose_settings
 from geoseg.learning.model import Model

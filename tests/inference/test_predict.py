@@ -13,8 +13,8 @@ import rasterio
 import xarray
 
 import geoseg
+from geoseg.engine import settings
 from geoseg.errors import ClassMapError, GeosegError, OptionError, OutputExistsError, ResumeError, SceneError
-from geoseg.inference import settings
 from geoseg.inference.options import PredictOptions
 from geoseg.inference.predict import Writing
 from geoseg.inference.summary import same_work
@@ -277,10 +277,10 @@ def test_an_array_does_not_go_on_with_the_work_on_another(tmp_path: Path) -> Non
     assert geoseg.predict(pixels.copy(), model, options=FP32, output=tmp_path / "c.tif").exists()
 
 
-def test_an_output_may_have_any_name(
+def test_an_output_may_be_named_like_a_stored_band(
     scene_file: Path, model_file: Path, written: Path, tmp_path: Path
 ) -> None:
-    output = tmp_path / "band"
+    output = tmp_path / "band.TIF"
     geoseg.predict(scene_file, model_file, options=FP32, output=output)
     assert output.read_bytes() == written.read_bytes()
 

@@ -16,11 +16,11 @@ from rasterio.windows import Window
 
 from geoseg.errors import ClassMapError
 from geoseg.grid.grid import Grid
-from geoseg.grid.ground import row_areas
+from geoseg.grid.ground import area_texts, row_areas
 from geoseg.grid.legend import Legend
 from geoseg.vector import features as features_module
 from geoseg.vector.polygonize import complete_legend, polygonize
-from geoseg.vector.summary import area_texts, class_rows, hints, speck_share
+from geoseg.vector.summary import class_rows, hints, speck_share
 from tests.strategies import Map, drawn, maps
 
 LEGEND = Legend.parse("water,forest=#228B22,town")

@@ -12,15 +12,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from geoseg.engine.bands import BandResult, Engine
+from geoseg.engine.network import Network
+from geoseg.engine.plan import Plan
+from geoseg.engine.rows import RowReader
+from geoseg.engine.settings import Settings, fitting_batch
 from geoseg.errors import GeosegError, ResumeError, SceneError
 from geoseg.grid.legend import NODATA
 from geoseg.grid.tiling import Tiling
 from geoseg.grid.window import Window
-from geoseg.inference.engine import BandResult, Engine
-from geoseg.inference.network import Network
-from geoseg.inference.plan import Plan
-from geoseg.inference.rows import RowReader
-from geoseg.inference.settings import Settings, fitting_batch
 from geoseg.learning.model import Model
 from geoseg.raster.array_scene import ArraySource
 from geoseg.raster.scene import Chip
@@ -336,13 +336,18 @@ def test_a_run_begun_on_a_gpu_does_not_go_on_without_one() -> None:
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 16))
-def test_the_chosen_batch_wastes_least(rows: int, columns: int, largest: int) -> None:
-    def slots(batch: int) -> int:
+def test_the_chosen_batch_is_cheapest(rows: int, columns: int, largest: int) -> None:
+    def cost(batch: int) -> float:
         plan = Plan.of((rows * 2, columns * 2), Tiling(size=2, overlap=0), batch)
-        return sum(-(-len(band.tile_rows) * columns // batch) * batch for band in plan.bands)
+        return sum(-(-len(band.tile_rows) * columns // batch) for band in plan.bands) * (batch + 0.5)
 
     best = fitting_batch(rows, columns, largest)
-    assert slots(best) == min(slots(batch) for batch in range(1, largest + 1))
+    assert cost(best) == min(cost(batch) for batch in range(1, largest + 1))
+
+
+@pytest.mark.parametrize(("columns", "best"), [(1, 8), (10, 5), (11, 6), (9, 3), (23, 8)])
+def test_batches_of_many_columns(columns: int, best: int) -> None:
+    assert fitting_batch(64, columns, 8) == best
 
 
 def test_an_image_in_one_block_is_not_read_ahead() -> None:

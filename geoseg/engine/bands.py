@@ -15,12 +15,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from geoseg.engine.network import Network
+from geoseg.engine.plan import Band, Plan, tile_starts
+from geoseg.engine.rows import RowReader
+from geoseg.engine.stitch import Stitcher
 from geoseg.errors import GeosegError
 from geoseg.grid.legend import NODATA
-from geoseg.inference.network import Network
-from geoseg.inference.plan import Band, Plan, tile_starts
-from geoseg.inference.rows import RowReader
-from geoseg.inference.stitch import Stitcher
 from geoseg.raster.scene import Chip
 
 CONFIDENCE_STEPS = 254

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from geoseg.engine.plan import Plan
 from geoseg.errors import SceneError
 from geoseg.grid.window import Window
-from geoseg.inference.plan import Plan
 from geoseg.raster.scene import Chip
 from geoseg.raster.source import Source
 

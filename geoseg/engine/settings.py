@@ -46,8 +46,8 @@ class Settings:
         tiles : tuple of int
             Rows and columns of the tiling.
         """
-        device = _device(device)
-        precision = _precision(precision, device)
+        device = choose_device(device)
+        precision = choose_precision(precision, device)
         # Batches are filled: one of more tiles than there are would only compute zeros.
         batch_size = min(batch_size or fitting_batch(*tiles, _LARGEST_BATCH[device]), tiles[0] * tiles[1])
         return cls(device=device, precision=precision, batch_size=batch_size, threads=torch.get_num_threads())
@@ -61,7 +61,7 @@ class Settings:
         """Return the settings of a run to go on with; its device must be there again."""
         settings = cls(**values)
         try:
-            _device(settings.device)
+            choose_device(settings.device)
         except OptionError as error:
             raise ResumeError(
                 f"the unfinished run cannot go on here, {error}; or pass --fresh to start anew"
@@ -70,17 +70,20 @@ class Settings:
 
 
 def fitting_batch(rows: int, columns: int, largest: int) -> int:
-    """Batch size that leaves the fewest slots empty over a tiling, the largest of equals.
+    """Batch size that runs a tiling cheapest, the largest of equals.
 
-    Batches do not cross bands (`Plan.of`): a band is as many tile rows as fill one batch.
+    Batches do not cross bands (`Plan.of`): a band is as many tile rows as fill one batch, and what is left over
+    of a batch is computed for nothing. A call is reckoned as half a tile more than its tiles, so that eleven
+    columns do not become eleven batches of one.
     """
 
-    def slots(batch: int) -> int:
+    def cost(batch: int) -> float:
         together = -(-batch // columns)
         bands, rest = divmod(rows, together)
-        return batch * (bands * -(-together * columns // batch) + -(-rest * columns // batch))
+        calls = bands * -(-together * columns // batch) + -(-rest * columns // batch)
+        return calls * (batch + 0.5)
 
-    return min(range(1, largest + 1), key=lambda batch: (slots(batch), -batch))
+    return min(range(1, largest + 1), key=lambda batch: (cost(batch), -batch))
 
 
 def why_no_gpu() -> str | None:
@@ -92,21 +95,29 @@ def why_no_gpu() -> str | None:
     return "torch finds no usable CUDA device (no GPU, or its driver is missing or too old)"
 
 
-def _device(asked: str) -> str:
+def choose_device(asked: str) -> str:
+    """Return the device that ``auto`` means here, or the asked one.
+
+    Raises
+    ------
+    OptionError
+        If the asked one is not there.
+    """
     if asked == "auto":
         return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     if asked == "cuda" and not torch.cuda.is_available():
-        raise OptionError(f"device cuda cannot be used: {why_no_gpu()}; pass --device cpu")
+        raise OptionError(f"device cuda cannot be used: {why_no_gpu()}; choose cpu")
     if asked == "mps" and not torch.backends.mps.is_available():
-        raise OptionError("device mps cannot be used: this is no Apple GPU; pass --device cpu")
+        raise OptionError("device mps cannot be used: this is no Apple GPU; choose cpu")
     return asked
 
 
-def _precision(asked: str, device: str) -> str:
+def choose_precision(asked: str, device: str) -> str:
+    """Return the precision that ``auto`` means on a device, or the asked one."""
     if asked != "auto":
         return asked
     if device == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     if device == "cpu" and torch.cpu._is_avx512_bf16_supported():
         return "bf16"
     return "fp32"

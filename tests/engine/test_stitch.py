@@ -9,10 +9,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from geoseg.engine.plan import Plan, tile_starts
+from geoseg.engine.stitch import Stitcher
 from geoseg.errors import StitchError
 from geoseg.grid.tiling import Tiling
-from geoseg.inference.plan import Plan, tile_starts
-from geoseg.inference.stitch import Stitcher
 
 CPU = torch.device("cpu")
 
