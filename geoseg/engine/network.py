@@ -72,10 +72,10 @@ class Network:
     def normalised(self, chips: Sequence[Tensor], valid: Sequence[Tensor]) -> Tensor:
         """Network input, float32, channels last, invalid pixels 0, filled to the batch size."""
         stored = torch.stack(list(chips)).contiguous(memory_format=torch.channels_last)
-        inputs = stored.to(torch.float32)
-        inputs = torch.addcmul(self._bias, inputs, self._gain)
-        # where, not a product: NaN * 0 is NaN.
-        inputs = torch.where(torch.stack(list(valid)).unsqueeze(1), inputs, 0.0)
+        # In place: every plane that is allocated anew costs as much as the arithmetic in it.
+        inputs = stored.to(torch.float32, copy=True).mul_(self._gain).add_(self._bias)
+        # Filled, not multiplied: NaN * 0 is NaN.
+        inputs.masked_fill_(~torch.stack(list(valid)).unsqueeze(1), 0.0)
         missing = self.settings.batch_size - len(chips)
         if missing > 0:
             inputs = torch.cat([inputs, inputs.new_zeros((missing, *inputs.shape[1:]))])

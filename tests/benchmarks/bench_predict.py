@@ -28,7 +28,7 @@ from geoseg.grid.legend import Legend
 from geoseg.inference.bandstore import BandStore
 from geoseg.inference.options import PredictOptions
 from geoseg.inference.prepare import prepare
-from geoseg.inference.run import build_engine, choose_settings
+from geoseg.inference.run import _fill, build_engine, choose_settings
 from geoseg.learning.model import Model
 from geoseg.storage.journal import Journal
 
@@ -53,9 +53,8 @@ def engine_seconds(scene: Path, model: Model, options: PredictOptions, folder: P
     settings = choose_settings(job)
     plan = Plan.of(job.grid.shape, job.tiling, settings.batch_size)
     folder.mkdir()
-    store = BandStore(folder, plan, Journal(folder, {}))
-    for result in build_engine(job, model, settings, plan).run():
-        store.put(result, [])
+    journal = Journal(folder, {})
+    _fill(build_engine(job, model, settings, plan), BandStore(folder, plan, journal), journal, None)
     return time.perf_counter() - started
 
 
