@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 
 from geoseg_cli.main import main
@@ -26,6 +27,8 @@ def child(request: dict[str, object]) -> None:
     os.dup2(errors, 2)
     os.dup2(os.open(os.devnull, os.O_RDWR), 0)
     os.dup2(0, 1)
+    # A test run in the background ignores SIGINT, and its children inherit that; a person's terminal does not.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = ["geoseg", *request["arguments"]]  # type: ignore[misc]
     code = 1
     try:
