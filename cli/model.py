@@ -69,7 +69,7 @@ def new(
     overwrite: bool,
 ) -> None:
     """Make an untrained model file."""
-    from geoseg.learning.model import Model
+    from geoseg.models.model import Model
 
     made = Model.new(
         architecture=architecture,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from geoseg.inference.options import PredictOptions, Progress
     from geoseg.inference.prepare import Job
     from geoseg.inference.summary import Report
-    from geoseg.learning.model import Model
+    from geoseg.models.model import Model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class Task:
     @cached_property
     def opened(self) -> Model:
         """The model with its weights, read once for all scenes."""
-        from geoseg.learning.model import Model
+        from geoseg.models.model import Model
 
         return Model.open(self.model)
 

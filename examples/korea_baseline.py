@@ -18,14 +18,14 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.ensemble import RandomForestClassifier
 
+from geoseg.datasets.dataset import Pair
+from geoseg.datasets.splits import open_splits, with_card
 from geoseg.grid.tiling import Tiling
 from geoseg.grid.window import Window
 from geoseg.learning.config import Config
-from geoseg.learning.dataset import Pair
 from geoseg.learning.metrics import Confusion
-from geoseg.learning.model import Model
 from geoseg.learning.scoring import score
-from geoseg.learning.splits import open_splits, with_card
+from geoseg.models.model import Model
 
 
 def pixels(pair: Pair) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
@@ -72,7 +72,8 @@ def main() -> None:
 
     model = Model.open(chosen.model)
     card = model.card
-    splits = with_card(open_splits(Config.read(chosen.config), card), card)
+    config = Config.read(chosen.config)
+    splits = with_card(open_splits(config.data, config.data_root, card), card)
     forest = fit(splits["train"], chosen.pixels, chosen.seed)
     pairs = splits[chosen.split]
     print(f"{chosen.split}: {', '.join(pair.name for pair in pairs)}")

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from geoseg.inference.options import PredictOptions
     from geoseg.inference.predict import Writing, predict
     from geoseg.inference.segment import SegmentOutputs, segment
-    from geoseg.learning.model import Model
     from geoseg.learning.train import train
+    from geoseg.models.model import Model
     from geoseg.raster.scene import Scene
     from geoseg.vector.vectorize import vectorize
     from geoseg.vector.write import write
@@ -48,7 +48,7 @@ _HOMES = {
     "GeosegError": "geoseg.errors",
     "Grid": "geoseg.grid.grid",
     "Legend": "geoseg.grid.legend",
-    "Model": "geoseg.learning.model",
+    "Model": "geoseg.models.model",
     "PredictOptions": "geoseg.inference.options",
     "Scene": "geoseg.raster.scene",
     "SegmentOutputs": "geoseg.inference.segment",

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.toys import model, small, toy, write_raster  # noqa: F401 - fixtures
+
 settings.register_profile(
     "default",
     deadline=None,

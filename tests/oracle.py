@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 
 from geoseg.grid.legend import Legend
-from geoseg.learning.card import Card
-from geoseg.learning.model import Model
+from geoseg.models.card import Card
+from geoseg.models.model import Model
 
 NAMES = ("blue", "green", "red", "nir", "swir")
 

@@ -11,7 +11,7 @@ import pytest
 import rasterio
 
 from geoseg.demo.scenes import MODEL, SCENES, data_file
-from geoseg.learning.card import read_card
+from geoseg.models.card import read_card
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 LONG = {"korea_baseline.py"}  # trains a random forest on data that are not part of the project

@@ -19,6 +19,8 @@ FLOORS = (
     "raster",
     "vector",
     "engine",
+    "models",
+    "datasets",
     "learning",
     "inference",
     "assessment",
@@ -35,9 +37,11 @@ LOWEST = {
     "geopandas": "vector",
     "shapely": "vector",
     "torch": "engine",
+    "kornia": "learning",
+    "tensorboard": "learning",
     "lightning": "learning",
-    "torchgeo": "learning",
-    "segmentation_models_pytorch": "learning",
+    "torchgeo": "models",
+    "segmentation_models_pytorch": "models",
     "dask": "inference",
     "xarray": "vector",
     "matplotlib": "demo",
@@ -46,7 +50,7 @@ LOWEST = {
 }
 
 # What predicting must not load: it has to start fast and fit a small machine.
-NOT_FOR_PREDICTING = ("numba", "pyogrio", "geopandas", "lightning", "torchgeo", "dask")
+NOT_FOR_PREDICTING = ("numba", "pyogrio", "geopandas", "lightning", "torchgeo", "dask", "kornia")
 
 
 def sources() -> list[Path]:
@@ -113,7 +117,7 @@ def test_a_module_imports_only_from_floors_below(path: Path) -> None:
     ("source", "module"),
     [
         ("import geoseg.raster.scene", "geoseg.grid.window"),
-        ("from geoseg.inference.predict import predict", "geoseg.learning.model"),
+        ("from geoseg.inference.predict import predict", "geoseg.models.model"),
         ("from geoseg import vector", "geoseg.raster.scene"),
         ("from geoseg import predict", "geoseg.demo.run"),
         ("from ..vector import trace", "geoseg.raster.scene"),
@@ -134,7 +138,7 @@ def test_the_test_sees_an_upward_import(source: str, module: str) -> None:
         ("from geoseg.errors import GeosegError", "geoseg.grid.window"),
         ("from .window import Window", "geoseg.grid.grid"),
         ("from ..grid import window", "geoseg.raster.scene"),
-        ("import torch, numpy", "geoseg.learning.model"),
+        ("import torch, numpy", "geoseg.models.model"),
         ("from geoseg import predict", "cli.predict"),
     ],
 )

@@ -20,7 +20,7 @@ from geoseg.demo.run import run_demo
 from geoseg.demo.scenes import SCENES, data_file
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import NODATA, Legend
-from geoseg.learning.card import read_card
+from geoseg.models.card import read_card
 from geoseg.raster.classmap import class_map_sidecars, write_cog
 from geoseg.vector.vectorize import vectorize
 from tests.conftest import skip_without

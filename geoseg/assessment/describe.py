@@ -46,7 +46,7 @@ def describe(path: Path | str) -> Description:
 
 def _model_file(path: Path) -> Description:
     """Describe a model file by its card and the shapes of its weights."""
-    from geoseg.learning.card import read_card, read_header
+    from geoseg.models.card import read_card, read_header
 
     card = read_card(path)
     tensors = {name: entry for name, entry in read_header(path).items() if name != "__metadata__"}

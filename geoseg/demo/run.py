@@ -23,7 +23,7 @@ from geoseg.inference.predict import Writing
 from geoseg.inference.prepare import Job, prepare
 from geoseg.inference.segment import SegmentOutputs, segment_file
 from geoseg.inference.summary import run_file
-from geoseg.learning.card import read_card
+from geoseg.models.card import read_card
 from geoseg.raster.classmap import read_class_map
 from geoseg.raster.scene import Scene
 

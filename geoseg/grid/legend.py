@@ -106,6 +106,25 @@ class Legend:
             )
 
 
+BUILT_IN: Mapping[str, Legend] = {
+    "deepglobe": Legend(
+        classes=tuple(
+            LegendClass(code=code, name=name, color=color)
+            for code, name, color in (
+                (0, "unknown", "#000000"),
+                (1, "urban", "#00ffff"),
+                (2, "agriculture", "#ffff00"),
+                (3, "rangeland", "#ff00ff"),
+                (4, "forest", "#00ff00"),
+                (5, "water", "#0000ff"),
+                (6, "barren", "#ffffff"),
+            )
+        )
+    )
+}
+"""Legends of well-known data sets, by name: the DeepGlobe land cover challenge (Demir et al. 2018)."""
+
+
 def made_up_color(index: int) -> str:
     """Return the index-th of an endless series of well separated colours (golden-angle hues)."""
     hue = (0.58 + index * 0.6180339887498949) % 1.0

@@ -13,7 +13,7 @@ import torch
 
 from geoseg.errors import OptionError
 from geoseg.inference.prepare import Job
-from geoseg.learning.model import Model, weights_sha256
+from geoseg.models.model import Model, weights_sha256
 from geoseg.raster.array_scene import ArraySource
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import xarray
 
     from geoseg.inference.run import Run
-    from geoseg.learning.model import Model
+    from geoseg.models.model import Model
     from geoseg.storage.output import Claim
 
 

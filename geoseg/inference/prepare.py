@@ -13,14 +13,14 @@ from geoseg.errors import OptionError, SceneError
 from geoseg.grid.grid import Grid
 from geoseg.grid.tiling import Tiling
 from geoseg.inference.options import PredictOptions
-from geoseg.learning.card import Card, read_card
-from geoseg.learning.match import Match, match
+from geoseg.models.card import Card, read_card
+from geoseg.models.match import Match, match
 from geoseg.raster.array_scene import ArraySource
 from geoseg.raster.scene import Scene
 from geoseg.raster.source import Source
 
 if TYPE_CHECKING:
-    from geoseg.learning.model import Model
+    from geoseg.models.model import Model
 
 log = logging.getLogger("geoseg")
 
@@ -60,7 +60,7 @@ class Job:
 
     def load_model(self) -> Model:
         """Open the model file, or return the model that was given."""
-        from geoseg.learning.model import Model
+        from geoseg.models.model import Model
 
         return self.model if isinstance(self.model, Model) else Model.open(self.model)
 

@@ -20,7 +20,7 @@ from geoseg.inference.bandstore import BandStore
 from geoseg.inference.fingerprint import fingerprint_of as fingerprint_of
 from geoseg.inference.options import Progress
 from geoseg.inference.prepare import Job
-from geoseg.learning.model import Model
+from geoseg.models.model import Model
 from geoseg.raster.array_scene import ArraySource
 from geoseg.raster.cache import limited_cache
 from geoseg.storage.journal import Journal

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import geopandas
 
     from geoseg.inference.run import Run
-    from geoseg.learning.model import Model
+    from geoseg.models.model import Model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

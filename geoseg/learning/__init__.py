@@ -1,1 +1,1 @@
-"""From labelled scenes to a model file: cards, models, samplers, training."""
+"""From labelled images to a model file: losses, scores, the loop, its state."""

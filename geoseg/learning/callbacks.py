@@ -12,9 +12,9 @@ from typing import Any
 import lightning
 from tqdm import tqdm
 
-from geoseg.learning.card import Card
 from geoseg.learning.metrics import Confusion
-from geoseg.learning.model import Model, WeightPrecision
+from geoseg.models.card import Card
+from geoseg.models.model import Model, WeightPrecision
 
 _log = logging.getLogger(__name__)
 

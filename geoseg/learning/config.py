@@ -8,117 +8,44 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
 
-from geoseg.errors import ConfigError, LegendError
-from geoseg.grid.legend import NODATA, Legend, LegendClass, made_up_color
-from geoseg.learning.one_line import one_line
+from geoseg.datasets.description import TAGS, Count, DataConfig, Seed
+from geoseg.errors import ConfigError
+from geoseg.models.one_line import one_line
 
-SPLITS: Final = ("train", "val", "test")
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 _LARGEST_FILE = 2**20
 
-Count = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-GroupName = int | str
-
-
-class ClassConfig(BaseModel):
-    """A class of the map: name, colour, and the label codes that mean it (its own code by default)."""
-
-    model_config = _STRICT
-
-    name: str
-    color: str | None = None
-    labels: tuple[int, ...] | None = None
-
-
-class SplitConfig(BaseModel):
-    """Groups of each split: numbers (from 0) of the list in `groups`, or stems where there are no groups."""
-
-    model_config = _STRICT
-
-    train: Annotated[tuple[GroupName, ...], Field(min_length=1)]
-    val: Annotated[tuple[GroupName, ...], Field(min_length=1)]
-    test: tuple[GroupName, ...] = ()
-
-    @model_validator(mode="after")
-    def _apart(self) -> Self:
-        everything = [*self.train, *self.val, *self.test]
-        twice = sorted({str(g) for g in everything if everything.count(g) > 1})
-        if twice:
-            raise ValueError(f"group {twice[0]} stands in two splits, expected one: scores would be too good")
-        return self
-
-
-class DataConfig(BaseModel):
-    """Images, their labels, and how they are split.
-
-    Attributes
-    ----------
-    images, labels
-        Patterns under `root`; an image and its labels share a stem and a grid.
-    bands
-        Name of each band that is used. Images whose bands are described are read by these names; others need
-        `band_numbers` or as many bands as there are names.
-    classes
-        By code of the class map, 0 to 254.
-    ignore
-        Label codes that mean "unknown". Pixels that the label raster marks as no data are unknown anyway.
-    groups
-        Lists of stems that must not be separated (such as overlapping patches), or a JSON file with them.
-        Without groups every image is a group named by its stem.
-    """
-
-    model_config = _STRICT
-
-    root: str = "."
-    images: str
-    labels: str
-    bands: Annotated[tuple[str, ...], Field(min_length=1)]
-    band_numbers: tuple[Count, ...] | None = None
-    classes: Annotated[dict[Annotated[int, Field(ge=0, lt=NODATA)], ClassConfig], Field(min_length=2)]
-    ignore: tuple[int, ...] = ()
-    groups: str | tuple[tuple[str, ...], ...] | None = None
-    split: SplitConfig
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        if self.band_numbers is not None and len(self.band_numbers) != len(self.bands):
-            raise ValueError(f"band_numbers has {len(self.band_numbers)} numbers for {len(self.bands)} bands")
-        claimed = [code for codes in self.label_codes.values() for code in codes] + list(self.ignore)
-        twice = sorted({code for code in claimed if claimed.count(code) > 1})
-        if twice:
-            raise ValueError(f"label code {twice[0]} has two meanings in classes and ignore, expected one")
-        try:
-            self.legend  # noqa: B018 - building it checks it
-        except LegendError as error:
-            raise ValueError(str(error)) from error
-        return self
-
-    @property
-    def legend(self) -> Legend:
-        """The classes, colours made up where none is given."""
-        return Legend(
-            classes=tuple(
-                LegendClass(code=code, name=c.name, color=(c.color or made_up_color(i)).lower())
-                for i, (code, c) in enumerate(sorted(self.classes.items()))
-            )
-        )
-
-    @property
-    def label_codes(self) -> dict[int, tuple[int, ...]]:
-        """Label codes of each class code."""
-        return {code: (code,) if c.labels is None else c.labels for code, c in self.classes.items()}
 
 
 class ModelConfig(BaseModel):
-    """The network and the file it ends in."""
+    """The network and the file it ends in.
+
+    Attributes
+    ----------
+    encoder_weights
+        ``imagenet`` or another name that segmentation-models-pytorch knows, or a torchgeo weight such as
+        ``ResNet50_Weights.SENTINEL2_ALL_MOCO``.
+    start
+        Model file to go on from: its network and weights, with this data's classes and bands.
+    """
 
     model_config = _STRICT
 
@@ -126,22 +53,78 @@ class ModelConfig(BaseModel):
     architecture: str = "Unet"
     encoder: str = "resnet34"
     encoder_weights: str | None = None
+    start: str | None = None
     decoder_options: dict[str, Any] = {}
     tile_size: Count = 512
     overlap: Annotated[int, Field(ge=0)] | None = None
     gsd_m: Positive | None = None
     weights: Literal["fp32", "fp16"] = "fp32"
 
+    @model_validator(mode="after")
+    def _one_beginning(self) -> Self:
+        if self.start is not None and self.encoder_weights is not None:
+            raise ValueError("start and encoder_weights are two beginnings, expected one")
+        return self
+
 
 class AugmentConfig(BaseModel):
-    """Random changes of training chips, as `geoseg.learning.augment.Augment` takes them."""
+    """Random changes of training chips, as `geoseg.learning.augment.Augment` takes them.
+
+    Attributes
+    ----------
+    symmetries
+        ``all`` eight of the square, ``horizontal`` flips only, or ``none``.
+    rotate
+        Free rotation by up to this many degrees.
+    scale
+        Zoom in or out by up to a factor of ``1 + scale``.
+    crop
+        Largest share of an edge that is cut away before the rest is brought back to size.
+    brightness, contrast, gamma
+        Moved, stretched and bent by up to this much, in units of the network's input.
+    per_band
+        Share of brightness and contrast that each band draws for itself instead of all together.
+    noise
+        Standard deviation of noise that each pixel of each band draws for itself.
+    shift
+        Each band is moved by up to this many px against the others.
+    blur
+        Largest standard deviation of a Gaussian blur, px.
+    cutout
+        Largest share of the chip's area that one rectangle hides.
+    """
 
     model_config = _STRICT
 
-    symmetries: bool = True
-    brightness: Share = 0.0
-    contrast: Share = 0.0
-    per_band: Annotated[float, Field(ge=0, le=1)] = 0.0
+    symmetries: Literal["all", "horizontal", "none"] = "all"
+    rotate: Annotated[float, Field(ge=0, le=180)] = 0.0
+    scale: Annotated[float, Field(ge=0, le=3)] = 0.0
+    crop: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    brightness: Amount = 0.0
+    contrast: Amount = 0.0
+    gamma: Amount = 0.0
+    per_band: Probability = 0.0
+    noise: Amount = 0.0
+    shift: Amount = 0.0
+    blur: Amount = 0.0
+    cutout: Probability = 0.0
+
+
+PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "none": {"symmetries": "none"},
+    "aerial": {"symmetries": "all"},
+    "upright": {"symmetries": "horizontal"},
+}
+"""Presets of `AugmentConfig`: pictures from above have no up, photographs have."""
+
+
+def _augment(value: object) -> object:
+    """Take the name of a preset."""
+    if isinstance(value, str):
+        if value not in PRESETS:
+            raise ValueError(f"no preset is called {value!r}, expected one of {', '.join(PRESETS)}")
+        return dict(PRESETS[value])
+    return value
 
 
 class LossConfig(BaseModel):
@@ -153,9 +136,9 @@ class LossConfig(BaseModel):
 
     model_config = _STRICT
 
-    cross_entropy: Share = 1.0
-    dice: Share = 1.0
-    class_weights: dict[int, Positive] | Share = 0.0
+    cross_entropy: Amount = 1.0
+    dice: Amount = 1.0
+    class_weights: dict[int, Positive] | Amount = 0.0
 
 
 class TrainConfig(BaseModel):
@@ -163,35 +146,71 @@ class TrainConfig(BaseModel):
 
     Attributes
     ----------
+    sampling
+        ``random``: every position equally likely; ``balanced``: around labelled pixels, rare classes more
+        often; ``grid``: every tile of a grid once an epoch, in random order; ``whole``: every image once an
+        epoch, in random order (images that were cut beforehand).
+    balance
+        Of balanced sampling: a class of share f among the labelled pixels is drawn in proportion to
+        ``f ** (1 - balance)``: 0 as they are, 1 all classes alike.
     chips_per_epoch
         Chips drawn before each validation; as many as would cover the training images once by default.
+    batch_size
+        Chips a step; ``auto``: what the device holds.
+    accumulate
+        Batches whose gradients are summed up to one step.
+    learning_rate
+        ``auto``: found by a range test before the first step.
     batch_statistics
         Whether batch normalisation learns mean and variance while training. Without, it keeps those it begins
         with (of the pretrained weights; else 0 and 1) and only learns its gains: better where batches are small
         or images were each stretched on their own, so that statistics of a batch say little about the next.
+    freeze_encoder
+        Epochs at the beginning in which only the decoder learns.
+    monitor
+        Score on the validation images whose best epoch is kept: ``mean_iou``, ``mean_dice``, ``accuracy``,
+        ``loss`` (lower is better), or ``iou/NAME``, ``dice/NAME``, ``precision/NAME``, ``recall/NAME`` of one
+        class.
+    patience
+        Epochs without a better score after which training stops; None: never.
+    save_minutes
+        The whole state is saved at least this often, and after each epoch.
     threads
         CPU threads of torch; its own choice by default. Part of what makes two runs equal.
     workers
         Processes that read chips; 0 reads in the training process.
+    start_method
+        How these processes start.
+    devices
+        Devices that train together, each with its own share of the chips.
     """
 
     model_config = _STRICT
 
     epochs: Count
+    sampling: Literal["random", "balanced", "grid", "whole"] = "random"
+    balance: Probability = 0.5
     chips_per_epoch: Count | None = None
     chip_size: Count = 256
-    batch_size: Count = 8
-    learning_rate: Positive = 1e-3
-    weight_decay: Share = 0.01
-    clip_gradient: Positive = 1.0
+    batch_size: Count | Literal["auto"] = 8
+    accumulate: Count = 1
+    learning_rate: Positive | Literal["auto"] = 1e-3
+    weight_decay: Amount = 0.01
+    clip_gradient: Positive | None = 1.0
     batch_statistics: bool = True
+    freeze_encoder: Annotated[int, Field(ge=0)] = 0
     loss: LossConfig = LossConfig()
-    augment: AugmentConfig = AugmentConfig()
+    augment: Annotated[AugmentConfig, BeforeValidator(_augment)] = AugmentConfig()
+    monitor: str = "mean_iou"
+    patience: Count | None = None
+    save_minutes: Positive = 10
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    devices: Count = 1
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    seed: Seed = 0
     threads: Count | None = None
     workers: Annotated[int, Field(ge=0)] = 0
+    start_method: Literal["spawn", "forkserver", "fork"] = "spawn"
 
 
 class Config(BaseModel):
@@ -205,15 +224,21 @@ class Config(BaseModel):
     _root: Path | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
-    def _weights_name_classes(self) -> Self:
+    def _fits_together(self) -> Self:
         weights = self.train.loss.class_weights
-        if isinstance(weights, dict) and set(weights) != set(self.data.classes):
+        if isinstance(weights, dict) and set(weights) != set(self.data.channels):
             raise ValueError("train.loss.class_weights must name every class code of data.classes once")
         return self
 
     @classmethod
-    def read(cls, path: Path | str) -> Config:
+    def read(cls, path: Path | str, changes: Sequence[str] = ()) -> Config:
         """Read a YAML file.
+
+        Parameters
+        ----------
+        path : path
+        changes : sequence of str
+            ``model.encoder=resnet50``: values (as YAML) that replace those of the file.
 
         Raises
         ------
@@ -230,25 +255,60 @@ class Config(BaseModel):
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: is not YAML ({' '.join(str(error).split())})") from error
         if not isinstance(fields, dict):
-            raise ConfigError(
-                f"{path}: holds a {type(fields).__name__}, expected the keys data, model and train"
-            )
+            found = "nothing" if fields is None else f"a {type(fields).__name__}"
+            raise ConfigError(f"{path}: holds {found}, expected the keys data, model and train")
+        for change in changes:
+            _set(fields, change)
+        return cls.of(fields, str(path), path.parent)
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any], name: str, folder: Path) -> Config:
+        """Check the fields of a configuration called `name`, whose paths are seen from `folder`.
+
+        Raises
+        ------
+        ConfigError
+        """
         try:
             config = cls.model_validate(fields)
         except ValidationError as error:
-            raise ConfigError(f"{path}: {one_line(error)}") from error
-        config._root = (path.parent / _expand(config.data.root, path)).resolve()
+            raise ConfigError(f"{name}: {one_line(error, TAGS)}") from error
+        config._root = (folder / _expand(config.data.root, name)).resolve()
         return config
 
     @property
     def data_root(self) -> Path:
         """Folder of the data, absolute; `data.root` keeps the words of the file, fit to be shared."""
-        return self._root or _expand(self.data.root, Path("configuration")).resolve()
+        return self._root or _expand(self.data.root, "configuration").resolve()
+
+    def fields(self) -> dict[str, Any]:
+        """Return the configuration as plain values, every default filled in."""
+        return self.model_dump(mode="json", exclude_none=True)
 
 
-def _expand(text: str, path: Path) -> Path:
+def _set(fields: dict[str, Any], change: str) -> None:
+    """Put one ``a.b.c=value`` into nested fields."""
+    key, equals, text = change.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        raise ConfigError(f"--set {change}: expected KEY=VALUE, as in --set model.encoder=resnet50")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(
+            f"--set {change}: its value is not YAML ({' '.join(str(error).split())})"
+        ) from error
+    for part in parts[:-1]:
+        inner = fields.setdefault(part, {})
+        if not isinstance(inner, dict):
+            inner = fields[part] = {}
+        fields = inner
+    fields[parts[-1]] = value
+
+
+def _expand(text: str, name: str) -> Path:
     """Put environment variables and ``~`` into a path; a variable that is not set is refused."""
-    missing = [name for name in re.findall(r"\$\{?(\w+)\}?", text) if name not in os.environ]
+    missing = [variable for variable in re.findall(r"\$\{?(\w+)\}?", text) if variable not in os.environ]
     if missing:
-        raise ConfigError(f"{path}: data.root: {text!r} needs the environment variable {missing[0]}; set it")
+        raise ConfigError(f"{name}: data.root: {text!r} needs the environment variable {missing[0]}; set it")
     return Path(os.path.expandvars(text)).expanduser()

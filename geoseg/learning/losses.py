@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-IGNORED = -100
-"""Label of a pixel that never counts: unlabelled, ignored, invalid or padding."""
+from geoseg.datasets.dataset import IGNORED
 
 
 def cross_entropy(logits: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:

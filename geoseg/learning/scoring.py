@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from torch import nn
 
+from geoseg.datasets.dataset import Pair
 from geoseg.engine.bands import Engine
 from geoseg.engine.network import Network
 from geoseg.engine.plan import Plan, tile_starts
@@ -13,7 +14,6 @@ from geoseg.engine.rows import RowReader
 from geoseg.engine.settings import Settings
 from geoseg.grid.tiling import Tiling
 from geoseg.grid.window import Window
-from geoseg.learning.dataset import Pair
 from geoseg.learning.metrics import Confusion
 
 

@@ -10,11 +10,11 @@ import lightning
 import torch
 from torch import Tensor, nn
 
+from geoseg.datasets.dataset import Pair, Sample
 from geoseg.errors import DataError
 from geoseg.grid.tiling import Tiling
 from geoseg.learning.augment import Augment
 from geoseg.learning.config import TrainConfig
-from geoseg.learning.dataset import Pair, Sample
 from geoseg.learning.losses import Loss
 from geoseg.learning.metrics import Confusion
 from geoseg.learning.scoring import score_image
@@ -59,7 +59,7 @@ class SegmentationTask(lightning.LightningModule):  # type: ignore[misc]  # seen
         self.train()
         change = config.augment
         self._augment = Augment(
-            symmetries=change.symmetries,
+            symmetries=change.symmetries == "all",
             brightness=change.brightness,
             contrast=change.contrast,
             per_band=change.per_band,

@@ -16,20 +16,20 @@ import yaml
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch.utils.data import DataLoader
 
+from geoseg.datasets.dataset import Chips
+from geoseg.datasets.sampler import RandomSampler
+from geoseg.datasets.splits import Splits, find_files, open_splits, with_card
+from geoseg.datasets.statistics import Statistics, measure
 from geoseg.engine.settings import choose_device, choose_precision
 from geoseg.errors import OutputError, OutputExistsError
 from geoseg.grid.tiling import Tiling
 from geoseg.learning.callbacks import KeepBest, Progress, report
 from geoseg.learning.config import Config
-from geoseg.learning.dataset import Chips
 from geoseg.learning.losses import Loss
-from geoseg.learning.model import Model
-from geoseg.learning.sampler import RandomSampler
 from geoseg.learning.scoring import score
-from geoseg.learning.splits import Splits, find_files, open_splits, with_card
-from geoseg.learning.statistics import Statistics, measure
 from geoseg.learning.surroundings import quiet_lightning, seeded, threads
 from geoseg.learning.task import SegmentationTask
+from geoseg.models.model import Model
 from geoseg.raster.scene import Scene
 from geoseg.storage.durable import write_bytes
 from geoseg.storage.lock import locked
@@ -137,11 +137,11 @@ def _folder(folder: Path, *, overwrite: bool) -> Path:
 
 def _prepare(config: Config) -> _Run:
     """Open the data, measure the training split, build the network."""
-    first = Scene.open(next(iter(find_files(config).values()))[0])
+    first = Scene.open(next(iter(find_files(config.data, config.data_root).values()))[0])
     model = _new_model(config, str(first.dtype))
     for size in (config.model.tile_size, config.train.chip_size):
         model.check_tile_size(size)
-    splits = open_splits(config, model.card)
+    splits = open_splits(config.data, config.data_root, model.card)
     statistics = measure(splits["train"], model.card.channels)
     bands = len(config.data.bands)
     scene = splits["train"][0].image

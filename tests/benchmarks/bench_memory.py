@@ -18,7 +18,7 @@ from rasterio.transform import from_origin
 from rasterio.windows import Window
 
 from geoseg.grid.legend import Legend
-from geoseg.learning.model import Model
+from geoseg.models.model import Model
 
 
 def make_scene(path: Path, width: int, height: int) -> None:

@@ -29,7 +29,7 @@ from geoseg.inference.bandstore import BandStore
 from geoseg.inference.options import PredictOptions
 from geoseg.inference.prepare import prepare
 from geoseg.inference.run import _fill, build_engine, choose_settings
-from geoseg.learning.model import Model
+from geoseg.models.model import Model
 from geoseg.storage.journal import Journal
 
 

@@ -19,7 +19,7 @@ from geoseg.demo.scenes import SCENES
 from geoseg.errors import OutputError, OutputExistsError
 from geoseg.grid.legend import Legend, LegendClass
 from geoseg.inference.summary import run_file
-from geoseg.learning.model import Model
+from geoseg.models.model import Model
 
 SCENE = SCENES[1]
 NAMES = {10: "building", 30: "road", 50: "field", 70: "forest", 100: "other"}

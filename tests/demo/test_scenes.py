@@ -9,7 +9,7 @@ import pytest
 import rasterio
 
 from geoseg.demo.scenes import BANDS, MODEL, SCENES, DemoScene, data_file
-from geoseg.learning.card import read_card
+from geoseg.models.card import read_card
 
 LABEL_CODES = (10, 30, 50, 70, 100)
 

@@ -21,7 +21,7 @@ from geoseg.errors import GeosegError, ResumeError, SceneError
 from geoseg.grid.legend import NODATA
 from geoseg.grid.tiling import Tiling
 from geoseg.grid.window import Window
-from geoseg.learning.model import Model
+from geoseg.models.model import Model
 from geoseg.raster.array_scene import ArraySource
 from geoseg.raster.scene import Chip
 from tests.oracle import decided, pointwise_model, right_answer

@@ -17,7 +17,7 @@ import rasterio
 from rasterio.transform import from_origin
 
 from geoseg.grid.legend import Legend
-from geoseg.learning.model import Model
+from geoseg.models.model import Model
 
 ARGUMENTS = ["--precision", "fp32", "--tile-size", "64", "--overlap", "16", "--batch-size", "4"]
 

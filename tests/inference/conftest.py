@@ -10,7 +10,7 @@ import rasterio
 from affine import Affine
 
 from geoseg.grid.legend import Legend
-from geoseg.learning.model import Model
+from geoseg.models.model import Model
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from geoseg.errors import SceneError
 from geoseg.grid.legend import Legend
 from geoseg.grid.window import Window
 from geoseg.inference.options import PredictOptions
-from geoseg.learning.model import Model
+from geoseg.models.model import Model
 from geoseg.raster.scene import Scene
 
 SETS = {

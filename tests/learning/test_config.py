@@ -38,7 +38,7 @@ def test_a_short_file_is_a_whole_configuration(tmp_path: Path) -> None:
     assert config.train.batch_size == 8
     assert config.data.legend.codes == (1, 3)
     assert config.data.legend[3].color == "#ffffff"
-    assert config.data.label_codes == {1: (1, 2), 3: (3,)}
+    assert config.data.meanings.code_of == {1: 1, 2: 1, 3: 3}
 
 
 def test_the_root_is_relative_to_the_file_and_its_words_are_kept(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_the_resolved_configuration_reads_back_the_same(tmp_path: Path) -> None:
         ("name: land", "name: water", "data: the legend repeats a name"),
         ("#FFFFFF", "white", "data: colour of class 'land' is 'white'"),
         ("3: {name", "255: {name", "data.classes"),
-        ("labels: [1, 2]", "labels: [1, 3]", "label code 3 has two meanings"),
+        ("labels: [1, 2]", "labels: [1, 3]", "label value 3 means two classes"),
         ("val: [1]", "val: [0]", "data.split: group 0 stands in two splits"),
         ("val: [1]", "val: []", "data.split.val"),
         ("bands: [red]", "bands: [red]\n  band_numbers: [1, 2]", "band_numbers has 2 numbers for 1 bands"),

@@ -10,7 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoseg.learning.losses import IGNORED, Loss, cross_entropy, dice
+from geoseg.datasets.dataset import IGNORED
+from geoseg.learning.losses import Loss, cross_entropy, dice
 
 
 def softmax(values: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, confusion_matrix, jaccard_score, precision_score, recall_score
 
-from geoseg.learning.losses import IGNORED
+from geoseg.datasets.dataset import IGNORED
 from geoseg.learning.metrics import Confusion
 
 

@@ -11,15 +11,15 @@ import pytest
 import rasterio
 import torch
 
+from geoseg.datasets.splits import open_splits, with_card
 from geoseg.errors import DataError, OptionError, OutputExistsError
 from geoseg.grid.tiling import Tiling
-from geoseg.learning.card import read_card
 from geoseg.learning.config import Config
 from geoseg.learning.metrics import Confusion
-from geoseg.learning.model import Model
 from geoseg.learning.scoring import score, score_image
-from geoseg.learning.splits import open_splits, with_card
 from geoseg.learning.train import train
+from geoseg.models.card import read_card
+from geoseg.models.model import Model
 
 SLIM_FPN = "{decoder_pyramid_channels: 32, decoder_segmentation_channels: 32, decoder_dropout: 0.5}"
 
@@ -107,7 +107,7 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_images(toy: Path, tmp_pat
 def test_what_is_wrong_is_found_before_the_first_step(toy: Path, tmp_path: Path) -> None:
     with rasterio.open(toy.parent / "labels" / "b.tif", "r+") as file:
         file.write(np.full((1, 48, 64), 77, dtype=np.uint8))
-    with pytest.raises(DataError, match=r"labels of b: holds label codes 77, expected 0, 10, 20"):
+    with pytest.raises(DataError, match=r"b.tif: holds label codes 77, expected 0, 10, 20"):
         train(toy, tmp_path / "run")
     edit(toy, "device: cpu", "device: cuda")
     if not torch.cuda.is_available():
@@ -154,7 +154,8 @@ def test_scores_of_a_pointwise_network_do_not_depend_on_the_tiles(
     toy: Path, model: Model, size: int, overlap: int
 ) -> None:
     card = model.card
-    (pair,) = with_card(open_splits(Config.read(toy), card), card)["val"]
+    config = Config.read(toy)
+    (pair,) = with_card(open_splits(config.data, config.data_root, card), card)["val"]
     found = score_image(Pointwise(), pair, Tiling(size=size, overlap=overlap), device="cpu", precision="fp32")
     with rasterio.open(toy.parent / "images" / "b.tif") as file:
         first = file.read(1)

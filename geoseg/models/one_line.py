@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from pydantic import ValidationError
 
 
-def one_line(error: ValidationError) -> str:
-    """Say the first thing that is wrong as ``key.path: what``, and how many more there are."""
+def one_line(error: ValidationError, tags: Collection[str] = ()) -> str:
+    """Say the first thing that is wrong as ``key.path: what``, and how many more there are.
+
+    `tags` name the members of tagged unions, which pydantic puts into the path and no file has there.
+    """
     problems = error.errors(include_url=False, include_context=False)
     first = problems[0]
-    where = ".".join(str(part) for part in first["loc"])
+    where = ".".join(str(part) for part in first["loc"] if part not in tags)
     what = first["msg"].removeprefix("Value error, ").replace("\n", " ")
     what = what[:1].lower() + what[1:] if what[1:2].islower() else what
     if first["type"] == "extra_forbidden":

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from geoseg.errors import ModelError
 from geoseg.grid.legend import Legend
-from geoseg.learning.card import CARD_KEY, FORMAT, Card, read_card
+from geoseg.models.card import CARD_KEY, FORMAT, Card, read_card
 
 FIELDS: dict[str, Any] = {
     "name": "test",
@@ -149,7 +149,5 @@ def test_no_bytes_make_read_card_fail_in_another_way(tmp_path: Path, content: by
 
 
 def test_reading_a_card_imports_no_torch() -> None:
-    code = (
-        "import sys, geoseg.learning.card; sys.exit('torch' in sys.modules or 'safetensors' in sys.modules)"
-    )
+    code = "import sys, geoseg.models.card; sys.exit('torch' in sys.modules or 'safetensors' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

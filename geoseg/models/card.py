@@ -25,7 +25,7 @@ from pydantic import (
 from geoseg.errors import LegendError, ModelError, OptionError
 from geoseg.grid.legend import NODATA, Legend, LegendClass
 from geoseg.grid.tiling import Tiling
-from geoseg.learning.one_line import one_line
+from geoseg.models.one_line import one_line
 
 FORMAT: Final = 1
 """Version of the card that this geoseg writes; newer ones are refused."""

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from geoseg.datasets.dataset import Pair
 from geoseg.errors import DataError
 from geoseg.grid.window import Window
-from geoseg.learning.dataset import Pair
 
 _BLOCK = 512  # px
 

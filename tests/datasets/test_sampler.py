@@ -14,10 +14,10 @@ from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
 
+from geoseg.datasets.sampler import GridSampler, RandomSampler
 from geoseg.errors import DataError, OptionError
 from geoseg.grid.grid import Grid
 from geoseg.grid.window import Window
-from geoseg.learning.sampler import GridSampler, RandomSampler
 from geoseg.learning.surroundings import quiet_lightning
 
 

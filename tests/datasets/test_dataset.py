@@ -10,17 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
-from hypothesis import given
-from hypothesis import strategies as st
 
+from geoseg.datasets.dataset import IGNORED, Channels, Chips, Pair
+from geoseg.datasets.description import Task
+from geoseg.datasets.splits import Splits, open_splits, with_card
+from geoseg.datasets.statistics import measure
 from geoseg.errors import ConfigError, DataError, GeosegError, MismatchError
 from geoseg.grid.window import Window
 from geoseg.learning.config import Config
-from geoseg.learning.dataset import Channels, Chips, Pair
-from geoseg.learning.losses import IGNORED
-from geoseg.learning.model import Model
-from geoseg.learning.splits import Splits, open_splits, with_card
-from geoseg.learning.statistics import measure
+from geoseg.models.model import Model
 
 SPLIT = "split: {train: [a], val: [b]}"
 
@@ -28,7 +26,8 @@ SPLIT = "split: {train: [a], val: [b]}"
 def opened(path: Path, small: dict[str, Any]) -> Splits:
     """The splits of a configuration, normalised by a card with default numbers."""
     card = Model.new(**small).card
-    return with_card(open_splits(Config.read(path), card), card)
+    config = Config.read(path)
+    return with_card(open_splits(config.data, config.data_root, card), card)
 
 
 def pair_of(path: Path, small: dict[str, Any]) -> Pair:
@@ -70,21 +69,19 @@ def test_law_6_invalid_unlabelled_and_padding_pixels_never_count(
     assert sample["valid"].sum() < sample["valid"].numel(), "valid is reflected with the pixels"
 
 
-@given(st.dictionaries(st.integers(0, 254), st.lists(st.integers(-500, 500)), min_size=1, max_size=4))
-def test_label_codes_become_channels_in_the_order_of_the_class_codes(classes: dict[int, list[int]]) -> None:
-    free = iter(range(-1000, 10_000))
-    label_codes = {
-        code: [next(free) * 3 for _ in labels] or [next(free) * 3] for code, labels in classes.items()
-    }
-    channels = Channels.of(label_codes, ignore=[1])
-    for channel, code in enumerate(sorted(label_codes)):
-        codes = np.array([[*label_codes[code], 1]])
-        found = channels.of_codes(codes, np.ones(codes.shape, dtype=bool))
-        assert found.tolist() == [[channel] * len(label_codes[code]) + [IGNORED]]
-    strange = np.array([[5000 * 3 + 1]])
-    assert channels.of_codes(strange, np.zeros((1, 1), dtype=bool)).tolist() == [[IGNORED]]
-    with pytest.raises(DataError, match="holds label codes 15001"):
-        channels.of_codes(strange, np.ones((1, 1), dtype=bool))
+@pytest.mark.parametrize(
+    ("task", "codes", "expected"),
+    [
+        ("multiclass", (10, 20), [IGNORED, 0, 1, IGNORED]),
+        ("binary", (1,), [0, IGNORED, IGNORED, IGNORED]),
+        ("multilabel", (10, 20), [0, IGNORED, IGNORED, IGNORED]),
+    ],
+)
+def test_legend_codes_become_what_the_task_trains_on(
+    task: Task, codes: tuple[int, ...], expected: list[int]
+) -> None:
+    found = Channels(codes=codes, task=task).mask(np.array([[0, 10, 20, 255]], dtype=np.uint8))
+    assert found.tolist() == [expected]
 
 
 def test_statistics_are_those_of_the_valid_pixels(

@@ -12,7 +12,7 @@ import segmentation_models_pytorch as smp
 import torch
 
 from geoseg.errors import ModelError
-from geoseg.learning.card import Card
+from geoseg.models.card import Card
 
 _OPTION_PREFIXES = ("decoder_", "psp_", "encoder_depth", "encoder_output_stride", "upsampling")
 

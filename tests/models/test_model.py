@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from geoseg.errors import ModelError, OptionError, OutputError, OutputExistsError
 from geoseg.grid.legend import Legend
-from geoseg.learning.card import CARD_KEY, read_card
-from geoseg.learning.model import Model, weights_sha256
+from geoseg.models.card import CARD_KEY, read_card
+from geoseg.models.model import Model, weights_sha256
 
 
 def logits(model: Model, size: int = 32) -> torch.Tensor:

@@ -7,20 +7,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from geoseg.datasets.dataset import Channels, Pair
+from geoseg.datasets.description import SPLITS, CodesConfig, DataConfig, GivenSplit, GroupName
 from geoseg.errors import ConfigError, DataError
 from geoseg.grid.grid import Grid
-from geoseg.learning.card import Card
-from geoseg.learning.config import SPLITS, Config, GroupName
-from geoseg.learning.dataset import Channels, Pair
-from geoseg.learning.match import match
+from geoseg.models.card import Card
+from geoseg.models.match import match
+from geoseg.raster.coded_labels import CodedLabels
 from geoseg.raster.scene import Scene
 
 Splits = Mapping[str, tuple[Pair, ...]]
-_SAME_PIXEL = 1e-3
-"""Grids that differ by less than this share of a pixel are the same: some writers round."""
 
 
-def find_files(config: Config) -> dict[str, tuple[Path, Path]]:
+def find_files(data: DataConfig, root: Path) -> dict[str, tuple[Path, Path]]:
     """Images and their labels by stem, in the order of the stems.
 
     Raises
@@ -28,12 +27,13 @@ def find_files(config: Config) -> dict[str, tuple[Path, Path]]:
     DataError
         If there is no image, an image has no labels, or two files share a stem.
     """
-    root = config.data_root
-    images, labels = _by_stem(root, config.data.images), _by_stem(root, config.data.labels)
+    assert data.images is not None
+    assert data.labels.files is not None
+    images, labels = _by_stem(root, data.images), _by_stem(root, data.labels.files)
     missing = sorted(set(images) - set(labels))
     if missing:
         raise DataError(
-            f"{images[missing[0]]}: has no labels among {root / config.data.labels} "
+            f"{images[missing[0]]}: has no labels among {root / data.labels.files} "
             f"({len(missing)} of {len(images)} images have none)"
         )
     return {stem: (images[stem], labels[stem]) for stem in sorted(images)}
@@ -50,7 +50,7 @@ def _by_stem(root: Path, pattern: str) -> dict[str, Path]:
     return found
 
 
-def split_stems(config: Config, stems: Iterable[str]) -> dict[str, tuple[str, ...]]:
+def split_stems(data: DataConfig, root: Path, stems: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Stems of each split.
 
     Raises
@@ -61,11 +61,12 @@ def split_stems(config: Config, stems: Iterable[str]) -> dict[str, tuple[str, ..
         If a group holds an image that is not there, or two groups of different splits hold the same one.
     """
     known = list(stems)
-    groups = _groups(config, known)
+    groups = _groups(data, root, known)
+    assert isinstance(data.split, GivenSplit)
     split_of: dict[str, str] = {}
     chosen: dict[str, tuple[str, ...]] = {}
     for split in SPLITS:
-        wanted: tuple[GroupName, ...] = getattr(config.data.split, split)
+        wanted: tuple[GroupName, ...] = getattr(data.split, split)
         members: list[str] = []
         for group in wanted:
             if group not in groups:
@@ -83,12 +84,12 @@ def split_stems(config: Config, stems: Iterable[str]) -> dict[str, tuple[str, ..
     return chosen
 
 
-def _groups(config: Config, stems: Sequence[str]) -> dict[GroupName, tuple[str, ...]]:
-    groups = config.data.groups
+def _groups(data: DataConfig, root: Path, stems: Sequence[str]) -> dict[GroupName, tuple[str, ...]]:
+    groups = data.groups
     if groups is None:
         return {stem: (stem,) for stem in stems}
     if isinstance(groups, str):
-        path = config.data_root / groups
+        path = root / groups
         try:
             lists = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
@@ -106,18 +107,17 @@ def _some(groups: Mapping[GroupName, object]) -> str:
     return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
 
 
-def open_splits(config: Config, card: Card) -> Splits:
+def open_splits(data: DataConfig, root: Path, card: Card) -> Splits:
     """Open the images and labels of every split, with the bands of a card.
 
     Raises
     ------
     DataError, ConfigError, SceneError, MismatchError
     """
-    files = find_files(config)
-    channels = Channels.of(config.data.label_codes, config.data.ignore)
+    files = find_files(data, root)
     splits: dict[str, tuple[Pair, ...]] = {}
-    for split, stems in split_stems(config, files).items():
-        splits[split] = tuple(_open(stem, *files[stem], card, config, channels) for stem in stems)
+    for split, stems in split_stems(data, root, files).items():
+        splits[split] = tuple(_open(stem, *files[stem], card, data) for stem in stems)
     _refuse_shared_ground(splits)
     return splits
 
@@ -132,39 +132,12 @@ def with_card(splits: Splits, card: Card) -> Splits:
     return {split: tuple(normalised(pair) for pair in pairs) for split, pairs in splits.items()}
 
 
-def _open(stem: str, image: Path, labels: Path, card: Card, config: Config, channels: Channels) -> Pair:
-    scene = match(Scene.open(image), card, config.data.band_numbers).source
-    coded = Scene.open(labels, palette_as_codes=True)
-    if coded.count != 1 or coded.dtype.kind not in "iu":
-        raise DataError(
-            f"{labels}: has {coded.count} bands of {coded.dtype}, expected one band of integer label codes"
-        )
-    if not same_grid(scene.grid, coded.grid):
-        raise DataError(
-            f"{labels}: lies on another grid than {image} ({_words(coded.grid)}; {_words(scene.grid)}); "
-            "warp the labels onto the image's grid with gdalwarp -r near"
-        )
+def _open(stem: str, image: Path, labels: Path, card: Card, data: DataConfig) -> Pair:
+    scene = match(Scene.open(image), card, data.band_numbers).source
+    assert isinstance(data.labels, CodesConfig)
+    coded = CodedLabels.open(labels, scene.grid, data.meanings, layered=data.task == "multilabel")
+    channels = Channels(codes=data.channels, task=data.task)
     return Pair(name=stem, image=scene, labels=coded, channels=channels)
-
-
-def same_grid(image: Grid, labels: Grid) -> bool:
-    """Whether labels lie on an image's pixels; labels without any georeference need only its shape."""
-    if image.shape != labels.shape:
-        return False
-    if labels.crs is None and labels.transform.is_identity:
-        return True
-    into_image = ~image.transform @ labels.transform
-    corners = [(0, 0), (0, labels.height), (labels.width, 0), (labels.width, labels.height)]
-    return all(
-        abs(a - b) < _SAME_PIXEL
-        for corner in corners
-        for a, b in zip(into_image @ corner, corner, strict=True)
-    )
-
-
-def _words(grid: Grid) -> str:
-    west, _, _, north = grid.bounds
-    return f"{grid.height} x {grid.width} px from {west:.10g}, {north:.10g}"
 
 
 def _refuse_shared_ground(splits: Splits) -> None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from geoseg.errors import MismatchError, OptionError, SceneError
 from geoseg.grid.ground import pixel_size_m
 from geoseg.grid.window import Window
-from geoseg.learning.card import Card
+from geoseg.models.card import Card
 from geoseg.raster.source import Source
 
 _GSD_TOLERANCE = 0.2

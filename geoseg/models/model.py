@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from geoseg.errors import ModelError, OptionError, OutputError
 from geoseg.grid.legend import Legend
-from geoseg.learning.card import CARD_KEY, Card, read_card
-from geoseg.learning.network import NetworkPlan, build, first_line, input_statistics
+from geoseg.models.card import CARD_KEY, Card, read_card
+from geoseg.models.network import NetworkPlan, build, first_line, input_statistics
 from geoseg.storage.output import claim
 
 WeightPrecision = Literal["fp32", "fp16"]

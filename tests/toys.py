@@ -1,4 +1,4 @@
-"""Small cards, models and data sets that these tests share."""
+"""Fixtures: small models and data sets that the tests of several floors share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rasterio.crs import CRS
 from rasterio.transform import from_origin
 
 from geoseg.grid.legend import Legend
-from geoseg.learning.model import Model
+from geoseg.models.model import Model
 
 SMALL: dict[str, Any] = {
     "architecture": "Unet",

@@ -1,0 +1,1 @@
+"""Labelled images for training: described, checked, split, sampled."""

@@ -1,0 +1,152 @@
+"""Labelled chips: windows of images with what the network shall say of every pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import Dataset
+
+from geoseg.datasets.description import Task
+from geoseg.grid.grid import Grid
+from geoseg.grid.window import Window
+from geoseg.raster.labels import Codes, Labels
+from geoseg.raster.source import Source
+
+IGNORED: Final = -100
+"""Mask of a pixel that never counts: unlabelled, ignored, invalid, padding, or of another split."""
+
+Sample = dict[str, Any]
+"""``image`` (band, row, col) float32; ``mask`` int64: (row, col) channel, of a binary task 0 or 1, of a
+multilabel one (channel, row, col) 0 or 1, IGNORED where nothing counts; ``valid`` (row, col) bool; ``scene``:
+index of the pair. Named as torchgeo names them."""
+
+
+class Area(Protocol):
+    """The part of an image that belongs to a split."""
+
+    def inside(self, window: Window) -> npt.NDArray[np.bool_]:
+        """(row, col): whether each pixel of a window belongs to it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Channels:
+    """From legend codes to what a network of a task is trained on.
+
+    Parameters
+    ----------
+    codes : tuple of int
+        Legend code of each network channel, ascending.
+    task : str
+    """
+
+    codes: tuple[int, ...]
+    task: Task = "multiclass"
+
+    @property
+    def count(self) -> int:
+        """Number of network channels."""
+        return len(self.codes)
+
+    @property
+    def kinds(self) -> int:
+        """Values that a mask can have beside IGNORED: a channel each, or 0 and 1."""
+        return self.count if self.task == "multiclass" else 2
+
+    def mask(self, codes: Codes) -> npt.NDArray[np.int64]:
+        """Translate what `Labels.read` returns into a sample's mask, of the same shape."""
+        table = np.full(256, IGNORED, dtype=np.int64)
+        if self.task == "multiclass":
+            table[list(self.codes)] = np.arange(self.count)
+        else:
+            table[:2] = 0, 1
+        return table[codes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """An image and its labels.
+
+    Parameters
+    ----------
+    name : str
+        Key of the image.
+    image : Source
+        The image's bands in the card's order.
+    labels : Labels
+        On the image's grid; layered where the task is multilabel, and only there.
+    channels : Channels
+    area : Area, optional
+        Where pixels belong to the split; everywhere by default.
+    gain, bias : tuple of float
+        Per band: network input = stored * gain + bias.
+    """
+
+    name: str
+    image: Source
+    labels: Labels
+    channels: Channels
+    area: Area | None = None
+    gain: tuple[float, ...] = ()
+    bias: tuple[float, ...] = ()
+
+    @property
+    def grid(self) -> Grid:
+        """Grid of both."""
+        return self.image.grid
+
+    def mask(self, window: Window) -> npt.NDArray[np.int64]:
+        """Read the mask alone; IGNORED where it is padding, unlabelled or of another split.
+
+        Raises
+        ------
+        DataError, SceneError
+            Naming the file.
+        """
+        mask = self.channels.mask(self.labels.read(window))
+        if self.area is not None:
+            mask[..., ~self.area.inside(window)] = IGNORED
+        return mask
+
+    def read(self, window: Window) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+        """Read stored numbers (band, row, col), valid (row, col) and the mask, IGNORED also where not valid.
+
+        Raises
+        ------
+        DataError, SceneError
+            Naming the file.
+        """
+        chip = self.image.read(window)
+        mask = self.mask(window)
+        mask[..., ~chip.valid] = IGNORED
+        return chip.pixels, chip.valid, mask
+
+    def sample(self, window: Window, index: int = 0) -> Sample:
+        """Read a window as the network takes it: normalised, invalid pixels 0."""
+        pixels, valid, mask = self.read(window)
+        image = pixels.astype(np.float32)
+        image *= np.asarray(self.gain, dtype=np.float32)[:, None, None]
+        image += np.asarray(self.bias, dtype=np.float32)[:, None, None]
+        image[:, ~valid] = 0
+        return {
+            "image": torch.from_numpy(image),
+            "mask": torch.from_numpy(mask),
+            "valid": torch.from_numpy(np.ascontiguousarray(valid)),
+            "scene": index,
+        }
+
+
+class Chips(Dataset[Sample]):
+    """Labelled chips by (index of the pair, window), as the samplers of this package name them."""
+
+    def __init__(self, pairs: Sequence[Pair]) -> None:
+        self._pairs = pairs
+
+    def __getitem__(self, place: tuple[int, Window]) -> Sample:
+        """Read one chip."""
+        index, window = place
+        return self._pairs[index].sample(window, index)

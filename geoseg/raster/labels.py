@@ -1,0 +1,112 @@
+"""What training asks of labels, in whatever form people have them: the class of every pixel of an image.
+
+Labels are read as a class map is: legend codes as bytes, 255 where nobody knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from geoseg.grid.legend import NODATA
+from geoseg.grid.window import Window
+
+UNKNOWN: Final = NODATA
+"""Code of a pixel that no label speaks of; it never counts."""
+
+Codes = npt.NDArray[np.uint8]
+LabelValue = int | str
+"""What a form of labels calls a class: a raster's code, an attribute's value, a name, a colour."""
+
+
+class Labels(Protocol):
+    """Reference classes of one image, on the pixels of that image.
+
+    Laws: reading a window equals cutting it out of the whole; labels are pickled and shared between threads
+    and processes freely.
+    """
+
+    @property
+    def path(self) -> str:
+        """What messages call them."""
+
+    @property
+    def layered(self) -> bool:
+        """Whether classes may overlap, so that each has a layer of its own."""
+
+    def read(self, window: Window) -> Codes:
+        """Read a window of the image, which may stick out of it.
+
+        Returns
+        -------
+        ndarray of uint8
+            (row, col) legend codes; or, where `layered`, (class, row, col) with 1 where the class is and 0
+            where it is not, classes in ascending order of their codes. UNKNOWN where no label speaks, and
+            outside of the image.
+
+        Raises
+        ------
+        DataError
+            Naming the file and what is wrong in it.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meanings:
+    """What the values in labels mean.
+
+    Parameters
+    ----------
+    codes : tuple of int
+        Legend codes, ascending: the order of the layers.
+    code_of : mapping of int or str to int
+        Legend code of each label value; UNKNOWN for values that mean "unknown". Names are compared without
+        case and outer blanks, colours are written ``#rrggbb``.
+    unlabelled : int
+        What pixels are that no label covers: UNKNOWN, or the legend code of the background.
+    """
+
+    codes: tuple[int, ...]
+    code_of: Mapping[LabelValue, int]
+    unlabelled: int = UNKNOWN
+
+    def code(self, value: object) -> int | None:
+        """Legend code of a value as a file has it (2, 2.0, "2", "Forest "), None where it has no meaning."""
+        for candidate in _readings(value):
+            found = self.code_of.get(candidate)
+            if found is not None:
+                return found
+        return None
+
+    @property
+    def words(self) -> str:
+        """The values, for messages."""
+        return listed(self.code_of)
+
+
+def plain(value: LabelValue) -> LabelValue:
+    """Return a label value as `Meanings` compares it."""
+    return value.strip().casefold() if isinstance(value, str) else value
+
+
+def listed(values: Iterable[object]) -> str:
+    """Name some values, for messages."""
+    words = [str(value) for value in values]
+    return ", ".join(words[:8]) + (", ..." if len(words) > 8 else "")
+
+
+def _readings(value: object) -> Iterable[LabelValue]:
+    """Yield the ways to read a value: as a number where it is one, then as a name."""
+    if isinstance(value, str):
+        yield plain(value)
+        if value.strip().lstrip("-").isdecimal():
+            yield int(value)
+    elif isinstance(value, bool | np.bool_):
+        yield int(value)
+    elif isinstance(value, int | float | np.integer | np.floating) and float(value).is_integer():
+        yield int(value)
+        yield str(int(value))
