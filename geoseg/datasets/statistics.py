@@ -9,11 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.datasets.dataset import Pair
+from geoseg.datasets.class_index import Cells, ClassIndex, kinds_of
+from geoseg.datasets.dataset import Channels, Pair
 from geoseg.errors import DataError
 from geoseg.grid.window import Window
 
-_BLOCK = 512  # px
+_BLOCK = 512
+"""Edge in px of what is read at once, more where the file's own blocks are larger."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,9 +29,12 @@ class Statistics:
     value_range : (float, float)
         Smallest and largest stored number of all bands.
     pixels : tuple of int
-        Labelled valid pixels of each channel.
+        Labelled valid pixels of each channel; of a binary task those of 0 and of 1; of a multilabel task, whose
+        classes overlap, those on which each class is.
     fingerprint : str
-        Digest of every pixel and label that was counted.
+        Digest of every pixel and label that was read.
+    index : ClassIndex
+        Where the labelled pixels are.
     """
 
     mean: tuple[float, ...]
@@ -37,10 +42,11 @@ class Statistics:
     value_range: tuple[float, float]
     pixels: tuple[int, ...]
     fingerprint: str
+    index: ClassIndex
 
     @property
     def shares(self) -> npt.NDArray[np.float64]:
-        """Share of each channel among the labelled pixels."""
+        """Share of each number of `pixels` in their sum."""
         return np.array(self.pixels) / sum(self.pixels)
 
     def class_weights(self, power: float) -> tuple[float, ...]:
@@ -72,57 +78,85 @@ class _Moments:
         self.count = both
 
 
-def measure(pairs: Sequence[Pair], codes: Sequence[int]) -> Statistics:
-    """Read every pixel of a split once; invalid ones do not count.
+def measure(pairs: Sequence[Pair]) -> Statistics:
+    """Read every pixel of a split once, blockwise; invalid ones and those outside of a pair's area do not count.
 
     Parameters
     ----------
     pairs : sequence of Pair
-    codes : sequence of int
-        Class code of each channel.
+        At least one; all with the channels of the first.
 
     Raises
     ------
     DataError
         If there is no valid pixel, a band is constant, or a class has no pixel.
     """
+    channels = pairs[0].channels
     bands = pairs[0].image.count
     moments, digest = _Moments(bands), hashlib.sha256()
     low, high = np.inf, -np.inf
-    counts = np.zeros(len(codes), dtype=np.int64)
+    images = []
     for pair in pairs:
         digest.update(f"{pair.name} {pair.grid.shape}\n".encode())
         scale, offset = pair.image.scale or (1.0,) * bands, pair.image.offset or (0.0,) * bands
-        for window in _blocks(pair.grid.shape):
+        cells = Cells.empty(pair.grid.shape, kinds_of(channels))
+        for window in _blocks(pair.grid.shape, pair.image.block_shape):
+            inside = None if pair.area is None else pair.area.inside(window)
+            if inside is not None and not inside.any():
+                continue
             pixels, valid, mask = pair.read(window)
+            valid = valid if inside is None else valid & inside
+            digest.update(f"{window.row} {window.col}\n".encode())
             digest.update(pixels.tobytes() + np.packbits(valid).tobytes() + mask.astype(np.int16).tobytes())
-            counts += np.bincount(mask[mask >= 0], minlength=len(codes))
+            cells.add(window, mask)
             if valid.any():
-                values = pixels[:, valid].astype(np.float64)
+                values = pixels[:, valid]
                 low, high = min(low, values.min()), max(high, values.max())
-                moments.add(values * np.array(scale)[:, None] + np.array(offset)[:, None])
+                moments.add(values.astype(np.float64) * np.array(scale)[:, None] + np.array(offset)[:, None])
+        images.append(cells)
+    index = ClassIndex(images=tuple(images))
     if not moments.count:
         raise DataError(f"the {len(pairs)} training images have no valid pixel")
-    if not counts.all():
-        missing = codes[int(np.argmin(counts))]
-        raise DataError(
-            f"no training pixel is labelled as class {missing}; leave it out or train on more images"
-        )
     std = np.sqrt(moments.squares / moments.count)
+    counts = _checked(index, channels)
     if not std.all():
         raise DataError(f"band {int(np.argmin(std)) + 1} is constant in all training images; leave it out")
     return Statistics(
         mean=tuple(map(float, moments.mean)),
         std=tuple(map(float, std)),
         value_range=(float(low), float(high)),
-        pixels=tuple(map(int, counts)),
+        pixels=counts,
         fingerprint=digest.hexdigest(),
+        index=index,
     )
 
 
-def _blocks(shape: tuple[int, int]) -> Iterator[Window]:
-    """Cut a raster into blocks that never overlap, as tiles may: no pixel counts twice."""
+def _checked(index: ClassIndex, channels: Channels) -> tuple[int, ...]:
+    """Return the pixels of each value or class, none of which may be missing."""
+    counts = index.pixels[: channels.kinds if channels.task != "multilabel" else channels.count]
+    if not counts.all():
+        missing = int(np.argmin(counts))
+        if channels.task == "binary":
+            raise DataError(
+                f"no training pixel is labelled as {missing}; "
+                + ("train on more images" if missing else "say what is 0, or set data.labels.unlabelled to 0")
+            )
+        raise DataError(
+            f"no training pixel is labelled as class {channels.codes[missing]}; "
+            "leave it out or train on more images"
+        )
+    return tuple(map(int, counts))
+
+
+def _blocks(shape: tuple[int, int], source_block: tuple[int, int]) -> Iterator[Window]:
+    """Cut a raster into whole blocks of its file, so that each is decoded once; no pixel comes twice.
+
+    A file of strips is read in full rows: as many as there are pixels in a square block.
+    """
     height, width = shape
-    for row in range(0, height, _BLOCK):
-        for col in range(0, width, _BLOCK):
-            yield Window(row=row, col=col, height=min(_BLOCK, height - row), width=min(_BLOCK, width - col))
+    cols = min(width, -(-_BLOCK // source_block[1]) * source_block[1])
+    rows = max(1, _BLOCK**2 // cols) if source_block[1] >= width else _BLOCK
+    rows = min(height, -(-rows // source_block[0]) * source_block[0])
+    for row in range(0, height, rows):
+        for col in range(0, width, cols):
+            yield Window(row=row, col=col, height=min(rows, height - row), width=min(cols, width - col))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,13 +98,13 @@ def test_statistics_are_those_of_the_valid_pixels(
     write_raster(toy.parent / "images" / "a2.tif", image, at_col=5000)
     write_raster(toy.parent / "labels" / "a2.tif", labels, at_col=5000)
     pairs = opened(toy, {**small, "dtype": "uint16"})["train"]
-    found = measure(pairs, (10, 20))
+    found = measure(pairs)
     valid = image[:, 50:].reshape(2, -1).astype(np.float64)
     assert found.mean == pytest.approx(tuple(valid.mean(axis=1)), rel=1e-12)
     assert found.std == pytest.approx(tuple(valid.std(axis=1)), rel=1e-9)
     assert found.value_range == (valid.min(), valid.max())
     assert found.pixels == tuple((labels[50:] == code).sum() for code in (10, 20))
-    assert found.fingerprint == measure(pairs, (10, 20)).fingerprint
+    assert found.fingerprint == measure(pairs).fingerprint
     weights = np.array(found.class_weights(0.5))
     assert (weights * found.shares).sum() == pytest.approx(1)
     assert weights[0] / weights[1] == pytest.approx((found.pixels[1] / found.pixels[0]) ** 0.5)
@@ -114,13 +115,13 @@ def test_a_class_without_pixels_and_a_constant_band_are_refused(
 ) -> None:
     pairs = opened(toy, small)["train"]
     with pytest.raises(DataError, match="no training pixel is labelled as class 30"):
-        measure(pairs, (10, 20, 30))
+        measure([replace(pair, channels=Channels(codes=(10, 20, 30))) for pair in pairs])
     with rasterio.open(toy.parent / "images" / "a.tif") as file:
         image = file.read()
     image[1] = 9
     write_raster(toy.parent / "images" / "a.tif", image)
     with pytest.raises(DataError, match="band 2 is constant"):
-        measure(opened(toy, small)["train"], (10, 20))
+        measure(opened(toy, small)["train"])
 
 
 def edit(path: Path, old: str, new: str) -> None:
