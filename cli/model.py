@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import click
+
+from geoseg.grid.legend import Task
 
 from .options import examples, output, overwrite
 from .report import say
@@ -25,6 +28,7 @@ def command() -> None:
     epilog=examples(
         "geoseg model new --bands red,green,blue --classes water,forest=#228B22,field -o m.safetensors",
         "geoseg model new --encoder-weights imagenet --bands red,green,blue --classes a,b -o m.safetensors",
+        "geoseg model new --task binary --bands red,green,blue --classes building -o m.safetensors",
     )
 )
 @click.option(
@@ -36,6 +40,13 @@ def command() -> None:
 @click.option("--encoder-weights", metavar="NAME", help="Pretrained weights to fetch, for example imagenet.")
 @click.option("--bands", required=True, type=NAMES, help="Names of the bands, in the model's order.")
 @click.option("--classes", required=True, type=LEGEND, help="Classes 1 to n with colours where given.")
+@click.option(
+    "--task",
+    type=click.Choice(get_args(Task)),
+    default="multiclass",
+    show_default=True,
+    help="One class of several; one class or not (two names: code 0, then 1); classes that may overlap.",
+)
 @click.option("--dtype", default="uint8", show_default=True, help="Type of the numbers that scenes store.")
 @click.option(
     "--value-range", nargs=2, type=float, metavar="LOW HIGH", help="Smallest and largest stored number."
@@ -58,6 +69,7 @@ def new(
     encoder_weights: str | None,
     bands: tuple[str, ...],
     classes: Legend,
+    task: Task,
     dtype: str,
     value_range: tuple[float, float] | None,
     gsd: float | None,
@@ -76,7 +88,8 @@ def new(
         encoder=encoder,
         encoder_weights=encoder_weights,
         bands=bands,
-        legend=classes,
+        legend=_of_two(classes) if task == "binary" else classes,
+        task=task,
         dtype=dtype,
         value_range=value_range,
         gsd_m=gsd,
@@ -87,3 +100,10 @@ def new(
     )
     made.save(output, overwrite=overwrite)
     say(f"Wrote {output}\n{made}")
+
+
+def _of_two(classes: Legend) -> Legend:
+    """Return classes for a binary task: of two that were named, the first is what is not of the second."""
+    if len(classes.classes) != 2:
+        return classes
+    return type(classes)(classes=tuple(replace(c, code=c.code - 1) for c in classes.classes))

@@ -15,16 +15,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from geoseg.engine.decision import Decision
 from geoseg.engine.network import Network
 from geoseg.engine.plan import Band, Plan, tile_starts
 from geoseg.engine.rows import RowReader
 from geoseg.engine.stitch import Stitcher
 from geoseg.errors import GeosegError
-from geoseg.grid.legend import NODATA
 from geoseg.raster.scene import Chip
-
-CONFIDENCE_STEPS = 254
-"""Stored confidence is probability * 254, rounded; 255 is no data."""
 
 Clip = Callable[[int, int], npt.NDArray[np.bool_]]
 """Called with (first row, last row + 1): (rows, width) bool, True where a result is wanted."""
@@ -38,14 +35,18 @@ class BandResult:
     ----------
     band : Band
     codes : ndarray of uint8, shape (rows, cols)
-        Legend codes, 255 no data.
-    confidence : ndarray of uint8, shape (rows, cols)
-        Probability of the written class times 254, 255 no data.
+        Legend codes, 255 no data. Of a multilabel task (layer, rows, cols): 1 where the class is, 0 where it
+        is not; classes in ascending order of their codes.
+    confidence : ndarray of uint8, of the same shape
+        Probability of what is written times 254, 255 no data.
+    probabilities : Tensor of float32, shape (channel, rows, cols), optional
+        Stitched probabilities in the network's order, on its device; undefined where codes are no data.
     """
 
     band: Band
     codes: npt.NDArray[np.uint8]
     confidence: npt.NDArray[np.uint8]
+    probabilities: Tensor | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,7 +60,11 @@ class Engine:
     reader : RowReader
     channels : sequence of int
         Legend code of each network channel.
+    thresholds : sequence of float, optional
+        As `Decision` takes them.
     clip : callable, optional
+    keep_probabilities : bool
+        Whether results carry them.
     shrunk : list of (band index, batch size)
         Batches made smaller for lack of memory.
 
@@ -76,7 +81,9 @@ class Engine:
     plan: Plan
     reader: RowReader
     channels: Sequence[int]
+    thresholds: Sequence[float] | None = None
     clip: Clip | None = None
+    keep_probabilities: bool = False
     shrunk: list[tuple[int, int]] = field(default_factory=list)
 
     def run(self, start: int = 0) -> Generator[BandResult, None, None]:
@@ -89,7 +96,7 @@ class Engine:
             return
         depth = max(band.read_stop - band.start for band in plan.bands)
         stitcher = Stitcher(plan.tiling, plan.padded, len(self.channels), depth, device)
-        codes = torch.tensor(list(self.channels), dtype=torch.uint8, device=device)
+        decide = Decision(self.network.task, self.channels, self.thresholds, device)
         first = self._warm_up(start)
         if first:
             stitcher.resume(plan.bands[first].start, plan.bands[first].tile_rows.start)
@@ -102,7 +109,7 @@ class Engine:
                 self._add_tiles(stitcher, band, chip, wanted)
                 # Not kept in a name, or these rows would live on while the next band is worked on.
                 if band.index >= start:
-                    yield self._result(band, wanted, stitcher.finish(band.stop), codes)
+                    yield self._result(band, wanted, stitcher.finish(band.stop), decide)
                 else:
                     stitcher.finish(band.stop)
 
@@ -174,22 +181,24 @@ class Engine:
         if settings.device == "cuda":
             torch.cuda.empty_cache()
 
-    def _result(self, band: Band, wanted: npt.NDArray[np.bool_], means: Tensor, codes: Tensor) -> BandResult:
+    def _result(
+        self, band: Band, wanted: npt.NDArray[np.bool_], means: Tensor, decide: Decision
+    ) -> BandResult:
         first = band.rows.start + self.plan.margin - band.start
         inside = (slice(first, first + len(band.rows)), self._columns)
-        valid = _upload(wanted[inside], means.device)
-        best, channel = means[(slice(None), *inside)].max(dim=0)
-        if bool((valid & best.isnan()).any()):
+        probabilities = means[(slice(None), *inside)]
+        decided = decide(probabilities, _upload(wanted[inside], means.device))
+        if decided is None:
             raise GeosegError(
                 f"the network's output in rows {band.rows.start} to {band.rows.stop - 1} is not a number at "
                 f"precision {self.network.settings.precision}; pass --precision fp32, or mend the model"
             )
-        classes = torch.where(valid, codes[channel], NODATA)
-        confidence = torch.where(valid, (best * CONFIDENCE_STEPS).round().clamp(0, CONFIDENCE_STEPS), NODATA)
+        codes, confidence = (each.cpu().numpy() for each in decided)
         return BandResult(
             band=band,
-            codes=classes.to(torch.uint8).cpu().numpy(),
-            confidence=confidence.to(torch.uint8).cpu().numpy(),
+            codes=codes,
+            confidence=confidence,
+            probabilities=probabilities if self.keep_probabilities else None,
         )
 
 

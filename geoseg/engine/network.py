@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from geoseg.engine.settings import Settings
+from geoseg.grid.legend import Task
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -23,7 +24,10 @@ class Network:
         Per band; network input = stored * gain + bias.
     settings : Settings
     temperature : float
-        Divides the logits before the softmax.
+        Divides the logits.
+    task : str
+        Multiclass: the channels' probabilities sum to 1 (softmax); binary and multilabel: each stands for
+        itself (sigmoid).
     """
 
     def __init__(
@@ -33,7 +37,9 @@ class Network:
         bias: Sequence[float],
         settings: Settings,
         temperature: float = 1.0,
+        task: Task = "multiclass",
     ) -> None:
+        self.task = task
         self.device = torch.device(settings.device)
         self.settings = settings
         self._dtype = _DTYPES[settings.precision]
@@ -61,7 +67,10 @@ class Network:
         if self._temperature != 1:
             logits = logits.float() / self._temperature
         # Back to whole planes while the numbers are still narrow: the softmax is a third faster there.
-        return torch.softmax(logits.contiguous(), dim=1, dtype=torch.float32)
+        logits = logits.contiguous()
+        if self.task == "multiclass":
+            return torch.softmax(logits, dim=1, dtype=torch.float32)
+        return torch.sigmoid(logits.float())
 
     def logits(self, inputs: Tensor) -> Tensor:
         """Run the bare model at the chosen precision."""

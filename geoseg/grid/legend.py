@@ -6,11 +6,16 @@ import colorsys
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from geoseg.errors import LegendError
 
 NODATA = 255
 """Code of no data in every class map geoseg writes; never a class."""
+
+Task = Literal["multiclass", "binary", "multilabel"]
+"""What is said of a pixel: one class of several; whether it is of the one class (codes 1 and 0); or, of each
+class, whether it is there: a layer a class."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +109,28 @@ class Legend:
             raise LegendError(
                 f"class codes {', '.join(map(str, wrong))} do not fit a class map, expected 0 to 254"
             )
+
+
+BACKGROUND = LegendClass(code=0, name="background", color="#f0f0f0")
+"""What a binary task calls the pixels that are not of its class, where nobody named them."""
+
+
+def binary_legend(legend: Legend) -> Legend:
+    """Return the legend of a binary task: codes 0 and 1, or one class, which becomes code 1 over `BACKGROUND`.
+
+    Raises
+    ------
+    LegendError
+        If it has other classes.
+    """
+    if legend.codes == (0, 1):
+        return legend
+    if len(legend.classes) == 1 and legend.codes != (0,):
+        only = legend.classes[0]
+        return Legend(classes=(BACKGROUND, LegendClass(code=1, name=only.name, color=only.color)))
+    raise LegendError(
+        f"a binary task has one class, or codes 0 and 1, found codes {', '.join(map(str, legend.codes))}"
+    )
 
 
 BUILT_IN: Mapping[str, Legend] = {

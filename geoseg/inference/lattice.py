@@ -173,7 +173,7 @@ def dataset_of(
     import rioxarray  # noqa: F401  (registers .rio)
     import xarray
 
-    from geoseg.engine.bands import CONFIDENCE_STEPS
+    from geoseg.engine.decision import CONFIDENCE_STEPS
 
     share = np.where(
         confidence == NODATA, np.float32(np.nan), confidence.astype(np.float32) / CONFIDENCE_STEPS

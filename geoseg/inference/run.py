@@ -208,11 +208,14 @@ def build_engine(job: Job, model: Model, settings: Settings, plan: Plan) -> Engi
         from geoseg.inference.clip import ClipArea
 
         clip = ClipArea(job.options.clip, job.grid)
-    temperature = job.card.temperature or 1.0
+    card = job.card
     return Engine(
-        network=Network(model.network, job.match.gain, job.match.bias, settings, temperature),
+        network=Network(
+            model.network, job.match.gain, job.match.bias, settings, card.temperature or 1.0, card.task
+        ),
         plan=plan,
         reader=RowReader(job.source, plan, tolerant=job.options.on_error == "nodata"),
-        channels=job.card.channels,
+        channels=card.channels,
+        thresholds=card.thresholds,
         clip=clip,
     )

@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from geoseg.errors import LegendError, ModelError, OptionError
-from geoseg.grid.legend import NODATA, Legend, LegendClass
+from geoseg.grid.legend import NODATA, Legend, LegendClass, Task
 from geoseg.grid.tiling import Tiling
 from geoseg.models.one_line import one_line
 
@@ -34,10 +34,11 @@ CARD_KEY: Final = "geoseg_card"
 _LENGTH_BYTES = 8
 _LONGEST_HEADER = 16 * 2**20
 
-Task = Literal["multiclass", "binary", "multilabel"]
 Dtype = Literal["uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64"]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Edge = Annotated[int, Field(ge=1, strict=True)]
 Code = Annotated[int, Field(ge=0, lt=NODATA, strict=True)]
 # No colon: timm takes "hf-hub:..." and "local-dir:..." as places to load from; a card must not choose those.
 Plain = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.+-]+$")]
@@ -82,11 +83,19 @@ class Card(BaseModel):
         Smallest and largest stored number (before scale and offset) the model was made for.
     gsd_m
         Ground sample distance, m per px.
+    image_size
+        (rows, cols) in px that whole images are resized to before the network sees them; such a model has no
+        tiles.
     channels
         Legend code of each network channel, in the network's order. Multiclass and multilabel: every code of
         the legend once. Binary: ``(1,)`` with legend codes 0 and 1.
     ignore_code
         Label code that training left out; never written.
+    thresholds
+        Of a binary or multilabel task, for each channel: the class is there where its probability is above;
+        0.5 by default.
+    temperature
+        Divides the logits.
 
     Raises
     ------
@@ -112,10 +121,11 @@ class Card(BaseModel):
     std: tuple[Positive, ...]
     gsd_m: Positive | None = None
     tile: TilePlan
+    image_size: tuple[Edge, Edge] | None = None
     legend: Annotated[tuple[LegendClass, ...], Field(min_length=1)]
     channels: Annotated[tuple[Code, ...], Field(min_length=1)]
     ignore_code: int | None = None
-    thresholds: tuple[Finite, ...] | None = None
+    thresholds: tuple[Share, ...] | None = None
     temperature: Positive | None = None
     training: dict[str, JsonValue] | None = None
     weights_sha256: str = ""
@@ -155,6 +165,8 @@ class Card(BaseModel):
                 f"channels {codes} and legend codes {list(self.classes.codes)} do not go together "
                 f"for task {self.task}"
             )
+        if self.thresholds is not None and self.task == "multiclass":
+            raise ValueError("thresholds belong to binary and multilabel tasks, the task is multiclass")
         if self.thresholds is not None and len(self.thresholds) != len(self.channels):
             raise ValueError(f"thresholds has {len(self.thresholds)} numbers, expected {len(self.channels)}")
         return self

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from geoseg.errors import ModelError, OptionError, OutputError
-from geoseg.grid.legend import Legend
+from geoseg.grid.legend import Legend, Task, binary_legend
 from geoseg.models.card import CARD_KEY, Card, read_card
 from geoseg.models.network import NetworkPlan, build, first_line, input_statistics
 from geoseg.storage.output import claim
@@ -51,6 +51,7 @@ class Model:
         encoder: str,
         bands: Sequence[str],
         legend: Legend,
+        task: Task = "multiclass",
         encoder_weights: str | None = None,
         dtype: str = "uint8",
         value_range: tuple[float, float] | None = None,
@@ -75,7 +76,10 @@ class Model:
         bands : sequence of str
             Names of the bands, in the network's order.
         legend : Legend
-            Classes with codes 0 to 254; network channel i is its i-th class.
+            Classes with codes 0 to 254; network channel i is its i-th class. Of a binary task, whose one
+            channel is code 1: one class, or codes 0 and 1 (`binary_legend`).
+        task : str
+            ``multiclass``, ``binary`` or ``multilabel`` (classes may overlap).
         encoder_weights : str, optional
             Name of pretrained weights, such as ``imagenet``; they are fetched from the network.
         dtype : str
@@ -97,16 +101,20 @@ class Model:
         ------
         ModelError
             If the pair is refused, or the pretrained weights cannot be had.
+        LegendError
+            If the legend is not one of the task.
         """
         low, high = value_range or _LARGEST.get(dtype, (0.0, 1.0))
         span = high - low or 1.0
         options = dict(decoder_options or {})
         legend.require_bytes()
+        legend = binary_legend(legend) if task == "binary" else legend
+        channels = (1,) if task == "binary" else legend.codes
         plan = NetworkPlan(
             architecture=architecture,
             encoder=encoder,
             bands=len(bands),
-            channels=len(legend.codes),
+            channels=len(channels),
             options=options,
         )
         network = build(plan, encoder_weights, seed)
@@ -117,6 +125,7 @@ class Model:
             architecture=type(network).__name__,
             encoder=encoder,
             decoder_options=options,
+            task=task,
             bands=[{"name": band} for band in bands],
             dtype=dtype,
             value_range=(low, high),
@@ -127,7 +136,7 @@ class Model:
             gsd_m=gsd_m,
             tile={"size": tile_size, "overlap": tile_size // 4 if overlap is None else overlap},
             legend=legend.classes,
-            channels=legend.codes,
+            channels=channels,
         )
         model = cls(card, network.eval())
         model.check_tile_size(tile_size)

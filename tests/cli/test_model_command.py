@@ -37,6 +37,27 @@ def test_a_model_file_is_made_as_asked(tmp_path: Path) -> None:
     assert "forest" in CliRunner().invoke(group, ["info", str(path)]).stdout
 
 
+@pytest.mark.parametrize(
+    ("task", "classes", "legend", "channels"),
+    [
+        ("binary", "roof=#ff0000", {0: "background", 1: "roof"}, (1,)),
+        ("binary", "ground,roof=#ff0000", {0: "ground", 1: "roof"}, (1,)),
+        ("multilabel", "cloud,snow", {1: "cloud", 2: "snow"}, (1, 2)),
+        ("multilabel", "cloud", {1: "cloud"}, (1,)),
+    ],
+)
+def test_a_model_of_each_task(
+    tmp_path: Path, task: str, classes: str, legend: dict[int, str], channels: tuple[int, ...]
+) -> None:
+    path = tmp_path / "m.safetensors"
+    result = new("--task", task, "--bands", "a", "--classes", classes, "-o", str(path))
+    assert result.exit_code == 0, result.stderr
+    card = geoseg.Model.open(path).card
+    assert (card.task, card.channels) == (task, channels)
+    assert {c.code: c.name for c in card.legend} == legend
+    assert task != "binary" or card.classes[1].color == "#ff0000"
+
+
 def test_a_model_file_is_not_replaced_unasked(tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
     arguments = ["--bands", "a", "--classes", "x,y", "-q", "-o", str(path)]
@@ -58,6 +79,7 @@ def test_a_model_file_is_not_replaced_unasked(tmp_path: Path) -> None:
         (["--bands", "a", "--classes", "x,x"], 2, "repeats a name"),
         (["--bands", "a", "--classes", "x", "--value-range", "5", "1"], 1, "value_range"),
         (["--classes", "x"], 2, "--bands"),
+        (["--bands", "a", "--classes", "x,y,z", "--task", "binary"], 1, "a binary task has one class"),
     ],
 )
 def test_what_cannot_be_made_is_one_line(

@@ -24,7 +24,7 @@ from geoseg.grid.window import Window
 from geoseg.models.model import Model
 from geoseg.raster.array_scene import ArraySource
 from geoseg.raster.scene import Chip
-from tests.oracle import decided, pointwise_model, right_answer
+from tests.oracle import Pointwise, decided, pointwise_model, right_answer, right_logits
 
 MODEL = pointwise_model(codes=(10, 30, 200))
 
@@ -34,15 +34,17 @@ def engine_for(model: Model, source: ArraySource, tiling: Tiling, batch: int) ->
     settings = Settings(device="cpu", precision="fp32", batch_size=batch, threads=1)
     gain, bias = model.card.normalisation()
     return Engine(
-        network=Network(model.network, gain, bias, settings),
+        network=Network(model.network, gain, bias, settings, model.card.temperature or 1.0, model.card.task),
         plan=plan,
         reader=RowReader(source, plan, tolerant=False),
         channels=model.card.channels,
+        thresholds=model.card.thresholds,
     )
 
 
 def joined(results: list[BandResult]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    return np.concatenate([r.codes for r in results]), np.concatenate([r.confidence for r in results])
+    codes, confidence = [r.codes for r in results], [r.confidence for r in results]
+    return np.concatenate(codes, axis=-2), np.concatenate(confidence, axis=-2)
 
 
 @st.composite
@@ -74,6 +76,77 @@ def test_tiled_is_untiled_for_a_pointwise_model(source: ArraySource, tiling: Til
     assert np.abs(confidence[sure] - steps[sure]).max(initial=0) <= 0.5 + 1e-3
     np.testing.assert_array_equal(codes == NODATA, ~chip.valid)
     np.testing.assert_array_equal(confidence == NODATA, ~chip.valid)
+
+
+EACH = [
+    pointwise_model(codes=(0, 1), task="binary"),
+    pointwise_model(codes=(0, 1), task="binary", thresholds=[0.8], temperature=2.0),
+    pointwise_model(codes=(10, 30, 200), task="multilabel", thresholds=[0.2, 0.5, 0.97]),
+    pointwise_model(codes=(3, 7), task="multilabel"),
+    pointwise_model(codes=(9,), task="multilabel"),
+]
+
+
+@pytest.mark.parametrize("model", EACH, ids=lambda model: f"{model.card.task} of {len(model.card.channels)}")
+@given(source=scenes(), tiling=tilings(), batch=st.integers(1, 7))
+def test_tiled_is_untiled_where_every_class_is_decided_by_itself(
+    model: Model, source: ArraySource, tiling: Tiling, batch: int
+) -> None:
+    codes, confidence = joined(list(engine_for(model, source, tiling, batch).run()))
+    chip = source.read(Window(row=0, col=0, height=source.grid.height, width=source.grid.width))
+    logits = right_logits(model, chip.pixels) / (model.card.temperature or 1.0)
+    probabilities = 1 / (1 + np.exp(-logits))
+    thresholds = np.array(model.card.thresholds or [0.5] * len(logits))[:, None, None]
+    expected = (probabilities > thresholds).astype(np.uint8)
+    steps = np.where(expected == 1, probabilities, 1 - probabilities) * 254
+    sure = (np.abs(probabilities - thresholds) > 1e-6) & chip.valid
+    if model.card.task == "binary":
+        expected, steps, sure = expected[0], steps[0], sure[0]
+    assert codes.shape == confidence.shape == expected.shape
+    np.testing.assert_array_equal(codes[sure], expected[sure])
+    assert np.abs(confidence[sure] - steps[sure]).max(initial=0) <= 0.5 + 1e-3
+    np.testing.assert_array_equal(codes == NODATA, np.broadcast_to(~chip.valid, codes.shape))
+    np.testing.assert_array_equal(confidence == NODATA, np.broadcast_to(~chip.valid, codes.shape))
+
+
+def test_layers_are_in_the_order_of_the_codes_whatever_the_networks_order() -> None:
+    ordered = pointwise_model(codes=(3, 5, 8), task="multilabel", thresholds=[0.3, 0.5, 0.7])
+    turned = Model(
+        ordered.card.changed(channels=[8, 3, 5], thresholds=[0.7, 0.3, 0.5]),
+        turned_channels(ordered.network, [2, 0, 1]),
+    )
+    source = ArraySource.of(np.random.default_rng(1).integers(0, 256, (3, 30, 20), dtype=np.uint8))
+    answers = [
+        joined(list(engine_for(m, source, Tiling(size=8, overlap=2), 3).run())) for m in (ordered, turned)
+    ]
+    np.testing.assert_array_equal(answers[0][0], answers[1][0])
+    np.testing.assert_array_equal(answers[0][1], answers[1][1])
+    assert len({layer.tobytes() for layer in answers[0][0]}) == 3, "the layers differ, or this shows nothing"
+
+
+def turned_channels(network: torch.nn.Module, order: list[int]) -> torch.nn.Module:
+    """The 1x1 network with its channels in another order."""
+    turned = Pointwise(3, len(order), 1)
+    turned.load_state_dict({name: value[order] for name, value in network.state_dict().items()})
+    return turned.eval()
+
+
+@pytest.mark.parametrize("model", [MODEL, *EACH[1:3]], ids=lambda model: str(model.card.task))
+@given(source=scenes(), tiling=tilings())
+def test_probabilities_are_kept_when_asked(model: Model, source: ArraySource, tiling: Tiling) -> None:
+    engine = replace(engine_for(model, source, tiling, 3), keep_probabilities=True)
+    results = list(engine.run())
+    for result in results:
+        assert result.probabilities is not None
+        assert result.probabilities.shape[1:] == (len(result.band.rows), source.grid.width)
+    kept = torch.cat([r.probabilities for r in results if r.probabilities is not None], dim=1).numpy()
+    chip = source.read(Window(row=0, col=0, height=source.grid.height, width=source.grid.width))
+    logits = right_logits(model, chip.pixels) / (model.card.temperature or 1.0)
+    expected = right_answer(model, chip.pixels)[1]
+    if model.card.task != "multiclass":
+        expected = 1 / (1 + np.exp(-logits))
+    assert np.abs(kept - expected)[:, chip.valid].max(initial=0) <= 1e-5
+    assert next(iter(engine_for(model, source, tiling, 3).run())).probabilities is None
 
 
 @given(scenes(), tilings(), st.integers(1, 4), st.data())

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geoseg.errors import LegendError
-from geoseg.grid.legend import Legend, LegendClass, made_up_color
+from geoseg.grid.legend import BACKGROUND, Legend, LegendClass, binary_legend, made_up_color
 from geoseg.grid.qml import polygon_qml, raster_qml
 
 
@@ -18,6 +18,16 @@ def test_parse_numbers_the_classes_and_makes_up_colours() -> None:
     assert legend[2].color == "#228b22"
     assert legend[2].rgb == (0x22, 0x8B, 0x22)
     assert len({c.color for c in legend.classes}) == 3
+
+
+def test_a_binary_task_has_one_class_and_the_rest() -> None:
+    given = Legend.made_up([0, 1])
+    assert binary_legend(given) == given
+    one = Legend(classes=(LegendClass(code=7, name="roof", color="#ff0000"),))
+    assert binary_legend(one).classes == (BACKGROUND, LegendClass(code=1, name="roof", color="#ff0000"))
+    for codes in ([1, 2], [0], [0, 1, 2]):
+        with pytest.raises(LegendError, match="binary task has one class, or codes 0 and 1, found codes"):
+            binary_legend(Legend.made_up(codes))
 
 
 def test_classes_are_ordered_by_code() -> None:

@@ -73,7 +73,10 @@ def test_a_card_cannot_be_changed() -> None:
         ({"encoder": "tu-hf-hub:someone/something"}, "encoder"),
         ({"dtype": "complex64"}, "dtype"),
         ({"task": "binary"}, "task binary"),
-        ({"thresholds": [0.5]}, "thresholds has 1 numbers, expected 2"),
+        ({"task": "multilabel", "thresholds": [0.5]}, "thresholds has 1 numbers, expected 2"),
+        ({"task": "multilabel", "thresholds": [0.5, 1.5]}, "thresholds.1"),
+        ({"thresholds": [0.5, 0.5]}, "thresholds belong to binary and multilabel tasks"),
+        ({"image_size": [320, 0]}, "image_size.1"),
     ],
 )
 def test_a_card_that_does_not_fit_together_is_refused_in_one_line(changed: dict[str, Any], said: str) -> None:

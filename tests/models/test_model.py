@@ -219,6 +219,23 @@ def test_a_tile_size_that_the_network_cannot_take_is_refused_with_the_next_usabl
         logits(model, 33)
 
 
+@pytest.mark.parametrize(("task", "codes", "channels"), [("binary", [5], 1), ("multilabel", [2, 5, 9], 3)])
+def test_a_model_of_another_task_comes_back_as_it_was(
+    small: dict[str, Any], tmp_path: Path, task: Any, codes: list[int], channels: int
+) -> None:
+    model = Model.new(**{**small, "legend": Legend.made_up(codes)}, task=task)
+    model.card = model.card.changed(thresholds=[0.25] * channels, image_size=(64, 96))
+    model.save(tmp_path / "m.safetensors")
+    opened = Model.open(tmp_path / "m.safetensors")
+    assert (opened.card.task, opened.card.image_size, opened.card.thresholds) == (
+        task,
+        (64, 96),
+        (0.25,) * channels,
+    )
+    assert torch.equal(logits(opened), logits(model))
+    assert logits(opened).shape[1] == channels
+
+
 def test_the_repr_shows_the_card(model: Model) -> None:
     text = repr(model)
     for part in (

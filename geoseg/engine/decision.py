@@ -1,0 +1,76 @@
+"""From stitched probabilities to what is written of a pixel, as the task says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from geoseg.grid.legend import NODATA, Task
+
+CONFIDENCE_STEPS = 254
+"""Stored confidence is probability * 254, rounded; 255 is no data."""
+THRESHOLD = 0.5
+"""A binary or multilabel class is there where its probability is above this, unless the card says another."""
+
+
+class Decision:
+    """Codes and confidence of stitched probabilities.
+
+    Multiclass: the code of the most probable channel, and its probability. Binary: 1 where the probability is
+    above the threshold, else 0. Multilabel: the same for every class, a layer each, in ascending order of
+    their codes. Where 0 is written, the confidence is 1 - p.
+
+    Parameters
+    ----------
+    task : str
+    channels : sequence of int
+        Legend code of each network channel.
+    thresholds : sequence of float, optional
+        One a channel, for binary and multilabel; `THRESHOLD` by default.
+    device : torch.device
+    """
+
+    def __init__(
+        self, task: Task, channels: Sequence[int], thresholds: Sequence[float] | None, device: torch.device
+    ) -> None:
+        self._task = task
+        self._codes = torch.tensor(list(channels), dtype=torch.uint8, device=device)
+        above = [THRESHOLD] * len(channels) if thresholds is None else list(thresholds)
+        self._thresholds = torch.tensor(above, dtype=torch.float32, device=device).view(-1, 1, 1)
+        order = sorted(range(len(channels)), key=lambda i: channels[i])
+        self._order = None if order == list(range(len(channels))) else torch.tensor(order, device=device)
+
+    def __call__(self, probabilities: Tensor, valid: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Decide every pixel.
+
+        Parameters
+        ----------
+        probabilities : Tensor of float32, shape (channel, row, col)
+        valid : Tensor of bool, shape (row, col)
+
+        Returns
+        -------
+        tuple of two Tensors of uint8, or None
+            Codes and confidence * 254, 255 where not valid: (row, col), of a multilabel task (layer, row,
+            col). None where the probability of a valid pixel is not a number.
+        """
+        if self._task == "multiclass":
+            share, channel = probabilities.max(dim=0)
+            codes = self._codes[channel]
+            odd = share.isnan()
+        else:
+            present = probabilities > self._thresholds
+            share = torch.where(present, probabilities, 1 - probabilities)
+            codes = present.to(torch.uint8)
+            odd = probabilities.isnan().any(dim=0)
+            if self._task == "binary":
+                share, codes = share[0], codes[0]
+            elif self._order is not None:
+                share, codes = share[self._order], codes[self._order]
+        if bool((valid & odd).any()):
+            return None
+        codes = torch.where(valid, codes, NODATA)
+        confidence = torch.where(valid, (share * CONFIDENCE_STEPS).round().clamp(0, CONFIDENCE_STEPS), NODATA)
+        return codes.to(torch.uint8), confidence.to(torch.uint8)
