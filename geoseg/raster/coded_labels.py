@@ -2,37 +2,49 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
-from geoseg.errors import DataError, SceneError
+from geoseg.errors import DataError, LegendError, OptionError, SceneError
 from geoseg.grid.grid import Grid
+from geoseg.grid.legend import NODATA
 from geoseg.grid.window import Window
-from geoseg.raster.labels import UNKNOWN, Codes, Meanings, listed
+from geoseg.raster.alignment import Alignment
+from geoseg.raster.cache import limited_cache
+from geoseg.raster.categories import read_categories
+from geoseg.raster.labels import UNKNOWN, Codes, FoundClass, Meanings, listed, on_image, one_hot
+from geoseg.raster.legend_file import LEGEND_TAG, legend_from_json
 from geoseg.raster.scene import Scene
 
-_SAME_PIXEL = 1e-3
-"""Grids that differ by less than this share of a pixel are the same: some writers round."""
+_log = logging.getLogger("geoseg")
+
+_MOST: Final = NODATA
+"""Classes that a class map can hold; a raster with more different numbers is no raster of codes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodedLabels:
-    """A raster of codes on an image's grid; see `Labels`.
+    """A raster of codes on any grid; see `Labels`.
+
+    Pixels that the raster does not reach, marks as no data or masks are unlabelled, also where its no-data
+    value is the label value of a class.
 
     Parameters
     ----------
-    source : Scene
-        One band of codes.
-    grid : Grid
-        Of the image.
+    aligned : Alignment
+        One band of codes; or, of layered labels, a source for each class, with 0, 1 and 255 for unknown.
     meanings : Meanings
     layered : bool
     """
 
-    source: Scene
-    grid: Grid
+    aligned: Alignment
     meanings: Meanings
     layered: bool = False
 
@@ -44,74 +56,188 @@ class CodedLabels:
         meanings: Meanings,
         *,
         layered: bool = False,
+        band: int = 1,
     ) -> CodedLabels:
         """Open a raster of codes for an image on `grid`.
+
+        Parameters
+        ----------
+        path : path-like
+        grid : Grid
+            Of the image.
+        meanings : Meanings
+            Label values are whole numbers, also where the raster stores them as floats.
+        layered : bool
+            Whether to return a layer for each class: those of a raster that has a band of 0 and 1 for each in
+            the order of their codes, or one for each code of `band`.
+        band : int
+            Number from 1 of the band of codes.
 
         Raises
         ------
         DataError
             If it is no raster of codes, or does not lie where the image lies.
         """
-        try:
-            source = Scene.open(path, palette_as_codes=True)
-        except SceneError as error:
-            raise DataError(str(error)) from error
-        if source.count != 1 or source.dtype.kind not in "iu":
+        scene = _open(path)
+        count = len(scene.file.dtypes)
+        if layered and len(meanings.codes) in (scene.count, count) and scene.count > 1:
+            return cls(aligned=Alignment.of(_layers(scene, meanings), grid), meanings=meanings, layered=True)
+        if layered and scene.count > 1 and band == 1:
             raise DataError(
-                f"{path}: has {source.count} bands of {source.dtype}, expected one band of integer label codes"
+                f"{path}: has {scene.count} bands, expected one band of label codes, or {len(meanings.codes)}, "
+                "one for each class"
             )
-        if not same_grid(grid, source.grid):
+        if not _numbers(meanings):
             raise DataError(
-                f"{path}: lies on another grid than its image ({_words(source.grid)}; {_words(grid)}); "
-                "warp the labels onto the image's grid with gdalwarp -r near"
+                f"{path}: no label value is a whole number ({meanings.words}), expected label codes"
             )
-        return cls(source=source, grid=grid, meanings=meanings, layered=layered)
+        aligned = Alignment.of((_band(scene, band),), grid)
+        nodata = scene.file.nodata[band - 1]
+        if nodata is not None and meanings.code(nodata) not in (None, UNKNOWN, meanings.unlabelled):
+            _log.warning(
+                "%s: %g is its no-data value and also the label of a class; pixels that hold it are unlabelled",
+                path,
+                nodata,
+            )
+        return cls(aligned=aligned, meanings=meanings, layered=layered)
 
     @property
     def path(self) -> str:
         """Name as it was given."""
-        return self.source.path
+        return self.aligned.path
 
     def read(self, window: Window) -> Codes:
         """Read a window; see `Labels.read`."""
-        chip = self.source.read(window)
-        known = chip.valid & _inside(window, self.grid.shape)
-        values = sorted(v for v in self.meanings.code_of if isinstance(v, int))
-        stored, at = np.array(values), np.searchsorted(values, chip.pixels[0]).clip(max=len(values) - 1)
-        strange = (stored[at] != chip.pixels[0]) & known
+        pixels, known = self.aligned.read(window)
+        inside = on_image(window, self.aligned.grid.shape)
+        if self.layered and len(pixels) > 1:
+            read = self._checked(pixels, known & inside)
+            read[~known] = self.meanings.unlabelled
+        else:
+            codes = self._codes(pixels[0], known[0] & inside)
+            read = one_hot(codes, self.meanings.codes) if self.layered else codes
+            read[..., ~known[0]] = self.meanings.unlabelled
+        read[..., ~inside] = UNKNOWN
+        return read
+
+    def _codes(self, values: npt.NDArray[Any], known: npt.NDArray[np.bool_]) -> Codes:
+        """Legend codes (row, col) of label values, of any code where not known."""
+        numbers = _numbers(self.meanings)
+        stored = np.array(sorted(numbers))
+        codes = np.array([numbers[value] for value in sorted(numbers)], dtype=np.uint8)
+        # 8-bit values are looked up in a table of all of them, which costs a tenth.
+        asked = np.arange(256, dtype=np.uint8) if values.dtype == np.uint8 else values
+        at = np.searchsorted(stored, asked).clip(max=len(stored) - 1)
+        strange = stored[at] != asked
+        if values.dtype == np.uint8:
+            at, strange = at[values], strange[values]
+        strange &= known
         if strange.any():
             raise DataError(
-                f"{self.path}: holds label codes {listed(np.unique(chip.pixels[0][strange]))}, expected "
-                f"{listed(values)}; name them in data.classes or data.ignore"
+                f"{self.path}: holds label codes {listed(np.unique(values[strange]))}, expected {listed(stored)}; "
+                "name them in data.classes or data.ignore"
             )
-        codes = np.array([self.meanings.code_of[v] for v in values], dtype=np.uint8)[at]
-        return np.where(known, codes, np.uint8(UNKNOWN))
+        found: Codes = codes[at]
+        return found
+
+    def _checked(self, layers: npt.NDArray[Any], known: npt.NDArray[np.bool_]) -> Codes:
+        """Layers as bytes, where known ones hold nothing but 0, 1 and 255."""
+        strange = known & (layers != 0) & (layers != 1) & (layers != UNKNOWN)
+        if strange.any():
+            raise DataError(
+                f"{self.path}: its bands hold {listed(np.unique(layers[strange]))}, expected 1 where the class of the "
+                "band is, 0 where it is not and 255 where nobody knows"
+            )
+        return np.where(known, layers, 0).astype(np.uint8)
 
 
-def same_grid(image: Grid, labels: Grid) -> bool:
-    """Whether labels lie on an image's pixels; labels without any georeference need only its shape."""
-    if image.shape != labels.shape:
-        return False
-    if labels.crs is None and labels.transform.is_identity:
-        return True
-    into_image = ~image.transform @ labels.transform
-    corners = [(0, 0), (0, labels.height), (labels.width, 0), (labels.width, labels.height)]
-    return all(
-        abs(a - b) < _SAME_PIXEL
-        for corner in corners
-        for a, b in zip(into_image @ corner, corner, strict=True)
+def found_classes(path: str | os.PathLike[str]) -> tuple[FoundClass, ...]:
+    """Classes of a raster of codes: those that occur, and those that its legend or category names name.
+
+    Colours are those of the legend, or of the colour table. Codes ascend; the raster is read in strips.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read, or is no raster of codes.
+    """
+    scene = _band(_open(path), 1)
+    colors = {code: "#{:02x}{:02x}{:02x}".format(*rgba[:3]) for code, rgba in scene.file.palette or ()}
+    names = read_categories(Path(scene.file.location.name))
+    try:
+        legend = (
+            legend_from_json(scene.file.tags[LEGEND_TAG]).classes if LEGEND_TAG in scene.file.tags else ()
+        )
+    except LegendError as error:
+        raise DataError(f"{path}: {error}") from error
+    names |= {c.code: c.name for c in legend}
+    colors |= {c.code: c.color for c in legend}
+    present: set[int] = set()
+    for values in _values(scene):
+        present.update(int(value) for value in values)
+        wrong = values[values != np.floor(values)]
+        if wrong.size:
+            raise DataError(f"{path}: holds {wrong[0]:g}, expected whole numbers; is it a raster of codes?")
+        if len(present) > _MOST:
+            raise DataError(
+                f"{path}: holds more than {_MOST} different numbers, expected label codes; is it an image?"
+            )
+    return tuple(
+        FoundClass(value=code, name=names.get(code, f"class {code}"), color=colors.get(code))
+        for code in sorted(present | names.keys())
     )
 
 
-def _inside(window: Window, shape: tuple[int, int]) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
-    """Pixels of a window that lie on the image."""
-    inside = np.zeros(window.shape, dtype=bool)
-    part = window.within(shape)
-    if part is not None:
-        inside[part.shifted(-window.row, -window.col).slices] = True
-    return inside
+def _values(scene: Scene) -> Iterator[npt.NDArray[Any]]:
+    """Yield the different valid numbers of one strip after the other."""
+    height, width = scene.grid.shape
+    block = scene.block_shape[0]
+    step = min(height, max(block, 512 // block * block))
+    with limited_cache():
+        for row in range(0, height, step):
+            try:
+                chip = scene.read(Window(row=row, col=0, height=min(step, height - row), width=width))
+            except SceneError as error:
+                raise DataError(str(error)) from error
+            yield np.unique(chip.pixels[0][chip.valid])
 
 
-def _words(grid: Grid) -> str:
-    west, _, _, north = grid.bounds
-    return f"{grid.height} x {grid.width} px from {west:.10g}, {north:.10g}"
+def _open(path: str | os.PathLike[str]) -> Scene:
+    try:
+        return Scene.open(path, palette_as_codes=True)
+    except SceneError as error:
+        raise DataError(str(error)) from error
+
+
+def _band(scene: Scene, band: int) -> Scene:
+    """One band of codes; alpha is its validity."""
+    if band == 1 and scene.count == 3 and scene.dtype == np.uint8:
+        raise DataError(
+            f"{scene.path}: has 3 bands of bytes like a picture, expected one band of label codes; colour-coded labels "
+            "need labels.form: colors"
+        )
+    validity = scene.validity_band if scene.validity_band != band else None
+    try:
+        return scene.select([band], validity_band=validity)
+    except OptionError as error:
+        raise DataError(f"{error}; labels.band says which band holds the codes") from error
+
+
+def _layers(scene: Scene, meanings: Meanings) -> tuple[Scene, ...]:
+    """Return a source for each class, so that no data in one says nothing of the others.
+
+    Where there are as many bands as classes, also the one that writers of pictures tag alpha is a class.
+    """
+    every = len(scene.file.dtypes) == len(meanings.codes)
+    bands = range(1, len(scene.file.dtypes) + 1) if every else scene.bands
+    validity = None if every else scene.validity_band
+    return tuple(scene.select([band], validity_band=validity) for band in bands)
+
+
+def _numbers(meanings: Meanings) -> dict[int, int]:
+    """Legend code of each whole number among the label values."""
+    return {
+        int(value): code
+        for value, code in meanings.code_of.items()
+        if isinstance(value, int) or value.lstrip("-").isdecimal()
+    }

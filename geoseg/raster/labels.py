@@ -5,7 +5,7 @@ Labels are read as a class map is: legend codes as bytes, 255 where nobody knows
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -86,6 +86,39 @@ class Meanings:
     def words(self) -> str:
         """The values, for messages."""
         return listed(self.code_of)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundClass:
+    """A class that a file of labels itself speaks of.
+
+    Parameters
+    ----------
+    value : int or str
+        What the file calls it: a code, an attribute's value, the name of a layer.
+    name : str
+    color : str or None
+        ``#rrggbb``, where the file gives one.
+    """
+
+    value: LabelValue
+    name: str
+    color: str | None
+
+
+def one_hot(codes: Codes, order: Sequence[int]) -> Codes:
+    """Turn codes (row, col) into layers (class, row, col) of 0 and 1 in `order`; UNKNOWN in all where it was."""
+    layers = (codes == np.asarray(order, dtype=np.uint8)[:, None, None]).astype(np.uint8)
+    layers[:, codes == UNKNOWN] = UNKNOWN
+    return layers
+
+
+def on_image(window: Window, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """(row, col): which pixels of a window lie on an image of `shape`."""
+    rows, cols = np.arange(window.row, window.row_stop), np.arange(window.col, window.col_stop)
+    on_row, on_col = (rows >= 0) & (rows < shape[0]), (cols >= 0) & (cols < shape[1])
+    on_both: npt.NDArray[np.bool_] = on_row[:, None] & on_col
+    return on_both
 
 
 def plain(value: LabelValue) -> LabelValue:
