@@ -19,7 +19,8 @@ import numpy.typing as npt
 from sklearn.ensemble import RandomForestClassifier
 
 from geoseg.datasets.dataset import Pair
-from geoseg.datasets.splits import open_splits, with_card
+from geoseg.datasets.opening import open_data
+from geoseg.datasets.splits import with_card
 from geoseg.grid.tiling import Tiling
 from geoseg.grid.window import Window
 from geoseg.learning.config import Config
@@ -73,7 +74,7 @@ def main() -> None:
     model = Model.open(chosen.model)
     card = model.card
     config = Config.read(chosen.config)
-    splits = with_card(open_splits(config.data, config.data_root, card), card)
+    splits = with_card(open_data(config.data, config.data_root, card).splits, card)
     forest = fit(splits["train"], chosen.pixels, chosen.seed)
     pairs = splits[chosen.split]
     print(f"{chosen.split}: {', '.join(pair.name for pair in pairs)}")

@@ -192,8 +192,8 @@ class GivenSplit(BaseModel):
 
     @model_validator(mode="after")
     def _apart(self) -> Self:
-        everything = [*self.train, *self.val, *self.test]
-        twice = sorted({str(g) for g in everything if everything.count(g) > 1})
+        everything = [str(group) for group in (*self.train, *self.val, *self.test)]
+        twice = sorted({group for group in everything if everything.count(group) > 1})
         if twice:
             raise ValueError(f"group {twice[0]} stands in two splits, expected one: scores would be too good")
         return self

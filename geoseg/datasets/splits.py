@@ -1,4 +1,4 @@
-"""Files of a configuration become pairs of images and labels, split by group."""
+"""Images become training, validation and test images; what belongs together stays together."""
 
 from __future__ import annotations
 
@@ -7,119 +7,83 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from geoseg.datasets.dataset import Channels, Pair
-from geoseg.datasets.description import SPLITS, CodesConfig, DataConfig, GivenSplit, GroupName
+from geoseg.datasets.dataset import Pair
+from geoseg.datasets.description import (
+    SPLITS,
+    BlockSplit,
+    ColumnSplit,
+    DataConfig,
+    EverySplit,
+    FoldSplit,
+    FractionSplit,
+    GivenSplit,
+)
+from geoseg.datasets.files import Entry
+from geoseg.datasets.footprints import overlapping
+from geoseg.datasets.ordering import natural, shuffled
 from geoseg.errors import ConfigError, DataError
 from geoseg.grid.grid import Grid
 from geoseg.models.card import Card
-from geoseg.models.match import match
-from geoseg.raster.coded_labels import CodedLabels
-from geoseg.raster.scene import Scene
+from geoseg.raster.labels import listed
 
 Splits = Mapping[str, tuple[Pair, ...]]
+Keys = Mapping[str, tuple[str, ...]]
+"""Keys of the images of each split: train, val, test."""
+Groups = Mapping[str, tuple[str, ...]]
+"""Keys of the images of each group."""
+
+_WORDS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
 
 
-def find_files(data: DataConfig, root: Path) -> dict[str, tuple[Path, Path]]:
-    """Images and their labels by stem, in the order of the stems.
+def split_keys(data: DataConfig, root: Path, entries: Sequence[Entry], grids: Mapping[str, Grid]) -> Keys:
+    """Divide images into splits, by group.
 
-    Raises
-    ------
-    DataError
-        If there is no image, an image has no labels, or two files share a stem.
-    """
-    assert data.images is not None
-    assert data.labels.files is not None
-    images, labels = _by_stem(root, data.images), _by_stem(root, data.labels.files)
-    missing = sorted(set(images) - set(labels))
-    if missing:
-        raise DataError(
-            f"{images[missing[0]]}: has no labels among {root / data.labels.files} "
-            f"({len(missing)} of {len(images)} images have none)"
-        )
-    return {stem: (images[stem], labels[stem]) for stem in sorted(images)}
+    Law: no image is in two splits, no group is divided, no ground is shared, and the outcome is a function of
+    the keys, groups and footprints alone, on any machine. Blocks divide every image and are not made here:
+    all images are in ``train`` then.
 
-
-def _by_stem(root: Path, pattern: str) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for path in sorted(root.glob(pattern)):
-        if path.stem in found:
-            raise DataError(f"{path} and {found[path.stem]} share a stem, expected one file for each")
-        found[path.stem] = path
-    if not found:
-        raise DataError(f"{root / pattern}: matches no file; set data.root, data.images and data.labels")
-    return found
-
-
-def split_stems(data: DataConfig, root: Path, stems: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Stems of each split.
+    Parameters
+    ----------
+    data : DataConfig
+    root : Path
+    entries : sequence of Entry
+        In the order of their keys.
+    grids : mapping of str to Grid
+        Of the images that could be opened, by key.
 
     Raises
     ------
-    ConfigError
-        If a split names a group that is not there.
-    DataError
-        If a group holds an image that is not there, or two groups of different splits hold the same one.
+    ConfigError, DataError
+        If a split names what is not there, has nothing in it, or shares ground with another.
     """
-    known = list(stems)
-    groups = _groups(data, root, known)
-    assert isinstance(data.split, GivenSplit)
-    split_of: dict[str, str] = {}
-    chosen: dict[str, tuple[str, ...]] = {}
-    for split in SPLITS:
-        wanted: tuple[GroupName, ...] = getattr(data.split, split)
-        members: list[str] = []
-        for group in wanted:
-            if group not in groups:
-                raise ConfigError(
-                    f"data.split.{split}: there is no group {group!r}, expected {_some(groups)}"
-                )
-            for stem in groups[group]:
-                if stem not in known:
-                    raise DataError(f"group {group!r} names {stem!r}, and there is no such image")
-                if stem in split_of:
-                    raise DataError(f"{stem} is in {split_of[stem]} and in {split}, expected one split")
-                split_of[stem] = split
-                members.append(stem)
-        chosen[split] = tuple(members)
-    return chosen
-
-
-def _groups(data: DataConfig, root: Path, stems: Sequence[str]) -> dict[GroupName, tuple[str, ...]]:
-    groups = data.groups
-    if groups is None:
-        return {stem: (stem,) for stem in stems}
-    if isinstance(groups, str):
-        path = root / groups
-        try:
-            lists = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError(f"data.groups: {path} cannot be read ({error.strerror})") from error
-        except ValueError as error:
-            raise ConfigError(f"data.groups: {path} is not JSON ({error})") from error
-        if not (isinstance(lists, list) and all(isinstance(group, list) for group in lists)):
-            raise ConfigError(f"data.groups: {path} is not a list of lists of stems")
-        groups = tuple(tuple(str(stem) for stem in group) for group in lists)
-    return {number: tuple(group) for number, group in enumerate(groups)}
-
-
-def _some(groups: Mapping[GroupName, object]) -> str:
-    names = [str(name) for name in groups]
-    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-
-
-def open_splits(data: DataConfig, root: Path, card: Card) -> Splits:
-    """Open the images and labels of every split, with the bands of a card.
-
-    Raises
-    ------
-    DataError, ConfigError, SceneError, MismatchError
-    """
-    files = find_files(data, root)
-    splits: dict[str, tuple[Pair, ...]] = {}
-    for split, stems in split_stems(data, root, files).items():
-        splits[split] = tuple(_open(stem, *files[stem], card, data) for stem in stems)
-    _refuse_shared_ground(splits)
-    return splits
+    shared = overlapping(grids)
+    if isinstance(data.split, BlockSplit):
+        for a, b in shared[:1]:
+            raise DataError(
+                f"{a} and {b} overlap on the ground, so blocks of one would lie in splits of the other; "
+                "make one mosaic of them with gdalbuildvrt, or split by fraction"
+            )
+        return {"train": tuple(entry.key for entry in entries), "val": (), "test": ()}
+    as_told = isinstance(data.split, GivenSplit | ColumnSplit)
+    groups = _groups(data, root, entries, [] if as_told else shared)
+    if isinstance(data.split, ColumnSplit):
+        chosen = _by_column(entries, groups)
+    elif isinstance(data.split, GivenSplit):
+        chosen = _given(data.split, groups)
+    else:
+        chosen = _drawn(data.split, groups)
+    for split in ("train", "val"):
+        if not chosen[split]:
+            raise DataError(f"data.split puts no image into {split}, expected at least one; change the split")
+    _refuse_shared_ground(chosen, shared)
+    return {split: tuple(sorted(keys, key=natural)) for split, keys in chosen.items()}
 
 
 def with_card(splits: Splits, card: Card) -> Splits:
@@ -132,27 +96,143 @@ def with_card(splits: Splits, card: Card) -> Splits:
     return {split: tuple(normalised(pair) for pair in pairs) for split, pairs in splits.items()}
 
 
-def _open(stem: str, image: Path, labels: Path, card: Card, data: DataConfig) -> Pair:
-    scene = match(Scene.open(image), card, data.band_numbers).source
-    assert isinstance(data.labels, CodesConfig)
-    coded = CodedLabels.open(labels, scene.grid, data.meanings, layered=data.task == "multilabel")
-    channels = Channels(codes=data.channels, task=data.task)
-    return Pair(name=stem, image=scene, labels=coded, channels=channels)
+def _by_column(entries: Iterable[Entry], groups: Groups) -> dict[str, list[str]]:
+    chosen: dict[str, list[str]] = {split: [] for split in SPLITS}
+    split_of: dict[str, str] = {}
+    for entry in entries:
+        if entry.split is None:
+            continue
+        split = _WORDS.get(entry.split.lower())
+        if split is None:
+            raise DataError(
+                f"data.table: {entry.key} is in split {entry.split!r}, expected train, val, test or nothing"
+            )
+        chosen[split].append(entry.key)
+        split_of[entry.key] = split
+    for name, keys in groups.items():
+        found = {split_of[key]: key for key in keys if key in split_of}
+        if len(found) > 1:
+            where = " and in ".join(f"{split} ({key})" for split, key in found.items())
+            raise DataError(f"data.table: group {name} is in {where}, expected one split for a group")
+    return chosen
 
 
-def _refuse_shared_ground(splits: Splits) -> None:
-    """Refuse images of different splits that overlap on the ground: scores would be too good."""
-    placed = [(split, pair) for split, pairs in splits.items() for pair in pairs if pair.grid.crs is not None]
-    for i, (split, pair) in enumerate(placed):
-        for other_split, other in placed[i + 1 :]:
-            if split != other_split and pair.grid.crs == other.grid.crs and _overlap(pair.grid, other.grid):
+def _given(split: GivenSplit, groups: Groups) -> dict[str, list[str]]:
+    chosen: dict[str, list[str]] = {}
+    for name in SPLITS:
+        wanted = [str(group) for group in getattr(split, name)]
+        unknown = [group for group in wanted if group not in groups]
+        if unknown:
+            raise ConfigError(
+                f"data.split.{name}: there is no group {listed(unknown)}, expected {listed(groups)}"
+            )
+        chosen[name] = [key for group in wanted for key in groups[group]]
+    return chosen
+
+
+def _drawn(split: EverySplit | FractionSplit | FoldSplit, groups: Groups) -> dict[str, list[str]]:
+    """Divide groups by their place in the natural order of their names, or in a seeded one."""
+    names = sorted(groups, key=natural)
+    if isinstance(split, EverySplit):
+        val, test = names[split.first :: split.n], []
+    elif isinstance(split, FoldSplit):
+        val, test = shuffled(names, split.seed)[split.fold :: split.k], []
+    else:
+        order = shuffled(names, split.seed)
+        tested = _count(split.test, len(names))
+        validated = _count(split.val, len(names))
+        test, val = order[:tested], order[tested : tested + validated]
+    train = [name for name in names if name not in {*val, *test}]
+    if not train or not val:
+        raise DataError(
+            f"{len(names)} groups of images cannot be divided by data.split (method {split.method}) so that train "
+            f"and val have one each; change it, or split by blocks"
+        )
+    return {
+        name: [key for group in chosen for key in groups[group]]
+        for name, chosen in (("train", train), ("val", val), ("test", test))
+    }
+
+
+def _count(share: float, number: int) -> int:
+    """Count the groups of a share: at least one where the share is above 0."""
+    return max(1, round(share * number)) if share else 0
+
+
+def _groups(
+    data: DataConfig, root: Path, entries: Sequence[Entry], shared: Iterable[tuple[str, str]]
+) -> Groups:
+    """Members of each group by its name; an image that no one groups is a group under its own key."""
+    in_table = {entry.key: entry.group for entry in entries if entry.group is not None}
+    if data.groups is not None and in_table:
+        raise ConfigError("data.groups and the table's column group are two groupings, expected one")
+    if data.groups is not None:
+        group_of = _listed_groups(data, root, {entry.key for entry in entries})
+    else:
+        group_of = in_table or _connected(shared)
+    names = set(group_of.values())
+    groups: dict[str, list[str]] = {}
+    for entry in entries:
+        alone = f"image {entry.key}" if entry.key in names else entry.key
+        groups.setdefault(group_of.get(entry.key, alone), []).append(entry.key)
+    return {name: tuple(keys) for name, keys in groups.items()}
+
+
+def _listed_groups(data: DataConfig, root: Path, keys: set[str]) -> dict[str, str]:
+    """Group (a number from 0, as text) of each key that the lists name."""
+    lists = data.groups if not isinstance(data.groups, str) else _read_lists(root / data.groups)
+    group_of: dict[str, str] = {}
+    for number, members in enumerate(lists or ()):
+        for key in members:
+            if key in data.exclude:
+                continue
+            if key not in keys:
                 raise DataError(
-                    f"{pair.name} ({split}) and {other.name} ({other_split}) overlap on the ground; "
-                    "put them into one group"
+                    f"data.groups: group {number} names {key!r}, and there is no such image; remove it"
                 )
+            if group_of.setdefault(key, str(number)) != str(number):
+                raise DataError(
+                    f"data.groups: {key!r} is in groups {group_of[key]} and {number}, expected one"
+                )
+    return group_of
 
 
-def _overlap(a: Grid, b: Grid) -> bool:
-    """Whether two bounding boxes share more than an edge."""
-    (west, south, east, north), (left, bottom, right, top) = a.bounds, b.bounds
-    return min(east, right) > max(west, left) and min(north, top) > max(south, bottom)
+def _read_lists(path: Path) -> list[list[str]]:
+    try:
+        lists = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"data.groups: {path} cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise ConfigError(f"data.groups: {path} is not JSON ({error})") from error
+    if not (isinstance(lists, list) and all(isinstance(group, list) for group in lists)):
+        raise ConfigError(f"data.groups: {path} is not a list of lists of keys")
+    return [[str(key) for key in group] for group in lists]
+
+
+def _connected(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Group of each key of some pairs: all that hang together, named by the first of them."""
+    above: dict[str, str] = {}
+
+    def top(key: str) -> str:
+        while (up := above.setdefault(key, key)) != key:
+            above[key] = above[up]
+            key = up
+        return key
+
+    for a, b in pairs:
+        first, second = sorted((top(a), top(b)), key=natural)
+        above[second] = first
+    return {key: top(key) for key in above}
+
+
+def _refuse_shared_ground(chosen: Keys | Mapping[str, list[str]], shared: Iterable[tuple[str, str]]) -> None:
+    """Refuse images of different splits that overlap on the ground: scores would be too good."""
+    split_of = {key: split for split, keys in chosen.items() for key in keys}
+    between = [(a, b) for a, b in shared if a in split_of and b in split_of and split_of[a] != split_of[b]]
+    if between:
+        a, b = between[0]
+        more = f" (and {len(between) - 1} more such pairs)" if len(between) > 1 else ""
+        raise DataError(
+            f"{a} ({split_of[a]}) and {b} ({split_of[b]}) overlap on the ground{more}; put them into one group "
+            "with data.groups, or leave the groups out: overlapping images then form one"
+        )

@@ -57,10 +57,9 @@ def match(
     MismatchError
         With what was found, what the card expects and the remedy.
     """
-    notes: list[str] = []
-    doubts: list[str] = []
-    chosen = _choose(source, card, bands, notes, doubts)
-    doubts += _dtype_doubts(chosen, card)
+    choice = choose_bands(source, card, bands)
+    chosen, notes = choice.source, list(choice.notes)
+    doubts = [*choice.doubts, *_dtype_doubts(chosen, card)]
     if not doubts:
         _check_range(chosen, card, doubts, notes)
     if doubts and not force:
@@ -75,10 +74,46 @@ def _name(source: Source) -> str:
     return str(getattr(source, "path", "the array"))
 
 
-def _choose(
-    source: Source, card: Card, bands: Sequence[int | str] | None, notes: list[str], doubts: list[str]
-) -> Source:
-    """Select the card's bands; a band that the card wants is never validity."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The bands of a source that a card asks for.
+
+    Parameters
+    ----------
+    source : Source
+        Reads these bands, in the card's order.
+    doubts, notes : tuple of str
+        What a person may know better about, and what the person should know; one line each.
+    """
+
+    source: Source
+    doubts: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def choose_bands(
+    source: Source,
+    card: Card,
+    bands: Sequence[int | str] | None = None,
+    *,
+    remedy: str = "say which are meant with --bands {numbers}",
+) -> Choice:
+    """Select the card's bands; a band that the card wants is never validity.
+
+    Parameters
+    ----------
+    source : Source
+    card : Card
+    bands : sequence of int or str, optional
+        The scene's bands (1-based numbers or names) that are the card's, in the card's order.
+    remedy : str
+        How the caller's users say so; ``{numbers}`` is an example.
+
+    Raises
+    ------
+    MismatchError, OptionError
+        If it cannot be told which bands are meant, or one is not there.
+    """
     names = [band.name for band in card.bands]
     wanted = f"the model expects {len(names)} ({', '.join(names)})"
     descriptions, alpha = source.descriptions, source.alpha_band
@@ -86,27 +121,30 @@ def _choose(
         if len(bands) != len(names):
             raise OptionError(f"--bands names {len(bands)} bands, {wanted}")
         chosen = source.select(bands, validity_band=None)
-        return chosen if alpha is None or alpha in chosen.bands else source.select(bands, validity_band=alpha)
+        if alpha is not None and alpha not in chosen.bands:
+            chosen = source.select(bands, validity_band=alpha)
+        return Choice(source=chosen)
     by_name = {text.strip().lower(): number for number, text in enumerate(descriptions, start=1) if text}
     if all(name.lower() in by_name for name in names):
         numbers = [by_name[name.lower()] for name in names]
-        return source.select(numbers, validity_band=None if alpha in numbers else alpha)
+        return Choice(source=source.select(numbers, validity_band=None if alpha in numbers else alpha))
     spare = alpha is not None and len(descriptions) == len(names) + 1
     if len(descriptions) != len(names) and not spare:
         described = f" ({', '.join(text or '?' for text in descriptions)})" if any(descriptions) else ""
+        example = ",".join(str(i + 1) for i in range(len(names)))
         raise MismatchError(
             f"{_name(source)}: has {len(descriptions)} bands{described}, {wanted}; "
-            f"say which are meant with --bands, as in --bands {','.join(str(i + 1) for i in range(len(names)))}"
+            f"{remedy.replace('{numbers}', example)}"
         )
     numbers = [n for n in range(1, len(descriptions) + 1) if not (spare and n == alpha)]
+    chosen = source.select(numbers, validity_band=alpha if spare else None)
     if all(descriptions[n - 1] for n in numbers):
         found = ", ".join(str(descriptions[n - 1]) for n in numbers)
-        doubts.append(
-            f"its bands are {found}, {wanted}; say which are meant with --bands {','.join(map(str, numbers))}"
-        )
-    else:
-        notes.append(f"bands carry no names: {', '.join(map(str, numbers))} are taken for {', '.join(names)}")
-    return source.select(numbers, validity_band=alpha if spare else None)
+        example = ",".join(map(str, numbers))
+        doubt = f"its bands are {found}, {wanted}; {remedy.replace('{numbers}', example)}"
+        return Choice(source=chosen, doubts=(doubt,))
+    note = f"bands carry no names: {', '.join(map(str, numbers))} are taken for {', '.join(names)}"
+    return Choice(source=chosen, notes=(note,))
 
 
 def _dtype_doubts(source: Source, card: Card) -> list[str]:

@@ -1,0 +1,189 @@
+"""Which file holds which image, and which its labels: by pattern and key, or as a table says."""
+
+from __future__ import annotations
+
+import glob
+import logging
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from geoseg.datasets.description import ColumnSplit, DataConfig
+from geoseg.datasets.ordering import natural
+from geoseg.datasets.table import Row, read_table
+from geoseg.errors import ConfigError, DataError
+from geoseg.raster.labels import listed
+
+_FOR_ALL: Final = frozenset(["vector", "run_lengths"])
+"""Forms of labels of which one file can speak of many images."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """An image of the data set and where its labels are.
+
+    Parameters
+    ----------
+    key : str
+        What it is called; no two images share one.
+    image : Path
+    labels : Path or None
+        None where there are none.
+    group, split : str or None
+        What the table's columns say, where it has them.
+    """
+
+    key: str
+    image: Path
+    labels: Path | None
+    group: str | None = None
+    split: str | None = None
+
+
+def find_entries(data: DataConfig, root: Path) -> tuple[Entry, ...]:
+    """Find every image that is not excluded, in natural order of the keys.
+
+    Raises
+    ------
+    DataError, ConfigError
+        If there is no image, files share a key, or the table is wrong.
+    """
+    entries = _from_patterns(data, root) if data.table is None else _from_table(data, root)
+    keys = {entry.key for entry in entries}
+    unknown = [key for key in data.exclude if key not in keys]
+    if unknown:
+        raise ConfigError(
+            f"data.exclude names {listed(unknown)}, and there is no such image; expected some of "
+            f"{listed(sorted(keys, key=natural))}"
+        )
+    left = [entry for entry in entries if entry.key not in data.exclude]
+    if not left:
+        raise ConfigError(f"data.exclude leaves out all {len(entries)} images")
+    return tuple(sorted(left, key=lambda entry: natural(entry.key)))
+
+
+def _from_patterns(data: DataConfig, root: Path) -> list[Entry]:
+    assert data.images is not None
+    images = _by_key(_matching(root, data.images, "data.images"), root, data.key, "data.key")
+    one = _one_for_all(data, root)
+    if one is None:
+        assert data.labels.files is not None
+        found = _matching(root, data.labels.files, "data.labels")
+        if len(found) == len(images) == 1 and data.labels.key is None:
+            labels: Mapping[str, Path] = {next(iter(images)): found[0]}
+        else:
+            labels = _by_key(found, root, data.labels.key, "data.labels.key")
+        _note_unused(labels, images)
+    else:
+        labels = dict.fromkeys(images, one)
+    if not set(labels) & set(images):
+        key, image = next(iter(images.items()))
+        raise DataError(
+            f"{image}: has no labels among {root / (data.labels.files or '')}, and no other image has; images have "
+            f"keys as {key!r}, labels as {next(iter(labels))!r}: set data.key and data.labels.key"
+        )
+    return [Entry(key=key, image=image, labels=labels.get(key)) for key, image in images.items()]
+
+
+def _from_table(data: DataConfig, root: Path) -> list[Entry]:
+    assert data.table is not None
+    path = root / data.table
+    one = _one_for_all(data, root) if data.labels.files is not None else None
+    if one is None and data.labels.files is not None:
+        raise ConfigError("data.labels.files and data.table both say where labels are, expected one of them")
+    needed = ["image", *(["label"] if one is None else [])]
+    needed += ["split"] if isinstance(data.split, ColumnSplit) else []
+    rows = read_table(path, needed)
+    _check_paths(path, root, rows, "image")
+    if one is None:
+        _check_paths(path, root, rows, "label")
+    images = _by_key([root / row["image"] for row in rows], root, data.key, "data.key")
+    return [
+        Entry(
+            key=key,
+            image=image,
+            labels=one if one is not None else root / row["label"],
+            group=row.get("group") or None,
+            split=row.get("split") or None,
+        )
+        for (key, image), row in zip(images.items(), rows, strict=True)
+    ]
+
+
+def _check_paths(table: Path, root: Path, rows: Iterable[Row], column: str) -> None:
+    """Refuse paths that are missing or lead nowhere, all of them in one line."""
+    rows = list(rows)
+    empty = [number for number, row in enumerate(rows, start=1) if not row[column]]
+    if empty:
+        raise DataError(
+            f"{table}: column {column} is empty in {_some_rows(empty)}, expected a path in each row"
+        )
+    gone = [number for number, row in enumerate(rows, start=1) if not (root / row[column]).is_file()]
+    if gone:
+        names = listed([rows[number - 1][column] for number in gone][:3])
+        raise DataError(
+            f"{table}: {len(gone)} of {len(rows)} paths in column {column} lead to no file ({_some_rows(gone)}: "
+            f"{names}); paths are seen from data.root, which is {root}"
+        )
+
+
+def _some_rows(numbers: list[int]) -> str:
+    return f"row{'s' if len(numbers) > 1 else ''} {listed(numbers)}"
+
+
+def _one_for_all(data: DataConfig, root: Path) -> Path | None:
+    """Return the file that holds the labels of every image, where there is such a one."""
+    if data.labels.form not in _FOR_ALL or data.labels.files is None:
+        return None
+    found = _matching(root, data.labels.files, "data.labels")
+    return found[0] if len(found) == 1 else None
+
+
+def _matching(root: Path, pattern: str, name: str) -> list[Path]:
+    """Files that a pattern or a plain name means, in natural order."""
+    if (root / pattern).is_file():
+        return [root / pattern]
+    found = [root / path for path in glob.glob(pattern, root_dir=root, recursive=True)]  # noqa: PTH207 - takes absolute patterns too
+    files = sorted((path for path in found if path.is_file()), key=lambda path: natural(str(path)))
+    if not files:
+        where = f"and {root} is no folder" if not root.is_dir() else "seen from data.root"
+        raise DataError(
+            f"{name}: {root / pattern} matches no file ({where}); correct the pattern or data.root"
+        )
+    return files
+
+
+def _by_key(files: Iterable[Path], root: Path, pattern: str | None, name: str) -> dict[str, Path]:
+    """Files by their keys; see `DataConfig.key`."""
+    found: dict[str, Path] = {}
+    for path in files:
+        key = _key(path, root, pattern, name)
+        if key in found:
+            raise DataError(
+                f"{path} and {found[key]} share the key {key!r}, expected one file for each; "
+                f"set {name} to a pattern that tells them apart"
+            )
+        found[key] = path
+    return found
+
+
+def _key(path: Path, root: Path, pattern: str | None, name: str) -> str:
+    if pattern is None:
+        return path.stem
+    inside = path.relative_to(root) if path.is_relative_to(root) else path
+    text = inside.with_suffix("").as_posix() if "/" in pattern else path.stem
+    match = re.search(pattern, text)
+    if match is None or not match[1]:
+        raise DataError(
+            f"{path}: {name} {pattern!r} finds no key in {text!r}; correct it or the files' pattern"
+        )
+    return match[1]
+
+
+def _note_unused(labels: Mapping[str, Path], images: Mapping[str, Path]) -> None:
+    unused = [path for key, path in labels.items() if key not in images]
+    if unused:
+        _log.info("%d label files belong to no image and are not used, as %s", len(unused), unused[0])

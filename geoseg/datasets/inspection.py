@@ -1,0 +1,234 @@
+"""What is wrong with images and labels, found by reading each of them once, before anything is trained."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from geoseg.datasets.blocks import Counts, Lattice
+from geoseg.datasets.dataset import Pair
+from geoseg.errors import DataError, GeosegError, SceneError
+from geoseg.grid.grid import Grid
+from geoseg.grid.window import Window
+from geoseg.raster.labels import listed
+
+_ROWS, _COLS = 512, 2048  # px of a window: a few MB of most images, whole rows of most pictures
+_MOST_THREADS: Final = 4
+_NAMED: Final = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Why an image cannot be used.
+
+    Parameters
+    ----------
+    key : str
+        Of the image.
+    path : str
+        The file that is to blame.
+    what : str
+        What is wrong with it.
+    """
+
+    key: str
+    path: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.what}"
+
+    @classmethod
+    def of(cls, key: str, path: str, error: GeosegError) -> Problem:
+        """Problem that an error tells of; its line names the file already."""
+        return cls(key=key, path=path, what=str(error).removeprefix(f"{path}: "))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """What `inspect` found.
+
+    Parameters
+    ----------
+    problems : tuple of Problem
+        In the order of the pairs.
+    counts : mapping of str to ndarray of int64
+        Valid labelled pixels (block row, block col, class) of the images that have a lattice, by key.
+    """
+
+    problems: tuple[Problem, ...]
+    counts: Mapping[str, Counts]
+
+
+def inspect(pairs: Sequence[Pair], lattices: Mapping[str, Lattice]) -> Findings:
+    """Read every pixel and label of some images once, a window at a time, several images side by side.
+
+    Statistics of the training images are another pass, since what is found here may leave images out of it.
+
+    Found are: files that cannot be read to their end; labels with values that mean nothing; images without a
+    valid pixel, of one colour, or without a label; and one mask under several images, where it has two values
+    or more and the images do not show the same ground.
+
+    Parameters
+    ----------
+    pairs : sequence of Pair
+        Of different names, without areas.
+    lattices : mapping of str to Lattice
+        Blocks in which labels are counted, by name of the image.
+    """
+    threads = min(_MOST_THREADS, os.cpu_count() or 1, max(1, len(pairs)))
+    with ThreadPoolExecutor(threads, thread_name_prefix="inspect") as pool:
+        looks = list(pool.map(lambda pair: _look(pair, lattices.get(pair.name)), pairs))
+    problems = {
+        pair.name: look.problem for pair, look in zip(pairs, looks, strict=True) if look.problem is not None
+    }
+    for problem in _repeated(pairs, looks):
+        problems.setdefault(problem.key, problem)
+    return Findings(
+        problems=tuple(problems[pair.name] for pair in pairs if pair.name in problems),
+        counts={
+            pair.name: look.counts for pair, look in zip(pairs, looks, strict=True) if look.counts is not None
+        },
+    )
+
+
+def refusal(problems: Sequence[Problem], images: int) -> str:
+    """Say in one line how many of how many images cannot be used, and why."""
+    files_of: dict[str, list[str]] = {}
+    for problem in problems:
+        files_of.setdefault(problem.what, []).append(problem.path)
+    reasons = [f"{_and_others(files)}: {what}" for what, files in files_of.items()]
+    if len(reasons) > 1:
+        reasons = [f"({number}) {reason}" for number, reason in enumerate(reasons[:_NAMED], start=1)]
+    if len(files_of) > _NAMED:
+        reasons.append(f"and {len(files_of) - _NAMED} more kinds of problems")
+    them = "it" if len(problems) == 1 else "them"
+    remedy = f"correct {them}"
+    if len(problems) < images:
+        remedy += f", name {them} in data.exclude, or go on without {them} with --skip-bad"
+    return f"{len(problems)} of {images} images cannot be used: {'; '.join(reasons)}; {remedy}"
+
+
+def _and_others(files: Sequence[str]) -> str:
+    """Name the first of some files and count the others."""
+    more = len(files) - 1
+    return f"{files[0]} (and {more} {'other' if more == 1 else 'others'})" if more else files[0]
+
+
+@dataclass(slots=True)
+class _Look:
+    """What one image is like."""
+
+    problem: Problem | None = None
+    digest: str | None = None
+    counts: Counts | None = None
+    low: npt.NDArray[Any] | None = None
+    high: npt.NDArray[Any] | None = None
+    labelled: int = 0
+    valid: int = 0
+    codes: set[int] = field(default_factory=set)
+
+    @property
+    def constant(self) -> bool:
+        return self.low is not None and bool(np.array_equal(self.low, self.high))
+
+
+def _look(pair: Pair, lattice: Lattice | None) -> _Look:
+    look, digest = _Look(), hashlib.sha256(repr(pair.grid.shape).encode())
+    if lattice is not None:
+        kinds = pair.channels.count + 1 if pair.labels.layered else pair.channels.kinds
+        look.counts = np.zeros((*lattice.blocks, kinds), dtype=np.int64)
+    try:
+        for window in _windows(pair.grid.shape):
+            chip, codes = pair.image.read(window), pair.labels.read(window)
+            digest.update(np.ascontiguousarray(codes).tobytes())
+            look.codes.update(np.flatnonzero(np.bincount(codes.ravel(), minlength=256)).tolist())
+            mask = pair.channels.mask(codes)
+            mask[..., ~chip.valid] = -1
+            look.labelled += int((mask >= 0).sum())
+            look.valid += int(chip.valid.sum())
+            _widen(look, chip.pixels, chip.valid)
+            if lattice is not None and look.counts is not None:
+                look.counts += _counted(mask, window, lattice, look.counts.shape[2])
+    except SceneError as error:
+        look.problem = Problem.of(pair.name, pair.image.path, error)
+    except DataError as error:
+        look.problem = Problem.of(pair.name, pair.labels.path, error)
+    else:
+        look.digest = digest.hexdigest() if len(look.codes) > 1 else None
+        look.problem = _judged(pair, look)
+    return look
+
+
+def _judged(pair: Pair, look: _Look) -> Problem | None:
+    if not look.valid:
+        return Problem(key=pair.name, path=pair.image.path, what="has no valid pixel")
+    if look.constant:
+        return Problem(key=pair.name, path=pair.image.path, what="is empty: all its valid pixels are alike")
+    if not look.labelled:
+        return Problem(
+            key=pair.name, path=pair.labels.path, what=f"has no label on a valid pixel of image {pair.name}"
+        )
+    return None
+
+
+def _widen(look: _Look, pixels: npt.NDArray[Any], valid: npt.NDArray[np.bool_]) -> None:
+    """Take a window's smallest and largest numbers into account, until two pixels differ."""
+    if not valid.any() or (look.low is not None and not look.constant):
+        return
+    values = pixels[:, valid]
+    low, high = values.min(axis=1), values.max(axis=1)
+    look.low = low if look.low is None else np.minimum(look.low, low)
+    look.high = high if look.high is None else np.maximum(look.high, high)
+
+
+def _counted(mask: npt.NDArray[np.int64], window: Window, lattice: Lattice, kinds: int) -> Counts:
+    """Labelled pixels (block row, block col, class) of a window.
+
+    Of several layers, the pixels of each class, and at last those where none is.
+    """
+    rows = lattice.block(np.arange(window.row, window.row_stop), 0)
+    cols = lattice.block(np.arange(window.col, window.col_stop), 1)
+    place = (rows[:, None] * lattice.blocks[1] + cols) * kinds
+    if mask.ndim == 2:
+        found = [place[mask >= 0] + mask[mask >= 0]]
+    else:
+        found = [place[layer == 1] + number for number, layer in enumerate(mask)]
+        found.append(place[(mask == 0).all(axis=0)] + kinds - 1)
+    total = lattice.blocks[0] * lattice.blocks[1] * kinds
+    return np.bincount(np.concatenate(found), minlength=total).reshape(*lattice.blocks, kinds)
+
+
+def _repeated(pairs: Sequence[Pair], looks: Sequence[_Look]) -> Iterator[Problem]:
+    """Find masks that several images have: a picture was labelled with another one's mask."""
+    by_digest: dict[str, list[Pair]] = {}
+    for pair, look in zip(pairs, looks, strict=True):
+        if look.digest is not None:
+            by_digest.setdefault(look.digest, []).append(pair)
+    for same in by_digest.values():
+        if len(same) > 1 and not _one_ground([pair.grid for pair in same]):
+            for pair in same:
+                others = listed(other.name for other in same if other is not pair)
+                what = f"gives image {pair.name} the mask that {others} has; one mask fits one image"
+                yield Problem(key=pair.name, path=pair.labels.path, what=what)
+
+
+def _one_ground(grids: Iterable[Grid]) -> bool:
+    """Whether images show one place (at different times), so that one mask may be true of all."""
+    first, *rest = grids
+    return first.crs is not None and all(grid == first for grid in rest)
+
+
+def _windows(shape: tuple[int, int]) -> Iterator[Window]:
+    """Cut an image into windows that depend on its shape alone: equal masks are read alike."""
+    height, width = shape
+    for row in range(0, height, _ROWS):
+        for col in range(0, width, _COLS):
+            yield Window(row=row, col=col, height=min(_ROWS, height - row), width=min(_COLS, width - col))

@@ -1,0 +1,258 @@
+"""A data description becomes pairs of images and labels, split and inspected."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from geoseg.datasets.blocks import BlockArea, Counts, Lattice, assign
+from geoseg.datasets.dataset import Channels, Pair
+from geoseg.datasets.description import (
+    SPLITS,
+    BlockSplit,
+    CodesConfig,
+    ColorsConfig,
+    DataConfig,
+    GreyConfig,
+    RunLengthsConfig,
+    VectorConfig,
+)
+from geoseg.datasets.files import Entry, find_entries
+from geoseg.datasets.inspection import Problem, inspect, refusal
+from geoseg.datasets.resized_labels import ResizedLabels
+from geoseg.datasets.splits import Splits, split_keys
+from geoseg.errors import DataError, GeosegError
+from geoseg.grid.grid import Grid
+from geoseg.models.card import Card
+from geoseg.models.match import choose_bands
+from geoseg.raster.labels import Labels, Meanings
+from geoseg.raster.scene import Scene
+from geoseg.raster.source import Source
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A data set that is ready to be trained on.
+
+    Parameters
+    ----------
+    splits : mapping of str to tuple of Pair
+        ``train``, ``val`` and ``test``; the first two are not empty.
+    left_out : tuple of Problem
+        Why images are not used that should have been.
+    files : tuple of Path
+        Every image and label file that is used, sorted.
+    """
+
+    splits: Splits
+    left_out: tuple[Problem, ...]
+    files: tuple[Path, ...]
+
+
+def open_data(data: DataConfig, root: Path, card: Card, *, skip_bad: bool = False) -> Opened:
+    """Open, split and inspect a data set, with the bands of a card.
+
+    Every pixel and label is read once. Images are divided before bad ones are left out, so that these do not
+    change where the others are.
+
+    Parameters
+    ----------
+    data : DataConfig
+    root : Path
+        Folder that its names are seen from.
+    card : Card
+        Names the bands and their dtype.
+    skip_bad : bool
+        Whether images that cannot be used are left out, logged and listed, instead of refused.
+
+    Raises
+    ------
+    ConfigError, DataError
+        One line: how many of how many images cannot be used and why, or what is wrong with their description.
+    """
+    entries = find_entries(data, root)
+    images, problems = _open_images(entries, data, card)
+    keys = split_keys(data, root, entries, {key: image.grid for key, image in images.items()})
+    split_of = {key: split for split, members in keys.items() for key in members}
+    used = [entry for entry in entries if entry.key in split_of]
+    pairs, more = _open_pairs([entry for entry in used if entry.key in images], images, data)
+    lattices = (
+        {key: Lattice.of(data.split, pair.grid.shape) for key, pair in pairs.items()}
+        if isinstance(data.split, BlockSplit)
+        else {}
+    )
+    findings = inspect(list(pairs.values()), lattices)
+    found = {problem.key: problem for problem in (*problems, *more, *findings.problems)}
+    bad = [found[entry.key] for entry in used if entry.key in found]
+    _refuse_or_tell(bad, len(used), skip_bad=skip_bad)
+    good = {key: pair for key, pair in pairs.items() if key not in found}
+    if isinstance(data.split, BlockSplit):
+        splits = _in_blocks(good, findings.counts, lattices, data.split)
+    else:
+        splits = {split: tuple(good[key] for key in keys[split] if key in good) for split in SPLITS}
+    for split in ("train", "val"):
+        if not splits[split]:
+            why = f"; {refusal(bad, len(used))}" if bad else ""
+            raise DataError(f"nothing is left in {split}{why}")
+    files = {path for entry in used if entry.key in good for path in (entry.image, entry.labels) if path}
+    return Opened(splits=splits, left_out=tuple(bad), files=tuple(sorted(files)))
+
+
+def first_image(data: DataConfig, root: Path) -> Path:
+    """Find the first image that can be opened: what tells the dtype of all.
+
+    Raises
+    ------
+    ConfigError, DataError
+    """
+    entries = find_entries(data, root)
+    problems = []
+    for entry in entries:
+        try:
+            Scene.open(entry.image)
+        except GeosegError as error:
+            problems.append(Problem.of(entry.key, str(entry.image), error))
+        else:
+            return entry.image
+    raise DataError(refusal(problems, len(entries)))
+
+
+def _refuse_or_tell(problems: Sequence[Problem], images: int, *, skip_bad: bool) -> None:
+    if problems and not skip_bad:
+        raise DataError(refusal(problems, images))
+    for problem in problems:
+        _log.warning("left out: %s", problem)
+    if problems:
+        _log.warning("%d of %d images are left out", len(problems), images)
+
+
+def _open_images(
+    entries: Iterable[Entry], data: DataConfig, card: Card
+) -> tuple[dict[str, Source], list[Problem]]:
+    """Open images with their bands, and say what is wrong with the others."""
+    images: dict[str, Source] = {}
+    problems: list[Problem] = []
+    for entry in entries:
+        try:
+            images[entry.key] = _open_image(entry.image, data, card)
+        except GeosegError as error:
+            problems.append(Problem.of(entry.key, str(entry.image), error))
+    return images, problems
+
+
+def _open_image(path: Path, data: DataConfig, card: Card) -> Source:
+    remedy = "name as many bands in data.bands, or say which are meant as in data.band_numbers: [{numbers}]"
+    choice = choose_bands(Scene.open(path), card, data.band_numbers, remedy=remedy)
+    if choice.doubts:
+        raise DataError(f"{path}: {choice.doubts[0]}")
+    found, expected = choice.source.dtype, np.dtype(card.dtype)
+    scaled = choice.source.scale is not None or choice.source.offset is not None
+    if found != expected and not scaled and not (found.kind == expected.kind == "f"):
+        raise DataError(f"{path}: is {found}, expected {expected}; convert it with gdal_translate -ot")
+    if data.fit == "pad" and data.image_size is not None:
+        (height, width), (rows, cols) = choice.source.grid.shape, data.image_size
+        if height > rows or width > cols:
+            raise DataError(
+                f"{path}: is {height} x {width} px, larger than data.image_size {rows} x {cols}; "
+                "enlarge that, or use fit: crop or resize"
+            )
+    return choice.source
+
+
+def _open_pairs(
+    entries: Iterable[Entry], images: Mapping[str, Source], data: DataConfig
+) -> tuple[dict[str, Pair], list[Problem]]:
+    """Put labels to images, and say what is wrong with the others."""
+    channels, meanings = Channels(codes=data.channels, task=data.task), data.meanings
+    pairs: dict[str, Pair] = {}
+    problems: list[Problem] = []
+    for entry in entries:
+        image = images[entry.key]
+        if entry.labels is None:
+            problems.append(Problem(key=entry.key, path=str(entry.image), what="has no labels"))
+            continue
+        try:
+            labels = _open_labels(entry, image.grid, data, meanings)
+        except GeosegError as error:
+            problems.append(Problem.of(entry.key, str(entry.labels), error))
+            continue
+        pair = Pair(name=entry.key, image=image, labels=labels, channels=channels)
+        pairs[entry.key] = (
+            _resized(pair, data.image_size) if data.image_size and data.fit == "resize" else pair
+        )
+    return pairs, problems
+
+
+def _open_labels(entry: Entry, grid: Grid, data: DataConfig, meanings: Meanings) -> Labels:
+    """Open the labels of an image in the form that they have."""
+    assert entry.labels is not None
+    form, layered = data.labels, data.task == "multilabel"
+    match form:
+        case CodesConfig():
+            from geoseg.raster.coded_labels import CodedLabels
+
+            return CodedLabels.open(entry.labels, grid, meanings, layered=layered, band=form.band)
+        case ColorsConfig():
+            from geoseg.raster.colored_labels import ColoredLabels
+
+            return ColoredLabels.open(entry.labels, grid, meanings, layered=layered, tolerance=form.tolerance)
+        case GreyConfig():
+            from geoseg.raster.grey_labels import GreyLabels
+
+            return GreyLabels.open(entry.labels, grid, meanings, threshold=form.threshold)
+        case RunLengthsConfig():
+            from geoseg.raster.run_lengths import RunLengthLabels
+
+            return RunLengthLabels.open(
+                entry.labels,
+                entry.image.name,
+                grid,
+                meanings,
+                layered=layered,
+                size=form.size,
+                content=form.content,
+            )
+        case VectorConfig():
+            from geoseg.vector.vector_labels import VectorLabels
+
+            return VectorLabels.open(
+                entry.labels,
+                grid,
+                meanings,
+                layered=layered,
+                layer=form.layer,
+                class_field=form.class_field,
+                buffer=form.buffer,
+                all_touched=form.all_touched,
+            )
+
+
+def _resized(pair: Pair, shape: tuple[int, int]) -> Pair:
+    from geoseg.engine.resized import ResizedSource
+
+    labels = ResizedLabels(labels=pair.labels, stored=pair.grid.shape, shape=shape)
+    return replace(pair, image=ResizedSource(pair.image, shape), labels=labels)
+
+
+def _in_blocks(
+    pairs: Mapping[str, Pair],
+    counts: Mapping[str, Counts],
+    lattices: Mapping[str, Lattice],
+    split: BlockSplit,
+) -> dict[str, tuple[Pair, ...]]:
+    """Divide every image into the blocks of each split."""
+    splits: dict[str, list[Pair]] = {name: [] for name in SPLITS}
+    for key, pair in pairs.items():
+        owners = assign(counts[key], split, key)
+        table = tuple(tuple(int(owner) for owner in row) for row in owners)
+        for place, name in enumerate(SPLITS):
+            if (owners == place).any():
+                area = BlockArea(lattice=lattices[key], owners=table, split=place, buffer=split.buffer)
+                splits[name].append(replace(pair, area=area))
+    return {name: tuple(members) for name, members in splits.items()}

@@ -1,0 +1,123 @@
+"""Tables that list a data set: CSV, GeoPackage or Parquet, read as rows of text."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from geoseg.errors import DataError
+from geoseg.raster.labels import listed
+
+Row = Mapping[str, str]
+"""Cells by column, lower-case; an empty cell is an empty text."""
+
+COLUMNS: Final = ("image", "label", "split", "group")
+"""What is read; other columns are left alone."""
+_DELIMITERS: Final = ",;\t"
+
+
+def read_table(path: Path, needed: Sequence[str]) -> list[Row]:
+    """Read a table's rows, top to bottom.
+
+    Parameters
+    ----------
+    path : Path
+    needed : sequence of str
+        Columns that must be there.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read, has no row, or lacks a column.
+    """
+    read = {".csv": _csv, ".tsv": _csv, ".gpkg": _geopackage, ".parquet": _parquet}.get(path.suffix.lower())
+    if read is None:
+        raise DataError(f"{path}: is no table that is read, expected .csv, .gpkg or .parquet")
+    if not path.is_file():
+        raise DataError(f"{path}: is not there; correct data.table or data.root")
+    columns = read(path)
+    known = {name.strip().lower(): name for name in columns}
+    missing = [name for name in needed if name not in known]
+    if missing:
+        raise DataError(
+            f"{path}: has no column {' and no column '.join(missing)}, found {listed(columns) or 'none'}; "
+            "add or rename it"
+        )
+    chosen = {name: [_text(cell) for cell in columns[known[name]]] for name in COLUMNS if name in known}
+    rows = [dict(zip(chosen, cells, strict=True)) for cells in zip(*chosen.values(), strict=True)]
+    if not rows:
+        raise DataError(f"{path}: has no rows, expected one for each image")
+    return list(rows)
+
+
+def _csv(path: Path) -> dict[str, list[Any]]:
+    """Columns of a CSV file; the header tells what separates them."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            header = file.readline()
+            file.seek(0)
+            delimiter = max(_DELIMITERS, key=header.count)
+            lines = [cells for cells in csv.reader(file, delimiter=delimiter, strict=True) if any(cells)]
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: is not a CSV file in UTF-8 ({error}); save it as one") from error
+    if not lines:
+        raise DataError(f"{path}: is empty, expected a header and a row for each image")
+    names = lines[0]
+    _refuse_repeated(path, names)
+    for number, cells in enumerate(lines[1:], start=1):
+        if len(cells) != len(names):
+            raise DataError(
+                f"{path}: row {number} has {len(cells)} cells, expected {len(names)} as the header has; correct it"
+            )
+    return {name: [cells[i] for cells in lines[1:]] for i, name in enumerate(names)}
+
+
+def _geopackage(path: Path) -> dict[str, list[Any]]:
+    """Columns of a GeoPackage's only (or first) layer."""
+    from pyogrio.errors import DataLayerError, DataSourceError
+    from pyogrio.raw import read
+
+    try:
+        found, _, _, columns = read(path, read_geometry=False)
+    except (DataLayerError, DataSourceError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as a table ({_one_line(error)})") from error
+    return {str(name): list(column) for name, column in zip(found["fields"], columns, strict=True)}
+
+
+def _parquet(path: Path) -> dict[str, list[Any]]:
+    from pyarrow import ArrowException
+    from pyarrow.parquet import ParquetFile
+
+    try:
+        with ParquetFile(path) as file:
+            names = list(file.schema_arrow.names)
+            read = file.read(columns=[name for name in names if name.strip().lower() in COLUMNS]).to_pydict()
+            return {name: read.get(name, []) for name in names}
+    except (ArrowException, OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as a Parquet table ({_one_line(error)})") from error
+
+
+def _refuse_repeated(path: Path, names: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for name in (name.strip().lower() for name in names):
+        if name in seen and name in COLUMNS:
+            raise DataError(f"{path}: has two columns {name}, expected one; remove the other")
+        seen.add(name)
+
+
+def _text(cell: Any) -> str:
+    """Cell as text: 3.0 (an integer column with gaps) is 3, and what is missing is empty."""
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+        return ""
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    return str(cell).strip()
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
