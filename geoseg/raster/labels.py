@@ -108,7 +108,7 @@ class FoundClass:
 
 def one_hot(codes: Codes, order: Sequence[int]) -> Codes:
     """Turn codes (row, col) into layers (class, row, col) of 0 and 1 in `order`; UNKNOWN in all where it was."""
-    layers = (codes == np.asarray(order, dtype=np.uint8)[:, None, None]).astype(np.uint8)
+    layers: Codes = (codes == np.asarray(order, dtype=np.uint8)[:, None, None]).astype(np.uint8)
     layers[:, codes == UNKNOWN] = UNKNOWN
     return layers
 
