@@ -87,7 +87,8 @@ class BlockArea:
         others = sums[np.ix_(bottom, right)] - sums[np.ix_(top, right)] - sums[np.ix_(bottom, left)]
         inside = self._own[np.ix_(row, col)] & (others + sums[np.ix_(top, left)] == 0)
         inside &= on_rows[:, None] & on_cols
-        return inside.repeat(heights, axis=0).repeat(widths, axis=1)
+        whole: npt.NDArray[np.bool_] = inside.repeat(heights, axis=0).repeat(widths, axis=1)
+        return whole
 
     def _runs(
         self, first: int, count: int, axis: int
@@ -112,7 +113,7 @@ class BlockArea:
 
     @cached_property
     def _own(self) -> npt.NDArray[np.bool_]:
-        return np.array(self.owners) == self.split
+        return np.asarray(np.array(self.owners) == self.split)
 
     @cached_property
     def _others(self) -> npt.NDArray[np.int64]:

@@ -181,7 +181,9 @@ def form_of(name: str) -> str:
 
 
 class GivenSplit(BaseModel):
-    """Groups of each split, by name: numbers (from 0) of the list in `groups`, or keys where there is none."""
+    """Groups of each split, by name: as the table's column has it, the number (from 0) of a list in `groups`,
+    or the key of an image that no one groups.
+    """
 
     model_config = _STRICT
 
@@ -217,13 +219,12 @@ class EverySplit(BaseModel):
     first: Annotated[int, Field(ge=0)] = 0
 
 
-class FractionSplit(BaseModel):
-    """Seeded shares of the groups, at least one group for a share above 0."""
+class _SharedOut(BaseModel):
+    """Shares that validate and test; the rest trains."""
 
     model_config = _STRICT
 
-    method: Literal["fraction"] = "fraction"
-    val: Share = 0.2
+    val: Annotated[Share, Field(gt=0)] = 0.2
     test: Share = 0.0
     seed: Seed = 0
 
@@ -232,6 +233,12 @@ class FractionSplit(BaseModel):
         if self.val + self.test >= 1:
             raise ValueError(f"val {self.val:g} and test {self.test:g} leave nothing to train on")
         return self
+
+
+class FractionSplit(_SharedOut):
+    """Seeded shares of the groups, at least one group for a share above 0."""
+
+    method: Literal["fraction"] = "fraction"
 
 
 class FoldSplit(BaseModel):
@@ -251,7 +258,7 @@ class FoldSplit(BaseModel):
         return self
 
 
-class BlockSplit(BaseModel):
+class BlockSplit(_SharedOut):
     """Seeded shares of square blocks of every image, so that one scene trains and validates.
 
     Attributes
@@ -259,17 +266,14 @@ class BlockSplit(BaseModel):
     size
         Edge of a block, px; a sixth of the image's shorter edge by default.
     buffer
-        Labelled pixels this close (px) to a block of another split count in none.
+        Labelled pixels that lie within this many rows and columns of a block of another split count in none.
+    val, test
+        Shares of the labelled pixels of each class, as nearly as whole blocks allow; every class trains.
     """
-
-    model_config = _STRICT
 
     method: Literal["blocks"] = "blocks"
     size: Count | None = None
     buffer: Annotated[int, Field(ge=0)] = 0
-    val: Share = 0.2
-    test: Share = 0.0
-    seed: Seed = 0
 
 
 SplitConfig = Annotated[
@@ -309,7 +313,8 @@ class DataConfig(BaseModel):
     images
         Pattern under `root`.
     key
-        How the key of an image is found in its name (without suffix); the name itself by default.
+        How the key of an image is found in its name (without suffix); the name itself by default. A pattern
+        with a ``/`` is looked for in the path from `root`. One image and one file of labels need no keys.
     labels
         See `LabelsConfig`; a mere pattern takes the form from its ending.
     table
@@ -317,7 +322,7 @@ class DataConfig(BaseModel):
         ``image``, ``label`` (not for labels that are one file for all), and where there are ``split`` and
         ``group``; paths from `root`.
     exclude
-        Keys of images that are left out.
+        Keys of images that are left out before anything is split.
     bands
         Name of each band that is used. Images whose bands are described are read by these names; others need
         `band_numbers` or as many bands as there are names.
@@ -327,7 +332,8 @@ class DataConfig(BaseModel):
         Label values that mean "unknown". Pixels that a label raster marks as no data are unknown anyway.
     groups
         Lists of keys that must not be separated (such as overlapping patches), or a JSON file with them.
-        Without groups (here or in the table) every image is a group named by its key.
+        Without groups (here or in the table) images that overlap on the ground are one group where the split
+        is drawn, and every image is one named by its key where the split is given.
     image_size, fit
         (rows, cols) that images of different sizes are brought to: ``resize`` them whole (undone at
         prediction), ``pad`` smaller ones, or ``crop`` larger ones (and pad smaller ones).

@@ -52,12 +52,12 @@ def find_entries(data: DataConfig, root: Path) -> tuple[Entry, ...]:
         If there is no image, files share a key, or the table is wrong.
     """
     entries = _from_patterns(data, root) if data.table is None else _from_table(data, root)
-    keys = {entry.key for entry in entries}
+    keys = [entry.key for entry in entries]
     unknown = [key for key in data.exclude if key not in keys]
     if unknown:
+        known = sorted(keys, key=natural)
         raise ConfigError(
-            f"data.exclude names {listed(unknown)}, and there is no such image; expected some of "
-            f"{listed(sorted(keys, key=natural))}"
+            f"data.exclude names {listed(unknown)}, and there is no such image; expected some of {listed(known)}"
         )
     left = [entry for entry in entries if entry.key not in data.exclude]
     if not left:

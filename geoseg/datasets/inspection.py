@@ -137,7 +137,7 @@ class _Look:
 
     @property
     def constant(self) -> bool:
-        return self.low is not None and bool(np.array_equal(self.low, self.high))
+        return self.low is not None and self.high is not None and bool((self.low == self.high).all())
 
 
 def _look(pair: Pair, lattice: Lattice | None) -> _Look:
@@ -146,7 +146,7 @@ def _look(pair: Pair, lattice: Lattice | None) -> _Look:
         kinds = pair.channels.count + 1 if pair.labels.layered else pair.channels.kinds
         look.counts = np.zeros((*lattice.blocks, kinds), dtype=np.int64)
     try:
-        for window in _windows(pair.grid.shape):
+        for window in windows(pair.grid.shape):
             chip, codes = pair.image.read(window), pair.labels.read(window)
             digest.update(np.ascontiguousarray(codes).tobytes())
             look.codes.update(np.flatnonzero(np.bincount(codes.ravel(), minlength=256)).tolist())
@@ -216,7 +216,7 @@ def _repeated(pairs: Sequence[Pair], looks: Sequence[_Look]) -> Iterator[Problem
         if len(same) > 1 and not _one_ground([pair.grid for pair in same]):
             for pair in same:
                 others = listed(other.name for other in same if other is not pair)
-                what = f"gives image {pair.name} the mask that {others} has; one mask fits one image"
+                what = f"gives image {pair.name} the mask that {others} has; at most one of them is right"
                 yield Problem(key=pair.name, path=pair.labels.path, what=what)
 
 
@@ -226,7 +226,7 @@ def _one_ground(grids: Iterable[Grid]) -> bool:
     return first.crs is not None and all(grid == first for grid in rest)
 
 
-def _windows(shape: tuple[int, int]) -> Iterator[Window]:
+def windows(shape: tuple[int, int]) -> Iterator[Window]:
     """Cut an image into windows that depend on its shape alone: equal masks are read alike."""
     height, width = shape
     for row in range(0, height, _ROWS):

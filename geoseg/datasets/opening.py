@@ -22,13 +22,16 @@ from geoseg.datasets.description import (
     VectorConfig,
 )
 from geoseg.datasets.files import Entry, find_entries
-from geoseg.datasets.inspection import Problem, inspect, refusal
+from geoseg.datasets.inspection import Problem, inspect, refusal, windows
 from geoseg.datasets.resized_labels import ResizedLabels
 from geoseg.datasets.splits import Splits, split_keys
 from geoseg.errors import DataError, GeosegError
 from geoseg.grid.grid import Grid
 from geoseg.models.card import Card
 from geoseg.models.match import choose_bands
+from geoseg.raster.coded_labels import CodedLabels
+from geoseg.raster.colored_labels import ColoredLabels
+from geoseg.raster.grey_labels import GreyLabels
 from geoseg.raster.labels import Labels, Meanings
 from geoseg.raster.scene import Scene
 from geoseg.raster.source import Source
@@ -96,10 +99,7 @@ def open_data(data: DataConfig, root: Path, card: Card, *, skip_bad: bool = Fals
         splits = _in_blocks(good, findings.counts, lattices, data.split)
     else:
         splits = {split: tuple(good[key] for key in keys[split] if key in good) for split in SPLITS}
-    for split in ("train", "val"):
-        if not splits[split]:
-            why = f"; {refusal(bad, len(used))}" if bad else ""
-            raise DataError(f"nothing is left in {split}{why}")
+    _refuse_empty(splits, bad, len(used), data)
     files = {path for entry in used if entry.key in good for path in (entry.image, entry.labels) if path}
     return Opened(splits=splits, left_out=tuple(bad), files=tuple(sorted(files)))
 
@@ -130,6 +130,21 @@ def _refuse_or_tell(problems: Sequence[Problem], images: int, *, skip_bad: bool)
         _log.warning("left out: %s", problem)
     if problems:
         _log.warning("%d of %d images are left out", len(problems), images)
+
+
+def _refuse_empty(splits: Splits, bad: Sequence[Problem], images: int, data: DataConfig) -> None:
+    """Refuse splits that nothing is left in, and say what left nothing."""
+    for split in ("train", "val"):
+        if splits[split]:
+            continue
+        if bad:
+            raise DataError(f"nothing is left in {split}; {refusal(bad, images)}")
+        assert isinstance(data.split, BlockSplit), "other methods put an image into each"
+        buffer = f" and a smaller data.split.buffer than {data.split.buffer} px" if data.split.buffer else ""
+        raise DataError(
+            f"the labels are in too few blocks for something to be left in {split}; choose smaller blocks with "
+            f"data.split.size{buffer}, or label more"
+        )
 
 
 def _open_images(
@@ -195,16 +210,10 @@ def _open_labels(entry: Entry, grid: Grid, data: DataConfig, meanings: Meanings)
     form, layered = data.labels, data.task == "multilabel"
     match form:
         case CodesConfig():
-            from geoseg.raster.coded_labels import CodedLabels
-
             return CodedLabels.open(entry.labels, grid, meanings, layered=layered, band=form.band)
         case ColorsConfig():
-            from geoseg.raster.colored_labels import ColoredLabels
-
             return ColoredLabels.open(entry.labels, grid, meanings, layered=layered, tolerance=form.tolerance)
         case GreyConfig():
-            from geoseg.raster.grey_labels import GreyLabels
-
             return GreyLabels.open(entry.labels, grid, meanings, threshold=form.threshold)
         case RunLengthsConfig():
             from geoseg.raster.run_lengths import RunLengthLabels
@@ -254,5 +263,12 @@ def _in_blocks(
         for place, name in enumerate(SPLITS):
             if (owners == place).any():
                 area = BlockArea(lattice=lattices[key], owners=table, split=place, buffer=split.buffer)
-                splits[name].append(replace(pair, area=area))
+                part = replace(pair, area=area)
+                if not split.buffer or _labelled(part):
+                    splits[name].append(part)
     return {name: tuple(members) for name, members in splits.items()}
+
+
+def _labelled(pair: Pair) -> bool:
+    """Whether the buffer left any label to a split."""
+    return any((pair.mask(window) >= 0).any() for window in windows(pair.grid.shape))

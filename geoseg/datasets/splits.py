@@ -133,10 +133,11 @@ def _given(split: GivenSplit, groups: Groups) -> dict[str, list[str]]:
 def _drawn(split: EverySplit | FractionSplit | FoldSplit, groups: Groups) -> dict[str, list[str]]:
     """Divide groups by their place in the natural order of their names, or in a seeded one."""
     names = sorted(groups, key=natural)
+    test: list[str] = []
     if isinstance(split, EverySplit):
-        val, test = names[split.first :: split.n], []
+        val = names[split.first :: split.n]
     elif isinstance(split, FoldSplit):
-        val, test = shuffled(names, split.seed)[split.fold :: split.k], []
+        val = shuffled(names, split.seed)[split.fold :: split.k]
     else:
         order = shuffled(names, split.seed)
         tested = _count(split.test, len(names))
