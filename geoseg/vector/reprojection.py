@@ -1,0 +1,116 @@
+"""From the coordinates of a vector file to the world of an image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from geoseg.errors import DataError
+from geoseg.grid.grid import Grid
+
+if TYPE_CHECKING:
+    from pyproj import Transformer
+
+_STEP: Final = 16
+"""Longest edge in px that is projected by its ends alone; what it bends in between is far below a pixel."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Reprojection:
+    """Brings geometries of a file to the CRS of an image.
+
+    Parameters
+    ----------
+    grid : Grid
+        Of the image.
+    transformer : Transformer or None
+        None where both are in the same CRS, or the image in none.
+    note : str
+        What a person should know about it.
+    """
+
+    grid: Grid
+    transformer: Transformer | None
+    note: str = ""
+
+    @classmethod
+    def between(cls, crs: str | None, grid: Grid, *, path: Path) -> Reprojection:
+        """Find the way from a file's CRS to that of an image.
+
+        Raises
+        ------
+        DataError
+            If only the image has a CRS, or there is no way.
+        """
+        if grid.crs is None:
+            return cls(grid=grid, transformer=None)
+        if crs is None:
+            raise DataError(
+                f"{path}: does not say its CRS, and its image has one; write it into a copy with "
+                f"ogr2ogr -a_srs EPSG:... copy.gpkg {path.name}"
+            )
+        import pyproj
+
+        try:
+            theirs, ours = pyproj.CRS(crs), pyproj.CRS(grid.crs)
+            if theirs.equals(ours, ignore_axis_order=True):
+                return cls(grid=grid, transformer=None)
+            transformer = pyproj.Transformer.from_crs(theirs, ours, always_xy=True)
+        except pyproj.exceptions.ProjError as error:
+            raise DataError(
+                f"{path}: cannot be brought into the CRS of its image ({' '.join(str(error).split())[:200]})"
+            ) from error
+        note = f"reprojected from {theirs.name} to {ours.name} ({transformer.description})"
+        return cls(grid=grid, transformer=transformer, note=note)
+
+    def __call__(self, shapes: npt.NDArray[np.object_]) -> npt.NDArray[np.object_]:
+        """Geometries in the image's CRS, two-dimensional; what cannot be projected is not finite."""
+        import shapely
+
+        flat: npt.NDArray[np.object_] = shapely.force_2d(shapes)
+        if self.transformer is None or not len(flat):
+            return flat
+        forward = self.transformer.transform
+
+        def project(xy: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+            return np.column_stack(forward(xy[:, 0], xy[:, 1]))
+
+        bent: npt.NDArray[np.object_] = shapely.transform(
+            shapely.segmentize(flat, self._step_in_file()), project
+        )
+        return bent
+
+    def bounds_in_file(self, margin: float) -> tuple[float, float, float, float] | None:
+        """(west, south, east, north) around the image in the file's CRS, None where they are not to be had.
+
+        Parameters
+        ----------
+        margin : float
+            Around the image, units of its CRS; some pixels are added.
+        """
+        if self.grid.crs is None:
+            return None
+        t = self.grid.transform
+        margin += 2 * max(abs(t.a), abs(t.b), abs(t.d), abs(t.e))
+        west, south, east, north = self.grid.bounds
+        box = west - margin, south - margin, east + margin, north + margin
+        if self.transformer is None:
+            return box
+        around = self.transformer.transform_bounds(*box, direction="INVERSE", densify_pts=101)
+        usable = np.isfinite(around).all() and around[0] < around[2] and around[1] < around[3]
+        return tuple(map(float, around)) if usable else None  # type: ignore[return-value]
+
+    def _step_in_file(self) -> float:
+        """Length of `_STEP` px at the image's centre, units of the file's CRS."""
+        assert self.transformer is not None
+        col, row = self.grid.width / 2, self.grid.height / 2
+        xs, ys = zip(
+            *(self.grid.transform @ p for p in ((col, row), (col + 1, row), (col, row + 1))), strict=True
+        )
+        x, y = self.transformer.transform(np.array(xs), np.array(ys), direction="INVERSE")
+        steps = np.hypot(x[1:] - x[0], y[1:] - y[0])
+        return float(_STEP * steps.min()) if np.isfinite(steps).all() else np.inf

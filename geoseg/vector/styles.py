@@ -1,0 +1,108 @@
+"""Names and colours of classes from the QGIS style of a layer: embedded in a GeoPackage, or ``.qml`` beside it.
+
+A style is read for its words and colours alone: entities are refused, and nothing is fetched.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from xml.etree import ElementTree
+
+_LARGEST: Final = 16 * 2**20
+_EMBEDDED: Final = """
+SELECT styleQML FROM layer_styles
+ WHERE f_table_name = ? AND length(styleQML) <= ? ORDER BY useAsDefault DESC, id DESC LIMIT 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassStyle:
+    """How a style shows a class: its label (maybe empty), and ``#rrggbb`` or None."""
+
+    name: str
+    color: str | None
+
+
+def class_styles(path: Path, layer: str, class_field: str | None, *, alone: bool) -> dict[str, ClassStyle]:
+    """Styles of the classes of a layer, by the text of their values; empty where there is no style to read.
+
+    Parameters
+    ----------
+    path : Path
+        Vector file.
+    layer : str
+    class_field : str or None
+        Only a style with categories of this attribute speaks of its classes. None: the layer is one class,
+        shown by a single symbol.
+    alone : bool
+        Whether it is the only layer, which a style file beside would belong to.
+    """
+    text = _embedded(path, layer) or (_beside(path) if alone else None)
+    renderer = _renderer(text) if text else None
+    if renderer is None:
+        return {}
+    colors = {symbol.get("name"): _color(symbol) for symbol in renderer.findall("./symbols/symbol")}
+    if class_field is None:
+        single = renderer.get("type") == "singleSymbol"
+        return {layer: ClassStyle("", next(iter(colors.values()), None))} if single else {}
+    if renderer.get("type") != "categorizedSymbol" or renderer.get("attr", "").strip('"') != class_field:
+        return {}
+    found: dict[str, ClassStyle] = {}
+    for category in renderer.findall("./categories/category"):
+        style = ClassStyle((category.get("label") or "").strip(), colors.get(category.get("symbol")))
+        values = [category.get("value"), *(value.get("value") for value in category.findall("./val"))]
+        found.update({value: style for value in values if value})
+    return found
+
+
+def _embedded(path: Path, layer: str) -> str | None:
+    """Style text in the table of a GeoPackage, the default one first."""
+    if path.suffix.lower() != ".gpkg":
+        return None
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+            row = database.execute(_EMBEDDED, (layer, _LARGEST)).fetchone()
+    except sqlite3.Error:  # no such table, most often
+        return None
+    return row[0] if row and isinstance(row[0], str) else None
+
+
+def _beside(path: Path) -> str | None:
+    """Text of the style file beside a vector file."""
+    style = path.with_suffix(".qml")
+    try:
+        if style.stat().st_size > _LARGEST:
+            return None
+        return style.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _renderer(text: str) -> ElementTree.Element | None:
+    """Return the renderer of a style, None where the text is none; entities are not declared by QGIS."""
+    if "<!ENTITY" in text:
+        return None
+    try:
+        root = ElementTree.fromstring(text)  # noqa: S314  entities are refused above
+    except ElementTree.ParseError:
+        return None
+    return root.find("./renderer-v2")
+
+
+def _color(symbol: ElementTree.Element) -> str | None:
+    """Return the colour of the first layer of a symbol that is drawn in one."""
+    for layer in symbol.findall("./layer"):
+        if layer.get("enabled", "1") != "1":
+            continue
+        properties = {e.get("name"): e.get("value") for e in layer.findall("./Option/Option")}
+        properties |= {e.get("k"): e.get("v") for e in layer.findall("./prop")}
+        text = properties.get("line_color" if layer.get("class") == "SimpleLine" else "color")
+        numbers = re.match(r"(\d+),(\d+),(\d+)(,|$)", text or "")
+        if numbers and all(int(n) < 256 for n in numbers.groups()[:3]):
+            return "#{:02x}{:02x}{:02x}".format(*map(int, numbers.groups()[:3]))
+    return None

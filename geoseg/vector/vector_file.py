@@ -1,0 +1,194 @@
+"""Vector files from anywhere: what they hold, opened only where their first bytes say what they seem to be.
+
+What hides inside a file is not opened: GDAL would follow a virtual layer under any name to any file or host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from geoseg.errors import DataError
+from geoseg.raster.labels import listed
+
+Bounds = tuple[float, float, float, float]
+
+_MAGIC: Final = (b"SQLite format 3\0", b"fgb\x03fgb", b"\0\0\x27\x0a", b"PAR1")
+"""First bytes of GeoPackage, FlatGeobuf, Shapefile and GeoParquet."""
+_MARKUP: Final = (b"<kml", b"<gpx")
+_POINTERS: Final = (b"<OGRVRT", b"<VRT", b"<OGRWFS", b"<WFS", b"<WMS", b"<GDAL", b"gdal_streamed_alg")
+"""What files begin with that only point elsewhere."""
+_HEAD: Final = 2**16
+_UNDEFINED: Final = ("Undefined Cartesian SRS", "Undefined geographic SRS")
+"""How GeoPackages say that nothing is known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VectorLayer:
+    """A layer with geometries.
+
+    Parameters
+    ----------
+    name : str
+    fields : tuple of str
+        Attributes.
+    crs : str or None
+        As pyproj reads it.
+    """
+
+    name: str
+    fields: tuple[str, ...]
+    crs: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class VectorFeatures:
+    """Features of a layer.
+
+    Parameters
+    ----------
+    geometry : (feature,) object
+        Well-known binary, None where there is none.
+    values : (feature,) any dtype, or None
+        Of the attribute that was asked for.
+    """
+
+    geometry: npt.NDArray[np.object_]
+    values: npt.NDArray[Any] | None
+
+
+def choose_layers(path: Path, layer: str | Sequence[str] | None = None) -> tuple[VectorLayer, ...]:
+    """Describe the chosen layers of a vector file; all that have geometries by default.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, is not what it seems, or lacks a layer.
+    """
+    check_vector_file(path)
+    if path.suffix.lower() == ".parquet":
+        return (_parquet_layer(path),)
+    import pyogrio
+
+    with _explained(path):
+        found = {str(name): kind for name, kind in pyogrio.list_layers(path)}
+        spatial = [name for name, kind in found.items() if kind is not None]
+        wanted = spatial if layer is None else [layer] if isinstance(layer, str) else list(layer)
+        missing = [name for name in wanted if name not in spatial]
+        if missing or not wanted:
+            raise DataError(
+                f"{path}: has no layer {listed(missing) or 'with geometries'}, expected one of "
+                f"{listed(spatial) or 'its layers to have them'}"
+            )
+        about = [pyogrio.read_info(path, layer=name) for name in wanted]
+    return tuple(
+        VectorLayer(name=name, fields=tuple(map(str, info["fields"])), crs=known_crs(info["crs"]))
+        for name, info in zip(wanted, about, strict=True)
+    )
+
+
+def read_features(
+    path: Path, layer: VectorLayer, field: str | None = None, bounds: Bounds | None = None
+) -> VectorFeatures:
+    """Read the features of a layer, or those whose boxes meet `bounds` (in the layer's CRS).
+
+    Raises
+    ------
+    DataError
+        If they cannot be read, or have no such attribute.
+    """
+    if field is not None and field not in layer.fields:
+        raise DataError(
+            f"{path}: layer {layer.name} has no attribute {field}, expected one of "
+            f"{listed(layer.fields) or 'its attributes, of which there are none'}"
+        )
+    if path.suffix.lower() == ".parquet":
+        return _parquet_features(path, field)
+    import pyogrio.raw
+
+    with _explained(path):
+        _, _, geometry, columns = pyogrio.raw.read(
+            path, layer=layer.name, columns=[] if field is None else [field], force_2d=True, bbox=bounds
+        )
+    return VectorFeatures(geometry=geometry, values=None if field is None else columns[0])
+
+
+def total_bounds(path: Path, layer: VectorLayer) -> Bounds | None:
+    """(west, south, east, north) of all features of a layer in its CRS; None where there are none."""
+    if path.suffix.lower() == ".parquet":
+        import shapely
+
+        west, south, east, north = shapely.total_bounds(shapely.from_wkb(_parquet_features(path).geometry))
+    else:
+        import pyogrio
+
+        with _explained(path):
+            bounds = pyogrio.read_info(path, layer=layer.name, force_total_bounds=True)["total_bounds"]
+        if bounds is None:
+            return None
+        west, south, east, north = bounds
+    return (float(west), float(south), float(east), float(north)) if np.isfinite(west) else None
+
+
+def known_crs(crs: object) -> str | None:
+    """Return a CRS, None where it says that nothing is known."""
+    text = str(crs or "")
+    return None if not text or any(word in text for word in _UNDEFINED) else text
+
+
+def check_vector_file(path: Path) -> None:
+    """Raise DataError unless a path is a vector file by its first bytes, and one that can be named to GDAL."""
+    if path.is_dir():
+        if path.suffix.lower() == ".gdb" and (path / "a00000001.gdbtable").is_file():
+            return
+        raise DataError(f"{path}: is a folder, expected a vector file")
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if any(pointer in text for pointer in _POINTERS) and not head.startswith(_MAGIC):
+        raise DataError(f"{path}: only points at other data, which is not followed; pass that data itself")
+    markup = text.startswith(b"<") and any(root in text for root in _MARKUP)
+    if not (head.startswith(_MAGIC) or text.startswith(b"{") or markup):
+        raise DataError(
+            f"{path}: is no GeoPackage, GeoJSON, Shapefile, FlatGeobuf, GeoParquet, KML or GPX file by its first "
+            "bytes; ogr2ogr turns vector files of other formats into GeoPackage"
+        )
+    if {"!", ";"} & set(str(path)):
+        raise DataError(f"{path}: a path with ! or ; is taken for an archive; rename it")
+
+
+def _parquet_layer(path: Path) -> VectorLayer:
+    import geopandas
+
+    with _explained(path):
+        frame = geopandas.read_parquet(path)
+        names = tuple(str(c) for c in frame.columns if c != frame.geometry.name)
+        return VectorLayer(name=path.stem, fields=names, crs=known_crs(frame.crs and frame.crs.to_wkt()))
+
+
+def _parquet_features(path: Path, field: str | None = None) -> VectorFeatures:
+    import geopandas
+
+    with _explained(path):
+        frame = geopandas.read_parquet(path)
+    values = None if field is None else frame[field].to_numpy()
+    return VectorFeatures(geometry=frame.geometry.to_wkb().to_numpy(), values=values)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn what readers raise into one line; pyogrio's errors are RuntimeErrors."""
+    try:
+        yield
+    except (RuntimeError, ValueError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path}: cannot be read as vectors ({reason[:200]})") from error

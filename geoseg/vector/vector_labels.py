@@ -1,0 +1,253 @@
+"""Polygons, lines and points as labels."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from geoseg.errors import DataError
+from geoseg.grid.grid import Grid
+from geoseg.grid.window import Window
+from geoseg.raster.labels import UNKNOWN, Codes, FoundClass, LabelValue, Meanings, on_image
+from geoseg.vector.burn import burn
+from geoseg.vector.label_shapes import LabelShapes, Recipe, load_shapes, missing_values
+from geoseg.vector.styles import class_styles
+from geoseg.vector.vector_file import VectorLayer, choose_layers, read_features
+
+_log = logging.getLogger(__name__)
+
+_NOBODY: Final = 999
+_MOST_CLASSES: Final = 255
+
+
+class _Loaded:
+    """Shapes that are read again where they are pickled to."""
+
+    def __init__(self, recipe: Recipe, shapes: LabelShapes | None, signature: tuple[int, int]) -> None:
+        self._recipe, self._shapes, self._signature = recipe, shapes, signature
+
+    def __call__(self) -> LabelShapes:
+        if self._shapes is None:
+            if self._recipe.signature != self._signature:
+                raise DataError(
+                    f"{self._recipe.path}: changed while it was in use; start again when it is complete"
+                )
+            self._shapes = load_shapes(self._recipe)
+        return self._shapes
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_recipe": self._recipe, "_shapes": None, "_signature": self._signature}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class VectorLabels:
+    """Polygons, lines and points on an image; see `Labels`.
+
+    A polygon covers the pixels whose centre is inside, a line the pixels it touches, a point its pixel. Where
+    shapes of different classes overlap, the labels contradict each other and the pixel is unknown, unless
+    the labels are layered.
+
+    Parameters
+    ----------
+    shapes : callable
+        Returns the shapes that meet the image.
+    recipe : Recipe
+    layered : bool
+    all_touched : bool
+        Whether a polygon covers every pixel it touches.
+    """
+
+    shapes: _Loaded
+    recipe: Recipe
+    layered: bool = False
+    all_touched: bool = False
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        grid: Grid,
+        meanings: Meanings,
+        *,
+        layered: bool = False,
+        layer: str | Sequence[str] | None = None,
+        class_field: str | None = None,
+        buffer: float = 0.0,
+        all_touched: bool = False,
+    ) -> VectorLabels:
+        """Open a vector file as the labels of an image on `grid`.
+
+        Parameters
+        ----------
+        layer : str or sequence of str, optional
+            All layers by default.
+        class_field : str, optional
+            Attribute that holds the class; without it, the layer's name is the class.
+        buffer : float
+            Lines and points are widened by this much to each side, units of the image's CRS (px where it
+            has none).
+
+        Raises
+        ------
+        DataError
+            If the file cannot be read, holds values without a meaning, does not say its CRS though the image
+            has one, or does not lie where the image lies.
+        """
+        recipe = Recipe(
+            path=Path(path),
+            layers=choose_layers(Path(path), layer),
+            class_field=class_field,
+            grid=grid,
+            meanings=meanings,
+            buffer=buffer,
+        )
+        signature = recipe.signature
+        shapes = load_shapes(recipe)
+        labels = cls(
+            shapes=_Loaded(recipe, shapes, signature), recipe=recipe, layered=layered, all_touched=all_touched
+        )
+        for note in shapes.notes:
+            _log.info("%s: %s", path, note)
+        if not layered and (contradictions := labels.contradictions()):
+            _log.warning(
+                "%s: %d px are claimed by shapes of different classes and are unknown", path, contradictions
+            )
+        return labels
+
+    @property
+    def path(self) -> str:
+        """Name as it was given."""
+        return str(self.recipe.path)
+
+    def read(self, window: Window) -> Codes:
+        """Read a window; see `Labels.read`."""
+        meanings, grid = self.recipe.meanings, self.recipe.grid
+        shape = (len(meanings.codes), *window.shape) if self.layered else window.shape
+        codes = np.full(shape, meanings.unlabelled, dtype=np.uint8)
+        codes[..., ~on_image(window, grid.shape)] = UNKNOWN
+        part = window.within(grid.shape)
+        if part is None:
+            return codes
+        inside = codes[..., *part.shifted(-window.row, -window.col).slices]
+        if self.layered:
+            self._fill_layers(inside, part)
+        else:
+            low, high = self._claims(part)
+            claimed = high >= 0
+            inside[claimed] = np.where(low == high, high, UNKNOWN)[claimed]
+        return codes
+
+    def contradictions(self) -> int:
+        """Count the pixels that shapes of different classes claim."""
+        count = 0
+        for window in self.shapes().meetings():
+            low, high = self._claims(window)
+            count += int(((high >= 0) & (low != high)).sum())
+        return count
+
+    def _claims(self, window: Window) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int16]]:
+        """Lowest and highest code that shapes claim for every pixel; -1 as the highest where there is none.
+
+        Shapes are burned in ascending and in descending order of their codes: the last one stays.
+        """
+        low = np.full(window.shape, _NOBODY, dtype=np.int16)
+        high = np.full(window.shape, -1, dtype=np.int16)
+        shapes = self.shapes()
+        for index, touched in self._near(window):
+            up, down = index, index[::-1]
+            burned = burn(shapes.geometry[up], shapes.code[up], window, fill=-1, touched=touched)
+            np.maximum(high, burned, out=high)
+            if shapes.code[index[0]] != shapes.code[index[-1]]:
+                burned = burn(shapes.geometry[down], shapes.code[down], window, fill=_NOBODY, touched=touched)
+            np.minimum(low, np.where(burned < 0, _NOBODY, burned), out=low)
+        return low, high
+
+    def _fill_layers(self, layers: Codes, window: Window) -> None:
+        """Fill the layer of each class: 1 where it is, 0 where only others are."""
+        shapes, order = self.shapes(), self.recipe.meanings.codes
+        claimed = {code: np.zeros(window.shape, dtype=bool) for code in (*order, UNKNOWN)}
+        for index, touched in self._near(window):
+            for code in np.unique(shapes.code[index]).tolist():
+                chosen = index[shapes.code[index] == code]
+                burned = burn(shapes.geometry[chosen], shapes.code[chosen], window, fill=-1, touched=touched)
+                claimed[code] |= burned >= 0
+        labelled = np.any(list(claimed.values()), axis=0)
+        for layer, code in zip(layers, order, strict=True):
+            layer[labelled] = claimed[code][labelled]
+        layers[:, claimed[UNKNOWN]] = UNKNOWN
+
+    def _near(self, window: Window) -> Iterator[tuple[npt.NDArray[np.intp], bool]]:
+        """Shapes near a window, ascending by code: first those that cover centres, then those that touch."""
+        shapes = self.shapes()
+        near = shapes.near(window)
+        touching = ~shapes.is_polygon[near] | self.all_touched
+        for touched in (False, True):
+            chosen = near[touching == touched]
+            if len(chosen):
+                yield chosen, touched
+
+
+def found_classes(
+    path: str | os.PathLike[str],
+    *,
+    layer: str | Sequence[str] | None = None,
+    class_field: str | None = None,
+) -> tuple[FoundClass, ...]:
+    """Find the classes that a vector file speaks of: values of an attribute, or names of layers.
+
+    Returns
+    -------
+    tuple of FoundClass
+        Ascending by value, numbers first; layers in the order of the file. Names and colours are those of the
+        layer's QGIS style where it has one.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, or the attribute is no class.
+    """
+    found: dict[LabelValue, FoundClass] = {}
+    layers = choose_layers(Path(path), layer)
+    for each in layers:
+        styles = class_styles(Path(path), each.name, class_field, alone=len(layers) == 1)
+        values = [each.name] if class_field is None else _values(Path(path), each, class_field)
+        for value in values:
+            style = styles.get(str(value))
+            name = style.name if style and style.name else str(value)
+            color = style.color if style else None
+            known = found.setdefault(value, FoundClass(value=value, name=name, color=color))
+            if known.color is None and color:
+                found[value] = FoundClass(value=value, name=name, color=color)
+    if not found:
+        raise DataError(
+            f"{path}: no feature has a class in {class_field}, expected values; name another attribute"
+        )
+    if len(found) > _MOST_CLASSES:
+        raise DataError(
+            f"{path}: {class_field} has {len(found)} different values, expected at most {_MOST_CLASSES} classes; "
+            "name another attribute"
+        )
+    if class_field is None:
+        return tuple(found.values())
+    names = Counter(c.name for c in found.values())  # a style may show several values under one label
+    apart = [c if names[c.name] == 1 else replace(c, name=str(c.value)) for c in found.values()]
+    return tuple(sorted(apart, key=lambda c: (isinstance(c.value, str), c.value)))
+
+
+def _values(path: Path, layer: VectorLayer, class_field: str) -> list[LabelValue]:
+    """Different values of an attribute, whole numbers as such."""
+    column = read_features(path, layer, class_field).values
+    assert column is not None
+    different = set(column[~missing_values(column)].tolist())
+    return [
+        int(value) if isinstance(value, int | float) and float(value).is_integer() else str(value)
+        for value in different
+    ]
