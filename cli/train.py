@@ -1,28 +1,102 @@
-"""``geoseg train``: a configuration becomes a model file."""
+"""``geoseg train``: a configuration, or a scene and its labels, become a model file."""
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import EXISTING_FILE, examples, output, overwrite
+from .options import EXISTING_FILE, examples, output_or_folder, overwrite
 from .report import say, watched
 from .verbosity import verbosity_options
+
+if TYPE_CHECKING:
+    from geoseg.learning.config import Config
+
+_CONFIGS = (".yaml", ".yml")
 
 
 @click.command(
     epilog=examples(
+        "geoseg train scene.tif labels.gpkg --class-field class -o model.safetensors",
         "geoseg train examples/korea.yaml -o runs/korea",
+        "geoseg train config.yaml -o runs/deep --set model.encoder=resnet50 --set train.epochs=40",
     )
 )
-@click.argument("config", type=EXISTING_FILE)
-@output("Folder of the run: model file, metrics, the configuration as it was resolved.", metavar="RUN")
+@click.argument("inputs", nargs=-1, required=True, type=EXISTING_FILE, metavar="CONFIG | SCENE LABELS")
+@output_or_folder("Folder of the run, or model file (the run's folder is then beside it).", "RUN|FILE")
+@click.option(
+    "--set", "changes", multiple=True, metavar="KEY=VALUE",
+    help="Replace a value of the configuration; may be repeated.",
+)  # fmt: skip
+@click.option("--class-field", metavar="NAME", help="LABELS: attribute that holds the class.")
+@click.option("--layer", metavar="NAME", help="LABELS: layer; all by default, each a class of its name.")
+@click.option(
+    "--unlabelled", type=click.Choice(["ignored", "background"]), default="ignored", show_default=True,
+    help="LABELS: what pixels are that no label covers.",
+)  # fmt: skip
+@click.option(
+    "--buffer", type=click.FloatRange(min=0), default=0.0, metavar="UNITS",
+    help="LABELS: widen lines and points, in units of the scene's CRS.",
+)  # fmt: skip
+@click.option("--all-touched", is_flag=True, help="LABELS: count every pixel that a feature touches.")
+@click.option("--print-config", is_flag=True, help="Print the whole configuration as YAML and stop.")
+@click.option("--fast-dev-run", is_flag=True, help="Try everything on a few chips; nothing is kept.")
+@click.option("--skip-bad", is_flag=True, help="Go on without images that cannot be used.")
+@click.option("--fresh", is_flag=True, help="Start anew instead of continuing an interrupted run.")
 @overwrite
 @verbosity_options
-def command(config: Path, output: Path, overwrite: bool) -> None:
-    """Train a model as the YAML file CONFIG says."""
-    from geoseg.learning.train import train
+def command(inputs: tuple[Path, ...], output: str, changes: tuple[str, ...], **chosen: Any) -> None:
+    """Train a model as the YAML file CONFIG says, or on a SCENE with its LABELS (vectors or a raster of codes).
 
-    model = train(config, output, overwrite=overwrite, progress=watched())
-    say(f"Wrote {model}")
+    The same command goes on where an interrupted run stopped.
+    """
+    config = _config(inputs, changes, chosen)
+    if chosen["print_config"]:
+        import yaml
+
+        click.echo(yaml.safe_dump(config.fields(), sort_keys=False), nl=False)
+        return
+    from geoseg.learning.train import TrainOptions, train
+
+    options = TrainOptions(
+        overwrite=chosen["overwrite"],
+        fresh=chosen["fresh"],
+        skip_bad=chosen["skip_bad"],
+        dev_run=chosen["fast_dev_run"],
+        progress=watched(),
+    )
+    if chosen["fast_dev_run"]:
+        with tempfile.TemporaryDirectory(prefix="geoseg-") as folder:
+            train(config, folder, options)
+        say("Everything works: data, network, a few steps, scores, model file; nothing was kept")
+        return
+    say(f"Wrote {train(config, output, options)}")
+
+
+def _config(inputs: tuple[Path, ...], changes: tuple[str, ...], chosen: dict[str, Any]) -> Config:
+    """Read the configuration, or make it of a scene and labels."""
+    from geoseg.learning.config import Config
+
+    if len(inputs) == 1 and inputs[0].suffix.lower() in _CONFIGS:
+        given = [name for name in ("class_field", "layer", "buffer", "all_touched") if chosen[name]]
+        if given or chosen["unlabelled"] != "ignored":
+            name = (given or ["unlabelled"])[0].replace("_", "-")
+            raise click.UsageError(f"--{name} is for SCENE LABELS; a configuration says it in data.labels")
+        return Config.read(inputs[0], changes)
+    if len(inputs) != 2:
+        raise click.UsageError(
+            f"expected one configuration (.yaml) or a scene and its labels, found {len(inputs)} files"
+        )
+    from geoseg.learning.quick import LabelChoices, quick_config
+
+    choices = LabelChoices(
+        class_field=chosen["class_field"],
+        layer=chosen["layer"],
+        buffer=chosen["buffer"],
+        all_touched=chosen["all_touched"],
+        background=chosen["unlabelled"] == "background",
+    )
+    return quick_config(*inputs, choices, changes)

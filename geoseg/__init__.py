@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from geoseg.inference.options import PredictOptions
     from geoseg.inference.predict import Writing, predict
     from geoseg.inference.segment import SegmentOutputs, segment
-    from geoseg.learning.train import train
+    from geoseg.learning.train import TrainOptions, train
     from geoseg.models.model import Model
     from geoseg.raster.scene import Scene
     from geoseg.vector.vectorize import vectorize
@@ -34,6 +34,7 @@ __all__ = [
     "Scene",
     "SegmentOutputs",
     "Tiling",
+    "TrainOptions",
     "Window",
     "Writing",
     "__version__",
@@ -53,6 +54,7 @@ _HOMES = {
     "Scene": "geoseg.raster.scene",
     "SegmentOutputs": "geoseg.inference.segment",
     "Tiling": "geoseg.grid.tiling",
+    "TrainOptions": "geoseg.learning.train",
     "Window": "geoseg.grid.window",
     "Writing": "geoseg.inference.predict",
     "predict": "geoseg.inference.predict",

@@ -9,6 +9,8 @@ import torch
 
 from geoseg.errors import OptionError, ResumeError
 
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""What a network computes with, by the name of the precision."""
 _LARGEST_BATCH = {"cpu": 8, "cuda": 32, "mps": 8}
 
 

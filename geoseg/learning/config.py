@@ -222,11 +222,12 @@ class Config(BaseModel):
     model: ModelConfig = ModelConfig()
     train: TrainConfig
     _root: Path | None = PrivateAttr(default=None)
+    _folder: Path = PrivateAttr(default_factory=Path.cwd)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         weights = self.train.loss.class_weights
-        if isinstance(weights, dict) and set(weights) != set(self.data.channels):
+        if isinstance(weights, dict) and set(weights) != set(self.data.legend.codes):
             raise ValueError("train.loss.class_weights must name every class code of data.classes once")
         return self
 
@@ -258,7 +259,7 @@ class Config(BaseModel):
             found = "nothing" if fields is None else f"a {type(fields).__name__}"
             raise ConfigError(f"{path}: holds {found}, expected the keys data, model and train")
         for change in changes:
-            _set(fields, change)
+            set_value(fields, change)
         return cls.of(fields, str(path), path.parent)
 
     @classmethod
@@ -274,6 +275,7 @@ class Config(BaseModel):
         except ValidationError as error:
             raise ConfigError(f"{name}: {one_line(error, TAGS)}") from error
         config._root = (folder / _expand(config.data.root, name)).resolve()
+        config._folder = folder.resolve()
         return config
 
     @property
@@ -281,12 +283,17 @@ class Config(BaseModel):
         """Folder of the data, absolute; `data.root` keeps the words of the file, fit to be shared."""
         return self._root or _expand(self.data.root, "configuration").resolve()
 
+    @property
+    def folder(self) -> Path:
+        """Folder of the configuration's file, absolute: other paths than the data's are seen from there."""
+        return self._folder
+
     def fields(self) -> dict[str, Any]:
         """Return the configuration as plain values, every default filled in."""
         return self.model_dump(mode="json", exclude_none=True)
 
 
-def _set(fields: dict[str, Any], change: str) -> None:
+def set_value(fields: dict[str, Any], change: str) -> None:
     """Put one ``a.b.c=value`` into nested fields."""
     key, equals, text = change.partition("=")
     parts = key.strip().split(".")

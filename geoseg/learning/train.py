@@ -3,69 +3,87 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import lightning
 import yaml
-from lightning.pytorch.utilities.exceptions import SIGTERMException
-from torch.utils.data import DataLoader
 
 from geoseg.datasets.dataset import Chips
-from geoseg.datasets.sampler import RandomSampler
-from geoseg.datasets.splits import Splits, find_files, open_splits, with_card
-from geoseg.datasets.statistics import Statistics, measure
-from geoseg.engine.settings import choose_device, choose_precision
+from geoseg.datasets.loading import loader
 from geoseg.errors import OutputError, OutputExistsError
-from geoseg.grid.tiling import Tiling
-from geoseg.learning.callbacks import KeepBest, Progress, report
+from geoseg.learning.batches import Batches
 from geoseg.learning.config import Config
-from geoseg.learning.losses import Loss
-from geoseg.learning.scoring import score
+from geoseg.learning.course import BEST, Course
+from geoseg.learning.interruption import Interrupted, listening
+from geoseg.learning.monitor import class_names, report
+from geoseg.learning.preparation import Run, journal_of, prepare, settle
+from geoseg.learning.records import METRICS, Records, bar
+from geoseg.learning.sampling import rank_of, sampler_of
+from geoseg.learning.state import Progress, clear_states, load_state
 from geoseg.learning.surroundings import quiet_lightning, seeded, threads
 from geoseg.learning.task import SegmentationTask
 from geoseg.models.model import Model
-from geoseg.raster.scene import Scene
 from geoseg.storage.durable import write_bytes
+from geoseg.storage.journal import JOURNAL
 from geoseg.storage.lock import locked
+from geoseg.storage.output import check_local, check_output
 
 MODEL: Final = "model.safetensors"
 """Name of the finished model file in a run's folder."""
-BEST: Final = "best.safetensors"
-METRICS: Final = "metrics.jsonl"
 _LIGHTNING_PRECISION: Final = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 _log = logging.getLogger(__name__)
 
 
-def train(
-    config: Config | Path | str,
-    output: Path | str,
-    *,
-    overwrite: bool = False,
-    progress: bool = False,
-) -> Path:
-    """Train a model and write its file.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainOptions:
+    """Choices of one call of `train` that are no part of the configuration.
 
-    The folder holds ``config.yaml`` (every default filled in), ``metrics.jsonl`` (a line an epoch), while it
-    runs ``best.safetensors`` (the best epoch so far by mean IoU on the validation images), and at the end
-    ``model.safetensors``: the best epoch, with its scores on the validation and test images in its card.
+    Parameters
+    ----------
+    overwrite : bool
+        Whether a finished run in that folder may be replaced.
+    fresh : bool
+        Whether to begin anew where an unfinished run could go on.
+    skip_bad : bool
+        Whether to go on without images that cannot be used.
+    dev_run : bool
+        Whether to try everything on two batches and a few images.
+    progress : bool
+        Whether to show a progress bar on stderr.
+    """
 
-    Law: the same configuration, data, machine and thread count give the same weights (on a CPU).
+    overwrite: bool = False
+    fresh: bool = False
+    skip_bad: bool = False
+    dev_run: bool = False
+    progress: bool = False
+
+
+def train(config: Config | Path | str, output: Path | str, options: TrainOptions | None = None) -> Path:
+    """Train a model and write its file; go on where a killed run of the same configuration stopped.
+
+    The folder holds ``config.yaml`` (every default filled in), ``metrics.jsonl`` (a line an epoch),
+    ``tensorboard``, while it runs ``best.safetensors`` (the best epoch so far), the last two states
+    (``state-*.ckpt``) and a journal, and at the end ``model.safetensors``: the best epoch, with its scores on
+    the validation and test images in its card.
+
+    Laws: the same configuration, data, machine and thread count give the same weights (on a CPU), however
+    often the run was killed and called again.
 
     Parameters
     ----------
     config : Config or path
     output : path
-        Folder of the run; made where it is not there.
-    overwrite : bool
-        Whether a finished run in that folder may be replaced.
-    progress : bool
-        Whether to show a progress bar on stderr.
+        Folder of the run, made where it is not there; or the model file (``.safetensors``) to write, which
+        then has its run's folder beside it, ``NAME.run``.
+    options : TrainOptions, optional
 
     Returns
     -------
@@ -76,24 +94,59 @@ def train(
     ------
     ConfigError, DataError, ModelError, SceneError
         What is wrong with configuration or data, before or while training.
+    ResumeError
+        If the folder holds the unfinished run of another configuration or other data.
     OutputExistsError, OutputError
     """
     config = config if isinstance(config, Config) else Config.read(config)
-    folder = _folder(Path(output), overwrite=overwrite)
+    options = options or TrainOptions()
+    folder, final = _places(Path(output))
+    _make(folder, final, options)
     with (
         _empty_removed(folder),
-        locked(folder / "run.geoseg-lock", folder),
+        _alone(folder, config),
         threads(config.train.threads),
         seeded(config.train.seed),
         quiet_lightning(),
     ):
-        run = _prepare(config)
-        for left_over in (METRICS, BEST):
-            (folder / left_over).unlink(missing_ok=True)
-        settings = config.model_dump(mode="json", exclude_none=True)
-        write_bytes(folder / "config.yaml", yaml.safe_dump(settings, sort_keys=False).encode())
-        _fit(run, folder, progress=progress)
-        return _finish(run, folder)
+        run = prepare(config, skip_bad=options.skip_bad)
+        if options.dev_run:
+            run = _shortened(run)
+        _train(run, folder, final, options)
+    return final
+
+
+def _shortened(run: Run) -> Run:
+    """Two batches and at most two images a split."""
+    size = run.config.train.batch_size
+    chips = 2 * (size if isinstance(size, int) else 1) * run.config.train.accumulate
+    changes = {"epochs": 1, "chips_per_epoch": chips}
+    train = run.config.train.model_copy(update=changes)
+    splits = {name: pairs if name == "train" else pairs[:2] for name, pairs in run.splits.items()}
+    return replace(run, config=run.config.model_copy(update={"train": train}), splits=splits)
+
+
+def _train(run: Run, folder: Path, final: Path, options: TrainOptions) -> None:
+    """Train in a folder that belongs to this process."""
+    if options.fresh:
+        _forget(folder)
+    journal = journal_of(folder, run)
+    if not journal.entries:
+        (folder / METRICS).unlink(missing_ok=True)
+        clear_states(folder)
+    run = settle(run, journal)
+    settings = yaml.safe_dump(run.config.fields(), sort_keys=False)
+    write_bytes(folder / "config.yaml", settings.encode())
+    _fit(run, folder, progress=options.progress)
+    _finish(run, folder, final)
+    _forget(folder)
+
+
+def _forget(folder: Path) -> None:
+    """Remove what only an unfinished run needs, the journal last: it says that the rest belongs to it."""
+    clear_states(folder)
+    (folder / BEST).unlink(missing_ok=True)
+    (folder / JOURNAL).unlink(missing_ok=True)
 
 
 @contextmanager
@@ -107,163 +160,110 @@ def _empty_removed(folder: Path) -> Iterator[None]:
         raise
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Run:
-    """Everything that is settled before the first step."""
-
-    config: Config
-    splits: Splits
-    statistics: Statistics
-    model: Model
-    device: str
-    precision: str
-
-    @property
-    def tiling(self) -> Tiling:
-        tile = self.model.card.tile
-        return Tiling(size=tile.size, overlap=tile.overlap)
+def _alone(folder: Path, config: Config) -> Any:
+    """Keep other runs out of the folder; the processes of one training share it."""
+    if config.train.devices > 1 and os.environ.get("LOCAL_RANK", "0") != "0":
+        return nullcontext()
+    return locked(folder / "run.geoseg-lock", folder)
 
 
-def _folder(folder: Path, *, overwrite: bool) -> Path:
+def _places(output: Path) -> tuple[Path, Path]:
+    """Folder of the run, and model file."""
+    if output.suffix.lower() == ".safetensors":
+        return output.with_suffix(".run"), output
+    return output, output / MODEL
+
+
+def _make(folder: Path, final: Path, options: TrainOptions) -> None:
     """Make the run's folder, and refuse one that holds a finished run."""
+    check_local(folder)
+    if final.parent != folder:
+        check_output(final)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if (folder / MODEL).exists() and not overwrite:
-            raise OutputExistsError(f"{folder / MODEL}: already exists; pass --overwrite to train it anew")
     except OSError as error:
         raise OutputError(f"{folder}: cannot be used for a run ({error.strerror})") from error
-    return folder
+    if final.exists() and not (options.overwrite or (folder / JOURNAL).exists()):
+        raise OutputExistsError(f"{final}: already exists; pass --overwrite to train it anew")
 
 
-def _prepare(config: Config) -> _Run:
-    """Open the data, measure the training split, build the network."""
-    first = Scene.open(next(iter(find_files(config.data, config.data_root).values()))[0])
-    model = _new_model(config, str(first.dtype))
-    for size in (config.model.tile_size, config.train.chip_size):
-        model.check_tile_size(size)
-    splits = open_splits(config.data, config.data_root, model.card)
-    statistics = measure(splits["train"], model.card.channels)
-    bands = len(config.data.bands)
-    scene = splits["train"][0].image
-    model.card = model.card.changed(
-        value_range=statistics.value_range,
-        scale=scene.scale or (1.0,) * bands,
-        offset=scene.offset or (0.0,) * bands,
-        mean=statistics.mean,
-        std=statistics.std,
-    )
-    device = choose_device(config.train.device)
-    precision = choose_precision(config.train.precision, device)
-    _log.info("training on %s in %s, %d images", device, precision, len(splits["train"]))
-    return _Run(
-        config=config,
-        splits=with_card(splits, model.card),
-        statistics=statistics,
-        model=model,
-        device=device,
-        precision=precision,
-    )
-
-
-def _new_model(config: Config, dtype: str) -> Model:
-    wanted = config.model
-    return Model.new(
-        architecture=wanted.architecture,
-        encoder=wanted.encoder,
-        bands=config.data.bands,
-        legend=config.data.legend,
-        encoder_weights=wanted.encoder_weights,
-        dtype=dtype,
-        gsd_m=wanted.gsd_m,
-        tile_size=wanted.tile_size,
-        overlap=wanted.overlap,
-        decoder_options=wanted.decoder_options,
-        name=wanted.name,
-        seed=config.train.seed,
-    )
-
-
-def _fit(run: _Run, folder: Path, *, progress: bool) -> None:
-    """Run Lightning's loop; the best epoch is in the folder afterwards."""
+def _fit(run: Run, folder: Path, *, progress: bool) -> None:
+    """Run Lightning's loop from where it stopped; the best epoch is in the folder afterwards."""
     config = run.config.train
-    train, val = run.splits["train"], run.splits["val"]
-    sampler = RandomSampler(train, config.chip_size, config.chips_per_epoch, seed=config.seed)
-    # Processes are spawned: a forked one would share GDAL's locks and torch's threads.
-    context = "spawn" if config.workers else None
-    chips = DataLoader(
-        Chips(train),
-        batch_size=config.batch_size,
-        sampler=sampler,
-        num_workers=config.workers,
-        multiprocessing_context=context,
-        persistent_workers=config.workers > 0,
-    )
-    images: DataLoader[int] = DataLoader(range(len(val)), batch_size=None)  # type: ignore[arg-type]
+    batches = Batches(sampler_of(run), run.batch_size, config.accumulate)
+    state = load_state(folder)
+    begin = state.progress if state else Progress()
+    if state is not None:
+        run.model.network.load_state_dict(state.parts["network"])
+        _log.info("going on in epoch %d, batch %d", begin.epoch + 1, begin.batch + 1)
+    total = config.epochs * len(batches)
     task = SegmentationTask(
         run.model.network,
-        _loss(run),
+        run.loss,
         config,
-        train=train,
-        val=val,
-        tiling=run.tiling,
-        device=run.device,
-        precision=run.precision,
+        pairs=run.splits["train"],
+        learning_rate=run.learning_rate,
+        steps=total // config.accumulate,
     )
-    keeper = KeepBest(
-        run.model, metrics=folder / METRICS, best=folder / BEST, weights=run.config.model.weights
+    first = rank_of(run) == 0
+    shown = bar(total, begin.epoch * len(batches) + begin.batch) if progress and first else None
+    records = Records(folder if first else None, class_names(run.model.card), len(batches), begin, shown)
+    try:
+        with listening() as interruption:
+            course = Course(
+                run=run, task=task, batches=batches, folder=folder, records=records,
+                interruption=interruption, state=state,
+            )  # fmt: skip
+            if not course.over:
+                _loop(run, task, course)
+    except Interrupted as stop:
+        _log.warning("stopped; the state is saved in %s, the same command goes on", folder)
+        if stop.signum == signal.SIGTERM:
+            raise SystemExit(128 + signal.SIGTERM) from None
+        raise KeyboardInterrupt from None
+    finally:
+        records.close()
+        run.model.network.to("cpu").eval()
+
+
+def _loop(run: Run, task: SegmentationTask, course: Course) -> None:
+    """Hand the steps to Lightning's Trainer."""
+    config = run.config.train
+    chips = loader(
+        Chips(run.splits["train"]), course.batches, workers=config.workers, start_method=config.start_method
     )
+    unused = config.devices > 1 and config.freeze_encoder > 0
     trainer = lightning.Trainer(
         accelerator={"cuda": "gpu"}.get(run.device, run.device),
-        devices=1,
+        devices=config.devices,
+        strategy="ddp_find_unused_parameters_true" if unused else "ddp" if config.devices > 1 else "auto",
         max_epochs=config.epochs,
         precision=_LIGHTNING_PRECISION[run.precision],
         gradient_clip_val=config.clip_gradient,
-        callbacks=[keeper, Progress()] if progress else [keeper],
-        default_root_dir=folder,
+        accumulate_grad_batches=config.accumulate,
+        callbacks=[course],
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,
         enable_progress_bar=False,
-        num_sanity_val_steps=0,
+        limit_val_batches=0,
         use_distributed_sampler=False,
     )
-    try:
-        trainer.fit(task, chips, images)
-    except SystemExit as error:
-        # Lightning turns signals into exits of its own, which would hide which of them it was.
-        if isinstance(error, SIGTERMException):
-            raise SystemExit(128 + signal.SIGTERM) from error
-        raise KeyboardInterrupt from error
-    finally:
-        run.model.network.to("cpu").eval()
+    course.enter(trainer)
+    trainer.fit(task, chips)
 
 
-def _loss(run: _Run) -> Loss:
-    wanted = run.config.train.loss
-    if isinstance(wanted.class_weights, Mapping):
-        weights = tuple(wanted.class_weights[code] for code in run.model.card.channels)
-    else:
-        weights = run.statistics.class_weights(wanted.class_weights) if wanted.class_weights else ()
-    return Loss(cross_entropy=wanted.cross_entropy, dice=wanted.dice, class_weights=weights)
-
-
-def _finish(run: _Run, folder: Path) -> Path:
+def _finish(run: Run, folder: Path, final: Path) -> None:
     """Score the best epoch as it is stored, and write it with its scores.
 
     Weights that went through fp16 once are left unchanged by it, so the scores are those of the final file.
     """
+    if rank_of(run) != 0:
+        sys.exit(0)  # the first of the processes that trained together does the rest
     best = Model.open(folder / BEST)
+    names = class_names(best.card)
     metrics = {
-        split: report(
-            score(
-                best.network,
-                run.splits[split],
-                run.tiling,
-                device=run.device,
-                precision=run.precision,
-            ),
-            best.card,
-        )
+        split: report(run.scorer.images(best.network, run.splits[split]), names)
         for split in ("val", "test")
         if run.splits[split]
     }
@@ -273,11 +273,9 @@ def _finish(run: _Run, folder: Path) -> Path:
             "data_fingerprint": run.statistics.fingerprint,
             "images": {split: [pair.name for pair in pairs] for split, pairs in run.splits.items()},
             "class_pixels": list(run.statistics.pixels),
-            "config": run.config.model_dump(mode="json", exclude_none=True),
+            "config": run.config.fields(),
             "metrics": metrics,
-            "date": datetime.now(UTC).date().isoformat(),
+            "date": run.date,
         }
     )
-    best.save(folder / MODEL, weights=run.config.model.weights, overwrite=True)
-    (folder / BEST).unlink()
-    return folder / MODEL
+    best.save(final, weights=run.config.model.weights, overwrite=True)

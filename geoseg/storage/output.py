@@ -86,6 +86,19 @@ def sidecar_path(path: Path, suffix: str) -> Path:
     return path.with_suffix(suffix) if suffix == ".qml" else path.with_name(path.name + suffix)
 
 
+def check_local(path: Path) -> None:
+    """Refuse a name on object storage, which has neither rename nor locks.
+
+    Raises
+    ------
+    OutputError
+    """
+    if _REMOTE.match(str(path)):
+        raise OutputError(
+            f"{path}: outputs need a local file system (rename and locks); write locally, then copy"
+        )
+
+
 def check_output(path: Path) -> None:
     """Refuse a name that cannot become an output, before any work is done.
 
@@ -94,10 +107,7 @@ def check_output(path: Path) -> None:
     OutputError
         If it is remote, a folder or a device, or lies in a folder that is not there.
     """
-    if _REMOTE.match(str(path)):
-        raise OutputError(
-            f"{path}: outputs need a local file system (rename and locks); write locally, then copy"
-        )
+    check_local(path)
     if path.is_dir():
         raise OutputError(f"{path}: is a folder, expected a file name")
     if path.exists() and not path.is_file():

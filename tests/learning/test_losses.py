@@ -94,3 +94,49 @@ def test_nothing_labelled_is_no_loss_and_no_nan() -> None:
     assert float(value.detach()) == 0
     assert scores.grad is not None
     assert not scores.grad.any()
+
+
+def sigmoid(value: float) -> float:
+    return 1 / (1 + math.exp(-value))
+
+
+@given(batches(), st.booleans())
+def test_losses_of_classes_that_may_overlap_equal_the_naive_loops(
+    batch: tuple[np.ndarray, np.ndarray, list[float]], weighted: bool
+) -> None:
+    logits, _, weights = batch
+    random = np.random.default_rng(logits.shape)
+    target = random.choice([IGNORED, 0, 1], size=logits.shape)
+    total = weight = 0.0
+    for place in np.ndindex(*logits.shape):
+        if target[place] == IGNORED:
+            continue
+        w = weights[place[1]] if weighted and target[place] else 1.0
+        total -= w * math.log(sigmoid(logits[place] if target[place] else -logits[place]))
+        weight += w
+    entropy = total / weight if weight else 0.0
+    losses = []
+    for channel in range(logits.shape[1]):
+        values = [
+            (sigmoid(x), t)
+            for x, t in zip(logits[:, channel].flat, target[:, channel].flat, strict=True)
+            if t >= 0
+        ]
+        if any(t for _, t in values):
+            losses.append(1 - 2 * sum(p * t for p, t in values) / sum(p + t for p, t in values))
+    overlap = sum(losses) / len(losses) if losses else 0.0
+    loss = Loss(
+        task="multilabel", cross_entropy=0.7, dice=0.3, class_weights=tuple(weights) if weighted else ()
+    )
+    found = float(loss(torch.tensor(logits), torch.tensor(target)))
+    assert found == pytest.approx(0.7 * entropy + 0.3 * overlap, abs=1e-5)
+
+
+def test_a_binary_mask_is_one_class_that_may_be_absent() -> None:
+    logits, target = torch.tensor([[[[2.0, -1.0, 3.0]]]]), torch.tensor([[[1, 0, IGNORED]]])
+    weights = (0.5, 2.0)
+    expected = (2.0 * -math.log(sigmoid(2)) + 0.5 * -math.log(sigmoid(1))) / 2.5
+    found = Loss(task="binary", dice=0, class_weights=weights)(logits, target)
+    assert float(found) == pytest.approx(expected, abs=1e-6)
+    both = Loss(task="binary", cross_entropy=0)(logits, target)
+    assert float(both) == pytest.approx(1 - 2 * sigmoid(2) / (sigmoid(2) + sigmoid(-1) + 1), abs=1e-6)

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, confusion_matrix, jaccard_score, precision_score, recall_score
+from sklearn.metrics import (
+    accuracy_score,
+    confusion_matrix,
+    f1_score,
+    jaccard_score,
+    precision_score,
+    recall_score,
+)
 
 from geoseg.datasets.dataset import IGNORED
 from geoseg.learning.metrics import Confusion
@@ -56,3 +63,29 @@ def test_nothing_counted_is_nan_without_a_warning() -> None:
     assert math.isnan(empty.mean_iou)
     assert math.isnan(empty.accuracy)
     assert np.isnan(empty.iou).all()
+
+
+@given(st.integers(1, 4), st.integers(1, 60), st.integers(0, 2**32))
+def test_scores_of_overlapping_classes_are_those_of_each_class_alone(
+    classes: int, pixels: int, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    reference = random.choice([IGNORED, 0, 1], size=(classes, 1, pixels))
+    predicted = random.integers(0, 2, size=(classes, 1, pixels))
+    found = Confusion.of_layers(reference, predicted)
+    right = counted = 0
+    for i in range(classes):
+        known = reference[i] != IGNORED
+        r, p = reference[i][known], predicted[i][known]
+        right, counted = right + int((r == p).sum()), counted + r.size
+        if r.size and (r.any() or p.any()):
+            assert found.iou[i] == pytest.approx(jaccard_score(r, p))
+            assert found.dice[i] == pytest.approx(f1_score(r, p, zero_division=0))
+        else:
+            assert np.isnan(found.iou[i])
+    assert counted == 0 or found.accuracy == pytest.approx(right / counted)
+    half = pixels // 2
+    parts = Confusion.of_layers(reference[..., :half], predicted[..., :half]) + Confusion.of_layers(
+        reference[..., half:], predicted[..., half:]
+    )
+    assert np.array_equal(parts.counts, found.counts)

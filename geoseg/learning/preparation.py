@@ -1,0 +1,228 @@
+"""Everything a training settles before its first step: data, statistics, network, device, sizes."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from geoseg.datasets.dataset import Pair
+from geoseg.datasets.opening import Opened, first_image, open_data
+from geoseg.datasets.splits import with_card
+from geoseg.datasets.statistics import Statistics, measure
+from geoseg.engine.settings import choose_device, choose_precision
+from geoseg.errors import DataError
+from geoseg.grid.tiling import Tiling
+from geoseg.learning.config import Config
+from geoseg.learning.losses import Loss
+from geoseg.learning.monitor import Monitor, class_names
+from geoseg.learning.scoring import Scorer
+from geoseg.models.model import Model
+from geoseg.raster.scene import Scene
+from geoseg.storage.journal import Journal
+
+_NO_DIFFERENCE: Final = ("train.workers", "train.start_method", "train.save_minutes")
+"""Settings that change how fast a training is and not what comes out."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A training that may begin.
+
+    Parameters
+    ----------
+    config : Config
+        With numbers in place of every ``auto``.
+    opened : Opened
+        Splits, and what was left out of them.
+    splits : mapping of str to tuple of Pair
+        Normalised as the model's card says.
+    statistics : Statistics
+        Of the training split.
+    model : Model
+    device, precision : str
+    monitor : Monitor
+    date : str
+        Day the training began.
+    """
+
+    config: Config
+    opened: Opened
+    splits: Mapping[str, tuple[Pair, ...]]
+    statistics: Statistics
+    model: Model
+    device: str
+    precision: str
+    monitor: Monitor
+    date: str
+
+    @property
+    def loss(self) -> Loss:
+        """What the training makes small."""
+        wanted, card = self.config.train.loss, self.model.card
+        if isinstance(wanted.class_weights, Mapping):
+            codes = (0, 1) if card.task == "binary" else card.channels
+            weights = tuple(wanted.class_weights[code] for code in codes)
+        else:
+            weights = self.statistics.class_weights(wanted.class_weights) if wanted.class_weights else ()
+        return Loss(
+            task=card.task, cross_entropy=wanted.cross_entropy, dice=wanted.dice, class_weights=weights
+        )
+
+    @property
+    def scorer(self) -> Scorer:
+        """How its images are scored."""
+        tile = self.model.card.tile
+        return Scorer(
+            tiling=Tiling(size=tile.size, overlap=tile.overlap),
+            device=self.device,
+            precision=self.precision,
+            loss=self.loss,
+        )
+
+    @property
+    def batch_size(self) -> int:
+        """Chips of a batch."""
+        assert isinstance(self.config.train.batch_size, int), "settled by `prepare`"
+        return self.config.train.batch_size
+
+    @property
+    def learning_rate(self) -> float:
+        """Largest learning rate of the schedule."""
+        assert isinstance(self.config.train.learning_rate, float), "settled by `prepare`"
+        return self.config.train.learning_rate
+
+
+def prepare(config: Config, *, skip_bad: bool = False) -> Run:
+    """Open the data, measure the training split, build the network; nothing is written.
+
+    ``auto`` is left to `settle`, which a run that goes on takes from its journal.
+
+    Raises
+    ------
+    ConfigError, DataError, ModelError, SceneError, OptionError
+        What is wrong, before anything long begins.
+    """
+    # What costs nothing to find out comes first.
+    device = choose_device(config.train.device)
+    precision = choose_precision(config.train.precision, device)
+    model = _new_model(config)
+    monitor = Monitor.of(config.train.monitor, class_names(model.card))
+    for size in (config.model.tile_size, config.train.chip_size):
+        model.check_tile_size(size)
+    opened = open_data(config.data, config.data_root, model.card, skip_bad=skip_bad)
+    for split in ("train", "val"):
+        if not opened.splits[split]:
+            raise DataError(f"the split {split} has no image; change data.split or add images")
+    statistics = measure(opened.splits["train"])
+    bands = len(config.data.bands)
+    scene = opened.splits["train"][0].image
+    model.card = model.card.changed(
+        value_range=statistics.value_range,
+        scale=scene.scale or (1.0,) * bands,
+        offset=scene.offset or (0.0,) * bands,
+        mean=statistics.mean,
+        std=statistics.std,
+    )
+    counts = ", ".join(f"{len(pairs)} {split}" for split, pairs in opened.splits.items())
+    _log.info("training on %s in %s; images: %s", device, precision, counts)
+    return Run(
+        config=config,
+        opened=opened,
+        splits=with_card(opened.splits, model.card),
+        statistics=statistics,
+        model=model,
+        device=device,
+        precision=precision,
+        monitor=monitor,
+        date=datetime.now(UTC).date().isoformat(),
+    )
+
+
+def _new_model(config: Config) -> Model:
+    wanted = config.model
+    first = Scene.open(first_image(config.data, config.data_root))
+    model = Model.new(
+        architecture=wanted.architecture,
+        encoder=wanted.encoder,
+        bands=config.data.bands,
+        legend=config.data.legend,
+        task=config.data.task,
+        encoder_weights=wanted.encoder_weights,
+        dtype=str(first.dtype),
+        gsd_m=wanted.gsd_m,
+        tile_size=wanted.tile_size,
+        overlap=wanted.overlap,
+        decoder_options=wanted.decoder_options,
+        name=wanted.name,
+        seed=config.train.seed,
+    )
+    if wanted.start is not None:
+        from geoseg.models.pretrained import start_from
+
+        for note in start_from(model, config.folder / wanted.start):
+            _log.warning("model.start: %s", note)
+    return model
+
+
+def journal_of(folder: Path, run: Run) -> Journal:
+    """Open the journal of a run's folder.
+
+    Raises
+    ------
+    ResumeError
+        If the folder holds the unfinished training of another configuration or of other data, naming the
+        difference.
+    """
+    fingerprint = {
+        key: value for key, value in _flat(run.config.fields()).items() if key not in _NO_DIFFERENCE
+    }
+    fingerprint["device"], fingerprint["precision"] = run.device, run.precision
+    fingerprint["data"] = run.statistics.fingerprint
+    for path in run.opened.files:
+        status = path.stat()
+        fingerprint[f"file {path}"] = [status.st_size, status.st_mtime_ns]
+    return Journal(folder, fingerprint)
+
+
+def settle(run: Run, journal: Journal) -> Run:
+    """Put numbers in place of ``auto``: those of the journal, or found now and written there."""
+    settled = journal.last("settled")
+    if settled is None:
+        settled = {"settled": _find(run), "date": run.date}
+        journal.append(settled)
+    train = run.config.train.model_copy(update=settled["settled"])
+    config = run.config.model_copy(update={"train": train})
+    return replace(run, config=config, date=settled["date"])
+
+
+def _find(run: Run) -> dict[str, Any]:
+    """Find the batch size and the learning rate where they are left open."""
+    from geoseg.learning.trial import fitting_batch, learning_rate
+
+    found: dict[str, Any] = {}
+    config = run.config.train
+    batch_size = config.batch_size
+    if batch_size == "auto":
+        batch_size = found["batch_size"] = fitting_batch(run)
+        _log.info("batch size %d fits", batch_size)
+    if config.learning_rate == "auto":
+        found["learning_rate"] = learning_rate(run, batch_size)
+        _log.info("learning rate %.2g", found["learning_rate"])
+    return found
+
+
+def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Nested settings by path, so that a difference is named by its key."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{before}{key}.")
+        else:
+            flat[before + str(key)] = json.loads(json.dumps(value))
+    return flat

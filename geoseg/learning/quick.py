@@ -1,0 +1,165 @@
+"""A configuration from a scene and its labels alone, for people who write no YAML."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from geoseg.datasets.description import form_of
+from geoseg.errors import DataError, OptionError
+from geoseg.grid.ground import pixel_size_m
+from geoseg.grid.legend import NODATA
+from geoseg.learning.config import Config, set_value
+from geoseg.raster.labels import FoundClass
+from geoseg.raster.scene import Scene
+
+_CHIP = 256  # px
+_SMALLEST = 64  # px
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelChoices:
+    """What a person says about labels on the command line.
+
+    Parameters
+    ----------
+    class_field : str, optional
+        Attribute that holds the class.
+    layer : str, optional
+        Layer of a vector file; all by default.
+    buffer : float
+        Lines and points are widened by this much.
+    all_touched : bool
+        Whether every touched pixel counts.
+    background : bool
+        Whether what no label covers is a class of its own (code 0), or unknown.
+    """
+
+    class_field: str | None = None
+    layer: str | None = None
+    buffer: float = 0.0
+    all_touched: bool = False
+    background: bool = False
+
+
+def quick_config(
+    scene: Path, labels: Path, choices: LabelChoices | None = None, changes: Sequence[str] = ()
+) -> Config:
+    """Describe the training of a U-Net on one scene: classes as the labels have them, blocks held back.
+
+    A fifth of the blocks validates, and a fifth is scored once at the end.
+
+    Parameters
+    ----------
+    scene, labels : path
+        Labels: a raster of codes, or vectors.
+    choices : LabelChoices, optional
+    changes : sequence of str
+        ``train.epochs=5``: as ``--set`` has them.
+
+    Raises
+    ------
+    SceneError, DataError, ConfigError
+    """
+    choices = choices or LabelChoices()
+    image = Scene.open(scene)
+    form = form_of(labels.name)
+    if form == "run_lengths":
+        raise OptionError(f"{labels}: run lengths need a configuration (YAML), expected vectors or a raster")
+    found = _found(labels, form, choices)
+    root = Path(os.path.commonpath([scene.resolve().parent, labels.resolve().parent]))
+    fields: dict[str, Any] = {
+        "data": {
+            "root": str(root),
+            "images": _pattern(scene, root),
+            "labels": {"form": form, "files": _pattern(labels, root), **_form_fields(form, choices)},
+            **_classes(found, choices, labels),
+            "bands": list(_band_names(image)),
+            "split": {"method": "blocks", "val": 0.2, "test": 0.2},
+        },
+        "model": {"name": labels.stem, "gsd_m": pixel_size_m(image.grid)},
+        "train": {
+            "epochs": 20,
+            "sampling": "balanced",
+            "chips_per_epoch": 256,
+            "chip_size": _chip_size(image),
+            "augment": {"symmetries": "all", "brightness": 0.1, "contrast": 0.1},
+        },
+    }
+    for change in changes:
+        set_value(fields, change)
+    return Config.of(fields, f"{scene} with {labels}", root)
+
+
+def _found(labels: Path, form: str, choices: LabelChoices) -> tuple[FoundClass, ...]:
+    """Classes that the labels hold."""
+    if form == "vector":
+        from geoseg.vector.vector_labels import found_classes
+
+        return found_classes(labels, layer=choices.layer, class_field=choices.class_field)
+    from geoseg.raster.coded_labels import found_classes as found_codes
+
+    return found_codes(labels)
+
+
+def _classes(found: Sequence[FoundClass], choices: LabelChoices, labels: Path) -> dict[str, Any]:
+    """Task and classes: codes that fit a class map are kept, names are counted from 1."""
+    if not found:
+        raise DataError(f"{labels}: holds no class, expected at least one labelled pixel or feature")
+    if len(found) == 1 and not choices.background:
+        raise DataError(
+            f"{labels}: holds one class ({found[0].name}), expected at least two; pass --unlabelled background if "
+            "everything else is background"
+        )
+    if len(found) == 1:
+        return {"task": "binary", "classes": {1: _class(found[0])}}
+    first = 1 if choices.background else 0
+    kept = all(isinstance(c.value, int) and first <= c.value < NODATA for c in found)
+    classes = {int(c.value) if kept else i: _class(c) for i, c in enumerate(found, start=1)}
+    if choices.background:
+        classes[0] = {"name": "background", "color": "#f0f0f0", "labels": ["background"]}
+    return {"classes": classes}
+
+
+def _class(found: FoundClass) -> dict[str, Any]:
+    color = {} if found.color is None else {"color": found.color}
+    return {"name": found.name, "labels": [found.value], **color}
+
+
+def _form_fields(form: str, choices: LabelChoices) -> dict[str, Any]:
+    """Return what the labels' part of the configuration holds beside their files."""
+    unlabelled: dict[str, Any] = {"unlabelled": 0} if choices.background else {}
+    if form != "vector":
+        return unlabelled
+    given = {
+        "class_field": choices.class_field,
+        "layer": choices.layer,
+        "buffer": choices.buffer,
+        "all_touched": choices.all_touched,
+    }
+    return unlabelled | {key: value for key, value in given.items() if value is not None}
+
+
+def _band_names(image: Scene) -> tuple[str, ...]:
+    """Names of the bands that are no validity, made up where the scene gives none or one twice."""
+    names = [name or "" for name in image.names]
+    if all(names) and len({name.lower() for name in names}) == len(names):
+        return tuple(names)
+    return tuple(f"band_{number}" for number in image.bands)
+
+
+def _chip_size(image: Scene) -> int:
+    """Chips of 256 px, smaller where the scene is."""
+    size = _CHIP
+    while size > _SMALLEST and size > min(image.grid.shape) // 2:
+        size //= 2
+    return size
+
+
+def _pattern(path: Path, root: Path) -> str:
+    """Name of one file under the root as a pattern that matches nothing else."""
+    return glob.escape(path.resolve().relative_to(root).as_posix())

@@ -1,0 +1,31 @@
+"""The sampler that a configuration asks for."""
+
+from __future__ import annotations
+
+import os
+
+from geoseg.datasets.sampler import training_sampler
+from geoseg.learning.batches import Draws
+from geoseg.learning.preparation import Run
+
+
+def rank_of(run: Run) -> int:
+    """Return the number of this process among those that train together."""
+    return int(os.environ.get("LOCAL_RANK", "0")) if run.config.train.devices > 1 else 0
+
+
+def sampler_of(run: Run) -> Draws:
+    """Return the sampler of the training split."""
+    config, data = run.config.train, run.config.data
+    whole = data.image_size if data.fit is not None else None
+    return training_sampler(
+        config.sampling,
+        run.splits["train"],
+        whole or config.chip_size,
+        config.chips_per_epoch,
+        index=run.statistics.index,
+        balance=config.balance,
+        seed=config.seed,
+        rank=rank_of(run),
+        world=config.devices,
+    )
