@@ -1,0 +1,258 @@
+"""Tables of run lengths, as Kaggle has them, in CSV.
+
+A table is indexed once and its run lengths, which may be larger than the memory, stay in the file.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from geoseg.errors import DataError
+from geoseg.raster.labels import listed
+from geoseg.raster.rle import Edges, parse
+
+Signature = tuple[int, int]
+
+_BOTH: Final = ("imagelabel", "imageidclassid")
+_IMAGE: Final = ("imageid", "image")
+_CLASS: Final = ("classid", "class", "label")
+_RUNS: Final = ("encodedpixels", "rle")
+_ABSENT: Final = ("", "nan", "-1", "null", "none")
+_SUFFIX: Final = re.compile(r"\.(jpe?g|png|tiff?|jp2|j2k|bmp|gif|webp|dcm|npy)$", re.IGNORECASE)
+_IMAGE_CLASS: Final = re.compile(
+    r"(.*\.(?:jpe?g|png|tiff?|jp2|j2k|bmp|gif|webp|dcm|npy))_(.+)", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Where a row of the table stands in the file: its line, first byte and length in bytes."""
+
+    line: int
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunLengthTable:
+    """What a table has of which image.
+
+    Parameters
+    ----------
+    path : str
+    signature : (int, int)
+        Size and modification time in ns of the file that was indexed.
+    rows : mapping of str to mapping of (str or None) to tuple of Row
+        By name of the image, then by class, which is None in tables that name no classes.
+    classes : tuple of (str or None)
+        Classes of all images.
+    stems : mapping of str to tuple of str
+        Names of images by the name without suffix.
+    runs_at : int
+        Column of the run lengths, from 0.
+    """
+
+    path: str
+    signature: Signature
+    rows: Mapping[str, Mapping[str | None, tuple[Row, ...]]]
+    classes: tuple[str | None, ...]
+    stems: Mapping[str, tuple[str, ...]]
+    runs_at: int
+
+    def name_of(self, image: str) -> str:
+        """Return how the table calls an image; a suffix that is missing or another one makes no difference.
+
+        Raises
+        ------
+        DataError
+            If it does not name the image, or several could be meant.
+        """
+        if image in self.rows:
+            return image
+        found = self.stems.get(_stem(image), ())
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise DataError(f"{self.path}: names {listed(found)}, expected one image for {image}")
+        raise DataError(
+            f"{self.path}: does not name the image {image}, expected one of {listed(self.rows)}; an image without "
+            "any class needs a row with empty run lengths"
+        )
+
+    def runs(self, image: str, shape: tuple[int, int]) -> dict[str | None, Edges]:
+        """Return where the runs of each class of an image start and stop on a mask of `shape` (rows, cols).
+
+        Rows of one class are united.
+
+        Raises
+        ------
+        DataError
+            Naming the line whose run lengths are wrong, or that contradicts another.
+        """
+        if _signature(self.path) != self.signature:
+            raise DataError(f"{self.path}: changed while it was in use; start again when it is complete")
+        found = {}
+        with Path(self.path).open("rb") as file:
+            for name, rows in self.rows[image].items():
+                parts = []
+                for row in rows:
+                    file.seek(row.offset)
+                    text = _fields(file.read(row.length))[self.runs_at]
+                    try:
+                        parts.append(parse("" if _absent(text) else text, shape))
+                    except DataError as error:
+                        raise DataError(f"{self.path}, line {row.line}: {error}") from error
+                filled = [row.line for row, part in zip(rows, parts, strict=True) if part.size]
+                if filled and len(filled) < len(rows):
+                    empty = next(row.line for row, part in zip(rows, parts, strict=True) if not part.size)
+                    raise DataError(
+                        f"{self.path}, line {empty}: says that {_words(image, name)} is absent, and line {filled[0]} "
+                        "where it is; expected one of them"
+                    )
+                found[name] = _united(parts)
+        return found
+
+
+def read_table(path: str | os.PathLike[str]) -> RunLengthTable:
+    """Index a table of run lengths; once for each file as long as it does not change.
+
+    The columns are ``Image_Label,EncodedPixels`` (``NAME.jpg_Class``), ``ImageId,EncodedPixels`` (of one class) or
+    ``ImageId,ClassId,EncodedPixels``; other columns are left alone.
+
+    Raises
+    ------
+    DataError
+        If there is no such table.
+    """
+    typed = os.fspath(path)
+    return _indexed(typed, _signature(typed))
+
+
+def image_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Names of the images in a table, in its order.
+
+    Raises
+    ------
+    DataError
+        If there is no such table.
+    """
+    return tuple(read_table(path).rows)
+
+
+def _signature(path: str) -> Signature:
+    try:
+        status = Path(path).stat()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be opened ({error.strerror}); check the path") from error
+    return status.st_size, status.st_mtime_ns
+
+
+@lru_cache(maxsize=4)
+def _indexed(path: str, signature: Signature) -> RunLengthTable:
+    rows: dict[str, dict[str | None, list[Row]]] = {}
+    try:
+        with Path(path).open("rb") as file:
+            head = file.readline(10_000)
+            image_at, class_at, runs_at = _columns(path, _fields(head.removeprefix(b"\xef\xbb\xbf")))
+            offset, width = len(head), 1 + max(image_at, class_at or 0, runs_at)
+            for line, text in enumerate(file, start=2):
+                place = Row(line, offset, len(text))
+                offset += len(text)
+                if not text.strip():
+                    continue
+                fields = _fields(text)
+                if len(fields) < width:
+                    raise DataError(
+                        f"{path}, line {line}: has {len(fields)} columns, expected {width} or more"
+                    )
+                image, name = _named(path, line, fields, image_at, class_at)
+                rows.setdefault(image, {}).setdefault(name, []).append(place)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read as CSV in UTF-8 ({error})") from error
+    if not rows:
+        raise DataError(f"{path}: has no rows, expected run lengths of images")
+    stems: dict[str, tuple[str, ...]] = {}
+    for image in rows:
+        stems[_stem(image)] = (*stems.get(_stem(image), ()), image)
+    return RunLengthTable(
+        path=path,
+        signature=signature,
+        rows={image: {name: tuple(each) for name, each in found.items()} for image, found in rows.items()},
+        classes=tuple(dict.fromkeys(name for found in rows.values() for name in found)),
+        stems=stems,
+        runs_at=runs_at,
+    )
+
+
+def _columns(path: str, head: list[str]) -> tuple[int, int | None, int]:
+    """Places of image, class (None: none; as image: both in one) and run lengths."""
+    names = [name.strip().casefold().replace("_", "") for name in head]
+
+    def place(of: tuple[str, ...]) -> int | None:
+        return next((names.index(name) for name in of if name in names), None)
+
+    both, image, runs = place(_BOTH), place(_IMAGE), place(_RUNS)
+    if runs is not None and both is not None:
+        return both, both, runs
+    if runs is not None and image is not None:
+        return image, place(_CLASS), runs
+    raise DataError(
+        f"{path}: its first line holds {','.join(head)[:100] or 'nothing'!s}, expected Image_Label,EncodedPixels or "
+        "ImageId,EncodedPixels or ImageId,ClassId,EncodedPixels"
+    )
+
+
+def _named(
+    path: str, line: int, fields: list[str], image_at: int, class_at: int | None
+) -> tuple[str, str | None]:
+    """Image and class of a row."""
+    image, name = fields[image_at].strip(), None
+    if class_at == image_at:
+        match = _IMAGE_CLASS.fullmatch(image)
+        image, _, name = match.group(1, 0, 2) if match else image.rpartition("_")
+        if not image:
+            raise DataError(f"{path}, line {line}: holds {name[:100]!r}, expected IMAGE_CLASS")
+    elif class_at is not None:
+        name = fields[class_at].strip()
+    if not image or name == "":
+        raise DataError(f"{path}, line {line}: names no {'class' if image else 'image'}")
+    return image, name
+
+
+def _stem(image: str) -> str:
+    return _SUFFIX.sub("", image)
+
+
+def _fields(line: bytes) -> list[str]:
+    """Columns of a line; run lengths need no line breaks, so that every line is a row."""
+    csv.field_size_limit(2**31 - 1)
+    return next(csv.reader([line.decode()], strict=True), [])
+
+
+def _absent(text: str) -> bool:
+    return text.strip().casefold() in _ABSENT
+
+
+def _words(image: str, name: str | None) -> str:
+    return image if name is None else f"{name} in {image}"
+
+
+def _united(parts: list[Edges]) -> Edges:
+    """Edges of runs that may overlap, united."""
+    if len(parts) == 1:
+        return parts[0]
+    starts, stops = (np.concatenate([part[i::2] for part in parts]) for i in (0, 1))
+    order = np.argsort(starts, kind="stable")
+    starts, stops = starts[order], np.maximum.accumulate(stops[order])
+    first = np.concatenate([[True], starts[1:] > stops[:-1]]) if starts.size else np.empty(0, dtype=bool)
+    last = np.concatenate([first[1:], [True]]) if starts.size else first
+    return np.stack([starts[first], stops[last]], axis=1).ravel()
