@@ -102,4 +102,5 @@ def shape_of(size: Size) -> tuple[int, int]:
 
 
 def whole(shape: tuple[int, int]) -> Window:
+    """All of an image."""
     return Window(row=0, col=0, height=shape[0], width=shape[1])

@@ -1,0 +1,120 @@
+"""Chips in batches, read by this process or by others, the same either way."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from typing import Any, Final, Literal
+
+import torch
+from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
+
+from geoseg.datasets.dataset import Chips, Sample
+from geoseg.datasets.series import Place, TrainingSampler
+from geoseg.errors import GeosegError
+from geoseg.raster.cache import limited_cache
+
+StartMethod = Literal["spawn", "forkserver", "fork"]
+
+_WORKER_CACHE: Final = 256
+"""MB of decoded blocks that a worker keeps: GDAL's own 5 % of the machine's memory would count for each."""
+
+_for_life = ExitStack()
+"""What a worker entered and never leaves."""
+
+
+class ChipLoader(DataLoader[Sample | GeosegError]):
+    """Batches of samples; made by `loader`.
+
+    What a worker finds wrong with the data is raised as it would be without workers.
+    """
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # torch promises a class of its own
+        """Yield batches, as `Pair.sample` makes them, with a first axis more."""
+        batches = super().__iter__()
+        for batch in batches:
+            if isinstance(batch, GeosegError):
+                # At once: what the error's traceback holds, the garbage collector would end with a wait of 5 s.
+                if isinstance(batches, _MultiProcessingDataLoaderIter):
+                    batches._shutdown_workers()
+                    self._iterator = None
+                raise batch
+            yield batch
+
+
+def loader(
+    chips: Chips,
+    sampler: TrainingSampler,
+    batch_size: int,
+    *,
+    workers: int = 0,
+    start_method: StartMethod = "spawn",
+    pin_memory: bool = False,
+) -> ChipLoader:
+    """Read the windows of a sampler in batches.
+
+    Law: the batches and their order are the same for every number of workers and every way to start them.
+
+    Workers live as long as the loader. The sampler stays here, so `set_epoch` counts from the next iteration
+    on.
+
+    Parameters
+    ----------
+    chips : Chips
+    sampler : TrainingSampler
+    batch_size : int
+        The last batch of an epoch may be smaller.
+    workers : int
+        Processes that read; 0: this one does.
+    start_method : str
+        How they start. A forked one shares what this process has locked at that moment: safe only where no
+        other thread is at work.
+    pin_memory : bool
+        Whether batches lie where a GPU fetches them fastest.
+    """
+    context = None
+    if workers:
+        context = multiprocessing.get_context(start_method)
+        if start_method == "forkserver":
+            # Its children are then born with everything imported.
+            context.set_forkserver_preload(["__main__", __name__])
+    return ChipLoader(
+        _Guarded(chips),
+        batch_size=batch_size,
+        sampler=sampler,
+        num_workers=workers,
+        multiprocessing_context=context,
+        persistent_workers=workers > 0,
+        worker_init_fn=_settle,
+        collate_fn=_collate,
+        pin_memory=pin_memory,
+    )
+
+
+class _Guarded(Dataset[Sample | GeosegError]):
+    """Chips, or what is wrong with them: torch would wrap an error of a worker into its traceback."""
+
+    def __init__(self, chips: Chips) -> None:
+        self._chips = chips
+
+    def __getitem__(self, place: Place) -> Sample | GeosegError:
+        try:
+            return self._chips[place]
+        except GeosegError as error:
+            return error.with_traceback(None)
+
+
+def _collate(samples: Sequence[Sample | GeosegError]) -> Any:
+    """Stack samples, or pass on the first error among them."""
+    errors = [sample for sample in samples if isinstance(sample, GeosegError)]
+    return errors[0] if errors else default_collate(list(samples))
+
+
+def _settle(_worker: int) -> None:
+    """Prepare a worker: there are as many as the cores that reading shall have, and the parent stops them."""
+    torch.set_num_threads(1)
+    _for_life.enter_context(limited_cache(_WORKER_CACHE))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
