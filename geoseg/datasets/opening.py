@@ -25,6 +25,7 @@ from geoseg.datasets.files import Entry, find_entries
 from geoseg.datasets.inspection import Problem, inspect, refusal, windows
 from geoseg.datasets.resized_labels import ResizedLabels
 from geoseg.datasets.splits import Splits, split_keys
+from geoseg.engine.resized import ResizedSource
 from geoseg.errors import DataError, GeosegError
 from geoseg.grid.grid import Grid
 from geoseg.models.card import Card
@@ -33,6 +34,7 @@ from geoseg.raster.coded_labels import CodedLabels
 from geoseg.raster.colored_labels import ColoredLabels
 from geoseg.raster.grey_labels import GreyLabels
 from geoseg.raster.labels import Labels, Meanings
+from geoseg.raster.run_lengths import RunLengthLabels
 from geoseg.raster.scene import Scene
 from geoseg.raster.source import Source
 
@@ -216,8 +218,6 @@ def _open_labels(entry: Entry, grid: Grid, data: DataConfig, meanings: Meanings)
         case GreyConfig():
             return GreyLabels.open(entry.labels, grid, meanings, threshold=form.threshold)
         case RunLengthsConfig():
-            from geoseg.raster.run_lengths import RunLengthLabels
-
             return RunLengthLabels.open(
                 entry.labels,
                 entry.image.name,
@@ -228,7 +228,7 @@ def _open_labels(entry: Entry, grid: Grid, data: DataConfig, meanings: Meanings)
                 content=form.content,
             )
         case VectorConfig():
-            from geoseg.vector.vector_labels import VectorLabels
+            from geoseg.vector.vector_labels import VectorLabels  # slow to import, and rarely needed
 
             return VectorLabels.open(
                 entry.labels,
@@ -243,10 +243,8 @@ def _open_labels(entry: Entry, grid: Grid, data: DataConfig, meanings: Meanings)
 
 
 def _resized(pair: Pair, shape: tuple[int, int]) -> Pair:
-    from geoseg.engine.resized import ResizedSource
-
     labels = ResizedLabels(labels=pair.labels, stored=pair.grid.shape, shape=shape)
-    return replace(pair, image=ResizedSource(pair.image, shape), labels=labels)
+    return replace(pair, image=ResizedSource(source=pair.image, shape=shape), labels=labels)
 
 
 def _in_blocks(

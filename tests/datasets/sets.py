@@ -25,11 +25,9 @@ def write_tif(
     """Write (band, row, col) or (row, col) pixels of 10 m, `at` that many px east; without a CRS by default."""
     bands = pixels if pixels.ndim == 3 else pixels[None]
     path.parent.mkdir(parents=True, exist_ok=True)
-    place = (
-        {}
-        if at is None
-        else {"crs": CRS.from_epsg(epsg), "transform": from_origin(500_000 + 10 * at, 4e6, 10, 10)}
-    )
+    place: dict[str, Any] = {"transform": from_origin(0, 0, 2, 2)}
+    if at is not None:
+        place = {"crs": CRS.from_epsg(epsg), "transform": from_origin(500_000 + 10 * at, 4e6, 10, 10)}
     height, width = bands.shape[1:]
     with rasterio.open(
         path,

@@ -27,8 +27,7 @@ def grid(
 
 
 RECTANGLES = st.lists(
-    st.tuples(st.integers(0, 12), st.integers(0, 12), st.integers(1, 6), st.integers(1, 6), st.sampled_from([32632, 32633])),
-    max_size=8,
+    st.tuples(*[st.integers(0, 12)] * 2, *[st.integers(1, 6)] * 2, st.sampled_from([32632, 32633])), max_size=8
 )  # fmt: skip
 
 

@@ -25,10 +25,10 @@ def test_numbers_in_names_count_as_numbers() -> None:
     ]
 
 
-@given(NAMES, st.randoms())
-def test_the_natural_order_is_total(names: list[str], random: object) -> None:
+@given(NAMES)
+def test_the_natural_order_is_total(names: list[str]) -> None:
     assert len({natural(name) for name in names}) == len(names)
-    assert sorted(names, key=natural) == sorted(reversed(names), key=natural)
+    assert sorted(names, key=natural) == sorted(set(names), key=natural)
 
 
 @given(NAMES, st.integers(0, 2**32 - 1), st.text(max_size=3))
