@@ -79,7 +79,7 @@ class NamesType(ParamType):
 
 
 class LegendType(ParamType):
-    """``water,forest=#228B22,...``: classes 1 to n with colours where given."""
+    """``water,forest=#228B22,...``: classes 1 to n with colours where given, or the name of a built-in legend."""
 
     name = "NAME[=#RRGGBB],..."
 
@@ -87,12 +87,35 @@ class LegendType(ParamType):
         """Return the legend."""
         if not isinstance(value, str):
             return value
-        from geoseg.grid.legend import Legend
+        from geoseg.grid.legend import BUILT_IN, Legend
 
         try:
-            return Legend.parse(value)
+            return BUILT_IN.get(value) or Legend.parse(value)
         except GeosegError as error:
             self.fail(str(error), param, ctx)
+
+
+class NumbersType(ParamType):
+    """``107,0,426,640``: whole numbers from 0, so many."""
+
+    name = "N,..."
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def convert(self, value: str | tuple[int, ...], param: Parameter, ctx: Context) -> tuple[int, ...]:
+        """Return the numbers."""
+        if not isinstance(value, str):
+            return value
+        parts = [part.strip() for part in value.split(",")]
+        if len(parts) != self._count or not all(re.fullmatch(r"\d+", part) for part in parts):
+            self.fail(
+                f"{value!r} is not {self._count} whole numbers, expected for example "
+                f"{','.join(['640'] * self._count)}",
+                param,
+                ctx,
+            )
+        return tuple(map(int, parts))
 
 
 class BatchSizeType(ParamType):
@@ -109,8 +132,25 @@ class BatchSizeType(ParamType):
         return int(value)
 
 
+class SizeType(ParamType):
+    """``ROWSxCOLS``: rows and columns in px."""
+
+    name = "ROWSxCOLS"
+
+    def convert(self, value: str | tuple[int, int], param: Parameter, ctx: Context) -> tuple[int, int]:
+        """Return (rows, cols)."""
+        if not isinstance(value, str):
+            return value
+        match = re.fullmatch(r"([1-9]\d{0,8})[x×]([1-9]\d{0,8})", value.strip().lower(), re.ASCII)
+        if match is None:
+            self.fail(f"{value!r} is no size, expected rows and columns: 1400x2100", param, ctx)
+        return int(match[1]), int(match[2])
+
+
 BOUNDS = BoundsType()
 BANDS = BandsType()
 NAMES = NamesType()
 LEGEND = LegendType()
 BATCH_SIZE = BatchSizeType()
+SIZE = SizeType()
+NUMBERS = NumbersType

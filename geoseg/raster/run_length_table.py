@@ -78,7 +78,7 @@ class RunLengthTable:
         """
         if image in self.rows:
             return image
-        found = self.stems.get(_stem(image), ())
+        found = self.stems.get(stem(image), ())
         if len(found) == 1:
             return found[0]
         if found:
@@ -182,7 +182,7 @@ def _indexed(path: str, signature: Signature) -> RunLengthTable:
         raise DataError(f"{path}: has no rows, expected run lengths of images")
     stems: dict[str, tuple[str, ...]] = {}
     for image in rows:
-        stems[_stem(image)] = (*stems.get(_stem(image), ()), image)
+        stems[stem(image)] = (*stems.get(stem(image), ()), image)
     return RunLengthTable(
         path=path,
         signature=signature,
@@ -228,7 +228,8 @@ def _named(
     return image, name
 
 
-def _stem(image: str) -> str:
+def stem(image: str) -> str:
+    """Return the name of an image without its suffix."""
     return _SUFFIX.sub("", image)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import pytest
 from geoseg_cli.options import predict_options, prediction
-from geoseg_cli.values import BANDS, BATCH_SIZE, BOUNDS, LEGEND, NAMES
+from geoseg_cli.values import BANDS, BATCH_SIZE, BOUNDS, LEGEND, NAMES, SIZE
 
 from geoseg.inference.options import PredictOptions
 
@@ -20,6 +20,8 @@ from geoseg.inference.options import PredictOptions
         (BATCH_SIZE, "auto", None),
         (BATCH_SIZE, "4", 4),
         (NAMES, "red, green", ("red", "green")),
+        (SIZE, "1400x2100", (1400, 2100)),
+        (SIZE, " 2X3 ", (2, 3)),
     ],
 )
 def test_a_good_text_becomes_a_value(kind: click.ParamType, text: str, value: object) -> None:
@@ -36,6 +38,9 @@ def test_a_legend_is_parsed() -> None:
     ("kind", "text"),
     [
         (BOUNDS, "1 2 3"),
+        (SIZE, "1400"),
+        (SIZE, "0x3"),
+        (SIZE, "1x2x3"),
         (BOUNDS, "1 2 3 4 5"),
         (BOUNDS, "1 2 3 x"),
         (BOUNDS, "1 2 nan 4"),

@@ -1,0 +1,71 @@
+"""``geoseg rle``: masks as run lengths, and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .options import EXISTING_FILE, examples, overwrite
+from .report import say
+from .values import SIZE
+from .verbosity import verbosity_options
+
+
+@click.group()
+def command() -> None:
+    """Turn masks into run lengths as on Kaggle, and back."""
+
+
+@command.command(
+    epilog=examples(
+        "geoseg rle encode mask.png",
+        "geoseg rle encode classes.tif --value 30",
+        "geoseg rle encode masks/a.png masks/b.png -o masks.csv",
+    )
+)
+@click.argument("masks", nargs=-1, required=True, type=EXISTING_FILE, metavar="MASK...")
+@click.option(
+    "--value", type=int, metavar="N", help="Encode the pixels of this number; all but 0 by default."
+)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="OUT.csv",
+    help="Table to write (ImageId,EncodedPixels); without it everything is printed.",
+)  # fmt: skip
+@overwrite
+@verbosity_options
+def encode(masks: tuple[Path, ...], value: int | None, output: Path | None, overwrite: bool) -> None:
+    """Encode masks of one band: column by column, counted from 1.
+
+    Prints the run lengths of one mask, and of several a table.
+    """
+    from geoseg.raster.rle_files import encode_file, rows_of, write_rows
+
+    if output is not None:
+        write_rows(masks, output, value=value, overwrite=overwrite)
+        say(f"Wrote {output}: {len(masks)} {'mask' if len(masks) == 1 else 'masks'}")
+    elif len(masks) == 1:
+        click.echo(encode_file(masks[0], value=value))
+    else:
+        click.echo(rows_of(masks, value=value), nl=False)
+
+
+@command.command(
+    epilog=examples(
+        "geoseg rle decode train.csv --size 1400x2100 -o masks/",
+    )
+)
+@click.argument("table", type=EXISTING_FILE, metavar="TABLE.csv")
+@click.option("--size", required=True, type=SIZE, help="Shape of the masks, px.")
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="DIR/",
+    help="Folder to write the masks in, IMAGE_CLASS.png.",
+)  # fmt: skip
+@overwrite
+@verbosity_options
+def decode(table: Path, size: tuple[int, int], output: Path, overwrite: bool) -> None:
+    """Decode a table into masks: PNG files, 255 where the class is."""
+    from geoseg.raster.rle_files import write_masks
+
+    written = write_masks(table, output, size, overwrite=overwrite)
+    say(f"Wrote {len(written)} {'mask' if len(written) == 1 else 'masks'} in {output}")

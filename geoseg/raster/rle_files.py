@@ -1,0 +1,170 @@
+"""Masks as files turned into tables of run lengths, and back."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from geoseg.errors import DataError, OutputError, OutputExistsError, SceneError
+from geoseg.grid.window import Window
+from geoseg.raster.handles import GDAL_ERRORS, one_line, open_quietly
+from geoseg.raster.labels import listed
+from geoseg.raster.rle import encode, fill
+from geoseg.raster.run_length_table import RunLengthTable, read_table, stem
+from geoseg.raster.scene import Scene
+from geoseg.storage.output import claim
+
+
+def encode_file(path: str | os.PathLike[str], *, value: int | None = None) -> str:
+    """Return the run lengths of a mask in a file.
+
+    Parameters
+    ----------
+    path : path-like
+        One band. Where it has no data or is transparent, nothing is.
+    value : int, optional
+        Pixels of this number are encoded; all that are not 0 by default.
+
+    Raises
+    ------
+    DataError
+        If there is no such file.
+    """
+    try:
+        scene = Scene.open(path, palette_as_codes=True)
+        if scene.count != 1:
+            raise DataError(f"{path}: has {scene.count} bands, expected a mask of one band")
+        chip = scene.read(Window(row=0, col=0, height=scene.grid.height, width=scene.grid.width))
+    except SceneError as error:
+        raise DataError(str(error)) from error
+    pixels = chip.pixels[0]
+    return encode(chip.valid & (pixels != 0 if value is None else pixels == value))
+
+
+def rows_of(masks: Sequence[Path], *, value: int | None = None) -> str:
+    """Return the table ``ImageId,EncodedPixels`` of masks, which are called by their files' names.
+
+    Raises
+    ------
+    DataError
+        If one of them cannot be encoded, or two have the same name.
+    """
+    names = [mask.name for mask in masks]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"{twice}: is the name of two masks, expected another for each row of the table")
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["ImageId", "EncodedPixels"])
+    for mask in masks:
+        rows.writerow([mask.name, encode_file(mask, value=value)])
+    return text.getvalue()
+
+
+def write_rows(
+    masks: Sequence[Path], output: Path, *, value: int | None = None, overwrite: bool = False
+) -> None:
+    """Write the table of `rows_of`.
+
+    Raises
+    ------
+    DataError, OutputError
+    """
+    with claim(output, overwrite=overwrite) as claimed:
+        finished = claimed.prepare()
+        finished.write_text(rows_of(masks, value=value), encoding="utf-8")
+        claimed.commit(finished)
+
+
+def write_masks(
+    table: str | os.PathLike[str], folder: Path, size: tuple[int, int], *, overwrite: bool = False
+) -> tuple[Path, ...]:
+    """Write the masks of a table of run lengths as PNG files, 255 where a class is and 0 where it is not.
+
+    Everything is checked before the first one is written.
+
+    Parameters
+    ----------
+    table : path-like
+        CSV; see `read_table`.
+    folder : Path
+        Made where it is not there.
+    size : (int, int)
+        (rows, cols) of the masks.
+    overwrite : bool
+
+    Returns
+    -------
+    tuple of Path
+        ``IMAGE_CLASS.png``, or ``IMAGE.png`` where the table names no classes, in its order.
+
+    Raises
+    ------
+    DataError, OutputError
+    """
+    found = read_table(table)
+    names = {
+        image: [_file_name(found.path, image, name) for name in found.rows[image]] for image in found.rows
+    }
+    every = [name for each in names.values() for name in each]
+    if len(set(every)) < len(every):
+        twice = listed(sorted({name for name in every if every.count(name) > 1}))
+        raise DataError(f"{found.path}: several of its masks would be {twice}, expected a file for each")
+    for image in found.rows:
+        found.runs(image, size)
+    there = [name for name in every if (folder / name).exists()]
+    if there and not overwrite:
+        raise OutputExistsError(f"{folder}: already has {listed(there)}; pass --overwrite to replace them")
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made ({error.strerror}); choose another with -o") from error
+    return tuple(_written(found, names, folder, size, overwrite=overwrite))
+
+
+def _written(
+    table: RunLengthTable,
+    names: dict[str, list[str]],
+    folder: Path,
+    size: tuple[int, int],
+    *,
+    overwrite: bool,
+) -> Iterator[Path]:
+    rows, cols = size
+    for image, files in names.items():
+        for name, edges in zip(files, table.runs(image, size).values(), strict=True):
+            mask = fill(edges, 0, rows * cols).reshape(cols, rows).T
+            with claim(folder / name, overwrite=overwrite) as claimed:
+                finished = claimed.prepare()
+                _write_png(finished, np.where(mask, np.uint8(255), np.uint8(0)))
+                claimed.commit(finished)
+            yield folder / name
+
+
+def _write_png(path: Path, pixels: npt.NDArray[Any]) -> None:
+    """Write a picture and read it again: GDAL may lose what does not fit on the disk without an error."""
+    rows, cols = pixels.shape
+    try:
+        with open_quietly(path, "w", driver="PNG", height=rows, width=cols, count=1, dtype="uint8") as file:
+            file.write(pixels, 1)
+        with open_quietly(path, driver="PNG") as file:
+            same = np.array_equal(file.read(1), pixels)
+    except GDAL_ERRORS as error:
+        raise OutputError(f"{path}: cannot be written ({one_line(error)})") from error
+    if not same:
+        raise OutputError(f"{path}: could not be written as it should be; is the disk full?")
+
+
+def _file_name(path: str, image: str, name: str | None) -> str:
+    """File name of a mask; names in a table are anybody's, and must not lead to other folders."""
+    made = f"{stem(image)}.png" if name is None else f"{stem(image)}_{name}.png"
+    if Path(made).name != made or "\\" in made or not made.isprintable():
+        raise DataError(f"{path}: a mask cannot be called {made!r}, expected names without slashes")
+    return made
