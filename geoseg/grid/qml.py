@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from xml.sax.saxutils import quoteattr
 
 from geoseg.grid.legend import Legend
@@ -49,9 +50,23 @@ def polygon_qml(legend: Legend) -> str:
 
 def raster_qml(legend: Legend) -> str:
     """Style of a class map: its classes only, instead of a colour table of 256 entries."""
+    return _paletted([(c.code, c.name, c.color, 255) for c in legend.classes])
+
+
+def layered_qml(legend: Legend) -> str:
+    """Style of a map with a band a class: the first class in its colour, what is not of it transparent.
+
+    A style shows one band; the person chooses another in the layer's properties.
+    """
+    first = legend.classes[0]
+    return _paletted([(1, first.name, first.color, 255), (0, f"not {first.name}", "#ffffff", 0)])
+
+
+def _paletted(classes: Iterable[tuple[int, str, str, int]]) -> str:
+    """Style of the values of band 1: value, name, colour, opacity (0 to 255)."""
     entries = "\n   ".join(
-        f'<paletteEntry value="{c.code}" color="{c.color}" alpha="255" label={quoteattr(c.name)}/>'
-        for c in legend.classes
+        f'<paletteEntry value="{value}" color="{color}" alpha="{alpha}" label={quoteattr(name)}/>'
+        for value, name, color, alpha in classes
     )
     return "\n".join(
         [

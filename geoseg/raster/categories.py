@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
-
-from geoseg.grid.legend import Legend
 
 _LARGEST = 16 * 2**20
 _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
-def categories_to_xml(legend: Legend) -> str:
-    """Return the ``.aux.xml`` that names the codes of a class map; other codes have an empty name."""
-    names = {c.code: c.name for c in legend.classes}
-    entries = "\n".join(
-        f"      <Category>{escape(_NOT_XML.sub(' ', names.get(code, '')))}</Category>"
-        for code in range(max(names) + 1)
-    )
-    return (
-        '<PAMDataset>\n  <PAMRasterBand band="1">\n    <CategoryNames>\n'
-        f"{entries}\n    </CategoryNames>\n  </PAMRasterBand>\n</PAMDataset>\n"
-    )
+def categories_to_xml(*bands: Mapping[int, str]) -> str:
+    """Return the ``.aux.xml`` that names the codes of each band; other codes have an empty name."""
+    text = ["<PAMDataset>"]
+    for number, names in enumerate(bands, start=1):
+        text += [f'  <PAMRasterBand band="{number}">', "    <CategoryNames>"]
+        for code in range(max(names) + 1):
+            text.append(f"      <Category>{escape(_NOT_XML.sub(' ', names.get(code, '')))}</Category>")
+        text += ["    </CategoryNames>", "  </PAMRasterBand>"]
+    return "\n".join([*text, "</PAMDataset>", ""])
 
 
 def read_categories(raster: Path) -> dict[int, str]:

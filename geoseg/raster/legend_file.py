@@ -13,6 +13,8 @@ from geoseg.grid.legend import Legend, LegendClass, made_up_color
 
 LEGEND_TAG = "GEOSEG_LEGEND"
 """Tag of a class map that holds its legend as JSON: a list of {code, name, color}."""
+TASK_TAG = "GEOSEG_TASK"
+"""Tag of a class map with a band of 0 and 1 for each class of its legend, in that order: ``multilabel``."""
 
 
 def legend_of(given: Legend | str | os.PathLike[str] | None) -> Legend | None:

@@ -10,15 +10,16 @@ import logging
 import os
 import shutil
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import rasterio
 from rasterio.crs import CRS
+from rasterio.enums import ColorInterp
 from rasterio.shutil import copy
 from rasterio.windows import Window as FileWindow
 
@@ -27,7 +28,7 @@ from geoseg.grid.grid import Grid
 from geoseg.grid.legend import NODATA, Legend
 from geoseg.raster.cache import limited_cache
 from geoseg.raster.handles import GDAL_ERRORS, one_line, open_quietly
-from geoseg.raster.legend_file import LEGEND_TAG, legend_to_json
+from geoseg.raster.legend_file import LEGEND_TAG, TASK_TAG, legend_to_json
 
 _log = logging.getLogger(__name__)
 
@@ -42,10 +43,10 @@ def write_cog(
     grid: Grid,
     *,
     legend: Legend | None,
-    description: str,
+    description: str | Sequence[str],
     tags: Mapping[str, str],
 ) -> None:
-    """Write a one-band raster of bytes as a COG and verify every pixel of it.
+    """Write a raster of bytes as a COG and verify every pixel of it.
 
     Laws: the pixels and the affine in the file are those that came in, bit for bit; overviews of a class map
     hold no class that the map does not; memory does not grow with the height.
@@ -54,14 +55,16 @@ def write_cog(
     ----------
     path : Path
         Scratch name; a second scratch file beside it is gone afterwards. On failure both are.
-    strips : iterable of ndarray of uint8, shape (rows, width)
+    strips : iterable of ndarray of uint8, shape (rows, width) or (band, rows, width)
         From top to bottom, any number of rows each; 255 is no data.
     grid : Grid
         Its height is the sum of the strips' rows.
     legend : Legend or None
-        Of a class map: becomes its colour table and a tag. None: numbers that may be averaged.
-    description : str
-        Of the band.
+        Of a class map: becomes a tag, and the colour table where a band holds its codes. None: numbers that
+        may be averaged.
+    description : str or sequence of str
+        Of the only band; or of each band of strips with an axis of bands. Such a class map has a band of 0
+        and 1 for each class of the legend, and no colour table.
     tags : mapping of str to str
 
     Raises
@@ -71,11 +74,13 @@ def write_cog(
     ValueError
         If the strips do not fill the grid.
     """
-    target = _Target(path=path, grid=grid, legend=legend)
+    layered = not isinstance(description, str)
+    names = tuple(description) if layered else (str(description),)
+    target = _Target(path=path, grid=grid, legend=legend, names=names, layered=layered)
     scratch = path.with_name(path.name + ".rows.tif")
     try:
         with limited_cache(_CACHE), rasterio.Env(GDAL_PAM_ENABLED="NO"):
-            crc = target.write_rows(scratch, strips, description, tags)
+            crc = target.write_rows(scratch, strips, tags)
             target.verify(scratch, crc)
             target.copy(scratch)
             target.verify(path, crc)
@@ -93,38 +98,45 @@ class _Target:
     path: Path
     grid: Grid
     legend: Legend | None
-    codes: set[int] = field(default_factory=set)
+    names: tuple[str, ...] = ("",)
+    layered: bool = False
 
-    def write_rows(
-        self, scratch: Path, strips: Iterable[Rows], description: str, tags: Mapping[str, str]
-    ) -> int:
+    def write_rows(self, scratch: Path, strips: Iterable[Rows], tags: Mapping[str, str]) -> int:
         """Write a plain tiled TIFF of block rows and return the checksum of what was given."""
-        grid = self.grid
+        grid, count = self.grid, len(self.names)
         if self.legend is not None:
             self.legend.require_bytes()
             tags = {**tags, LEGEND_TAG: legend_to_json(self.legend)}
+            tags |= {TASK_TAG: "multilabel"} if self.layered else {}
         profile = {
-            "driver": "GTiff", "dtype": "uint8", "count": 1, "height": grid.height, "width": grid.width,
+            "driver": "GTiff", "dtype": "uint8", "count": count, "height": grid.height, "width": grid.width,
             "crs": _storable(grid.crs), "transform": grid.transform,
             "nodata": NODATA, "tiled": True, "blockxsize": _BLOCK, "blockysize": _BLOCK,
             "compress": "deflate", "zlevel": 1, "bigtiff": "if_safer",
         }  # fmt: skip
+        if self.layered:
+            # Three or four bands of bytes would be taken for colours, the fourth for alpha.
+            profile |= {"photometric": "minisblack", "interleave": "band"}
         with self._explained():
             dataset = open_quietly(scratch, "w", **profile)
         crc, row = 0, 0
         try:
             with self._explained():
                 dataset.update_tags(**tags)
-                dataset.set_band_description(1, description)
-                if self.legend is not None:
+                for number, name in enumerate(self.names, start=1):
+                    dataset.set_band_description(number, name)
+                if self.layered:
+                    dataset.colorinterp = [ColorInterp.gray] + [ColorInterp.undefined] * (count - 1)
+                elif self.legend is not None:
                     dataset.write_colormap(1, {c.code: (*c.rgb, 255) for c in self.legend.classes})
-            for block in _block_rows(strips, grid.width):
-                if row + len(block) > grid.height:
+            for block in _block_rows(strips, (count, grid.width), layered=self.layered):
+                height = block.shape[1]
+                if row + height > grid.height:
                     raise ValueError(f"strips have more than the grid's {grid.height} rows")
-                crc = zlib.crc32(block.data, crc)
+                crc = _checksum(block, crc)
                 with self._explained():
-                    dataset.write(block, 1, window=FileWindow(0, row, grid.width, len(block)))
-                row += len(block)
+                    dataset.write(block, window=FileWindow(0, row, grid.width, height))
+                row += height
         finally:
             with self._explained():
                 dataset.close()
@@ -151,7 +163,7 @@ class _Target:
             for level in range(levels):
                 with open_quietly(path, driver="GTiff", overview_level=level) as overview:
                     _, classes = _scan(overview)
-                if self.legend is not None and not classes <= seen:
+                if self.legend is not None and (classes & ~seen).any():
                     raise OutputError(f"{self.path}: its overviews hold classes that the map does not")
         if found != crc:
             raise OutputError(f"{self._failure()}: it reads back differently")
@@ -174,7 +186,7 @@ class _Target:
 
     def _failure(self) -> str:
         # Rows and COG stand side by side for a while; with overviews the COG is 4/3 of its base.
-        needed = self.grid.height * self.grid.width * 7 // 3
+        needed = self.grid.height * self.grid.width * len(self.names) * 7 // 3
         try:
             free = f"{shutil.disk_usage(self.path.parent).free} are free"
         except OSError as error:
@@ -193,30 +205,41 @@ def _storable(crs: str | None) -> CRS | None:
     return CRS.from_wkt(crs)
 
 
-def _block_rows(strips: Iterable[Rows], width: int) -> Iterator[Rows]:
-    """Cut strips anew, so that every block of the file is written once."""
-    pending = np.empty((_BLOCK, width), dtype=np.uint8)
+def _block_rows(strips: Iterable[Rows], shape: tuple[int, int], *, layered: bool) -> Iterator[Rows]:
+    """Cut strips anew into (band, rows, width), so that every block of the file is written once."""
+    count, width = shape
+    pending = np.empty((count, _BLOCK, width), dtype=np.uint8)
     filled = 0
+    expected = (count, width) if layered else (width,)
     for strip in strips:
-        if strip.ndim != 2 or strip.shape[1] != width or strip.dtype != np.uint8:
-            raise ValueError(f"strip of {strip.shape} {strip.dtype}, expected (rows, {width}) uint8")
-        start = 0
-        while start < len(strip):
-            taken = min(_BLOCK - filled, len(strip) - start)
-            pending[filled : filled + taken] = strip[start : start + taken]
+        if (*strip.shape[:-2], *strip.shape[-1:]) != expected or strip.dtype != np.uint8:
+            form = f"({count}, rows, {width})" if layered else f"(rows, {width})"
+            raise ValueError(f"strip of {strip.shape} {strip.dtype}, expected {form} uint8")
+        start, rows = 0, strip.shape[-2]
+        while start < rows:
+            taken = min(_BLOCK - filled, rows - start)
+            pending[:, filled : filled + taken] = strip[..., start : start + taken, :]
             filled, start = filled + taken, start + taken
             if filled == _BLOCK:
                 yield pending
                 filled = 0
     if filled:
-        yield pending[:filled]
+        yield pending[:, :filled]
 
 
-def _scan(dataset: rasterio.DatasetReader) -> tuple[int, set[int]]:
-    """Checksum of all pixels in row-major order, and the values among them."""
-    crc, seen = 0, np.zeros(256, dtype=bool)
+def _checksum(rows: Rows, crc: int) -> int:
+    """Go on with a checksum: row by row of blocks, band by band."""
+    for band in rows:
+        crc = zlib.crc32(np.ascontiguousarray(band).data, crc)
+    return crc
+
+
+def _scan(dataset: rasterio.DatasetReader) -> tuple[int, npt.NDArray[np.bool_]]:
+    """Checksum of all pixels as `_checksum` goes, and (band, 256): whether a band holds a value."""
+    crc, seen = 0, np.zeros((dataset.count, 256), dtype=bool)
     for row in range(0, dataset.height, _BLOCK):
-        rows = dataset.read(1, window=FileWindow(0, row, dataset.width, min(_BLOCK, dataset.height - row)))
-        crc = zlib.crc32(rows.data, crc)
-        seen |= np.bincount(rows.ravel(), minlength=256) > 0
-    return crc, set(np.flatnonzero(seen).tolist())
+        rows = dataset.read(window=FileWindow(0, row, dataset.width, min(_BLOCK, dataset.height - row)))
+        crc = _checksum(rows, crc)
+        for band, values in zip(seen, rows, strict=True):
+            band |= np.bincount(values.ravel(), minlength=256) > 0
+    return crc, seen

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,6 +52,45 @@ class Features:
     offset: npt.NDArray[np.int64]
     crs: str | None
     legend: Legend
+
+    @classmethod
+    def joined(cls, parts: Sequence[Features]) -> Features:
+        """Return the features of several in their order; all have one CRS, one legend, and confidence
+        or not.
+
+        Raises
+        ------
+        ValueError
+            If there are none.
+        """
+        first, *_ = parts
+        shares = [part.confidence for part in parts if part.confidence is not None]
+        ends = np.cumsum([0, *(part.offset[-1] for part in parts)])
+        return replace(
+            first,
+            class_code=np.concatenate([part.class_code for part in parts]),
+            pixels=np.concatenate([part.pixels for part in parts]),
+            area_m2=np.concatenate([part.area_m2 for part in parts]),
+            confidence=np.concatenate(shares) if shares else None,
+            buffer=np.concatenate([part.buffer for part in parts]),
+            offset=np.concatenate(
+                [[0], *(part.offset[1:] + end for part, end in zip(parts, ends, strict=False))]
+            ),
+        )
+
+    def of_class(self, code: int) -> Features:
+        """Return the features of one class, which follow each other, with a legend of that class alone."""
+        first, stop = (np.searchsorted(self.class_code, code, side=side) for side in ("left", "right"))
+        chosen = slice(first, stop)
+        return replace(
+            self,
+            class_code=self.class_code[chosen],
+            pixels=self.pixels[chosen],
+            area_m2=self.area_m2[chosen],
+            confidence=None if self.confidence is None else self.confidence[chosen],
+            offset=self.offset[first : stop + 1],
+            legend=Legend(classes=(self.legend[code],)),
+        )
 
     def __len__(self) -> int:
         """Return the number of features."""

@@ -1,7 +1,7 @@
 """GeoPackages that QGIS opens coloured: written at a scratch path, then opened again and verified.
 
-The file gets one polygon layer with an R-tree, its extent and its CRS, and a `layer_styles` table whose
-default style is the legend. Equal features give equal bytes: every time stamp in the file is `TIMESTAMP`.
+Every polygon layer gets an R-tree, its extent, its CRS and its legend as the default style in the table
+`layer_styles`. Equal features give equal bytes: every time stamp in the file is `TIMESTAMP`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,7 +50,7 @@ _options_lock = threading.Lock()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """What a GeoPackage says about its layer besides the features.
+    """What a GeoPackage says about a layer besides the features.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def write_geopackage(
     path: Path,
     features: Features,
     *,
-    layer: str = "landcover",
+    layer: str | Mapping[int, str] = "landcover",
     legend: Legend | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
@@ -112,8 +112,9 @@ def write_geopackage(
         A scratch path; a file there is replaced.
     features : Features
         None at all gives a valid empty layer of the right type.
-    layer : str
-        Name of the layer.
+    layer : str or mapping of int to str
+        Name of the layer. Or, for features that lie class by class (`Features.joined`), the name of each
+        class's layer by its code: classes may overlap, and each becomes a coverage of its own.
     legend : Legend, optional
         Style other than the features' own legend.
     metadata : mapping of str to str, optional
@@ -126,20 +127,32 @@ def write_geopackage(
     OutputError
         If the file cannot be written or does not hold what was given.
     """
-    about = Layer(name=layer, crs=features.crs, legend=legend or features.legend, metadata=metadata or {})
-    write_table(path, features.attributes().append_column(GEOMETRY, features.wkb_arrow()), about)
+    legend = legend or features.legend
+    if isinstance(layer, str):
+        parts = [(layer, features, legend)]
+    else:
+        parts = [
+            (name, features.of_class(code), Legend(classes=(legend[code],))) for code, name in layer.items()
+        ]
+    tables = []
+    for name, each, own in parts:
+        about = Layer(name=name, crs=each.crs, legend=own, metadata=metadata or {})
+        tables.append((each.attributes().append_column(GEOMETRY, each.wkb_arrow()), about))
+    write_tables(path, tables)
 
 
-def write_table(path: Path, table: pa.Table, layer: Layer) -> None:
-    """Write an Arrow table whose column `GEOMETRY` is well-known binary; otherwise as `write_geopackage`."""
+def write_tables(path: Path, tables: Sequence[tuple[pa.Table, Layer]]) -> None:
+    """Write Arrow tables whose column `GEOMETRY` is well-known binary; otherwise as `write_geopackage`."""
     from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
 
     path.unlink(missing_ok=True)
     try:
         with _literal(path) as literal:
-            _write_features(literal, table, layer)
-        _write_style(path, layer)
-        _verify(path, table.num_rows, layer)
+            for table, layer in tables:
+                _write_features(literal, table, layer)
+        _write_styles(path, [layer for _, layer in tables])
+        for table, layer in tables:
+            _verify(path, table.num_rows, layer)
     except (
         sqlite3.Error,
         OSError,
@@ -238,8 +251,8 @@ def _options() -> Iterator[None]:
             pyogrio.set_gdal_config_options(before)
 
 
-def _write_style(path: Path, layer: Layer) -> None:
-    """Embed the legend as the layer's default style, in a table that is registered as one of attributes."""
+def _write_styles(path: Path, layers: Iterable[Layer]) -> None:
+    """Embed legends as the layers' default styles, in a table that is registered as one of attributes."""
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("PRAGMA synchronous = OFF")
         database.execute(_LAYER_STYLES)
@@ -248,12 +261,20 @@ def _write_style(path: Path, layer: Layer) -> None:
             "VALUES ('layer_styles', 'attributes', 'layer_styles', '', ?, 0)",
             (TIMESTAMP,),
         )
-        database.execute(
-            "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, f_geometry_column, "
-            "styleName, styleQML, styleSLD, useAsDefault, description, owner, update_time) "
-            "VALUES ('', '', ?, ?, ?, ?, '', 1, ?, '', ?)",  # QGIS looks for '', not NULL
-            (layer.name, GEOMETRY, layer.name[:30], polygon_qml(layer.legend), "legend by geoseg", TIMESTAMP),
-        )
+        for layer in layers:
+            database.execute(
+                "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, f_geometry_column, "
+                "styleName, styleQML, styleSLD, useAsDefault, description, owner, update_time) "
+                "VALUES ('', '', ?, ?, ?, ?, '', 1, ?, '', ?)",  # QGIS looks for '', not NULL
+                (
+                    layer.name,
+                    GEOMETRY,
+                    layer.name[:30],
+                    polygon_qml(layer.legend),
+                    "legend by geoseg",
+                    TIMESTAMP,
+                ),
+            )
 
 
 def _verify(path: Path, count: int, layer: Layer) -> None:
@@ -267,6 +288,7 @@ def _verify(path: Path, count: int, layer: Layer) -> None:
         rtree = '"' + f"rtree_{layer.name}_{GEOMETRY}_rowid".replace('"', '""') + '"'
         table = '"' + layer.name.replace('"', '""') + '"'
         extent = "SELECT min_x IS NOT NULL AND max_y IS NOT NULL FROM gpkg_contents WHERE table_name = ?"
+        styles = "SELECT sum(useAsDefault) FROM layer_styles WHERE f_table_name = ?"
         kind = "SELECT geometry_type_name FROM gpkg_geometry_columns WHERE table_name = ?"
         expected: list[tuple[str, object, object]] = [
             ("integrity", one("PRAGMA integrity_check"), "ok"),
@@ -275,7 +297,7 @@ def _verify(path: Path, count: int, layer: Layer) -> None:
             ("entries in the R-tree", one(f"SELECT count(*) FROM {rtree}"), count),  # noqa: S608
             ("known extent", one(extent, layer.name), 1 if count else 0),
             ("geometry type", one(kind, layer.name), layer.geometry_type.upper()),
-            ("default styles", one("SELECT sum(useAsDefault) FROM layer_styles"), 1),
+            ("default styles", one(styles, layer.name), 1),
         ]
     for what, found, wanted in expected:
         if found != wanted:

@@ -1,4 +1,4 @@
-"""Class maps and confidences as xarray and numpy hold them."""
+"""Class maps, multilabel maps and confidences as xarray and numpy hold them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 from geoseg.errors import ClassMapError
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend, LegendClass
-from geoseg.raster.classmap import ClassMap
+from geoseg.raster.classmap import ClassMap, LayeredMap
 from geoseg.vector.areas import NO_CONFIDENCE
 
 if TYPE_CHECKING:
@@ -66,6 +66,40 @@ def class_map_of(array: xr.DataArray, legend: Legend | None = None) -> ClassMap:
         crs=crs.to_wkt() if crs else None,
     )
     return ClassMap(codes=codes, valid=valid, grid=grid, legend=legend or _flags(array.attrs))
+
+
+def layered_map_of(array: xr.DataArray, legend: Legend | None = None) -> LayeredMap:
+    """Multilabel map of a DataArray as `geoseg.predict` returns it.
+
+    Parameters
+    ----------
+    array : DataArray (class, y, x)
+        1 where the class is, 0 where it is not; the names are the coordinate ``class``, the codes
+        ``class_code`` (1 to n where it is not there).
+    legend : Legend, optional
+        In place of these.
+
+    Raises
+    ------
+    ClassMapError
+        If the classes have no names, or the legend has another number of them.
+    """
+    count = array.sizes["class"]
+    if legend is None:
+        if "class" not in array.coords:
+            raise ClassMapError("the DataArray has a dimension class without names; pass a legend")
+        names = [str(name) for name in array.coords["class"].to_numpy()]
+        stored = array.coords.get("class_code")
+        codes = range(1, count + 1) if stored is None else stored.to_numpy().tolist()
+        legend = Legend.made_up(codes, dict(zip(codes, names, strict=True)))
+    if len(legend.classes) != count:
+        raise ClassMapError(f"the DataArray has {count} classes and the legend {len(legend.classes)}")
+
+    def layer(index: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+        one = class_map_of(array.isel({"class": index}, drop=True))
+        return one.codes, one.valid
+
+    return LayeredMap(legend=legend, grid=class_map_of(array.isel({"class": 0}, drop=True)).grid, layer=layer)
 
 
 def confidence_of(values: xr.DataArray | npt.NDArray[Any]) -> npt.NDArray[np.uint8]:

@@ -14,7 +14,7 @@ from geoseg.grid.legend import Legend
 from geoseg.raster.legend_file import legend_of
 from geoseg.storage.output import claim
 from geoseg.vector.features import GEOMETRY
-from geoseg.vector.geopackage import Layer, check_geopackage_name, write_table
+from geoseg.vector.geopackage import Layer, check_geopackage_name, write_tables
 from geoseg.vector.polygonize import complete_legend
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def write(
     check_geopackage_name(target)
     with claim(target, overwrite=overwrite) as claimed:
         finished = claimed.scratch / target.name
-        write_table(finished, attributes.append_column(GEOMETRY, geometry), about)
+        write_tables(finished, [(attributes.append_column(GEOMETRY, geometry), about)])
         claimed.commit(finished)
     return target
 

@@ -24,7 +24,7 @@ from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend, LegendClass
 from geoseg.vector import geopackage
 from geoseg.vector.features import GEOMETRY, Features
-from geoseg.vector.geopackage import TIMESTAMP, Layer, write_geopackage, write_table
+from geoseg.vector.geopackage import TIMESTAMP, Layer, write_geopackage, write_tables
 from geoseg.vector.polygonize import polygonize
 from tests.strategies import ADVERSARIES, drawn
 
@@ -204,4 +204,4 @@ def test_verification_counts_the_features_and_sees_truncation(tmp_path: Path) ->
 def test_features_that_gdal_refuses_are_an_output_error(tmp_path: Path) -> None:
     broken = pa.table({"class_code": [1], GEOMETRY: pa.array([b"\x01\x03"], pa.binary())})
     with pytest.raises(OutputError, match="entries in the R-tree is 0 after writing, expected 1"):
-        write_table(tmp_path / "a.gpkg", broken, Layer(name="a", crs=None, legend=LEGEND))
+        write_tables(tmp_path / "a.gpkg", [(broken, Layer(name="a", crs=None, legend=LEGEND))])
