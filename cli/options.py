@@ -68,7 +68,10 @@ def output(text: str, metavar: str = "FILE") -> Callable[[Function], Function]:
 overwrite = click.option("--overwrite", is_flag=True, help="Replace outputs that are already there.")
 
 layer = click.option(
-    "--layer", default="landcover", show_default=True, help="Name of the layer in the GeoPackage."
+    "--layer",
+    metavar="NAME",
+    help="Name of the layer in the GeoPackage, landcover by default. A multilabel map becomes a layer for each "
+    "class, named as it is; then NAME stands before their names.",
 )
 
 save_confidence = click.option(

@@ -39,7 +39,7 @@ def command(
     output: str,
     raster: str | None,
     save_confidence: str | None,
-    layer: str,
+    layer: str | None,
     overwrite: bool,
     fresh: bool,
     **values: Any,

@@ -32,11 +32,17 @@ from .verbosity import verbosity_options
 @overwrite
 @verbosity_options
 def command(
-    classes: Path, output: Path, confidence: Path | None, legend: Path | None, layer: str, overwrite: bool
+    classes: Path,
+    output: Path,
+    confidence: Path | None,
+    legend: Path | None,
+    layer: str | None,
+    overwrite: bool,
 ) -> None:
     """Turn a class map into land-cover polygons.
 
     The GeoPackage opens coloured in QGIS. Any integer raster will do, from geoseg or not: no model is needed.
+    The map of a multilabel model becomes a layer for each class.
     """
     from geoseg.raster.legend_file import read_legend_csv
     from geoseg.vector.vectorize import vectorize
@@ -55,8 +61,8 @@ def command(
     from geoseg.inference.summary import peak_memory_mb
 
     say(str(written))
-    (described,) = describe_geopackage(written)["layers"]
-    for line in _table(described["classes"]):
+    described = describe_geopackage(written)["layers"]
+    for line in _table([row for each in described for row in each["classes"]]):
         say(line)
     say(f"  vectorize {seconds:.1f} s; peak memory {peak_memory_mb():,.0f} MB")
 

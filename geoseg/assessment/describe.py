@@ -11,6 +11,7 @@ from geoseg.errors import SceneError
 from geoseg.grid.grid import Grid
 
 if TYPE_CHECKING:
+    from geoseg.grid.legend import LegendClass
     from geoseg.raster.scene import Scene
 
 Description = dict[str, Any]
@@ -63,10 +64,12 @@ def _model_file(path: Path) -> Description:
 def _raster(path: Path) -> Description:
     """Describe a raster, as a class map where it says what its codes mean."""
     from geoseg.raster.categories import read_categories
-    from geoseg.raster.legend_file import LEGEND_TAG
+    from geoseg.raster.legend_file import LEGEND_TAG, TASK_TAG
     from geoseg.raster.scene import Scene
 
     scene = Scene.open(path, palette_as_codes=True)
+    if TASK_TAG in scene.file.tags:
+        return _layered_map(scene)
     known = scene.file.palette is not None or LEGEND_TAG in scene.file.tags or read_categories(path)
     if scene.count == 1 and scene.dtype.kind in "iu" and known:
         return _class_map(scene)
@@ -84,19 +87,47 @@ def _class_map(scene: Scene) -> Description:
     classes = found.legend.classes if found.legend else ()
     valid = int(found.valid.sum())
     return {
-        "kind": "class map",
+        **_map_file(scene, "class map"),
+        "valid_pixels": valid,
+        "nodata_pixels": found.valid.size - valid,
+        "classes": [_class(c, counts.get(c.code, 0)) for c in classes],
+        "codes_without_a_class": sorted(set(counts) - {c.code for c in classes}),
+        "tags": {key: value for key, value in scene.file.tags.items() if key != LEGEND_TAG},
+    }
+
+
+def _layered_map(scene: Scene) -> Description:
+    """Describe a multilabel map by what each class covers; every pixel is read."""
+    from geoseg.raster.classmap import LayeredMap, read_map
+    from geoseg.raster.legend_file import LEGEND_TAG
+
+    found = read_map(scene.path)
+    assert isinstance(found, LayeredMap)
+    classes, usable = [], 0
+    for index, c in enumerate(found.legend.classes):
+        values, valid = found.layer(index)
+        usable = int(valid.sum())
+        classes.append(_class(c, int((valid & (values == 1)).sum())))
+    return {
+        **_map_file(scene, "multilabel map"),
+        "valid_pixels": usable,
+        "nodata_pixels": found.grid.height * found.grid.width - usable,
+        "classes": classes,
+        "tags": {key: value for key, value in scene.file.tags.items() if key != LEGEND_TAG},
+    }
+
+
+def _class(c: LegendClass, pixels: int) -> Description:
+    return {"code": c.code, "name": c.name, "color": c.color, "pixels": pixels}
+
+
+def _map_file(scene: Scene, kind: str) -> Description:
+    return {
+        "kind": kind,
         "path": str(scene.path),
         "driver": scene.driver,
         "dtype": str(scene.dtype),
         **_place(scene.grid),
-        "valid_pixels": valid,
-        "nodata_pixels": found.valid.size - valid,
-        "classes": [
-            {"code": c.code, "name": c.name, "color": c.color, "pixels": counts.get(c.code, 0)}
-            for c in classes
-        ],
-        "codes_without_a_class": sorted(set(counts) - {c.code for c in classes}),
-        "tags": {key: value for key, value in scene.file.tags.items() if key != LEGEND_TAG},
     }
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from geoseg.engine.decision import Decision
 from geoseg.engine.network import Network
 from geoseg.engine.plan import Band, Plan, tile_starts
+from geoseg.engine.resized import resize_chip, resize_planes
 from geoseg.engine.rows import RowReader
 from geoseg.engine.stitch import Stitcher
 from geoseg.errors import GeosegError
@@ -65,6 +66,9 @@ class Engine:
     clip : callable, optional
     keep_probabilities : bool
         Whether results carry them.
+    image_size : tuple of int, optional
+        (rows, cols) that the whole scene is resized to before the network sees it, in place of tiles; its
+        probabilities are resized back before anything is decided. The plan is `Plan.whole`.
     shrunk : list of (band index, batch size)
         Batches made smaller for lack of memory.
 
@@ -84,6 +88,7 @@ class Engine:
     thresholds: Sequence[float] | None = None
     clip: Clip | None = None
     keep_probabilities: bool = False
+    image_size: tuple[int, int] | None = None
     shrunk: list[tuple[int, int]] = field(default_factory=list)
 
     def run(self, start: int = 0) -> Generator[BandResult, None, None]:
@@ -93,6 +98,9 @@ class Engine:
         """
         plan, device = self.plan, self.network.device
         if start == len(plan.bands):
+            return
+        if self.image_size is not None:
+            yield self._run_whole(self.image_size)
             return
         depth = max(band.read_stop - band.start for band in plan.bands)
         stitcher = Stitcher(plan.tiling, plan.padded, len(self.channels), depth, device)
@@ -112,6 +120,15 @@ class Engine:
                     yield self._result(band, wanted, stitcher.finish(band.stop), decide)
                 else:
                     stitcher.finish(band.stop)
+
+    def _run_whole(self, image_size: tuple[int, int]) -> BandResult:
+        """Run the whole scene through the network at once, at the size that it wants."""
+        (band,), device = self.plan.bands, self.network.device
+        chip, wanted = self._read(band)
+        image = resize_chip(chip, image_size)
+        found = self.network.probabilities([_upload(image.pixels, device)], [_upload(image.valid, device)])
+        decide = Decision(self.network.task, self.channels, self.thresholds, device)
+        return self._result(band, wanted, resize_planes(found[0], self.plan.shape), decide)
 
     def _warm_up(self, start: int) -> int:
         """Index of the first band whose tiles reach into band `start`."""

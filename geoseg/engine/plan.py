@@ -79,6 +79,13 @@ class Plan:
             )
         return cls(tiling=tiling, shape=shape, bands=tuple(bands))
 
+    @classmethod
+    def whole(cls, shape: tuple[int, int]) -> Plan:
+        """Take the whole scene as one band, without tiles and without a margin."""
+        height = shape[0]
+        band = Band(index=0, tile_rows=range(0), start=0, stop=height, read_stop=height, rows=range(height))
+        return cls(tiling=Tiling(size=1, overlap=0), shape=shape, bands=(band,))
+
     @property
     def margin(self) -> int:
         """Width of the reflected frame around the scene, px."""

@@ -27,10 +27,12 @@ class BandStore:
         Scratch folder.
     plan : Plan
     journal : Journal
+    layers : int, optional
+        Of a multilabel task: how many layers a result has.
     """
 
-    def __init__(self, folder: Path, plan: Plan, journal: Journal) -> None:
-        self._folder, self._plan, self._journal = folder, plan, journal
+    def __init__(self, folder: Path, plan: Plan, journal: Journal, layers: int | None = None) -> None:
+        self._folder, self._plan, self._journal, self._layers = folder, plan, journal, layers
         checksums = {entry["band"]: entry["crc32"] for entry in journal.entries if "band" in entry}
         self.done = 0
         while self.done < len(plan.bands) and self._whole(plan.bands[self.done], checksums.get(self.done)):
@@ -49,13 +51,13 @@ class BandStore:
         )
         self.done = result.band.index + 1
 
-    def codes(self) -> Iterator[npt.NDArray[np.uint8]]:
-        """Yield legend codes from top to bottom, a (rows, cols) array a band."""
-        return (self._layers(band)[0] for band in self._plan.bands if band.rows)
+    def codes(self, layer: int | None = None) -> Iterator[npt.NDArray[np.uint8]]:
+        """Yield codes from top to bottom, an array a band: as results have them, or (rows, cols) of a layer."""
+        return (self._read(band, 0, layer) for band in self._plan.bands if band.rows)
 
-    def confidence(self) -> Iterator[npt.NDArray[np.uint8]]:
-        """Yield stored confidence from top to bottom, a (rows, cols) array a band."""
-        return (self._layers(band)[1] for band in self._plan.bands if band.rows)
+    def confidence(self, layer: int | None = None) -> Iterator[npt.NDArray[np.uint8]]:
+        """Yield stored confidence as `codes` does codes."""
+        return (self._read(band, 1, layer) for band in self._plan.bands if band.rows)
 
     @property
     def damaged(self) -> list[list[int]]:
@@ -63,9 +65,16 @@ class BandStore:
         found = {tuple(w) for entry in self._journal.entries for w in entry.get("damaged", [])}
         return [list(w) for w in sorted(found)]
 
-    def _layers(self, band: Band) -> npt.NDArray[np.uint8]:
-        data = np.frombuffer(self._file(band).read_bytes(), dtype=np.uint8)
-        return data.reshape(2, len(band.rows), self._plan.shape[1])
+    def _read(self, band: Band, product: int, layer: int | None) -> npt.NDArray[np.uint8]:
+        """Read one of the two products of a band, or one layer of it."""
+        count = self._layers or 1
+        shape = len(band.rows), self._plan.shape[1]
+        size = shape[0] * shape[1]
+        with self._file(band).open("rb") as file:
+            file.seek((product * count + (layer or 0)) * size)
+            data = file.read(size if layer is not None else count * size)
+        several = self._layers is not None and layer is None
+        return np.frombuffer(data, dtype=np.uint8).reshape((count, *shape) if several else shape)
 
     def _whole(self, band: Band, checksum: int | None) -> bool:
         file = self._file(band)

@@ -159,7 +159,7 @@ def dataset_of(
 
     Parameters
     ----------
-    codes, confidence : ndarray of uint8, shape (y, x)
+    codes, confidence : ndarray of uint8, shape (y, x), of a multilabel task (class, y, x)
         As the engine gives them.
     grid : Grid
     legend : Legend
@@ -168,25 +168,30 @@ def dataset_of(
     -------
     Dataset
         ``landcover`` uint8 with CF ``flag_values`` and ``flag_meanings``, 255 no data; ``confidence`` float32
-        0 to 1, NaN no data.
+        0 to 1, NaN no data. Of a multilabel task both have a dim ``class`` first, whose coordinates are the
+        names (``class``) and the codes (``class_code``), and ``landcover`` is 1 where the class is, else 0.
     """
     import rioxarray  # noqa: F401  (registers .rio)
     import xarray
 
     from geoseg.engine.decision import CONFIDENCE_STEPS
 
+    layered = codes.ndim == 3
+    dims = ("class", "y", "x") if layered else ("y", "x")
     share = np.where(
         confidence == NODATA, np.float32(np.nan), confidence.astype(np.float32) / CONFIDENCE_STEPS
     )
     dataset = xarray.Dataset(
-        {"landcover": (("y", "x"), codes), "confidence": (("y", "x"), share.astype(np.float32))},
-        coords=_centres(grid),
+        {"landcover": (dims, codes), "confidence": (dims, share.astype(np.float32))},
+        coords=_centres(grid) | (_layers(legend) if layered else {}),
     )
+    values = (0, 1) if layered else legend.codes
+    # CF separates meanings by blanks, so names must not hold any.
+    meanings = ("absent", "present") if layered else ("_".join(name.split()) for name in legend.names)
     dataset["landcover"].attrs = {
         "long_name": "land cover",
-        "flag_values": np.array(legend.codes, dtype=np.uint8),
-        # CF separates meanings by blanks, so names must not hold any.
-        "flag_meanings": " ".join("_".join(name.split()) for name in legend.names),
+        "flag_values": np.array(values, dtype=np.uint8),
+        "flag_meanings": " ".join(meanings),
         "_FillValue": np.uint8(NODATA),
     }
     dataset["confidence"].attrs = {
@@ -198,6 +203,14 @@ def dataset_of(
         dataset = dataset.rio.write_crs(grid.crs)
     result: Any = dataset.rio.write_transform(grid.transform)
     return result  # type: ignore[no-any-return]
+
+
+def _layers(legend: Legend) -> dict[str, Any]:
+    """Coordinates of the classes of a multilabel task."""
+    return {
+        "class": ("class", np.array(legend.names)),
+        "class_code": ("class", np.array(legend.codes, dtype=np.uint8)),
+    }
 
 
 def _centres(grid: Grid) -> dict[str, Any]:

@@ -66,8 +66,9 @@ def predict(
     Returns
     -------
     Dataset or Path
-        Without `output`, ``landcover`` (y, x) uint8 with 255 no data and ``confidence`` (y, x) float32;
-        with it, its path. The same bytes as ``geoseg predict``.
+        Without `output`, ``landcover`` (y, x) uint8 with 255 no data and ``confidence`` (y, x) float32, of a
+        multilabel model (class, y, x) with 1 where a class is and 0 where it is not; with it, its path. The
+        same bytes as ``geoseg predict``.
 
     Raises
     ------
@@ -98,10 +99,9 @@ def predict_file(
         if confidence:
             write_confidence(run, run.claims[1])
         count = write_class_map(run, run.claims[0])
-        report = report_on(
-            run, output, count.rows(_pixel_area_m2(job)), {"write": time.perf_counter() - started}
-        )
-        if count.only_one:
+        classes = count.rows(_pixel_area_m2(job))
+        report = report_on(run, output, (classes, count.valid), {"write": time.perf_counter() - started})
+        if count.only_one and job.card.task == "multiclass":
             report.notes.append("every valid pixel got the same class: does the scene fit the model?")
         report.save()
     return report
@@ -115,35 +115,37 @@ def check_raster_names(paths: Iterable[Path]) -> None:
 
 
 def write_class_map(run: Run, claim: Claim) -> ClassCount:
-    """Write, verify and commit the class map of a run."""
+    """Write, verify and commit the class map of a run; of a multilabel task with a band for each class."""
     from geoseg.raster.classmap import class_map_sidecars, write_cog
 
-    legend = run.job.card.classes
-    count = ClassCount(legend)
+    legend, layered = run.job.card.classes, run.job.layers is not None
+    count = ClassCount(legend, layered=layered)
     finished = claim.prepare()
     write_cog(
         finished,
         count.watch(run.store.codes()),
         run.job.grid,
         legend=legend,
-        description="land cover",
+        description=legend.names if layered else "land cover",
         tags=product_tags(run),
     )
-    claim.commit(finished, sidecars=class_map_sidecars(legend))
+    claim.commit(finished, sidecars=class_map_sidecars(legend, layered=layered))
     return count
 
 
 def write_confidence(run: Run, claim: Claim) -> None:
-    """Write, verify and commit the confidence of a run."""
+    """Write, verify and commit the confidence of a run, with the bands of its class map."""
     from geoseg.raster.classmap import write_cog
 
+    words = "confidence: probability of the written class * 254"
+    names = run.job.card.classes.names
     finished = claim.prepare()
     write_cog(
         finished,
         run.store.confidence(),
         run.job.grid,
         legend=None,
-        description="confidence: probability of the written class * 254",
+        description=words if run.job.layers is None else [f"{name}, {words}" for name in names],
         tags=product_tags(run),
     )
     claim.commit(finished)
@@ -156,18 +158,22 @@ def product_tags(run: Run) -> dict[str, str]:
         "GEOSEG_MODEL": run.job.card.name,
         "GEOSEG_MODEL_SHA256": run.job.card.weights_sha256 or "",
         "GEOSEG_SCENE": run.job.name,
-        "GEOSEG_TILING": f"size {run.job.tiling.size}, overlap {run.job.tiling.overlap}",
+        "GEOSEG_TILING": run.job.tiling_words,
         "GEOSEG_PRECISION": run.settings.precision,
     }
 
 
-def report_on(run: Run, output: Path, classes: list[dict[str, Any]], stages: dict[str, float]) -> Report:
-    """Return the report of a run whose products are written."""
+def report_on(
+    run: Run, output: Path, counted: tuple[list[dict[str, Any]], int], stages: dict[str, float]
+) -> Report:
+    """Return the report of a run whose products are written: rows per class and the valid pixels are `counted`."""
+    classes, valid_pixels = counted
     notes = [f"out of memory in band {band}: batches of {size} from there on" for band, size in run.shrunk]
     return Report(
         output=output,
         fingerprint=run.fingerprint,
         classes=classes,
+        valid_pixels=valid_pixels,
         seconds={"predict": run.seconds, **stages},
         megapixels_per_second=run.computed / 1e6 / max(run.seconds, 1e-9),
         damaged=run.store.damaged,
@@ -190,6 +196,6 @@ def _dataset(job: Job) -> xarray.Dataset:
     from geoseg.inference.run import compute_in_memory
 
     results, _ = compute_in_memory(job, None)
-    codes = np.concatenate([result.codes for result in results])
-    share = np.concatenate([result.confidence for result in results])
+    codes = np.concatenate([result.codes for result in results], axis=-2)
+    share = np.concatenate([result.confidence for result in results], axis=-2)
     return dataset_of(codes, share, job.grid, job.card.classes)

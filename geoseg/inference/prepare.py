@@ -58,6 +58,19 @@ class Job:
         """Grid of the result."""
         return self.match.source.grid
 
+    @property
+    def layers(self) -> int | None:
+        """Layers of the result of a multilabel task, None of the others."""
+        return len(self.card.channels) if self.card.task == "multilabel" else None
+
+    @property
+    def tiling_words(self) -> str:
+        """How the scene is cut, for the tags of products."""
+        if self.card.image_size is None:
+            return f"size {self.tiling.size}, overlap {self.tiling.overlap}"
+        rows, cols = self.card.image_size
+        return f"none, resized whole to {rows} x {cols}"
+
     def load_model(self) -> Model:
         """Open the model file, or return the model that was given."""
         from geoseg.models.model import Model
@@ -86,6 +99,11 @@ def prepare(scene: Any, model: Path | str | Model, options: PredictOptions) -> J
     found = match(source, card, options.bands, force=options.force)
     for note in found.notes:
         log.warning("%s: %s", name, note)
+    if card.image_size is not None and (options.tile_size or options.overlap) is not None:
+        raise OptionError(
+            f"the model {card.name} sees whole images, resized to {card.image_size[0]} x {card.image_size[1]} px, "
+            "and no tiles; leave --tile-size and --overlap out"
+        )
     size = card.tile.size if options.tile_size is None else options.tile_size
     overlap = options.overlap if options.overlap is not None else min(card.tile.overlap, size // 2)
     return Job(

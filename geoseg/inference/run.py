@@ -108,14 +108,14 @@ def computed(
             raise OutputExistsError(f"{main}: already exists; pass --overwrite to replace it")
         claims = [stack.enter_context(claim(path, overwrite=ours)) for path in others]
         if not job.options.force:
-            check_space(main.parent, job.grid.height * job.grid.width * _BYTES_PER_PIXEL)
-        model = job.load_model()
-        model.check_tile_size(job.tiling.size)
+            layers = job.layers or 1
+            check_space(main.parent, job.grid.height * job.grid.width * layers * _BYTES_PER_PIXEL)
+        model = load_checked(job)
         settings = Settings.from_json(begun["settings"]) if begun else choose_settings(job)
         if not begun:
             journal.append({"settings": settings.to_json()})
-        plan = Plan.of(job.grid.shape, job.tiling, settings.batch_size)
-        store = BandStore(claimed.scratch, plan, journal)
+        plan = plan_of(job, settings)
+        store = BandStore(claimed.scratch, plan, journal, job.layers)
         engine = build_engine(job, model, settings, plan)
         for entry in journal.entries:
             engine.shrunk += [tuple(entry["shrunk"])] if "shrunk" in entry else []
@@ -172,10 +172,9 @@ def _fill(engine: Engine, store: BandStore, journal: Journal, progress: Progress
 
 def compute_in_memory(job: Job, progress: Progress | None) -> tuple[list[BandResult], Engine]:
     """All bands of a job, top to bottom, and the engine that made them."""
-    model = job.load_model()
-    model.check_tile_size(job.tiling.size)
+    model = load_checked(job)
     settings = choose_settings(job)
-    plan = Plan.of(job.grid.shape, job.tiling, settings.batch_size)
+    plan = plan_of(job, settings)
     engine = build_engine(job, model, settings, plan)
     results = []
     with limited_cache(_cache_megabytes(job)), closing(engine.run()) as coming:
@@ -193,8 +192,25 @@ def _cache_megabytes(job: Job) -> int:
     return max(64, min(2 * row // 2**20 + 1, 512))
 
 
+def load_checked(job: Job) -> Model:
+    """Load the model of a job and refuse a tile or image that it cannot take."""
+    model = job.load_model()
+    for edge in job.card.image_size or (job.tiling.size,):
+        model.check_tile_size(edge)
+    return model
+
+
+def plan_of(job: Job, settings: Settings) -> Plan:
+    """Plan of a job: bands of tiles, or the scene as one."""
+    if job.card.image_size is not None:
+        return Plan.whole(job.grid.shape)
+    return Plan.of(job.grid.shape, job.tiling, settings.batch_size)
+
+
 def choose_settings(job: Job) -> Settings:
     """Resolve ``auto`` for a job on this machine."""
+    if job.card.image_size is not None:
+        return Settings.choose(job.options.device, job.options.precision, 1, (1, 1))
     rows, cols = tile_starts(job.grid.shape, job.tiling)
     return Settings.choose(
         job.options.device, job.options.precision, job.options.batch_size, (len(rows), len(cols))
@@ -218,4 +234,5 @@ def build_engine(job: Job, model: Model, settings: Settings, plan: Plan) -> Engi
         channels=card.channels,
         thresholds=card.thresholds,
         clip=clip,
+        image_size=card.image_size,
     )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from geoseg.grid.legend import NODATA
 from geoseg.inference.options import PredictOptions, Progress
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from geoseg.inference.run import Run
     from geoseg.models.model import Model
+    from geoseg.vector.features import Features
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,14 +42,15 @@ class SegmentOutputs:
         GeoPackage.
     raster, confidence : Path, optional
         Class map and confidence to keep.
-    layer : str
-        Name of the polygon layer.
+    layer : str, optional
+        Name of the polygon layer, ``landcover`` by default; of a multilabel model, what stands before the
+        classes' names, which name a layer each.
     """
 
     polygons: Path
     raster: Path | None = None
     confidence: Path | None = None
-    layer: str = "landcover"
+    layer: str | None = None
 
     @property
     def paths(self) -> list[Path]:
@@ -56,7 +60,7 @@ class SegmentOutputs:
     @property
     def identity(self) -> dict[str, Any]:
         """What a fingerprint holds of them."""
-        return identity("segment", self.paths, layer=self.layer)
+        return identity("segment", self.paths, layer=self.layer or "")
 
 
 def segment(
@@ -82,8 +86,8 @@ def segment(
     -------
     GeoDataFrame or Path
         Polygons with ``class_code``, ``class_name``, ``area_m2``, ``pixels`` and ``confidence`` in the scene's
-        CRS, a gapless coverage of its valid pixels; with `output`, its path. The same bytes as
-        ``geoseg segment``.
+        CRS, a gapless coverage of its valid pixels; of a multilabel model, for each class a coverage of where
+        it is, one after the other. With `output`, its path. The same bytes as ``geoseg segment``.
     """
     job = prepare(scene, model, options or PredictOptions())
     if output is None:
@@ -97,9 +101,10 @@ def segment_file(
 ) -> Report:
     """Write the polygons of a prepared job, and the rasters that are to be kept, and report on it."""
     from geoseg.inference.run import computed
-    from geoseg.vector.geopackage import check_geopackage_name, check_layer_name
+    from geoseg.vector.geopackage import check_geopackage_name
+    from geoseg.vector.layers import layer_names_of
 
-    check_layer_name(outputs.layer)
+    layer = layer_names_of(job.card.classes if job.layers else None, outputs.layer)
     check_geopackage_name(outputs.polygons)
     check_raster_names(outputs.paths[1:])
     extra = outputs.identity
@@ -115,38 +120,66 @@ def segment_file(
         rasters_done = time.perf_counter()
         if progress is not None:
             progress(job.grid.height, job.grid.height, "vectorize")
-        classes, notes = _write_polygons(run, outputs.layer)
+        counted, notes = _write_polygons(run, layer)
         stages = {"rasters": rasters_done - started} if len(run.claims) > 1 else {}
         stages["vectorize"] = time.perf_counter() - rasters_done
-        report = report_on(run, outputs.polygons, classes, stages)
+        report = report_on(run, outputs.polygons, counted, stages)
         report.notes.extend(notes)
         report.save()
     return report
 
 
-def _write_polygons(run: Run, layer: str) -> tuple[list[dict[str, Any]], list[str]]:
-    """Vectorize the stored bands, write, verify and commit; return rows per class and hints."""
+Strips = Iterable[npt.NDArray[np.uint8]]
+
+
+def _write_polygons(
+    run: Run, layer: str | dict[int, str]
+) -> tuple[tuple[list[dict[str, Any]], int], list[str]]:
+    """Vectorize the stored bands, write, verify and commit; return what `report_on` takes, and hints."""
     from geoseg.vector.geopackage import write_geopackage
-    from geoseg.vector.polygonize import polygonize
     from geoseg.vector.summary import class_rows, hints
 
-    codes = np.concatenate(list(run.store.codes()))
-    share = np.concatenate(list(run.store.confidence()))
     legend = run.job.card.classes
-    features = polygonize(codes, codes != NODATA, run.job.grid, legend=legend, confidence=share)
+    features, valid = _features(run.job, run.store.codes, run.store.confidence)
     claim = run.claims[0]
     finished = claim.prepare()
     write_geopackage(finished, features, layer=layer, legend=legend, metadata=product_tags(run))
     claim.commit(finished)
-    return class_rows(features), hints(features)
+    return (class_rows(features), valid), hints(features)
 
 
 def _frame(job: Job) -> geopandas.GeoDataFrame:
     from geoseg.inference.run import compute_in_memory
-    from geoseg.vector.polygonize import polygonize
 
     results, _ = compute_in_memory(job, None)
-    codes = np.concatenate([result.codes for result in results])
-    share = np.concatenate([result.confidence for result in results])
-    features = polygonize(codes, codes != NODATA, job.grid, legend=job.card.classes, confidence=share)
-    return features.to_geodataframe()
+
+    def codes(layer: int | None) -> Strips:
+        return (result.codes if layer is None else result.codes[layer] for result in results)
+
+    def confidence(layer: int | None) -> Strips:
+        return (result.confidence if layer is None else result.confidence[layer] for result in results)
+
+    return _features(job, codes, confidence)[0].to_geodataframe()
+
+
+def _features(
+    job: Job, codes: Callable[[int | None], Strips], confidence: Callable[[int | None], Strips]
+) -> tuple[Features, int]:
+    """Vectorize strips of a result, or of each of its layers; return the polygons and the valid pixels."""
+    from geoseg.vector.layers import polygonize_layers
+    from geoseg.vector.polygonize import polygonize
+
+    grid, legend = job.grid, job.card.classes
+    if job.layers is None:
+        whole = _whole(codes(None))
+        valid = whole != NODATA
+        share = _whole(confidence(None))
+        return polygonize(whole, valid, grid, legend=legend, confidence=share), int(valid.sum())
+    features = polygonize_layers(
+        lambda i: _whole(codes(i)) == 1, grid, legend, lambda i: _whole(confidence(i))
+    )
+    return features, sum(int((strip != NODATA).sum()) for strip in codes(0))
+
+
+def _whole(strips: Strips) -> npt.NDArray[np.uint8]:
+    return np.concatenate(list(strips))

@@ -33,6 +33,8 @@ class Report:
         Everything the result depends on.
     classes : list of dict
         Per class: code, name, pixels and, where known, area_m2 and polygons.
+    valid_pixels : int
+        Pixels of the result that are not no data.
     seconds : dict of str to float
         Time by stage, s.
     megapixels_per_second : float
@@ -50,6 +52,7 @@ class Report:
     output: Path
     fingerprint: dict[str, Any]
     classes: list[dict[str, Any]]
+    valid_pixels: int
     seconds: dict[str, float]
     megapixels_per_second: float
     damaged: list[list[int]]
@@ -70,6 +73,7 @@ class Report:
             "output": self.output.name,
             "fingerprint": self.fingerprint,
             "classes": self.classes,
+            "valid_pixels": self.valid_pixels,
             "seconds": {key: round(value, 3) for key, value in self.seconds.items()},
             "megapixels_per_second": round(self.megapixels_per_second, 3),
             "peak_memory_mb": round(peak_memory_mb(), 1),
@@ -83,7 +87,7 @@ class Report:
 
     def lines(self) -> Iterable[str]:
         """Summary for a person, line by line."""
-        total = sum(row["pixels"] for row in self.classes) or 1
+        total = self.valid_pixels or 1
         areas = area_texts([row["area_m2"] for row in self.classes])
         for row, area in zip(self.classes, areas, strict=True):
             polygons = f" {row['polygons']:>9,} polygons" if "polygons" in row else ""
@@ -138,16 +142,18 @@ def identity(command: str, products: Sequence[Path], **more: str) -> dict[str, A
 
 
 class ClassCount:
-    """Pixels per class, counted while strips pass by."""
+    """Pixels per class, counted while strips pass by: of codes, or with a layer a class (`layered`)."""
 
-    def __init__(self, legend: Legend) -> None:
-        self._legend = legend
-        self._pixels = np.zeros(256, dtype=np.int64)
+    def __init__(self, legend: Legend, *, layered: bool = False) -> None:
+        self._legend, self._layered = legend, layered
+        self._pixels = np.zeros((len(legend.classes) if layered else 1, 256), dtype=np.int64)
 
     def watch(self, strips: Iterable[npt.NDArray[np.uint8]]) -> Iterable[npt.NDArray[np.uint8]]:
         """Pass strips through and count them."""
         for strip in strips:
-            self._pixels += np.bincount(strip.ravel(), minlength=256)
+            layers = strip if self._layered else strip[np.newaxis]
+            for counted, layer in zip(self._pixels, layers, strict=True):
+                counted += np.bincount(layer.ravel(), minlength=256)
             yield strip
 
     def rows(self, pixel_area_m2: float | None) -> list[dict[str, Any]]:
@@ -156,14 +162,24 @@ class ClassCount:
             {
                 "code": c.code,
                 "name": c.name,
-                "pixels": int(self._pixels[c.code]),
-                "area_m2": None if pixel_area_m2 is None else float(self._pixels[c.code] * pixel_area_m2),
+                "pixels": pixels,
+                "area_m2": None if pixel_area_m2 is None else float(pixels * pixel_area_m2),
             }
-            for c in self._legend.classes
-            if self._pixels[c.code]
+            for c, pixels in zip(self._legend.classes, self._of_classes(), strict=True)
+            if pixels
         ]
+
+    def _of_classes(self) -> list[int]:
+        if self._layered:
+            return [int(pixels) for pixels in self._pixels[:, 1]]
+        return [int(self._pixels[0, c.code]) for c in self._legend.classes]
+
+    @property
+    def valid(self) -> int:
+        """Pixels that are not no data; they are the same in every layer."""
+        return int(self._pixels[0, :NODATA].sum())
 
     @property
     def only_one(self) -> bool:
-        """Whether all valid pixels are of one class, which is worth a warning."""
-        return bool((self._pixels[:NODATA] > 0).sum() == 1)
+        """Whether all valid pixels have one code."""
+        return not self._layered and bool((self._pixels[0, :NODATA] > 0).sum() == 1)

@@ -237,13 +237,18 @@ class Model:
         weights = sum(p.numel() for p in self.network.parameters())
         gsd = f", {card.gsd_m:g} m per px" if card.gsd_m else ""
         low, high = card.value_range
+        seen = f"tile     {card.tile.size} px, overlap {card.tile.overlap} px"
+        if card.image_size:
+            seen = f"image    whole, resized to {card.image_size[0]} x {card.image_size[1]} px"
         lines = [
             f"Model {card.name!r} ({card.created_by}, format {card.format})",
             f"  network  {card.architecture} {card.encoder}, {weights:,} weights, {card.task}",
             f"  bands    {', '.join(card.band_names)}: {card.dtype} from {low:g} to {high:g}{gsd}",
-            f"  tile     {card.tile.size} px, overlap {card.tile.overlap} px",
+            f"  {seen}",
             *(f"  class    {c.code:>3} {c.color} {c.name}" for c in card.legend),
         ]
+        if card.thresholds:
+            lines.append(f"  above    {', '.join(f'{value:g}' for value in card.thresholds)}")
         if card.weights_sha256:
             lines.append(f"  sha256   {card.weights_sha256}")
         return "\n".join(lines)
