@@ -19,7 +19,7 @@ from geoseg.grid.window import Window
 from geoseg.raster.alignment import Alignment
 from geoseg.raster.cache import limited_cache
 from geoseg.raster.categories import read_categories
-from geoseg.raster.labels import UNKNOWN, Codes, FoundClass, Meanings, listed, on_image, one_hot
+from geoseg.raster.labels import UNKNOWN, Codes, FoundClass, Meanings, finished, listed, on_image, one_hot
 from geoseg.raster.legend_file import LEGEND_TAG, legend_from_json
 from geoseg.raster.scene import Scene
 
@@ -27,6 +27,11 @@ _log = logging.getLogger("geoseg")
 
 _MOST: Final = NODATA
 """Classes that a class map can hold; a raster with more different numbers is no raster of codes."""
+
+
+_STRANGE: Final = -1
+_TABLE: Final = 4096
+"""Longest table of label values that is made for a window."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,34 +116,37 @@ class CodedLabels:
         pixels, known = self.aligned.read(window)
         inside = on_image(window, self.aligned.grid.shape)
         if self.layered and len(pixels) > 1:
-            read = self._checked(pixels, known & inside)
-            read[~known] = self.meanings.unlabelled
-        else:
-            codes = self._codes(pixels[0], known[0] & inside)
-            read = one_hot(codes, self.meanings.codes) if self.layered else codes
-            read[..., ~known[0]] = self.meanings.unlabelled
-        read[..., ~inside] = UNKNOWN
-        return read
+            layers = self._checked(pixels, known & inside)
+            layers[~known] = self.meanings.unlabelled
+            layers[:, ~inside] = UNKNOWN
+            return layers
+        codes = self._codes(pixels[0], known[0] & inside)
+        read = one_hot(codes, self.meanings.codes) if self.layered else codes
+        return finished(read, known[0], inside, self.meanings)
 
     def _codes(self, values: npt.NDArray[Any], known: npt.NDArray[np.bool_]) -> Codes:
         """Legend codes (row, col) of label values, of any code where not known."""
         numbers = _numbers(self.meanings)
         stored = np.array(sorted(numbers))
-        codes = np.array([numbers[value] for value in sorted(numbers)], dtype=np.uint8)
-        # 8-bit values are looked up in a table of all of them, which costs a tenth.
-        asked = np.arange(256, dtype=np.uint8) if values.dtype == np.uint8 else values
-        at = np.searchsorted(stored, asked).clip(max=len(stored) - 1)
-        strange = stored[at] != asked
-        if values.dtype == np.uint8:
-            at, strange = at[values], strange[values]
-        strange &= known
-        if strange.any():
+        table = np.array([numbers[value] for value in sorted(numbers)], dtype=np.int16)
+
+        def look_up(asked: npt.NDArray[Any]) -> npt.NDArray[np.int16]:
+            at = np.searchsorted(stored, asked).clip(max=len(stored) - 1)
+            return np.where(stored[at] == asked, table[at], np.int16(_STRANGE))
+
+        low, high = values.min(), values.max()
+        if values.dtype.kind in "iu" and int(high) - int(low) < _TABLE and int(high) < 2**62:
+            # Few different integers are looked up once each, which costs a tenth.
+            every = look_up(np.arange(int(low), int(high) + 1))
+            codes = every.take(values.astype(np.intp) - int(low))
+        else:
+            codes = look_up(values)
+        if codes.min() == _STRANGE and (strange := known & (codes == _STRANGE)).any():
             raise DataError(
                 f"{self.path}: holds label codes {listed(np.unique(values[strange]))}, expected {listed(stored)}; "
                 "name them in data.classes or data.ignore"
             )
-        found: Codes = codes[at]
-        return found
+        return codes.astype(np.uint8)
 
     def _checked(self, layers: npt.NDArray[Any], known: npt.NDArray[np.bool_]) -> Codes:
         """Layers as bytes, where known ones hold nothing but 0, 1 and 255."""

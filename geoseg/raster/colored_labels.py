@@ -15,7 +15,7 @@ from geoseg.grid.grid import Grid
 from geoseg.grid.window import Window
 from geoseg.raster.alignment import Alignment
 from geoseg.raster.handles import handle
-from geoseg.raster.labels import UNKNOWN, Codes, Meanings, on_image, one_hot
+from geoseg.raster.labels import UNKNOWN, Codes, Meanings, finished, on_image, one_hot
 from geoseg.raster.scene import Scene
 
 _SHOWN = 5
@@ -83,15 +83,13 @@ class ColoredLabels:
     def read(self, window: Window) -> Codes:
         """Read a window; see `Labels.read`."""
         pixels, known = self.aligned.read(window)
-        labelled = known[0] & on_image(window, self.aligned.grid.shape)
+        inside = on_image(window, self.aligned.grid.shape)
         codes, strange = self._codes(pixels)
-        strange &= labelled
+        strange &= known[0] & inside
         if strange.any():
             raise DataError(f"{self.path}: {self._complaint(_packed(self._rgb(pixels))[strange])}")
         read = one_hot(codes, self.meanings.codes) if self.layered else codes
-        read[..., ~labelled] = self.meanings.unlabelled
-        read[..., ~on_image(window, self.aligned.grid.shape)] = UNKNOWN
-        return read
+        return finished(read, known[0], inside, self.meanings)
 
     def _codes(self, pixels: npt.NDArray[Any]) -> tuple[Codes, npt.NDArray[np.bool_]]:
         """Legend codes of colours (band, row, col), and where no class has the colour."""
@@ -102,8 +100,8 @@ class ColoredLabels:
         strange = np.ones(packed.shape, dtype=bool)
         for color, code in by_code:
             same = packed == int(str(color)[1:], 16)
-            codes[same] = code
-            strange &= ~same
+            np.copyto(codes, np.uint8(code), where=same)
+            strange ^= same
         if self.tolerance and strange.any():
             near, distance = _nearest(rgb[:, strange], [str(color) for color, _ in by_code])
             codes[strange] = np.array([code for _, code in by_code], dtype=np.uint8)[near]

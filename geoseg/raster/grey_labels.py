@@ -11,7 +11,7 @@ from geoseg.grid.grid import Grid
 from geoseg.grid.window import Window
 from geoseg.raster.alignment import Alignment
 from geoseg.raster.colored_labels import open_picture
-from geoseg.raster.labels import UNKNOWN, Codes, Meanings, on_image
+from geoseg.raster.labels import Codes, Meanings, finished, on_image
 
 _LUMINANCE = 299, 587, 114
 """Thousandths of red, green and blue (ITU-R BT.601); whole, so that grey stays exactly what it is."""
@@ -71,6 +71,4 @@ class GreyLabels:
         )
         brightness = np.tensordot(weights, pixels.astype(np.float64), axes=1)
         read: Codes = (brightness > 1000 * self.threshold).astype(np.uint8)
-        read[~known[0]] = self.meanings.unlabelled
-        read[~on_image(window, self.aligned.grid.shape)] = UNKNOWN
-        return read
+        return finished(read, known[0], on_image(window, self.aligned.grid.shape), self.meanings)

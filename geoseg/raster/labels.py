@@ -109,7 +109,9 @@ class FoundClass:
 def one_hot(codes: Codes, order: Sequence[int]) -> Codes:
     """Turn codes (row, col) into layers (class, row, col) of 0 and 1 in `order`; UNKNOWN in all where it was."""
     layers: Codes = (codes == np.asarray(order, dtype=np.uint8)[:, None, None]).astype(np.uint8)
-    layers[:, codes == UNKNOWN] = UNKNOWN
+    unknown = codes == UNKNOWN
+    if unknown.any():
+        layers[:, unknown] = UNKNOWN
     return layers
 
 
@@ -119,6 +121,17 @@ def on_image(window: Window, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
     on_row, on_col = (rows >= 0) & (rows < shape[0]), (cols >= 0) & (cols < shape[1])
     on_both: npt.NDArray[np.bool_] = on_row[:, None] & on_col
     return on_both
+
+
+def finished(
+    read: Codes, labelled: npt.NDArray[np.bool_], inside: npt.NDArray[np.bool_], meanings: Meanings
+) -> Codes:
+    """Set what is not labelled (row, col), and what is not inside of the image, and return `read`."""
+    if not labelled.all():
+        read[..., ~labelled] = meanings.unlabelled
+    if not inside.all():
+        read[..., ~inside] = UNKNOWN
+    return read
 
 
 def plain(value: LabelValue) -> LabelValue:

@@ -206,6 +206,8 @@ def _cut(
     edges: Edges, rows: npt.NDArray[np.intp], cols: npt.NDArray[np.intp], size: tuple[int, int]
 ) -> npt.NDArray[np.bool_]:
     """Pixels of a mask at ascending rows and columns; only the columns between are decoded."""
+    if not edges.size:
+        return np.zeros((len(rows), len(cols)), dtype=bool)
     left, right = int(cols[0]), int(cols[-1]) + 1
     flat = fill(edges, left * size[0], right * size[0]).reshape(right - left, size[0])
     return flat[np.ix_(cols - left, rows)].T
