@@ -19,7 +19,18 @@ from .options import examples
 from .process import prepare_process
 from .verbosity import verbosity, verbosity_options
 
-COMMANDS = ("segment", "predict", "vectorize", "model", "train", "rle", "info", "demo", "completion")
+COMMANDS = (
+    "segment",
+    "predict",
+    "vectorize",
+    "model",
+    "train",
+    "labels",
+    "rle",
+    "info",
+    "demo",
+    "completion",
+)
 """Subcommands in the order of the help; each is ``command`` in the module of its name."""
 
 

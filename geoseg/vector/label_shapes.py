@@ -126,8 +126,8 @@ class LabelShapes:
                 yield part
 
 
-def load_shapes(recipe: Recipe) -> LabelShapes:
-    """Read the shapes that meet an image.
+def load_shapes(recipe: Recipe, *, everything: bool = False) -> LabelShapes:
+    """Read the shapes that meet an image, or all of them.
 
     Raises
     ------
@@ -143,7 +143,7 @@ def load_shapes(recipe: Recipe) -> LabelShapes:
     notes: list[str] = []
     for layer in recipe.layers:
         way = Reprojection.between(layer.crs, recipe.grid, path=recipe.path)
-        bounds = way.bounds_in_file(margin=recipe.buffer)
+        bounds = None if everything else way.bounds_in_file(margin=recipe.buffer)
         features = read_features(recipe.path, layer, recipe.class_field, bounds)
         code, missing = _codes(recipe, layer, features.values, len(features.geometry))
         counts["without class"] += missing
@@ -155,6 +155,8 @@ def load_shapes(recipe: Recipe) -> LabelShapes:
             notes.append(f"rows of layer {layer.name} count down from 0, as QGIS draws on plain images")
         counts["invalid"] += invalid
         shapes, code, lost = _in_pixels(recipe, way, shapes, code)
+        if not everything:
+            shapes, code = _on_image(recipe.grid, shapes, code)
         counts["lost"] += lost
         parts.append(shapes)
         codes.append(code)
@@ -236,7 +238,7 @@ def _downwards(grid: Grid, shapes: npt.NDArray[np.object_]) -> bool:
 def _in_pixels(
     recipe: Recipe, way: Reprojection, shapes: npt.NDArray[np.object_], code: npt.NDArray[np.int16]
 ) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.int16], int]:
-    """Single shapes in px of the image with their codes, those that meet it; how many could not be projected."""
+    """Single shapes in px of the image, their codes, and how many could not be projected."""
     import shapely
 
     shapes, index = _single(way(shapes))
@@ -254,16 +256,25 @@ def _in_pixels(
         return corners
 
     shapes = shapely.transform(shapes, to_pixels)
-    height, width = recipe.grid.shape
+    return shapes, code, lost
+
+
+def _on_image(
+    grid: Grid, shapes: npt.NDArray[np.object_], code: npt.NDArray[np.int16]
+) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.int16]]:
+    """Keep the shapes that meet the image; those of many corners in pieces."""
+    import shapely
+
+    height, width = grid.shape
     left, top, right, bottom = shapely.bounds(shapes).T
-    on_image = (right >= 0) & (bottom >= 0) & (left < width) & (top < height)
-    shapes, code = shapes[on_image], code[on_image]
+    meets = (right >= 0) & (bottom >= 0) & (left < width) & (top < height)
+    shapes, code = shapes[meets], code[meets]
     many = (shapely.get_num_coordinates(shapes) > _MOST_CORNERS) & (shapely.get_dimensions(shapes) == 2)
     if many.any():
         pieces = [_cut_up(shape) if large else [shape] for shape, large in zip(shapes, many, strict=True)]
         code = np.repeat(code, [len(p) for p in pieces])
         shapes = np.array([shape for p in pieces for shape in p], dtype=object)
-    return shapes, code, lost
+    return shapes, code
 
 
 def _single(shapes: npt.NDArray[np.object_]) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.intp]]:

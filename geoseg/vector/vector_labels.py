@@ -16,7 +16,7 @@ import numpy.typing as npt
 from geoseg.errors import DataError
 from geoseg.grid.grid import Grid
 from geoseg.grid.window import Window
-from geoseg.raster.labels import UNKNOWN, Codes, FoundClass, LabelValue, Meanings, on_image
+from geoseg.raster.labels import UNKNOWN, Codes, FoundClass, LabelValue, Meanings, plain
 from geoseg.vector.burn import burn
 from geoseg.vector.label_shapes import LabelShapes, Recipe, load_shapes, missing_values
 from geoseg.vector.styles import class_styles
@@ -131,12 +131,12 @@ class VectorLabels:
         """Read a window; see `Labels.read`."""
         meanings, grid = self.recipe.meanings, self.recipe.grid
         shape = (len(meanings.codes), *window.shape) if self.layered else window.shape
-        codes = np.full(shape, meanings.unlabelled, dtype=np.uint8)
-        codes[..., ~on_image(window, grid.shape)] = UNKNOWN
+        codes = np.full(shape, UNKNOWN, dtype=np.uint8)
         part = window.within(grid.shape)
         if part is None:
             return codes
         inside = codes[..., *part.shifted(-window.row, -window.col).slices]
+        inside[:] = meanings.unlabelled
         if self.layered:
             self._fill_layers(inside, part)
         else:
@@ -223,9 +223,9 @@ def found_classes(
             style = styles.get(str(value))
             name = style.name if style and style.name else str(value)
             color = style.color if style else None
-            known = found.setdefault(value, FoundClass(value=value, name=name, color=color))
+            known = found.setdefault(plain(value), FoundClass(value=value, name=name, color=color))
             if known.color is None and color:
-                found[value] = FoundClass(value=value, name=name, color=color)
+                found[plain(value)] = FoundClass(value=value, name=name, color=color)
     if not found:
         raise DataError(
             f"{path}: no feature has a class in {class_field}, expected values; name another attribute"
@@ -246,7 +246,7 @@ def _values(path: Path, layer: VectorLayer, class_field: str) -> list[LabelValue
     """Different values of an attribute, whole numbers as such."""
     column = read_features(path, layer, class_field).values
     assert column is not None
-    different = set(column[~missing_values(column)].tolist())
+    different = sorted(set(column[~missing_values(column)].tolist()), key=str)
     return [
         int(value) if isinstance(value, int | float) and float(value).is_integer() else str(value)
         for value in different

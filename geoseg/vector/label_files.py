@@ -1,0 +1,122 @@
+"""Labels written in each form; whatever is written is read back or verified by its writer."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+
+from geoseg.errors import OutputError
+from geoseg.raster.classmap import class_map_sidecars, write_cog
+from geoseg.raster.handles import GDAL_ERRORS, one_line, open_quietly
+from geoseg.raster.labels import UNKNOWN
+from geoseg.raster.rle import encode
+from geoseg.raster.run_length_table import read_table
+from geoseg.vector.geopackage import write_geopackage
+from geoseg.vector.label_truth import Truth
+from geoseg.vector.layers import layer_names, polygonize_layers
+from geoseg.vector.polygonize import polygonize
+
+_STRIP = 512
+
+
+def write_raster(path: Path, truth: Truth, *, layered: bool) -> dict[str, str]:
+    """Write a raster of codes, or with a band of 0 and 1 for each class; return the texts beside it."""
+    legend = truth.legend
+    if layered:
+        layers = np.stack([truth.layer(index) for index in range(len(legend.classes))])
+    codes = layers if layered else truth.exclusive()
+    write_cog(
+        path,
+        (codes[..., row : row + _STRIP, :] for row in range(0, truth.grid.height, _STRIP)),
+        truth.grid,
+        legend=legend,
+        description=legend.names if layered else "labels",
+        tags={},
+    )
+    return class_map_sidecars(legend, layered=layered)
+
+
+def write_polygons(path: Path, truth: Truth, *, layered: bool) -> None:
+    """Write a GeoPackage of polygons: one coverage, or one for each class in a layer of its own."""
+    legend = truth.legend
+    if layered:
+        features = polygonize_layers(lambda index: truth.layer(index) == 1, truth.grid, legend)
+        write_geopackage(path, features, layer=layer_names(legend))
+        return
+    codes = truth.exclusive()
+    features = polygonize(codes, codes != UNKNOWN, truth.grid, legend=legend)
+    write_geopackage(path, features, layer="labels", legend=legend)
+
+
+def write_run_lengths(path: Path, truth: Truth, image: str) -> None:
+    """Write a table with a row for each class: ``Image_Label``, or ``ImageId`` where there is but one.
+
+    Raises
+    ------
+    OutputError
+        If the table does not read back, because of what image or classes are called.
+    """
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    single = _single(truth)
+    rows.writerow(["ImageId" if single is not None else "Image_Label", "EncodedPixels"])
+    masks = {
+        None if single is not None else c.name: encode(truth.layer(index) == 1)
+        for index, c in enumerate(truth.legend.classes)
+        if single in (None, index)
+    }
+    rows.writerows([image if name is None else f"{image}_{name}", runs] for name, runs in masks.items())
+    path.write_text(text.getvalue(), encoding="utf-8")
+    found = read_table(path).rows
+    if set(found) != {image} or set(found[image]) != set(masks):
+        raise OutputError(
+            f"{path}: a table cannot tell the image {image} from its classes {', '.join(map(str, masks))}; "
+            "name them otherwise, or the image with a suffix as .tif"
+        )
+
+
+def write_picture(path: Path, truth: Truth) -> None:
+    """Write a PNG with the colours of the classes, transparent where nothing is known.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written or does not read back.
+    """
+    codes = truth.exclusive()
+    table = np.zeros((256, 4), dtype=np.uint8)
+    for c in truth.legend.classes:
+        table[c.code] = (*c.rgb, 255)
+    bands = 4 if (codes == UNKNOWN).any() else 3
+    pixels = np.moveaxis(table[codes], -1, 0)[:bands]
+    height, width = codes.shape
+    profile = {"driver": "PNG", "dtype": "uint8", "count": bands, "height": height, "width": width}
+    try:
+        with rasterio.Env(GDAL_PAM_ENABLED="NO"):
+            with open_quietly(path, "w", **profile) as file:
+                file.write(pixels)
+            same = all((strip == pixels[:, row : row + _STRIP]).all() for row, strip in _strips(path))
+    except GDAL_ERRORS as error:
+        raise OutputError(f"{path}: could not be written ({one_line(error)})") from error
+    if not same:
+        raise OutputError(f"{path}: reads back differently; is the disk full?")
+
+
+def _strips(path: Path) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
+    """Rows of a picture from top to bottom, each with its first row's number."""
+    with open_quietly(path, driver="PNG") as file:
+        for row in range(0, file.height, _STRIP):
+            window = rasterio.windows.Window(0, row, file.width, min(_STRIP, file.height - row))
+            yield row, file.read(window=window)
+
+
+def _single(truth: Truth) -> int | None:
+    """Return the number of the only class that is not the rest, None where there are several."""
+    others = [i for i, code in enumerate(truth.legend.codes) if code != truth.unlabelled]
+    return others[0] if len(others) == 1 else None

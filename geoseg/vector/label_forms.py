@@ -1,0 +1,228 @@
+"""Forms of labels as files, and the classes that a file of each form speaks of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+
+from geoseg.errors import DataError, OptionError
+from geoseg.grid.legend import NODATA, Legend, LegendClass, made_up_color
+from geoseg.grid.window import Window
+from geoseg.raster.coded_labels import found_classes as found_codes
+from geoseg.raster.colored_labels import open_picture
+from geoseg.raster.labels import UNKNOWN, FoundClass, LabelValue, Meanings, plain
+from geoseg.raster.legend_file import LEGEND_TAG, TASK_TAG, legend_from_json
+from geoseg.raster.opening import locate
+from geoseg.raster.run_length_table import read_table
+from geoseg.raster.scene import Scene
+from geoseg.vector.vector_labels import found_classes as found_values
+
+Form = Literal["codes", "colors", "vector", "run_lengths"]
+
+_VECTORS: Final = (".gpkg", ".geojson", ".json", ".shp", ".fgb", ".parquet", ".kml", ".gpx", ".gdb")
+_PICTURES: Final = ("PNG", "JPEG")
+_TARGETS: Final[dict[str, Form]] = {
+    ".tif": "codes",
+    ".tiff": "codes",
+    ".gpkg": "vector",
+    ".csv": "run_lengths",
+    ".png": "colors",
+}
+BACKGROUND: Final = "background"
+_STRIP: Final = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A file of labels and how its classes are found.
+
+    Parameters
+    ----------
+    path : Path
+    form : str
+    class_field : str or None
+        Attribute of vectors that holds the class; None: the layer's name.
+    layer : tuple of str or None
+        Layers of a vector file; None: all.
+    """
+
+    path: Path
+    form: Form
+    class_field: str | None = None
+    layer: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Classes:
+    """Classes of labels, and what a file calls them."""
+
+    legend: Legend
+    meanings: Meanings
+
+
+def form_of_source(path: Path) -> Form:
+    """Tell the form of a file of labels: by its name, of rasters by what they hold.
+
+    Raises
+    ------
+    DataError, SceneError
+        If it cannot be opened.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".csv" or suffix in _VECTORS:
+        return "run_lengths" if suffix == ".csv" else "vector"
+    if locate(path, allow_remote=False).driver in _PICTURES:
+        picture = Scene.open(path, expand_palette=True)
+        return "colors" if picture.palette is not None or picture.count > 1 else "codes"
+    scene = Scene.open(path, palette_as_codes=True)
+    colored = scene.count == 3 and scene.dtype == np.uint8 and TASK_TAG not in scene.file.tags
+    return "colors" if colored else "codes"
+
+
+def is_multilabel(path: Path, form: Form) -> bool:
+    """Whether a raster says that it has a band of 0 and 1 for each class."""
+    return form == "codes" and TASK_TAG in Scene.open(path, palette_as_codes=True).file.tags
+
+
+def form_of_target(path: Path) -> Form:
+    """Tell the form that a file is to have from its name.
+
+    Raises
+    ------
+    OptionError
+        If labels are not written so.
+    """
+    form = _TARGETS.get(path.suffix.lower())
+    if form is None:
+        raise OptionError(
+            f"{path}: labels are written as .tif (codes), .gpkg (polygons), .csv (run lengths) or .png (colours), "
+            "expected a name that ends so"
+        )
+    return form
+
+
+def classes_of(source: Source, given: Legend | None, unlabelled: str | None) -> Classes:
+    """Return the classes that were given, or those that a file speaks of.
+
+    Found codes are kept where they fit a class map; what has names is counted from 1.
+
+    Parameters
+    ----------
+    source : Source
+    given : Legend or None
+        Its codes are what rasters hold, its names what vectors (also the codes) and run lengths hold, its
+        colours what pictures hold.
+    unlabelled : str or None
+        Name or code of the class of the rest; ``background`` is made up, with code 0, where it is not there.
+
+    Raises
+    ------
+    DataError, OptionError
+    """
+    code_of: dict[LabelValue, int] = {}
+    if given is not None:
+        legend = given
+        for c in given.classes:
+            for value in map(plain, _own_values(c, source.form)):
+                if code_of.setdefault(value, c.code) != c.code:
+                    raise OptionError(
+                        f"{value!r} means two of the classes, expected one; name them otherwise"
+                    )
+    else:
+        found = _found(source)
+        kept = all(isinstance(c.value, int) and 0 <= c.value < NODATA for c in found)
+        codes = [int(c.value) if kept else i for i, c in enumerate(found, start=1)]
+        legend = _legend(found, codes, source.path)
+        code_of = {plain(c.value): code for c, code in zip(found, codes, strict=True)}
+    rest = UNKNOWN
+    if unlabelled is not None:
+        legend, rest = _with_rest(legend, unlabelled)
+    return Classes(legend=legend, meanings=Meanings(codes=legend.codes, code_of=code_of, unlabelled=rest))
+
+
+def _own_values(c: LegendClass, form: Form) -> tuple[LabelValue, ...]:
+    """Label values that mean a class of a legend."""
+    own: dict[Form, tuple[LabelValue, ...]] = {
+        "codes": (c.code,),
+        "colors": (c.color,),
+        "run_lengths": (c.name,),
+        "vector": (c.code, c.name),
+    }
+    return own[form]
+
+
+def _found(source: Source) -> Sequence[FoundClass]:
+    """Classes that a file speaks of; at least one."""
+    found: Sequence[FoundClass]
+    match source.form:
+        case "codes":
+            found = _found_layers(source.path) or found_codes(source.path)
+        case "vector":
+            found = found_values(source.path, layer=source.layer, class_field=source.class_field)
+        case "run_lengths":
+            names = read_table(source.path).classes
+            found = [
+                FoundClass(value=name or "class 1", name=name or "class 1", color=None) for name in names
+            ]
+        case "colors":
+            found = _found_colors(source.path)
+    if not found:
+        raise DataError(f"{source.path}: holds no class, expected at least one labelled pixel")
+    return found
+
+
+def _found_layers(path: Path) -> list[FoundClass]:
+    """Classes of a raster that says it has a band for each; none of any other."""
+    tags = Scene.open(path, palette_as_codes=True).file.tags
+    if TASK_TAG not in tags:
+        return []
+    legend = legend_from_json(tags.get(LEGEND_TAG, ""))
+    return [FoundClass(value=c.code, name=c.name, color=c.color) for c in legend.classes]
+
+
+def _found_colors(path: Path) -> list[FoundClass]:
+    """Colours of a picture, ascending."""
+    scene, scale = open_picture(path)
+    height, width = scene.grid.shape
+    found: set[int] = set()
+    for row in range(0, height, _STRIP):
+        chip = scene.read(Window(row=row, col=0, height=min(_STRIP, height - row), width=width))
+        rgb = np.broadcast_to(chip.pixels[:, chip.valid], (3, int(chip.valid.sum()))).astype(np.uint32)
+        red, green, blue = rgb * (255 // scale)
+        found.update(np.unique((red << 16) | (green << 8) | blue).tolist())
+        if len(found) > NODATA:
+            raise DataError(
+                f"{path}: holds more than {NODATA} colours, expected one for each class; is it an image?"
+            )
+    colors = [f"#{packed:06x}" for packed in sorted(found)]
+    return [FoundClass(value=color, name=color, color=color) for color in colors]
+
+
+def _legend(found: Sequence[FoundClass], codes: Sequence[int], path: Path) -> Legend:
+    """Legend of found classes: names told apart by their codes, colours made up where there are none."""
+    if len(found) > NODATA:
+        raise DataError(f"{path}: holds {len(found)} classes, expected at most {NODATA}")
+    classes: list[LegendClass] = []
+    for i, (c, code) in enumerate(zip(found, codes, strict=True)):
+        taken = c.name in {each.name for each in classes}
+        name = f"{c.name} ({code})" if taken else c.name
+        classes.append(LegendClass(code=code, name=name, color=(c.color or made_up_color(i)).lower()))
+    return Legend(classes=tuple(classes))
+
+
+def _with_rest(legend: Legend, unlabelled: str) -> tuple[Legend, int]:
+    """Return the legend with the class of the rest, and the code of that."""
+    for c in legend.classes:
+        if unlabelled in (c.name, str(c.code)):
+            return legend, c.code
+    if unlabelled != BACKGROUND or 0 in legend.codes:
+        raise OptionError(
+            f"{unlabelled!r} is no class for what is unlabelled, expected one of {', '.join(legend.names)}, or "
+            f"{BACKGROUND} where no class has code 0"
+        )
+    rest = LegendClass(code=0, name=BACKGROUND, color="#f0f0f0")
+    return Legend(classes=(rest, *legend.classes)), 0

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from click.testing import CliRunner
+from geoseg_cli.main import group
+
+from tests.toys import WriteRaster
+
+
+def run(*arguments: str | Path) -> tuple[int, str]:
+    result = CliRunner().invoke(group, ["labels", "convert", *map(str, arguments)])
+    assert result.stdout == ""
+    return result.exit_code, result.stderr
+
+
+@pytest.fixture
+def codes(tmp_path: Path, write_raster: WriteRaster) -> Path:
+    numbers = np.array([[1, 1, 2], [1, 2, 2]], dtype=np.uint8)
+    return write_raster(tmp_path / "a.tif", numbers, nodata=255)
+
+
+def test_there_and_back(codes: Path, tmp_path: Path) -> None:
+    polygons, back = tmp_path / "b.gpkg", tmp_path / "c.tif"
+    code, said = run(codes, "-o", polygons, "--classes", "water,forest=#228B22")
+    assert (code, said.splitlines()[0]) == (0, f"Wrote {polygons}")
+    assert [line.split() for line in said.splitlines()[1:]] == [["water", "3", "px"], ["forest", "3", "px"]]
+    code, said = run(polygons, "-o", back, "--like", codes, "--class-field", "class_code")
+    assert code == 0
+    with rasterio.open(back) as file, rasterio.open(codes) as first:
+        assert (file.read() == first.read()).all()
+        assert file.colormap(1)[2] == (0x22, 0x8B, 0x22, 255)
+
+
+def test_what_would_be_lost_is_one_line(codes: Path, tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text("Image_Label,EncodedPixels\na.tif_x,1 3\na.tif_y,3 2\n")
+    code, said = run(table, "-o", tmp_path / "o.tif", "--like", codes)
+    assert (code, said.count("\n")) == (1, 1)
+    assert "1 px of several classes would be of none (--layered keeps them, a band for each class)" in said
+    code, said = run(table, "-o", tmp_path / "o.tif", "--like", codes, "--lossy")
+    assert code == 0
+    assert "  lost: 1 px of several classes would be of none" in said
+    code, said = run(table, "-o", tmp_path / "o.tif", "--like", codes, "--layered", "--overwrite")
+    assert code == 0
+    with rasterio.open(tmp_path / "o.tif") as file:
+        assert file.read().tolist() == [[[1, 1, 0], [1, 0, 0]], [[0, 1, 0], [0, 1, 0]]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "words"),
+    [
+        (["-o", "x.shp"], 2, "expected a name that ends so"),
+        (["-o", "x.tif", "--size", "3"], 2, "'3' is not 2 whole numbers, expected for example 640,640"),
+        (["-o", "x.tif", "--content", "1,2,3,-4"], 2, "is not 4 whole numbers"),
+        (["-o", "x.tif", "--classes", "a,a"], 2, "repeats a name"),
+        (["-o", "x.tif", "--classes", "one"], 1, "holds label codes 2, expected 1"),
+    ],
+)
+def test_bad_options_are_one_line(
+    codes: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    exit_code: int,
+    words: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, said = run(codes, *arguments)
+    assert (code, said.count("\n")) == (exit_code, 1)
+    assert words in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tif"]
