@@ -100,6 +100,7 @@ def _from_table(data: DataConfig, root: Path) -> list[Entry]:
     _check_paths(path, root, rows, "image")
     if one is None:
         _check_paths(path, root, rows, "label")
+    _check_once(path, rows)
     images = _by_key([root / row["image"] for row in rows], root, data.key, "data.key")
     return [
         Entry(
@@ -128,6 +129,17 @@ def _check_paths(table: Path, root: Path, rows: Iterable[Row], column: str) -> N
             f"{table}: {len(gone)} of {len(rows)} paths in column {column} lead to no file ({_some_rows(gone)}: "
             f"{names}); paths are seen from data.root, which is {root}"
         )
+
+
+def _check_once(table: Path, rows: Iterable[Row]) -> None:
+    """Refuse a table that names an image twice."""
+    first: dict[str, int] = {}
+    for number, row in enumerate(rows, start=1):
+        if first.setdefault(row["image"], number) != number:
+            raise DataError(
+                f"{table}: rows {first[row['image']]} and {number} both name {row['image']}, expected one row "
+                "for an image"
+            )
 
 
 def _some_rows(numbers: list[int]) -> str:

@@ -48,7 +48,7 @@ class Problem:
     @classmethod
     def of(cls, key: str, path: str, error: GeosegError) -> Problem:
         """Problem that an error tells of; its line names the file already."""
-        return cls(key=key, path=path, what=str(error).removeprefix(f"{path}: "))
+        return cls(key=key, path=path, what=str(error).removeprefix(path).lstrip(":, "))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,16 +104,18 @@ def refusal(problems: Sequence[Problem], images: int) -> str:
     files_of: dict[str, list[str]] = {}
     for problem in problems:
         files_of.setdefault(problem.what, []).append(problem.path)
-    reasons = [f"{_and_others(files)}: {what}" for what, files in files_of.items()]
+    reasons = [f"{_and_others(list(dict.fromkeys(files)))}: {what}" for what, files in files_of.items()]
     if len(reasons) > 1:
         reasons = [f"({number}) {reason}" for number, reason in enumerate(reasons[:_NAMED], start=1)]
     if len(files_of) > _NAMED:
         reasons.append(f"and {len(files_of) - _NAMED} more kinds of problems")
     them = "it" if len(problems) == 1 else "them"
-    remedy = f"correct {them}"
+    remedy = f"; correct {them}"
     if len(problems) < images:
         remedy += f", name {them} in data.exclude, or go on without {them} with --skip-bad"
-    return f"{len(problems)} of {images} images cannot be used: {'; '.join(reasons)}; {remedy}"
+    elif all(";" in what for what in files_of):
+        remedy = ""  # each has its own
+    return f"{len(problems)} of {images} images cannot be used: {'; '.join(reasons)}{remedy}"
 
 
 def _and_others(files: Sequence[str]) -> str:

@@ -164,7 +164,7 @@ def _open_images(
 
 
 def _open_image(path: Path, data: DataConfig, card: Card) -> Source:
-    remedy = "name as many bands in data.bands, or say which are meant as in data.band_numbers: [{numbers}]"
+    remedy = "name as many in data.bands, or say which are meant as in data.band_numbers: [{numbers}]"
     choice = choose_bands(Scene.open(path), card, data.band_numbers, remedy=remedy)
     if choice.doubts:
         raise DataError(f"{path}: {choice.doubts[0]}")

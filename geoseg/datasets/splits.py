@@ -145,9 +145,11 @@ def _drawn(split: EverySplit | FractionSplit | FoldSplit, groups: Groups) -> dic
         test, val = order[:tested], order[tested : tested + validated]
     train = [name for name in names if name not in {*val, *test}]
     if not train or not val:
+        images = sum(map(len, groups.values()))
         raise DataError(
-            f"{len(names)} groups of images cannot be divided by data.split (method {split.method}) so that train "
-            f"and val have one each; change it, or split by blocks"
+            f"{images} images in {len(names)} group{'s' if len(names) > 1 else ''} cannot be divided by data.split "
+            f"(method {split.method}) so that train and val have a group each; images that overlap on the ground are "
+            "one group where no groups are given: change the split, or split by blocks"
         )
     return {
         name: [key for group in chosen for key in groups[group]]
