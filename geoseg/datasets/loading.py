@@ -9,11 +9,11 @@ from contextlib import ExitStack
 from typing import Any, Final, Literal
 
 import torch
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from geoseg.datasets.dataset import Chips, Sample
-from geoseg.datasets.series import Place, TrainingSampler
+from geoseg.datasets.series import Place
 from geoseg.errors import GeosegError
 from geoseg.raster.cache import limited_cache
 
@@ -47,7 +47,7 @@ class ChipLoader(DataLoader[Sample | GeosegError]):
 
 def loader(
     chips: Chips,
-    sampler: TrainingSampler,
+    sampler: Sampler[Place],
     batch_size: int,
     *,
     workers: int = 0,
@@ -64,7 +64,7 @@ def loader(
     Parameters
     ----------
     chips : Chips
-    sampler : TrainingSampler
+    sampler : Sampler of places
     batch_size : int
         The last batch of an epoch may be smaller.
     workers : int

@@ -3,60 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
 
 from torch.utils.data import Sampler
 
-from geoseg.grid.window import Window
-
-Place = tuple[int, Window]
+from geoseg.datasets.series import Place, TrainingSampler
 
 
-class Draws(Protocol):
-    """A sampler that says what it draws at any step of any epoch."""
-
-    def __len__(self) -> int:
-        """Count the steps of an epoch."""
-
-    def draw(self, epoch: int, step: int) -> Place:
-        """Return (index of the pair, window)."""
-
-
-class Batches(Sampler[list[Place]]):
-    """Lists of chips, from any batch of any epoch on.
+class Batches(Sampler[Place]):
+    """The chips of an epoch from any batch on, one after the other, for a loader that puts them together.
 
     Law: a batch is a function of (epoch, its number) and of nothing that happened before.
 
+    Lightning tells samplers which epoch it is by `set_epoch`, and would begin every one at its first batch:
+    this one listens to `begin` only.
+
     Parameters
     ----------
-    sampler : Draws
-    batch_size : int
+    sampler : TrainingSampler
+    size : int
+        Chips of a batch; the last of an epoch may be smaller.
     accumulate : int
-        Batches of one optimizer step; an epoch is a whole number of steps, what is left over is not drawn.
+        Batches of one optimizer step. Where it is more than one, an epoch is a whole number of steps, at least
+        one: what is left over is not drawn, and what is missing is drawn again.
     """
 
-    def __init__(self, sampler: Draws, batch_size: int, accumulate: int = 1) -> None:
-        self._sampler, self._size = sampler, batch_size
-        whole = -(-len(sampler) // batch_size)
-        self._count = max(1, whole // accumulate) * accumulate
+    def __init__(self, sampler: TrainingSampler, size: int, accumulate: int = 1) -> None:
+        self.size = size
+        self._sampler = sampler
+        step = size * accumulate
+        self._chips = len(sampler) if accumulate == 1 else max(1, len(sampler) // step) * step
         self._epoch = self._first = 0
+
+    @property
+    def count(self) -> int:
+        """Batches of a whole epoch."""
+        return -(-self._chips // self.size)
 
     def begin(self, epoch: int, first: int = 0) -> None:
         """Choose the epoch, and the batch of it, that the next iteration begins with."""
         self._epoch, self._first = epoch, first
 
     def __len__(self) -> int:
-        """Count the batches of a whole epoch."""
-        return self._count
+        """Count the chips of a whole epoch."""
+        return self._chips
 
-    def __iter__(self) -> Iterator[list[Place]]:
-        """Yield the rest of the epoch."""
-        for number in range(self._first, self._count):
-            yield self.batch(self._epoch, number)
+    def __iter__(self) -> Iterator[Place]:
+        """Yield the chips of the rest of the epoch."""
+        for number in range(self._first, self.count):
+            yield from self.batch(self._epoch, number)
 
     def batch(self, epoch: int, number: int) -> list[Place]:
-        """Return one batch; the last of an epoch may be smaller."""
-        steps = range(number * self._size, (number + 1) * self._size)
-        length = len(self._sampler)
-        inside = [step for step in steps if step < length] or [step % length for step in steps]
-        return [self._sampler.draw(epoch, step) for step in inside]
+        """Return one batch."""
+        steps = range(number * self.size, min((number + 1) * self.size, self._chips))
+        return [self._sampler.draw(epoch, step % len(self._sampler)) for step in steps]

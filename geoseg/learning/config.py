@@ -290,7 +290,10 @@ class Config(BaseModel):
 
     def fields(self) -> dict[str, Any]:
         """Return the configuration as plain values, every default filled in."""
-        return self.model_dump(mode="json", exclude_none=True)
+        fields = self.model_dump(mode="json", exclude_none=True)
+        # JSON has no numbers as keys, YAML and people have.
+        fields["data"]["classes"] = {int(k): v for k, v in fields["data"]["classes"].items()}
+        return fields
 
 
 def set_value(fields: dict[str, Any], change: str) -> None:

@@ -54,7 +54,7 @@ class Course(lightning.Callback):  # type: ignore[misc]  # Lightning is untyped 
     def __post_init__(self) -> None:
         """Begin where the state says."""
         self.progress = replace(self.state.progress) if self.state else Progress()
-        self.task.number = self.progress.epoch * len(self.batches) + self.progress.batch
+        self.task.number = self.progress.epoch * self.batches.count + self.progress.batch
         self.batches.begin(self.progress.epoch, self.progress.batch)
         self._saved = self._clock = time.monotonic()
 
@@ -78,7 +78,7 @@ class Course(lightning.Callback):  # type: ignore[misc]  # Lightning is untyped 
             trainer.lr_scheduler_configs[0].scheduler.load_state_dict(parts["schedule"])
             if parts["scaler"]:
                 trainer.precision_plugin.load_state_dict(parts["scaler"])
-            if self.progress.batch == len(self.batches):  # stopped while its epoch was scored
+            if self.progress.batch == self.batches.count:  # stopped while its epoch was scored
                 restore_random(self.state.random)
                 self.finish_epoch(trainer)
                 self.enter(trainer)

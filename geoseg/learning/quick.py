@@ -17,7 +17,8 @@ from geoseg.learning.config import Config, set_value
 from geoseg.raster.labels import FoundClass
 from geoseg.raster.scene import Scene
 
-_CHIP = 256  # px
+_CHIP, _FINE_CHIP, _FINE = 128, 256, 1.0
+"""Chips of 128 px; of 256 px where pixels are below 1 m, because things are larger there."""
 _SMALLEST = 64  # px
 
 
@@ -85,7 +86,7 @@ def quick_config(
         "train": {
             "epochs": 20,
             "sampling": "balanced",
-            "chips_per_epoch": 256,
+            "chips_per_epoch": 128 if _chip_size(image) == _FINE_CHIP else 256,
             "chip_size": _chip_size(image),
             "augment": {"symmetries": "all", "brightness": 0.1, "contrast": 0.1},
         },
@@ -153,8 +154,9 @@ def _band_names(image: Scene) -> tuple[str, ...]:
 
 
 def _chip_size(image: Scene) -> int:
-    """Chips of 256 px, smaller where the scene is."""
-    size = _CHIP
+    """Edge of the chips, smaller where the scene is."""
+    gsd = pixel_size_m(image.grid)
+    size = _FINE_CHIP if gsd is not None and gsd < _FINE else _CHIP
     while size > _SMALLEST and size > min(image.grid.shape) // 2:
         size //= 2
     return size

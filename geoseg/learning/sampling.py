@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from geoseg.datasets.sampler import training_sampler
-from geoseg.learning.batches import Draws
+from geoseg.datasets.series import TrainingSampler
 from geoseg.learning.preparation import Run
 
 
@@ -14,7 +14,7 @@ def rank_of(run: Run) -> int:
     return int(os.environ.get("LOCAL_RANK", "0")) if run.config.train.devices > 1 else 0
 
 
-def sampler_of(run: Run) -> Draws:
+def sampler_of(run: Run) -> TrainingSampler:
     """Return the sampler of the training split."""
     config, data = run.config.train, run.config.data
     whole = data.image_size if data.fit is not None else None

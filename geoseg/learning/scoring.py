@@ -134,8 +134,8 @@ class _Truth:
         mask = self._read(first, stop)
         # The engine reads one band ahead of the one it works on.
         self._kept = [*self._kept[-2:], (first, mask)]
-        counted: npt.NDArray[np.bool_] = mask >= 0
-        return counted.any(axis=0) if counted.ndim == 3 else counted
+        counted = mask >= 0
+        return np.asarray(counted.any(axis=0)) if counted.ndim == 3 else counted
 
     def rows(self, first: int, stop: int) -> npt.NDArray[np.int64]:
         """Mask of rows, to be changed at will."""

@@ -58,7 +58,7 @@ class SegmentationTask(lightning.LightningModule):  # type: ignore[misc]  # seen
     def freeze_encoder(self, frozen: bool) -> None:  # noqa: FBT001 - a setter
         """Let the encoder learn, or keep it with its batch statistics as it is."""
         self._frozen = frozen
-        for parameter in self.network.encoder.parameters() if hasattr(self.network, "encoder") else ():  # type: ignore[union-attr, operator]
+        for parameter in self._encoder.parameters() if self._encoder is not None else ():
             parameter.requires_grad_(not frozen)
         self.train(self.training)
 
@@ -69,9 +69,14 @@ class SegmentationTask(lightning.LightningModule):  # type: ignore[misc]  # seen
             for module in self.network.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
-        if mode and self._frozen and isinstance(encoder := getattr(self.network, "encoder", None), nn.Module):
-            encoder.eval()
+        if mode and self._frozen and self._encoder is not None:
+            self._encoder.eval()
         return self
+
+    @property
+    def _encoder(self) -> nn.Module | None:
+        encoder = getattr(self.network, "encoder", None)
+        return encoder if isinstance(encoder, nn.Module) else None
 
     def training_step(self, batch: Sample) -> Tensor:
         """Return the loss of a batch, changed at random as (seed, batch number, rank) say.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import lightning
+import torch
 import yaml
 
 from geoseg.datasets.dataset import Chips
@@ -196,7 +198,7 @@ def _fit(run: Run, folder: Path, *, progress: bool) -> None:
     if state is not None:
         run.model.network.load_state_dict(state.parts["network"])
         _log.info("going on in epoch %d, batch %d", begin.epoch + 1, begin.batch + 1)
-    total = config.epochs * len(batches)
+    total = config.epochs * batches.count
     task = SegmentationTask(
         run.model.network,
         run.loss,
@@ -206,8 +208,8 @@ def _fit(run: Run, folder: Path, *, progress: bool) -> None:
         steps=total // config.accumulate,
     )
     first = rank_of(run) == 0
-    shown = bar(total, begin.epoch * len(batches) + begin.batch) if progress and first else None
-    records = Records(folder if first else None, class_names(run.model.card), len(batches), begin, shown)
+    shown = bar(total, begin.epoch * batches.count + begin.batch) if progress and first else None
+    records = Records(folder if first else None, class_names(run.model.card), batches.count, begin, shown)
     try:
         with listening() as interruption:
             course = Course(
@@ -230,8 +232,15 @@ def _loop(run: Run, task: SegmentationTask, course: Course) -> None:
     """Hand the steps to Lightning's Trainer."""
     config = run.config.train
     chips = loader(
-        Chips(run.splits["train"]), course.batches, workers=config.workers, start_method=config.start_method
+        Chips(run.splits["train"]),
+        course.batches,
+        run.batch_size,
+        workers=config.workers,
+        start_method=config.start_method,
+        pin_memory=run.device == "cuda",
     )
+    # Loaders draw a number when they begin: from a generator of their own, or a run that goes on would differ.
+    chips.generator = torch.Generator()
     unused = config.devices > 1 and config.freeze_encoder > 0
     trainer = lightning.Trainer(
         accelerator={"cuda": "gpu"}.get(run.device, run.device),
@@ -273,9 +282,17 @@ def _finish(run: Run, folder: Path, final: Path) -> None:
             "data_fingerprint": run.statistics.fingerprint,
             "images": {split: [pair.name for pair in pairs] for split, pairs in run.splits.items()},
             "class_pixels": list(run.statistics.pixels),
-            "config": run.config.fields(),
+            "config": _shareable(run.config),
             "metrics": metrics,
             "date": run.date,
         }
     )
     best.save(final, weights=run.config.model.weights, overwrite=True)
+
+
+def _shareable(config: Config) -> dict[str, Any]:
+    """Return a configuration as JSON has it, without the folders of this machine."""
+    fields: dict[str, Any] = json.loads(json.dumps(config.fields()))
+    if Path(fields["data"]["root"]).is_absolute():
+        fields["data"]["root"] = "."
+    return fields

@@ -28,7 +28,7 @@ def fitting_batch(run: Run) -> int:
     if run.device != "cuda":
         return _CPU_BATCH
     size, bands = run.config.train.chip_size, len(run.config.data.bands)
-    network = run.model.network.to("cuda", memory_format=torch.channels_last).train()
+    network = run.model.network.to("cuda").to(memory_format=torch.channels_last).train()
     batch, total = 1, torch.cuda.get_device_properties(0).total_memory
     try:
         while batch < _LARGEST_BATCH:
@@ -56,7 +56,7 @@ def learning_rate(run: Run, batch_size: int) -> float:
     the rate at which the smoothed loss falls fastest. The network is left as it was.
     """
     before = {name: value.clone() for name, value in run.model.network.state_dict().items()}
-    network = run.model.network.to(run.device, memory_format=torch.channels_last).train()
+    network = run.model.network.to(run.device).to(memory_format=torch.channels_last).train()
     try:
         rates, losses = _rising(run, network, batch_size)
     finally:

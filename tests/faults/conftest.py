@@ -109,11 +109,12 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
 def wait_for_bands(pid: int, output: Path, count: int = 1) -> None:
     """Wait until a run has stored so many bands, or has ended."""
     scratch = output.with_name(output.name + ".geoseg-part")
-    while len(list(scratch.glob("band-*"))) < count and _runs(pid):
+    while len(list(scratch.glob("band-*"))) < count and still_runs(pid):
         time.sleep(0.001)
 
 
-def _runs(pid: int) -> bool:
+def still_runs(pid: int) -> bool:
+    """Whether a process has not ended yet."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:

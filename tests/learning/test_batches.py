@@ -5,22 +5,17 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from geoseg.datasets.series import Place, TrainingSampler
 from geoseg.grid.window import Window
-from geoseg.learning.batches import Batches, Place
+from geoseg.learning.batches import Batches
 
 
-class Counting:
+class Counting(TrainingSampler):
     """Draws (step, window at the epoch's row)."""
 
-    def __init__(self, length: int) -> None:
-        self.length = length
-
-    def __len__(self) -> int:
-        return self.length
-
-    def draw(self, epoch: int, step: int) -> Place:
-        assert 0 <= step < self.length
-        return step, Window(row=epoch, col=step, height=1, width=1)
+    def _place(self, epoch: int, number: int) -> Place:
+        assert 0 <= number < len(self)
+        return number, Window(row=epoch, col=number, height=1, width=1)
 
 
 @given(st.integers(1, 40), st.integers(1, 9), st.integers(1, 4), st.integers(0, 3), st.data())
@@ -31,15 +26,16 @@ def test_an_epoch_goes_on_anywhere(
     batches.begin(epoch)
     whole = list(batches)
     assert len(whole) == len(batches)
-    assert len(batches) % accumulate == 0, "an epoch is whole optimizer steps"
-    first = data.draw(st.integers(0, len(whole)))
+    assert batches.count % accumulate == 0, "an epoch is whole optimizer steps"
+    first = data.draw(st.integers(0, batches.count))
     batches.begin(epoch, first)
-    assert list(batches) == whole[first:]
-    assert all(1 <= len(batch) <= size for batch in whole)
-    assert all(window.row == epoch for batch in whole for _, window in batch)
+    assert list(batches) == whole[first * size :]
+    assert [place for i in range(batches.count) for place in batches.batch(epoch, i)] == whole
+    assert accumulate == 1 or len(whole) == batches.count * size
+    assert all(window.row == epoch for _, window in whole)
 
 
 def test_every_chip_of_an_epoch_comes_once() -> None:
-    drawn = [step for batch in Batches(Counting(11), 4) for step, _ in batch]
-    assert drawn == list(range(11))
-    assert [step for batch in Batches(Counting(11), 4, accumulate=2) for step, _ in batch] == list(range(8))
+    assert [step for step, _ in Batches(Counting(11), 4)] == list(range(11))
+    assert [step for step, _ in Batches(Counting(11), 4, accumulate=2)] == list(range(8))
+    assert [step for step, _ in Batches(Counting(3), 2, accumulate=2)] == [0, 1, 2, 0]

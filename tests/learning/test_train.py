@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,16 @@ import pytest
 import rasterio
 import torch
 
-from geoseg.datasets.splits import open_splits, with_card
+from geoseg.datasets.dataset import IGNORED
+from geoseg.datasets.opening import open_data
+from geoseg.datasets.splits import with_card
 from geoseg.errors import DataError, OptionError, OutputExistsError
 from geoseg.grid.tiling import Tiling
 from geoseg.learning.config import Config
+from geoseg.learning.losses import Loss
 from geoseg.learning.metrics import Confusion
-from geoseg.learning.scoring import score, score_image
-from geoseg.learning.train import train
+from geoseg.learning.scoring import Scorer
+from geoseg.learning.train import TrainOptions, train
 from geoseg.models.card import read_card
 from geoseg.models.model import Model
 
@@ -38,7 +42,12 @@ def test_a_run_learns_two_classes_and_leaves_a_model_file_that_opens(
     path = train(toy, run)
     assert capfd.readouterr() == ("", ""), "a library is silent unless asked"
     assert path == run / "model.safetensors"
-    assert sorted(p.name for p in run.iterdir()) == ["config.yaml", "metrics.jsonl", "model.safetensors"]
+    assert sorted(p.name for p in run.iterdir()) == [
+        "config.yaml",
+        "metrics.jsonl",
+        "model.safetensors",
+        "tensorboard",
+    ]
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2, 3, 4, 5, 6]
     assert lines[-1]["step"] == 24
@@ -85,7 +94,7 @@ def test_a_finished_run_is_not_replaced_unless_asked(toy: Path, tmp_path: Path) 
     with pytest.raises(OutputExistsError, match="--overwrite"):
         train(toy, tmp_path / "run")
     assert path.read_bytes() == before
-    train(toy, tmp_path / "run", overwrite=True)
+    train(toy, tmp_path / "run", TrainOptions(overwrite=True))
     assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 1
 
 
@@ -155,16 +164,24 @@ def test_scores_of_a_pointwise_network_do_not_depend_on_the_tiles(
 ) -> None:
     card = model.card
     config = Config.read(toy)
-    (pair,) = with_card(open_splits(config.data, config.data_root, card), card)["val"]
-    found = score_image(Pointwise(), pair, Tiling(size=size, overlap=overlap), device="cpu", precision="fp32")
+    (pair,) = with_card(open_data(config.data, config.data_root, card).splits, card)["val"]
+    scorer = Scorer(tiling=Tiling(size=size, overlap=overlap), device="cpu", precision="fp32", loss=Loss())
+    found = scorer.image(Pointwise(), pair)
     with rasterio.open(toy.parent / "images" / "b.tif") as file:
         first = file.read(1)
     with rasterio.open(toy.parent / "labels" / "b.tif") as file:
         labels = file.read(1)
     reference = np.select([labels == 10, labels == 20], [0, 1], -1)
     expected = Confusion.of(reference, (first * pair.gain[0] + pair.bias[0] <= 0).astype(np.int64), 2)
-    assert np.array_equal(found.counts, expected.counts)
-    twice = score(
-        Pointwise(), [pair, pair], Tiling(size=size, overlap=overlap), device="cpu", precision="fp32"
+    assert np.array_equal(found.confusion.counts, expected.counts)
+    logits = torch.tensor(
+        np.stack([first, -1.0 * first]) * pair.gain[0] + [[[pair.bias[0]]], [[-pair.bias[0]]]]
     )
-    assert np.array_equal(twice.counts, 2 * expected.counts)
+    whole = Loss(dice=0)(
+        logits[None], torch.tensor(reference)[None].where(torch.tensor(reference) >= 0, IGNORED)
+    )
+    entropy = replace(scorer, loss=Loss(dice=0)).image(Pointwise(), pair)
+    assert entropy.loss == pytest.approx(float(whole), rel=1e-4)
+    twice = scorer.images(Pointwise(), [pair, pair])
+    assert np.array_equal(twice.confusion.counts, 2 * expected.counts)
+    assert twice.loss == pytest.approx(found.loss)
