@@ -175,6 +175,10 @@ def _labels(value: object) -> object:
     return fields
 
 
+_UNKNOWN: Final = "unknown"
+"""Name of the class of a built-in legend that is none."""
+
+
 def form_of(name: str) -> str:
     """Form of labels in a file of this name."""
     return next((form for end, form in _FORMS.items() if name.lower().endswith(end)), "codes")
@@ -290,11 +294,9 @@ def _split(value: object) -> object:
 
 
 def _classes(value: object) -> object:
-    """Take the name of a legend that is built in for its classes, and a name for a class."""
+    """Take a name for a class."""
     if isinstance(value, str):
-        if value not in BUILT_IN:
-            raise ValueError(f"no legend is built in as {value!r}, expected one of {', '.join(BUILT_IN)}")
-        return {c.code: {"name": c.name, "color": c.color} for c in BUILT_IN[value].classes}
+        raise ValueError(f"no legend is built in, expected one of {', '.join(BUILT_IN)}, or classes by code")
     if isinstance(value, dict):
         return {code: {"name": each} if isinstance(each, str) else each for code, each in value.items()}
     return value
@@ -327,7 +329,7 @@ class DataConfig(BaseModel):
         Name of each band that is used. Images whose bands are described are read by these names; others need
         `band_numbers` or as many bands as there are names.
     classes
-        By code of the class map, 0 to 254; or ``deepglobe``.
+        By code of the class map, 0 to 254; or ``deepglobe``, whose class "unknown" is ignored.
     ignore
         Label values that mean "unknown". Pixels that a label raster marks as no data are unknown anyway.
     groups
@@ -356,6 +358,22 @@ class DataConfig(BaseModel):
     split: Annotated[SplitConfig, BeforeValidator(_split)]
     image_size: tuple[Count, Count] | None = None
     fit: Literal["resize", "pad", "crop"] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _built_in(cls, fields: object) -> object:
+        """Take the name of a legend that is built in for its classes; what it calls unknown is ignored."""
+        if not isinstance(fields, dict) or str(fields.get("classes")) not in BUILT_IN:
+            return fields
+        legend = BUILT_IN[str(fields["classes"])]
+        labels, ignore = _labels(fields.get("labels")), fields.get("ignore", ())
+        form = str(labels.get("form") if isinstance(labels, dict) else getattr(labels, "form", "codes"))
+        unknown = [value for c in legend.classes if c.name == _UNKNOWN for value in _own_values(c, form)]
+        classes = {c.code: {"name": c.name, "color": c.color} for c in legend.classes if c.name != _UNKNOWN}
+        return fields | {
+            "classes": classes,
+            "ignore": [*ignore, *unknown] if isinstance(ignore, list | tuple) else ignore,
+        }
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -450,7 +468,7 @@ def _own_values(c: LegendClass, form: str) -> tuple[LabelValue, ...]:
         "run_lengths": (c.name,),
         "vector": (c.code, c.name),
     }
-    return own[form]
+    return own.get(form, ())
 
 
 def listed_codes(classes: dict[int, Any]) -> str:
