@@ -16,6 +16,15 @@ from geoseg.grid.grid import Grid
 from geoseg.grid.window import Window
 from geoseg.raster.labels import UNKNOWN, Meanings, listed
 from geoseg.raster.opening import signature_of
+from geoseg.vector.pixel_shapes import (
+    ShapeCodes,
+    Shapes,
+    counts_downwards,
+    in_pixels,
+    made_valid,
+    on_image,
+    present,
+)
 from geoseg.vector.reprojection import Reprojection
 from geoseg.vector.vector_file import VectorLayer, read_features, total_bounds
 
@@ -24,13 +33,6 @@ if TYPE_CHECKING:
 
 _BLOCK: Final = 512
 """Edge in px of the windows that are looked through for contradictions."""
-_LATTICE: Final = 4096
-"""Corners are rounded to this part of a pixel. Whole pixels can then be subtracted without any rounding, so
-that a window's edges cross its rows where the image's do."""
-_MOST_CORNERS: Final = 1024
-_SMALLEST_CUT: Final = 64
-"""Polygons of more corners than that, at least so many px across, are cut up: every window pays for all
-corners of a polygon that it meets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +81,8 @@ class LabelShapes:
         What a person should know about the labels.
     """
 
-    geometry: npt.NDArray[np.object_]
-    code: npt.NDArray[np.int16]
+    geometry: Shapes
+    code: ShapeCodes
     shape: tuple[int, int]
     notes: tuple[str, ...] = ()
 
@@ -135,40 +137,47 @@ def load_shapes(recipe: Recipe, *, everything: bool = False) -> LabelShapes:
         If the file cannot be read, says nothing of the CRS, holds values without a meaning, or does not lie
         where the image lies.
     """
-    import shapely
-
-    parts: list[npt.NDArray[np.object_]] = []
-    codes: list[npt.NDArray[np.int16]] = []
-    counts = dict.fromkeys(("without class", "invalid", "lost"), 0)
-    notes: list[str] = []
-    for layer in recipe.layers:
-        way = Reprojection.between(layer.crs, recipe.grid, path=recipe.path)
-        bounds = None if everything else way.bounds_in_file(margin=recipe.buffer)
-        features = read_features(recipe.path, layer, recipe.class_field, bounds)
-        code, missing = _codes(recipe, layer, features.values, len(features.geometry))
-        counts["without class"] += missing
-        shapes = shapely.from_wkb(features.geometry, on_invalid="fix")
-        shapes, code = _present(shapes, code)
-        shapes, invalid = _valid(shapes)
-        if _downwards(recipe.grid, shapes):
-            shapes = shapely.transform(shapes, lambda xy: xy * (1, -1))
-            notes.append(f"rows of layer {layer.name} count down from 0, as QGIS draws on plain images")
-        counts["invalid"] += invalid
-        shapes, code, lost = _in_pixels(recipe, way, shapes, code)
-        if not everything:
-            shapes, code = _on_image(recipe.grid, shapes, code)
-        counts["lost"] += lost
-        parts.append(shapes)
-        codes.append(code)
-        if way.note and way.note not in notes:
-            notes.append(way.note)
-    geometry, code = np.concatenate(parts), np.concatenate(codes)
+    notes: dict[str, int] = {}
+    layers = [_load_layer(recipe, layer, notes, everything=everything) for layer in recipe.layers]
+    geometry, code = (np.concatenate(each) for each in zip(*layers, strict=True))
     if not len(geometry):
         _check_absence(recipe)
     order = np.argsort(code, kind="stable")
-    return LabelShapes(
-        geometry=geometry[order], code=code[order], shape=recipe.grid.shape, notes=(*notes, *_words(counts))
+    words = tuple(f"{count} {note}" if count else note for note, count in notes.items())
+    return LabelShapes(geometry=geometry[order], code=code[order], shape=recipe.grid.shape, notes=words)
+
+
+def _load_layer(
+    recipe: Recipe, layer: VectorLayer, notes: dict[str, int], *, everything: bool
+) -> tuple[Shapes, ShapeCodes]:
+    """Shapes of a layer with their codes; adds what a person should know, and how often it happened."""
+    import shapely
+
+    def note(words: str, count: int) -> None:
+        if count:
+            notes[words] = notes.get(words, 0) + count
+
+    way = Reprojection.between(layer.crs, recipe.grid, path=recipe.path)
+    if way.note:
+        notes[way.note] = 0
+    bounds = None if everything else way.bounds_in_file(margin=recipe.buffer)
+    features = read_features(recipe.path, layer, recipe.class_field, bounds)
+    code, without = _codes(recipe, layer, features.values, len(features.geometry))
+    note("features have no class; their pixels are unknown", without)
+    shapes = shapely.from_wkb(features.geometry, on_invalid="fix")
+    unread = shapely.is_missing(shapes) & np.array(
+        [each is not None for each in features.geometry], dtype=bool
     )
+    note("geometries of a kind that is not read are left out", int(unread.sum()))
+    shapes, code = present(shapes, code)
+    shapes, invalid = made_valid(shapes)
+    note("invalid geometries were made valid", invalid)
+    if counts_downwards(shapes, recipe.grid):
+        shapes = shapely.transform(shapes, lambda xy: xy * (1, -1))
+        notes[f"rows of layer {layer.name} count down from 0, as QGIS draws on plain images"] = 0
+    shapes, code, lost = in_pixels(way(shapes), code, recipe.grid, recipe.buffer)
+    note("geometries cannot be brought into the image's CRS and are left out", lost)
+    return (shapes, code) if everything else on_image(shapes, code, recipe.grid)
 
 
 def missing_values(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
@@ -180,7 +189,7 @@ def missing_values(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
 
 def _codes(
     recipe: Recipe, layer: VectorLayer, values: npt.NDArray[Any] | None, count: int
-) -> tuple[npt.NDArray[np.int16], int]:
+) -> tuple[ShapeCodes, int]:
     """Legend code of every feature, UNKNOWN without a class, and how many are without."""
     meanings = recipe.meanings
     if values is None:
@@ -203,110 +212,6 @@ def _codes(
     known = [code_of[value] or 0 for value in values[~missing].tolist()]
     codes[~missing] = known
     return codes, int(missing.sum())
-
-
-def _present(
-    shapes: npt.NDArray[np.object_], code: npt.NDArray[np.int16]
-) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.int16]]:
-    """Leave out what has no geometry."""
-    import shapely
-
-    kept = ~(shapely.is_missing(shapes) | shapely.is_empty(shapes))
-    return shapes[kept], code[kept]
-
-
-def _valid(shapes: npt.NDArray[np.object_]) -> tuple[npt.NDArray[np.object_], int]:
-    """Make invalid geometries valid, and count them."""
-    import shapely
-
-    wrong = ~shapely.is_valid(shapes)
-    shapes = shapes.copy()
-    shapes[wrong] = shapely.make_valid(shapes[wrong], method="structure", keep_collapsed=False)
-    return shapes, int(wrong.sum())
-
-
-def _downwards(grid: Grid, shapes: npt.NDArray[np.object_]) -> bool:
-    """Whether shapes on an image without georeference lie below its first row, where QGIS shows such images."""
-    import shapely
-
-    if grid.crs is not None or not grid.transform.is_identity or not len(shapes):
-        return False
-    _, low, _, high = shapely.total_bounds(shapes)
-    return bool(low < 0 and high <= 0)
-
-
-def _in_pixels(
-    recipe: Recipe, way: Reprojection, shapes: npt.NDArray[np.object_], code: npt.NDArray[np.int16]
-) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.int16], int]:
-    """Single shapes in px of the image, their codes, and how many could not be projected."""
-    import shapely
-
-    shapes, index = _single(way(shapes))
-    code = code[index]
-    finite = np.isfinite(shapely.bounds(shapes)).all(axis=1)
-    shapes, code, lost = shapes[finite], code[finite], int((~finite).sum())
-    if recipe.buffer > 0:
-        thin = shapely.get_dimensions(shapes) < 2
-        shapes[thin] = shapely.buffer(shapes[thin], recipe.buffer)
-    inverse = ~recipe.grid.transform
-
-    def to_pixels(xy: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        col, row = inverse @ (xy[:, 0], xy[:, 1])
-        corners: npt.NDArray[np.float64] = np.rint(np.column_stack([col, row]) * _LATTICE) / _LATTICE
-        return corners
-
-    shapes = shapely.transform(shapes, to_pixels)
-    return shapes, code, lost
-
-
-def _on_image(
-    grid: Grid, shapes: npt.NDArray[np.object_], code: npt.NDArray[np.int16]
-) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.int16]]:
-    """Keep the shapes that meet the image; those of many corners in pieces."""
-    import shapely
-
-    height, width = grid.shape
-    left, top, right, bottom = shapely.bounds(shapes).T
-    meets = (right >= 0) & (bottom >= 0) & (left < width) & (top < height)
-    shapes, code = shapes[meets], code[meets]
-    many = (shapely.get_num_coordinates(shapes) > _MOST_CORNERS) & (shapely.get_dimensions(shapes) == 2)
-    if many.any():
-        pieces = [_cut_up(shape) if large else [shape] for shape, large in zip(shapes, many, strict=True)]
-        code = np.repeat(code, [len(p) for p in pieces])
-        shapes = np.array([shape for p in pieces for shape in p], dtype=object)
-    return shapes, code
-
-
-def _single(shapes: npt.NDArray[np.object_]) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.intp]]:
-    """Members of multiple geometries and of collections, and whose members they are."""
-    import shapely
-
-    index = np.arange(len(shapes))
-    while (shapely.get_type_id(shapes) > shapely.GeometryType.POLYGON).any():
-        shapes, owner = shapely.get_parts(shapes, return_index=True)
-        index = index[owner]
-    return shapes.copy(), index
-
-
-def _cut_up(polygon: Any) -> list[Any]:
-    """Cut a polygon of many corners along pixel borders; every pixel's centre keeps its side."""
-    import shapely
-
-    left, top, right, bottom = polygon.bounds
-    if (
-        shapely.get_num_coordinates(polygon) <= _MOST_CORNERS
-        or max(right - left, bottom - top) < _SMALLEST_CUT
-    ):
-        return [polygon]
-    if right - left >= bottom - top:
-        middle = float(round((left + right) / 2))
-        halves = [(left, top, middle, bottom), (middle, top, right, bottom)]
-    else:
-        middle = float(round((top + bottom) / 2))
-        halves = [(left, top, right, middle), (left, middle, right, bottom)]
-    cut = [shapely.intersection(polygon, shapely.box(*half)) for half in halves]
-    single, _ = _single(np.array(cut, dtype=object))
-    return [piece for part in single if part.area > 0 for piece in _cut_up(part)]
 
 
 def _check_absence(recipe: Recipe) -> None:
@@ -337,15 +242,3 @@ def _meet(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
 def _corners(bounds: tuple[float, ...]) -> str:
     west, south, east, north = (f"{value:.9g}" for value in bounds)
     return f"{west}, {south} to {east}, {north}"
-
-
-def _words(counts: dict[str, int]) -> list[str]:
-    """Say what was found."""
-    words = []
-    if counts["without class"]:
-        words.append(f"{counts['without class']} features have no class; their pixels are unknown")
-    if counts["invalid"]:
-        words.append(f"{counts['invalid']} invalid geometries were made valid")
-    if counts["lost"]:
-        words.append(f"{counts['lost']} geometries cannot be brought into the image's CRS and are left out")
-    return words

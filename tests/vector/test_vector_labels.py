@@ -21,7 +21,7 @@ from geoseg.grid.legend import Legend
 from geoseg.grid.window import Window
 from geoseg.raster.labels import UNKNOWN, FoundClass, Meanings
 from geoseg.raster.scene import Scene
-from geoseg.vector.label_shapes import _cut_up
+from geoseg.vector.pixel_shapes import cut_up
 from geoseg.vector.vector_labels import VectorLabels, found_classes
 from geoseg.vector.write import write
 
@@ -296,7 +296,7 @@ def test_cutting_up_keeps_every_pixel() -> None:
     angle = np.linspace(0, 2 * np.pi, 5000, endpoint=False)
     radius = 100 + 20 * np.sin(37 * angle)
     star = shapely.Polygon(np.column_stack([150 + radius * np.cos(angle), 150 + radius * np.sin(angle)]))
-    pieces = _cut_up(star)
+    pieces = cut_up(star)
     assert len(pieces) > 4
     for touched in (False, True):
         one, many = (
