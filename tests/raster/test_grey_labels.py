@@ -31,6 +31,8 @@ def test_pixels_above_the_threshold_are_one(tmp_path: Path, mode: str, threshold
         pickle.dumps(GreyLabels.open(tmp_path / "m.png", GRID, MEANINGS, threshold=threshold))
     )
     np.testing.assert_array_equal(labels.read(WHOLE), threshold < GREY)
+    absent = Meanings(codes=(1,), code_of={0: 0, 1: 1}, unlabelled=0)
+    labels = GreyLabels.open(tmp_path / "m.png", GRID, absent, threshold=threshold)
     read = labels.read(Window(row=-1, col=30, height=3, width=4))
     np.testing.assert_array_equal(read[1:, :2], GREY[:2, 30:] > threshold)
     assert (read[0] == UNKNOWN).all()
