@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
@@ -12,7 +12,7 @@ from geoseg.grid.legend import Task
 
 from .options import examples, output, overwrite
 from .report import say
-from .values import LEGEND, NAMES
+from .values import FACTORS, LEGEND, NAMES, OPTIONS
 from .verbosity import verbosity_options
 
 if TYPE_CHECKING:
@@ -107,3 +107,73 @@ def _of_two(classes: Legend) -> Legend:
     if len(classes.classes) != 2:
         return classes
     return type(classes)(classes=tuple(replace(c, code=c.code - 1) for c in classes.classes))
+
+
+@command.command(
+    "import",
+    epilog=examples(
+        "geoseg model import folder_of_save_pretrained/ --bands red,green,blue --classes a,b -o m.safetensors",
+        "geoseg model import best_model.pth --architecture Unet --encoder resnet34 --scale 1/255 \\\n"
+        "      --bands red,green,blue --classes background,building -o m.safetensors",
+        "geoseg model import torchgeo.ckpt --dtype uint16 --scale 1/10000 --bands B02,B03,B04 --classes a,b "
+        "-o m.safetensors",
+    ),
+)
+@click.argument("weights", type=click.Path(exists=True, path_type=Path))
+@click.option("--bands", required=True, type=NAMES, help="Names of the bands, in the network's order.")
+@click.option("--classes", required=True, type=LEGEND, help="Classes in the order of the network's channels.")
+@click.option("--architecture", help="As segmentation-models-pytorch names it; where the file does not tell.")
+@click.option("--encoder", help="For example resnet34; where the file does not tell.")
+@click.option(
+    "--decoder-options", type=OPTIONS, help='Where they are not the defaults: {"decoder_channels": [64, 32]}.'
+)
+@click.option("--task", type=click.Choice(get_args(Task)), help="Where the file does not tell.")
+@click.option("--dtype", help="Type of the numbers that scenes store; uint8 where nothing else is known.")
+@click.option(
+    "--value-range", nargs=2, type=float, metavar="LOW HIGH", help="Smallest and largest stored number."
+)
+@click.option(
+    "--scale", type=FACTORS, help="Stored numbers times this went into the network, or into --mean and --std."
+)
+@click.option("--mean", type=FACTORS, help="Subtracted after --scale: one number, or one for each band.")
+@click.option("--std", type=FACTORS, help="Divided by after --mean: one number, or one for each band.")
+@click.option(
+    "--gsd", type=click.FloatRange(min=0, min_open=True), metavar="M", help="Ground sample distance, m."
+)
+@click.option(
+    "--tile-size", type=click.IntRange(min=1), default=512, show_default=True, metavar="PX", help="Tile edge."
+)
+@click.option("--overlap", type=click.IntRange(min=0), metavar="PX", help="A quarter of the tile by default.")
+@click.option("--name", help="The model's name; that of the file by default.")
+@output("Model file to write.", metavar="OUT.safetensors")
+@overwrite
+@verbosity_options
+def import_(
+    weights: Path,
+    bands: tuple[str, ...],
+    classes: Legend,
+    scale: tuple[float, ...] | None,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
+    gsd: float | None,
+    output: Path,
+    overwrite: bool,
+    **network: Any,
+) -> None:
+    """Make a model file of weights from elsewhere.
+
+    WEIGHTS is a folder that segmentation-models-pytorch's save_pretrained made, a .safetensors, .pt or .pth file
+    of weights, or a checkpoint of torchgeo, ftw-tools or geoai. No code in it is ever run.
+    """
+    from geoseg.models.importing import InputScale, import_model
+
+    made = import_model(
+        weights,
+        bands=bands,
+        legend=classes,
+        input_scale=InputScale(scale=scale, mean=mean, std=std),
+        gsd_m=gsd,
+        **network,
+    )
+    made.model.save(output, overwrite=overwrite)
+    say("\n".join([*made.notes, f"Wrote {output}", str(made.model)]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from typing import TYPE_CHECKING, Any
@@ -118,6 +119,55 @@ class NumbersType(ParamType):
         return tuple(map(int, parts))
 
 
+class FactorsType(ParamType):
+    """``0.485,0.456,0.406`` or ``1/255``: numbers or fractions, one or more."""
+
+    name = "NUMBER,..."
+
+    def convert(self, value: str | tuple[float, ...], param: Parameter, ctx: Context) -> tuple[float, ...]:
+        """Return the numbers."""
+        if not isinstance(value, str):
+            return value
+        try:
+            numbers = tuple(self._number(part) for part in value.split(","))
+        except (ValueError, ZeroDivisionError):
+            numbers = ()
+        if not numbers or not all(map(math.isfinite, numbers)):
+            self.fail(
+                f"{value!r} is no list of numbers, expected for example 0.485,0.456,0.406 or 1/255",
+                param,
+                ctx,
+            )
+        return numbers
+
+    @staticmethod
+    def _number(text: str) -> float:
+        above, slash, below = text.partition("/")
+        return float(above) / float(below) if slash else float(above)
+
+
+class OptionsType(ParamType):
+    """``{"decoder_channels": [64, 32]}``: names and values as JSON."""
+
+    name = "JSON"
+
+    def convert(self, value: str | dict[str, Any], param: Parameter, ctx: Context) -> dict[str, Any]:
+        """Return the options."""
+        if not isinstance(value, str):
+            return value
+        try:
+            options = json.loads(value)
+        except (ValueError, RecursionError):
+            options = None
+        if not isinstance(options, dict):
+            self.fail(
+                f'{value!r} is no JSON object, expected for example {{"decoder_channels": [64, 32]}}',
+                param,
+                ctx,
+            )
+        return options
+
+
 class BatchSizeType(ParamType):
     """``auto`` or a number of tiles."""
 
@@ -150,6 +200,8 @@ class SizeType(ParamType):
 BOUNDS = BoundsType()
 BANDS = BandsType()
 NAMES = NamesType()
+FACTORS = FactorsType()
+OPTIONS = OptionsType()
 LEGEND = LegendType()
 BATCH_SIZE = BatchSizeType()
 SIZE = SizeType()

@@ -14,7 +14,8 @@ import torch
 from geoseg.errors import ModelError
 from geoseg.models.card import Card
 
-_OPTION_PREFIXES = ("decoder_", "psp_", "encoder_depth", "encoder_output_stride", "upsampling")
+_TORCHGEO = "_Weights."  # in the names of torchgeo's weights, and in no other's
+OPTION_PREFIXES = ("decoder_", "psp_", "encoder_depth", "encoder_output_stride", "upsampling")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,27 +43,28 @@ class NetworkPlan:
 def build(plan: NetworkPlan, encoder_weights: str | None = None, seed: int = 0) -> torch.nn.Module:
     """Build a network; torch's own random state is left as it was.
 
-    Nothing is downloaded but `encoder_weights`, where some are named.
+    Nothing is downloaded but `encoder_weights`, where some are named: segmentation-models-pytorch's or torchgeo's.
 
     Raises
     ------
     ModelError
         segmentation-models-pytorch's refusal in one line.
     """
-    odd = [key for key in plan.options if not key.startswith(_OPTION_PREFIXES)]
+    odd = [key for key in plan.options if not key.startswith(OPTION_PREFIXES)]
     if odd:
         raise ModelError(
-            f"decoder option {odd[0]!r} is not one of geoseg's, expected {', '.join(_OPTION_PREFIXES)}"
+            f"decoder option {odd[0]!r} is not one of geoseg's, expected {', '.join(OPTION_PREFIXES)}"
         )
     if ":" in plan.encoder:
         raise ModelError(f"encoder {plan.encoder!r} names a place to load from, expected a plain name")
+    of_torchgeo = encoder_weights is not None and _TORCHGEO in encoder_weights
     with torch.random.fork_rng(devices=[]), _quiet_hub():
         torch.manual_seed(seed)
         try:
             network: torch.nn.Module = smp.create_model(
                 plan.architecture,
                 encoder_name=plan.encoder,
-                encoder_weights=_weights_name(plan.encoder, encoder_weights),
+                encoder_weights=None if of_torchgeo else _weights_name(plan.encoder, encoder_weights),
                 in_channels=plan.bands,
                 classes=plan.channels,
                 **plan.options,
@@ -70,6 +72,10 @@ def build(plan: NetworkPlan, encoder_weights: str | None = None, seed: int = 0) 
         # Encoders come from many authors and refuse with every kind of exception there is.
         except Exception as error:
             raise ModelError(_refusal(plan, encoder_weights, error)) from error
+    if encoder_weights is not None and of_torchgeo:
+        from geoseg.models.pretrained import load_encoder_weights
+
+        load_encoder_weights(network, plan, encoder_weights)
     return network
 
 
@@ -84,7 +90,7 @@ def input_statistics(
         If those of the weights cannot be fetched.
     """
     rgb = [band.strip().lower() for band in bands]
-    if encoder_weights is None or sorted(rgb) != ["blue", "green", "red"]:
+    if encoder_weights is None or _TORCHGEO in encoder_weights or sorted(rgb) != ["blue", "green", "red"]:
         return [0.5] * len(bands), [0.25] * len(bands)
     try:
         with _quiet_hub():
