@@ -21,6 +21,7 @@ from geoseg.learning.config import Config
 from geoseg.learning.losses import Loss
 from geoseg.learning.monitor import Monitor, class_names
 from geoseg.learning.scoring import Scorer
+from geoseg.learning.surroundings import rank
 from geoseg.models.model import Model
 from geoseg.raster.scene import Scene
 from geoseg.storage.journal import Journal
@@ -130,7 +131,8 @@ def prepare(config: Config, *, skip_bad: bool = False) -> Run:
         std=statistics.std,
     )
     counts = ", ".join(f"{len(pairs)} {split}" for split, pairs in opened.splits.items())
-    _log.info("training on %s in %s; images: %s", device, precision, counts)
+    if rank(config.train.devices) == 0:
+        _log.info("training on %s in %s; images: %s", device, precision, counts)
     return Run(
         config=config,
         opened=opened,

@@ -74,11 +74,11 @@ class Records:
             **{f"val_{key}": value for key, value in scores.items()},
         }
         self._scores = {"mIoU": f"{score.confusion.mean_iou:.4f}"}
-        _log.info(
-            "epoch %d: loss %.4f, validation loss %.4f, mean IoU %.4f",
-            progress.epoch, loss, score.loss, score.confusion.mean_iou,
-        )  # fmt: skip
         if self._metrics is not None:
+            _log.info(
+                "epoch %d: loss %.4f, validation loss %.4f, mean IoU %.4f",
+                progress.epoch, loss, score.loss, score.confusion.mean_iou,
+            )  # fmt: skip
             with self._metrics.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
         if self._board is not None:

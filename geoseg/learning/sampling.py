@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 from geoseg.datasets.sampler import training_sampler
 from geoseg.datasets.series import TrainingSampler
 from geoseg.learning.preparation import Run
-
-
-def rank_of(run: Run) -> int:
-    """Return the number of this process among those that train together."""
-    return int(os.environ.get("LOCAL_RANK", "0")) if run.config.train.devices > 1 else 0
+from geoseg.learning.surroundings import rank
 
 
 def sampler_of(run: Run) -> TrainingSampler:
@@ -26,6 +20,6 @@ def sampler_of(run: Run) -> TrainingSampler:
         index=run.statistics.index,
         balance=config.balance,
         seed=config.seed,
-        rank=rank_of(run),
+        rank=rank(config.devices),
         world=config.devices,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,3 +44,8 @@ def quiet_lightning() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+def rank(devices: int) -> int:
+    """Return the number of this process among those that train together; Lightning starts all but the first."""
+    return int(os.environ.get("LOCAL_RANK", "0")) if devices > 1 else 0

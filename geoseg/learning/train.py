@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -27,9 +26,9 @@ from geoseg.learning.interruption import Interrupted, listening
 from geoseg.learning.monitor import class_names, report
 from geoseg.learning.preparation import Run, journal_of, prepare, settle
 from geoseg.learning.records import METRICS, Records, bar
-from geoseg.learning.sampling import rank_of, sampler_of
+from geoseg.learning.sampling import sampler_of
 from geoseg.learning.state import Progress, clear_states, load_state
-from geoseg.learning.surroundings import quiet_lightning, seeded, threads
+from geoseg.learning.surroundings import quiet_lightning, rank, seeded, threads
 from geoseg.learning.task import SegmentationTask
 from geoseg.models.model import Model
 from geoseg.storage.durable import write_bytes
@@ -130,15 +129,19 @@ def _shortened(run: Run) -> Run:
 
 def _train(run: Run, folder: Path, final: Path, options: TrainOptions) -> None:
     """Train in a folder that belongs to this process."""
-    if options.fresh:
+    first = (
+        rank(run.config.train.devices) == 0
+    )  # the others are started by the first, when its folder is ready
+    if options.fresh and first:
         _forget(folder)
     journal = journal_of(folder, run)
     if not journal.entries:
         (folder / METRICS).unlink(missing_ok=True)
         clear_states(folder)
     run = settle(run, journal)
-    settings = yaml.safe_dump(run.config.fields(), sort_keys=False)
-    write_bytes(folder / "config.yaml", settings.encode())
+    if first:
+        settings = yaml.safe_dump(run.config.fields(), sort_keys=False)
+        write_bytes(folder / "config.yaml", settings.encode())
     _fit(run, folder, progress=options.progress)
     _finish(run, folder, final)
     _forget(folder)
@@ -164,7 +167,7 @@ def _empty_removed(folder: Path) -> Iterator[None]:
 
 def _alone(folder: Path, config: Config) -> Any:
     """Keep other runs out of the folder; the processes of one training share it."""
-    if config.train.devices > 1 and os.environ.get("LOCAL_RANK", "0") != "0":
+    if rank(config.train.devices) != 0:
         return nullcontext()
     return locked(folder / "run.geoseg-lock", folder)
 
@@ -207,7 +210,7 @@ def _fit(run: Run, folder: Path, *, progress: bool) -> None:
         learning_rate=run.learning_rate,
         steps=total // config.accumulate,
     )
-    first = rank_of(run) == 0
+    first = rank(run.config.train.devices) == 0
     shown = bar(total, begin.epoch * batches.count + begin.batch) if progress and first else None
     records = Records(folder if first else None, class_names(run.model.card), batches.count, begin, shown)
     try:
@@ -241,11 +244,11 @@ def _loop(run: Run, task: SegmentationTask, course: Course) -> None:
     )
     # Loaders draw a number when they begin: from a generator of their own, or a run that goes on would differ.
     chips.generator = torch.Generator()
-    unused = config.devices > 1 and config.freeze_encoder > 0
     trainer = lightning.Trainer(
         accelerator={"cuda": "gpu"}.get(run.device, run.device),
         devices=config.devices,
-        strategy="ddp_find_unused_parameters_true" if unused else "ddp" if config.devices > 1 else "auto",
+        # Encoders cut short by encoder_depth, or frozen, have weights that take no part.
+        strategy="ddp_find_unused_parameters_true" if config.devices > 1 else "auto",
         max_epochs=config.epochs,
         precision=_LIGHTNING_PRECISION[run.precision],
         gradient_clip_val=config.clip_gradient,
@@ -267,7 +270,7 @@ def _finish(run: Run, folder: Path, final: Path) -> None:
 
     Weights that went through fp16 once are left unchanged by it, so the scores are those of the final file.
     """
-    if rank_of(run) != 0:
+    if rank(run.config.train.devices) != 0:
         sys.exit(0)  # the first of the processes that trained together does the rest
     best = Model.open(folder / BEST)
     names = class_names(best.card)

@@ -13,6 +13,19 @@ from pathlib import Path
 from geoseg.errors import OutputBusyError, OutputError
 
 
+_held: set[int] = set()
+"""Open lock files of this process."""
+
+
+def _let_go() -> None:
+    """Close the lock files in a forked child: it would hold the lock on after its parent was killed."""
+    while _held:
+        os.close(_held.pop())
+
+
+os.register_at_fork(after_in_child=_let_go)
+
+
 @contextmanager
 def locked(path: Path, output: Path) -> Iterator[None]:
     """Hold the lock file `path` of an output for the length of a `with` block.
@@ -28,6 +41,7 @@ def locked(path: Path, output: Path) -> Iterator[None]:
         If the folder cannot be written or its file system has no locks.
     """
     handle = _acquire(path, output)
+    _held.add(handle)
     try:
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()} on {socket.gethostname()}\n".encode(), 0)
@@ -35,6 +49,7 @@ def locked(path: Path, output: Path) -> Iterator[None]:
     finally:
         # Removed while still held: whoever waits for this file finds out that it is gone (see _acquire).
         path.unlink(missing_ok=True)
+        _held.discard(handle)
         os.close(handle)
 
 
