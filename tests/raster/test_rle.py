@@ -107,6 +107,7 @@ def test_no_text_is_no_pixel(text: str) -> None:
         ("12 2", "goes beyond"),
         ("1 99999999999999999999999999", "goes beyond"),
         ("99999999999999999999999999 1", "goes beyond"),
+        ("9223372036854775000 9223372036854775000", "goes beyond"),
         ("1 3 3 2", r"run 2 \(start 3, length 2\) starts before the end of the one before"),
         ("5 2 1 2", r"run 2 \(start 1, length 2\) starts before the end"),
         ("5 2 5 2", "run 2"),

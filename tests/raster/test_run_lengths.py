@@ -123,10 +123,16 @@ def test_masks_of_another_size_and_windows_against_a_loop(
     np.testing.assert_array_equal(labels.read(window), expected)
 
 
-def test_rows_of_one_class_are_united(tmp_path: Path) -> None:
-    """As tables with a row for each object have them; objects may touch and overlap."""
-    parts = [np.zeros_like(A) for _ in range(3)]
-    parts[0][0:2, 0:4], parts[1][1:4, 2:5], parts[2][5, :] = True, True, True
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 5), st.integers(0, 7), st.integers(1, 6), st.integers(1, 8)), min_size=1
+    )
+)
+def test_rows_of_one_class_are_united(tmp_path: Path, boxes: list[tuple[int, int, int, int]]) -> None:
+    """As tables with a row for each object have them; objects may touch, overlap and lie in each other."""
+    parts = [np.zeros_like(A) for _ in boxes]
+    for part, (row, col, height, width) in zip(parts, boxes, strict=True):
+        part[row : row + height, col : col + width] = True
     path = table(tmp_path, *(("a.jpg", encode(part)) for part in parts), head="ImageId,EncodedPixels")
     read = RunLengthLabels.open(path, "a.jpg", grid(), BINARY).read(WHOLE)
     np.testing.assert_array_equal(read, np.any(parts, axis=0))
