@@ -12,7 +12,6 @@ from pathlib import Path
 
 from geoseg.errors import OutputBusyError, OutputError
 
-
 _held: set[int] = set()
 """Open lock files of this process."""
 
