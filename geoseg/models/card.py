@@ -31,6 +31,8 @@ FORMAT: Final = 1
 """Version of the card that this geoseg writes; newer ones are refused."""
 CARD_KEY: Final = "geoseg_card"
 """Key of the card in a safetensors file's metadata."""
+_EXPECTED = "expected a .safetensors that geoseg wrote (geoseg train, geoseg model new, geoseg model import)"
+_IMPORT = "make a model file of it with `geoseg model import`"
 _LENGTH_BYTES = 8
 _LONGEST_HEADER = 16 * 2**20
 
@@ -252,29 +254,31 @@ def read_card(path: Path | str) -> Card:
     text = metadata.get(CARD_KEY) if isinstance(metadata, Mapping) else None
     if not isinstance(text, str):
         raise ModelError(
-            f"{path}: holds weights but no geoseg card; make a model file with `geoseg model new` or "
-            "`geoseg train`"
+            f"{path}: holds weights but not what they are for (bands, classes, normalisation); {_IMPORT}"
         )
     return Card.from_json(text, path)
 
 
 def read_header(path: Path) -> dict[str, Any]:
     """Read the JSON header of a safetensors file: 8 bytes of length (little-endian), then the JSON."""
-    refusal = f"{path}: is not a geoseg model file (.safetensors)"
+    refusal = f"{path}: is not a geoseg model file"
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
             size = path.stat().st_size
             if not 2 <= length <= min(_LONGEST_HEADER, size - _LENGTH_BYTES):
-                hint = "; pickled weights (.pt, .pth, .ckpt) are never opened" if _looks_pickled(path) else ""
-                raise ModelError(f"{refusal}: {size} bytes, header length {length}{hint}")
+                if _looks_pickled(path):
+                    raise ModelError(f"{refusal} but a checkpoint of torch; {_IMPORT}")
+                raise ModelError(f"{refusal}, or is cut off or damaged; {_EXPECTED}")
             header = json.loads(file.read(length))
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
-        raise ModelError(f"{refusal}: its header is not JSON") from error
+        raise ModelError(f"{refusal}, or is damaged: what it begins with is not JSON; {_EXPECTED}") from error
     if not isinstance(header, dict):
-        raise ModelError(f"{refusal}: its header is a {type(header).__name__}, expected a JSON object")
+        raise ModelError(
+            f"{refusal}: it begins with a {type(header).__name__}, not a JSON object; {_EXPECTED}"
+        )
     return header
 
 

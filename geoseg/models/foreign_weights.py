@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -118,7 +119,9 @@ def _load_safetensors(path: Path) -> Mapping[str, Any]:
 def _load_pickle(path: Path) -> object:
     """Read what torch has saved; anything but weights and plain values is refused, nothing of it is run."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of unusual pickles, which are then read or refused
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         held = _foreign_objects(path)
         what = f" ({', '.join(held[:3])}{', ...' if len(held) > 3 else ''})" if held else ""

@@ -14,10 +14,13 @@ from geoseg.grid.legend import Legend, Task
 from geoseg.models.card import Card
 from geoseg.models.foreign_weights import ForeignWeights, read_weights
 from geoseg.models.model import Model
-from geoseg.models.network import NetworkPlan, build, input_statistics
+from geoseg.models.network import NetworkPlan, build
 from geoseg.models.origins import Origin, origin_of
 
 _DEFAULT_DTYPE: Final = "uint8"
+_IMAGENET: Final = {"red": (0.485, 0.229), "green": (0.456, 0.224), "blue": (0.406, 0.225)}
+"""Mean and std of ImageNet's bands, of values from 0 to 1."""
+_OWN_STATISTICS: Final = ("inception", "xception", "tu-")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,14 +270,14 @@ def _for_each(numbers: Sequence[float], count: int, word: str) -> list[float]:
 
 
 def _pretrained_statistics(model: Model, encoder_weights: str) -> tuple[list[float], list[float]] | None:
-    """Mean and std of pretrained weights; None where they cannot be had or are of other bands."""
-    names = model.card.band_names
-    if sorted(name.lower() for name in names) != ["blue", "green", "red"]:
+    """ImageNet's mean and std; None for other weights or bands, or encoders that have their own."""
+    names = [name.lower() for name in model.card.band_names]
+    if encoder_weights != "imagenet" or set(names) - set(_IMAGENET):
         return None
-    try:
-        return input_statistics(model.card.encoder, encoder_weights, names)
-    except ModelError:
+    if model.card.encoder.startswith(_OWN_STATISTICS):
         return None
+    mean, std = zip(*(_IMAGENET[name] for name in names), strict=True)
+    return list(mean), list(std)
 
 
 def _formula(card: Card) -> str:
