@@ -59,7 +59,8 @@ class Scorer:
             network=Network(network, pair.gain, pair.bias, settings, task=pair.channels.task),
             plan=plan,
             reader=RowReader(pair.image, plan, tolerant=False),
-            channels=range(pair.channels.count) if pair.channels.task == "multiclass" else (1,),
+            # Results are channels then, or 0 and 1, as masks have them.
+            channels=(1,) if pair.channels.task == "binary" else range(pair.channels.count),
             clip=truth.counted,
             keep_probabilities=self.loss is not None,
         )

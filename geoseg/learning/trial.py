@@ -80,7 +80,8 @@ def _rising(run: Run, network: nn.Module, batch_size: int) -> tuple[list[float],
     for step in range(_STEPS):
         rate = _LOWEST * (_HIGHEST / _LOWEST) ** (step / (_STEPS - 1))
         optimizer.param_groups[0]["lr"] = rate
-        samples = [chips[place] for place in batches.batch(_TRIAL_EPOCH, step)]
+        epoch, number = divmod(step, batches.count)
+        samples = [chips[place] for place in batches.batch(_TRIAL_EPOCH + epoch, number)]
         image = torch.stack([s["image"] for s in samples]).to(run.device, memory_format=torch.channels_last)
         mask = torch.stack([s["mask"] for s in samples]).to(run.device)
         with torch.autocast(run.device, dtype=dtype, enabled=dtype is not torch.float32):

@@ -1,21 +1,177 @@
-"""`geoseg train` passes the configuration on, and says in one line what is wrong with it."""
+"""`geoseg train` passes on what it was told, and says in one line what is wrong with it."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import geopandas as gpd
+import numpy as np
 import pytest
-from click.testing import CliRunner
+import shapely
+import yaml
+from click.testing import CliRunner, Result
 from geoseg_cli.main import group
+
+from geoseg.models.card import read_card
+from geoseg.models.model import Model
+from tests.toys import WriteRaster
+
+SMALL = [
+    "--set", "model.encoder=tu-mobilenetv3_small_050",
+    "--set", "model.decoder_options={encoder_depth: 3, decoder_channels: [16, 8, 8]}",
+    "--set", "model.tile_size=64",
+    "--set", "train.epochs=1",
+    "--set", "train.chips_per_epoch=8",
+    "--set", "train.chip_size=32",
+    "--set", "train.batch_size=4",
+    "--set", "train.threads=1",
+]  # fmt: skip
+
+
+def train(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(group, ["train", *map(str, arguments)])
+
+
+def error_of(result: Result) -> str:
+    lines = result.stderr.strip().splitlines()
+    assert result.exit_code != 0
+    assert lines[-1].startswith("Error: ")
+    assert sum(line.startswith("Error") for line in lines) == 1
+    return lines[-1]
+
+
+@pytest.fixture
+def scene(tmp_path: Path, write_raster: WriteRaster) -> Path:
+    """160 x 160 px whose left half is dark."""
+    pixels = np.random.default_rng(0).integers(0, 60, (2, 160, 160))
+    pixels[..., 80:] += 150
+    return write_raster(tmp_path / "scene.tif", pixels.astype(np.uint8))
+
+
+@pytest.fixture
+def polygons(tmp_path: Path) -> Path:
+    """Squares of 100 m all over the scene, of two classes, in another CRS."""
+    boxes, kinds = [], []
+    for row in range(7):
+        for col in range(7):
+            west, north = 500_000 + 20 + 225 * col, 4_000_000 - 20 - 225 * row
+            if not west < 500_800 < west + 100:
+                boxes.append(shapely.box(west, north - 100, west + 100, north))
+                kinds.append("dark" if west < 500_800 else "bright")
+    frame = gpd.GeoDataFrame({"kind": kinds}, geometry=boxes, crs="EPSG:32652").to_crs("EPSG:4326")
+    frame.to_file(tmp_path / "labels.gpkg", engine="pyogrio")
+    return tmp_path / "labels.gpkg"
+
+
+def test_polygons_and_a_scene_are_enough(scene: Path, polygons: Path, tmp_path: Path) -> None:
+    output = tmp_path / "m.safetensors"
+    result = train(scene, polygons, "--class-field", "kind", "-o", output, *SMALL)
+    assert result.exit_code == 0, result.stderr
+    assert f"Wrote {output}" in result.stderr
+    card = read_card(output)
+    assert card.classes.names == ("bright", "dark")
+    assert card.training is not None
+    assert set(card.training["metrics"]) == {"val", "test"}  # type: ignore[arg-type]
+    assert str(tmp_path) not in card.to_json(), "a card does not tell where its data lay"
+    assert sorted(p.name for p in (tmp_path / "m.run").iterdir()) == [
+        "config.yaml",
+        "metrics.jsonl",
+        "tensorboard",
+    ]
+    assert "already exists" in error_of(train(scene, polygons, "--class-field", "kind", "-o", output, *SMALL))
+    # What was done can be done again from the configuration it leaves.
+    again = train(tmp_path / "m.run" / "config.yaml", "-o", tmp_path / "again")
+    assert again.exit_code == 0, again.stderr
+    assert read_card(tmp_path / "again" / "model.safetensors").weights_sha256 == card.weights_sha256
+
+
+def test_one_class_with_background_is_a_binary_model(scene: Path, tmp_path: Path) -> None:
+    box = shapely.box(500_000, 3_998_400, 500_800, 4_000_000)
+    gpd.GeoDataFrame(geometry=[box], crs="EPSG:32652").to_file(tmp_path / "dark.gpkg", engine="pyogrio")
+    arguments = (scene, tmp_path / "dark.gpkg", "-o", tmp_path / "m.safetensors", *SMALL)
+    assert "--unlabelled background" in error_of(train(*arguments))
+    result = train(*arguments, "--unlabelled", "background")
+    assert result.exit_code == 0, result.stderr
+    model = Model.open(tmp_path / "m.safetensors")
+    assert model.card.task == "binary"
+    assert model.card.channels == (1,)
+
+
+def test_a_multilabel_model_learns_classes_that_overlap(scene: Path, tmp_path: Path) -> None:
+    boxes = [
+        shapely.box(500_000, 3_998_400, 500_800, 4_000_000),
+        shapely.box(500_000, 3_999_200, 501_600, 4_000_000),
+    ]
+    frame = gpd.GeoDataFrame({"kind": ["dark", "north"]}, geometry=boxes, crs="EPSG:32652")
+    frame.to_file(tmp_path / "l.gpkg", engine="pyogrio")
+    (tmp_path / "c.yaml").write_text(
+        """
+data:
+  task: multilabel
+  images: scene.tif
+  labels: {files: l.gpkg, class_field: kind, unlabelled: 0}
+  bands: [a, b]
+  classes: {1: dark, 2: north}
+  split: {method: blocks, size: 40}
+train: {epochs: 1}
+"""
+    )
+    result = train(tmp_path / "c.yaml", "-o", tmp_path / "run", *SMALL)
+    assert result.exit_code == 0, result.stderr
+    card = read_card(tmp_path / "run" / "model.safetensors")
+    assert card.task == "multilabel"
+    assert set(card.training["metrics"]["val"]["iou"]) == {"dark", "north"}  # type: ignore[index, call-overload]
+
+
+def test_the_configuration_is_printed_and_values_are_replaced(toy: Path, tmp_path: Path) -> None:
+    result = train(toy, "-o", tmp_path / "run", "--print-config", "--set", "train.epochs=7")
+    assert result.exit_code == 0
+    fields = yaml.safe_load(result.stdout)
+    assert fields["train"]["epochs"] == 7
+    assert fields["train"]["save_minutes"] == 10
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_dev_run_keeps_nothing(toy: Path, tmp_path: Path) -> None:
+    result = train(toy, "-o", tmp_path / "run", "--fast-dev-run")
+    assert result.exit_code == 0, result.stderr
+    assert "Everything works" in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_numbers_are_found_where_they_are_left_open(toy: Path, tmp_path: Path) -> None:
+    result = train(
+        toy, "-o", tmp_path / "run", "--set", "train.batch_size=auto", "--set", "train.learning_rate=auto",
+        "--set", "train.patience=1", "--set", "train.monitor=loss",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    found = re.search(r"learning rate (\S+)", result.stderr)
+    assert found is not None
+    settled = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["train"]
+    assert 1e-6 < float(settled["learning_rate"]) < 1
+    assert settled["batch_size"] == 8
 
 
 @pytest.mark.parametrize(
-    "text", ["", "model: {unknown: 1}", "[1, 2]", "a: [", "!!python/object/apply:os.getcwd []"]
+    ("arguments", "said"),
+    [
+        (["missing.yaml", "-o", "run"], "does not exist"),
+        (["{toy}", "-o", "run", "--class-field", "kind"], "--class-field is for SCENE LABELS"),
+        (["{toy}", "-o", "run", "--unlabelled", "background"], "--unlabelled is for SCENE LABELS"),
+        (["{scene}", "-o", "run"], "expected one configuration (.yaml) or a scene and its labels, found 1"),
+        (["{toy}", "-o", "run", "--set", "train"], "expected KEY=VALUE"),
+        (["{toy}", "-o", "run", "--set", "train.epochs=none"], "train.epochs"),
+        (["{toy}", "-o", "run", "--set", "train.monitor=miou"], "train.monitor is 'miou', expected mean_iou"),
+        (["{toy}", "-o", "run", "--set", "train.batch_size=0"], "train.batch_size"),
+        (["{toy}", "-o", "s3://bucket/run"], "local file system"),
+        (["{toy}", "-o", "none/m.safetensors"], "does not exist"),
+    ],
 )
-def test_a_wrong_configuration_is_one_line(tmp_path: Path, text: str) -> None:
-    config = tmp_path / "c.yaml"
-    config.write_text(text)
-    result = CliRunner().invoke(group, ["train", str(config), "-o", str(tmp_path / "run")])
-    assert (result.exit_code, result.stderr.count("\n")) == (1, 1), result.stderr
-    assert str(config) in result.stderr
+def test_what_is_wrong_is_one_line(
+    toy: Path, scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    filled = [argument.format(toy=toy, scene=scene) for argument in arguments]
+    assert said in error_of(train(*filled))
     assert not (tmp_path / "run").exists()
