@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from affine import Affine
 
 from geoseg.grid.window import Window
-
-_BLOCK: Final = 256
-"""Edge in px of the blocks that touched pixels are found in: what GDAL takes for touched depends, for edges
-that run through corners of pixels, on where the raster begins."""
 
 Numbers = npt.NDArray[np.int16]
 
@@ -22,12 +18,13 @@ def burn(
 ) -> Numbers:
     """Give the pixels of a window the value of the last shape that covers them.
 
-    Law: burning a window equals cutting it out of the burned whole.
+    Which pixels GDAL takes for touched depends, for edges that run through corners of pixels, on where the window
+    begins: only windows of one lattice fit together.
 
     Parameters
     ----------
     shapes : (shape,) object
-        Geometries of shapely in (col, row), px.
+        Single geometries of shapely in (col, row), px.
     values : (shape,) int16
     window : Window
     fill : int
@@ -39,46 +36,41 @@ def burn(
     -------
     ndarray of int16, shape (row, col)
     """
-    burned = np.full(window.shape, fill, dtype=np.int16)
-    if not len(shapes):
-        return burned
-    if not touched:
-        _rasterize(shapes, values, window, burned, touched=False)
-        return burned
-    import shapely
+    from rasterio.features import rasterize
 
-    left, top, right, bottom = shapely.bounds(shapes).T
-    for block in _blocks(window):
-        near = (
-            (right >= block.col) & (left <= block.col_stop) & (bottom >= block.row) & (top <= block.row_stop)
+    burned = np.full(window.shape, fill, dtype=np.int16)
+    if len(shapes):
+        rasterize(
+            zip(_mappings(shapes), values.tolist(), strict=True),
+            out=burned,
+            transform=Affine.translation(window.col, window.row),
+            all_touched=touched,
         )
-        part = block.intersection(window)
-        if part is None or not near.any():
-            continue
-        whole = np.full(block.shape, fill, dtype=np.int16)
-        _rasterize(shapes[near], values[near], block, whole, touched=True)
-        cut = whole[part.shifted(-block.row, -block.col).slices]
-        burned[part.shifted(-window.row, -window.col).slices] = cut
     return burned
 
 
-def _blocks(window: Window) -> list[Window]:
-    """Blocks of the image that a window touches."""
-    return [
-        Window(row=row, col=col, height=_BLOCK, width=_BLOCK)
-        for row in range(window.row // _BLOCK * _BLOCK, window.row_stop, _BLOCK)
-        for col in range(window.col // _BLOCK * _BLOCK, window.col_stop, _BLOCK)
-    ]
+def _mappings(shapes: npt.NDArray[np.object_]) -> list[dict[str, Any]]:
+    """Shapes as rasterio takes them, which shapely would tell one by one."""
+    import shapely
+
+    mappings: list[dict[str, Any]] = [{"type": "Polygon", "coordinates": []} for _ in shapes]
+    rings, owner = shapely.get_rings(shapes, return_index=True)
+    for index, ring in zip(owner.tolist(), _corners(rings), strict=True):
+        mappings[index]["coordinates"].append(ring)
+    (thin,) = np.nonzero(shapely.get_dimensions(shapes) < 2)
+    for index, corners in zip(thin.tolist(), _corners(shapes[thin]), strict=True):
+        line = len(corners) > 1
+        mappings[index] = {
+            "type": "LineString" if line else "Point",
+            "coordinates": corners if line else corners[0],
+        }
+    return mappings
 
 
-def _rasterize(
-    shapes: npt.NDArray[np.object_], values: Numbers, window: Window, out: Numbers, *, touched: bool
-) -> None:
-    from rasterio.features import rasterize
+def _corners(lines: npt.NDArray[np.object_]) -> list[list[list[float]]]:
+    """Coordinates of each line, ring or point."""
+    import shapely
 
-    rasterize(
-        zip(shapes, values.tolist(), strict=True),
-        out=out,
-        transform=Affine.translation(window.col, window.row),
-        all_touched=touched,
-    )
+    corners = shapely.get_coordinates(lines).tolist()
+    stops = np.cumsum(shapely.get_num_coordinates(lines)).tolist()
+    return [corners[start:stop] for start, stop in zip([0, *stops], stops, strict=False)]

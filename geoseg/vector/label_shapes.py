@@ -31,8 +31,8 @@ from geoseg.vector.vector_file import VectorLayer, read_features, total_bounds
 if TYPE_CHECKING:
     import shapely
 
-_BLOCK: Final = 512
-"""Edge in px of the windows that are looked through for contradictions."""
+_BLOCK: Final = 256
+"""Edge in px of the blocks that an image's labels are burned in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +109,7 @@ class LabelShapes:
         return np.sort(self.tree.query(box))
 
     def meetings(self) -> Iterator[Window]:
-        """Windows of the image in which shapes of different codes may meet, none twice."""
+        """Blocks in which shapes of different codes may meet, none twice."""
         import shapely
 
         first, second = self.tree.query(self.geometry)
@@ -122,10 +122,16 @@ class LabelShapes:
         for (left, top), (right, bottom) in zip(low.clip(min=0).astype(int), high.astype(int), strict=True):
             meets[top:bottom, left:right] = True
         for row, col in np.argwhere(meets).tolist():
-            block = Window(row=row * _BLOCK, col=col * _BLOCK, height=_BLOCK, width=_BLOCK)
-            part = block.within(self.shape)
-            if part is not None:
-                yield part
+            yield Window(row=row * _BLOCK, col=col * _BLOCK, height=_BLOCK, width=_BLOCK)
+
+
+def blocks_of(window: Window) -> list[Window]:
+    """Blocks of the image's lattice that a window on the image touches."""
+    return [
+        Window(row=row, col=col, height=_BLOCK, width=_BLOCK)
+        for row in range(window.row // _BLOCK * _BLOCK, window.row_stop, _BLOCK)
+        for col in range(window.col // _BLOCK * _BLOCK, window.col_stop, _BLOCK)
+    ]
 
 
 def load_shapes(recipe: Recipe, *, everything: bool = False) -> LabelShapes:

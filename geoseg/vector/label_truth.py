@@ -138,7 +138,7 @@ def read_truth(source: Source, classes: Classes, place: Place, *, layered: bool)
             losses = _not_of_pixels(labels)
             if not can_overlap:
                 exclusive = replace(labels.recipe, meanings=classes.meanings)
-                labels = replace(labels, layered=False, recipe=exclusive)
+                labels = replace(labels, layered=False, recipe=exclusive, consistent=True)
         case "run_lengths":
             return _read_run_lengths(source, classes, place)
     read = labels.read(Window(row=0, col=0, height=grid.height, width=grid.width))

@@ -13,8 +13,8 @@ Shapes = npt.NDArray[np.object_]
 ShapeCodes = npt.NDArray[np.int16]
 
 _LATTICE: Final = 4096
-"""Corners are rounded to this part of a pixel. Whole pixels can then be subtracted without any rounding, so
-that a window's edges cross its rows where the image's do."""
+"""Corners are rounded to this part of a pixel: what was drawn on pixels of the image is so again, whatever CRS
+and affine it went through."""
 _MOST_CORNERS: Final = 1024
 _SMALLEST_CUT: Final = 64
 """Polygons of more corners than that, at least so many px across, are cut up: every window pays for all

@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,12 +19,14 @@ from geoseg.grid.grid import Grid
 from geoseg.grid.window import Window
 from geoseg.raster.labels import UNKNOWN, Codes, FoundClass, LabelValue, Meanings, plain
 from geoseg.vector.burn import burn
-from geoseg.vector.label_shapes import LabelShapes, Recipe, load_shapes, missing_values
+from geoseg.vector.label_shapes import LabelShapes, Recipe, blocks_of, load_shapes, missing_values
 from geoseg.vector.styles import class_styles
 from geoseg.vector.vector_file import VectorLayer, choose_layers, read_features
 
 _log = logging.getLogger(__name__)
 
+_KEPT: Final = 128
+"""Blocks of codes that each process keeps; 64 kB each, or for each class of layered labels."""
 _NOBODY: Final = 999
 _MOST_CLASSES: Final = 255
 
@@ -63,12 +66,15 @@ class VectorLabels:
     layered : bool
     all_touched : bool
         Whether a polygon covers every pixel it touches.
+    consistent : bool
+        Whether it is known that no pixel is claimed by shapes of different classes.
     """
 
     shapes: _Loaded
     recipe: Recipe
     layered: bool = False
     all_touched: bool = False
+    consistent: bool = False
 
     @classmethod
     def open(
@@ -116,11 +122,14 @@ class VectorLabels:
         )
         for note in shapes.notes:
             _log.info("%s: %s", path, note)
-        if not layered and (contradictions := labels.contradictions()):
+        if layered:
+            return labels
+        contradictions = labels.contradictions()
+        if contradictions:
             _log.warning(
                 "%s: %d px are claimed by shapes of different classes and are unknown", path, contradictions
             )
-        return labels
+        return replace(labels, consistent=not contradictions)
 
     @property
     def path(self) -> str:
@@ -129,29 +138,41 @@ class VectorLabels:
 
     def read(self, window: Window) -> Codes:
         """Read a window; see `Labels.read`."""
-        meanings, grid = self.recipe.meanings, self.recipe.grid
-        shape = (len(meanings.codes), *window.shape) if self.layered else window.shape
+        grid, classes = self.recipe.grid, len(self.recipe.meanings.codes)
+        shape = (classes, *window.shape) if self.layered else window.shape
         codes = np.full(shape, UNKNOWN, dtype=np.uint8)
         part = window.within(grid.shape)
         if part is None:
             return codes
-        inside = codes[..., *part.shifted(-window.row, -window.col).slices]
-        inside[:] = meanings.unlabelled
-        if self.layered:
-            self._fill_layers(inside, part)
-        else:
-            low, high = self._claims(part)
-            claimed = high >= 0
-            inside[claimed] = np.where(low == high, high, UNKNOWN)[claimed]
+        for block in blocks_of(part):
+            cut = block.intersection(part)
+            assert cut is not None
+            burned = _burned(self, block)[..., *cut.shifted(-block.row, -block.col).slices]
+            codes[..., *cut.shifted(-window.row, -window.col).slices] = burned
         return codes
 
     def contradictions(self) -> int:
         """Count the pixels that shapes of different classes claim."""
         count = 0
-        for window in self.shapes().meetings():
-            low, high = self._claims(window)
-            count += int(((high >= 0) & (low != high)).sum())
+        for block in self.shapes().meetings():
+            low, high = self._claims(block)
+            differ = (high >= 0) & (low != high)
+            height, width = self.recipe.grid.shape
+            count += int(differ[: height - block.row, : width - block.col].sum())
         return count
+
+    def burn_block(self, block: Window) -> Codes:
+        """Read a block of the lattice, which may stick out of the image."""
+        meanings = self.recipe.meanings
+        shape = (len(meanings.codes), *block.shape) if self.layered else block.shape
+        codes = np.full(shape, meanings.unlabelled, dtype=np.uint8)
+        if self.layered:
+            self._fill_layers(codes, block)
+        else:
+            low, high = self._claims(block)
+            claimed = high >= 0
+            codes[claimed] = np.where(low == high, high, UNKNOWN)[claimed]
+        return codes
 
     def _claims(self, window: Window) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int16]]:
         """Lowest and highest code that shapes claim for every pixel; -1 as the highest where there is none.
@@ -165,7 +186,7 @@ class VectorLabels:
             up, down = index, index[::-1]
             burned = burn(shapes.geometry[up], shapes.code[up], window, fill=-1, touched=touched)
             np.maximum(high, burned, out=high)
-            if shapes.code[index[0]] != shapes.code[index[-1]]:
+            if not self.consistent and shapes.code[index[0]] != shapes.code[index[-1]]:
                 burned = burn(shapes.geometry[down], shapes.code[down], window, fill=_NOBODY, touched=touched)
             np.minimum(low, np.where(burned < 0, _NOBODY, burned), out=low)
         return low, high
@@ -193,6 +214,12 @@ class VectorLabels:
             chosen = near[touching == touched]
             if len(chosen):
                 yield chosen, touched
+
+
+@lru_cache(maxsize=_KEPT)
+def _burned(labels: VectorLabels, block: Window) -> Codes:
+    """Codes of a block: windows lie beside and on top of each other, and shapes may be many."""
+    return labels.burn_block(block)
 
 
 def found_classes(
