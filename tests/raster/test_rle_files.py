@@ -76,6 +76,7 @@ def test_a_mask_for_each_image_and_class(tmp_path: Path) -> None:
         ("ImageId,EncodedPixels\na.jpg,1 2\nb.jpg,7 1\n", r"t\.csv, line 3: .* the last pixel, which is 6 of 2 x 3"),
         ("ImageId,EncodedPixels\n../../a.jpg,1 2\n", r"a mask cannot be called '\.\./\.\./a\.png'"),
         ("ImageId,ClassId,EncodedPixels\na.jpg,x/y,1 2\n", "a mask cannot be called 'a_x/y.png'"),
+        ("ImageId,EncodedPixels\na\\b.jpg,1 2\n", "expected names without slashes"),
         ("ImageId,EncodedPixels\na.jpg,1 2\na.png,1 2\n", r"several of its masks would be a\.png"),
     ],
 )  # fmt: skip
