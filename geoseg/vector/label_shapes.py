@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.errors import DataError
+from geoseg.errors import DataError, SceneError
 from geoseg.grid.grid import Grid
 from geoseg.grid.window import Window
 from geoseg.raster.labels import UNKNOWN, Meanings, listed
@@ -59,10 +59,18 @@ class Recipe:
     meanings: Meanings
     buffer: float
 
-    @property
     def signature(self) -> tuple[int, int]:
-        """Size and time of the file: what tells a changed one."""
-        return signature_of(str(self.path), str(self.path))
+        """Return size and time of the file: what tells a changed one.
+
+        Raises
+        ------
+        DataError
+            If it is not there any more.
+        """
+        try:
+            return signature_of(str(self.path), str(self.path))
+        except SceneError as error:
+            raise DataError(str(error)) from error
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -9,13 +9,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from geoseg.errors import DataError
 from geoseg.raster.labels import listed
+
+if TYPE_CHECKING:
+    import geopandas as gpd
 
 Bounds = tuple[float, float, float, float]
 
@@ -73,19 +76,19 @@ def choose_layers(path: Path, layer: str | Sequence[str] | None = None) -> tuple
     """
     check_vector_file(path)
     if path.suffix.lower() == ".parquet":
-        return (_parquet_layer(path),)
+        _choose(path, [path.stem], layer)
+        frame = _parquet(path)
+        fields = tuple(str(name) for name in frame.columns if name != frame.geometry.name)
+        return (
+            VectorLayer(
+                name=path.stem, fields=fields, crs=known_crs(frame.crs.to_wkt() if frame.crs else None)
+            ),
+        )
     import pyogrio
 
     with _explained(path):
-        found = {str(name): kind for name, kind in pyogrio.list_layers(path)}
-        spatial = [name for name, kind in found.items() if kind is not None]
-        wanted = spatial if layer is None else [layer] if isinstance(layer, str) else list(layer)
-        missing = [name for name in wanted if name not in spatial]
-        if missing or not wanted:
-            raise DataError(
-                f"{path}: has no layer {listed(missing) or 'with geometries'}, expected one of "
-                f"{listed(spatial) or 'its layers to have them'}"
-            )
+        spatial = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
+        wanted = _choose(path, spatial, layer)
         about = [pyogrio.read_info(path, layer=name) for name in wanted]
     return tuple(
         VectorLayer(name=name, fields=tuple(map(str, info["fields"])), crs=known_crs(info["crs"]))
@@ -103,13 +106,11 @@ def read_features(
     DataError
         If they cannot be read, or have no such attribute.
     """
-    if field is not None and field not in layer.fields:
-        raise DataError(
-            f"{path}: layer {layer.name} has no attribute {field}, expected one of "
-            f"{listed(layer.fields) or 'its attributes, of which there are none'}"
-        )
+    _check_field(path, layer, field)
     if path.suffix.lower() == ".parquet":
-        return _parquet_features(path, field)
+        frame = _parquet(path)
+        values = None if field is None else frame[field].to_numpy()
+        return VectorFeatures(geometry=frame.geometry.to_wkb().to_numpy(), values=values)
     import pyogrio.raw
 
     with _explained(path):
@@ -119,12 +120,30 @@ def read_features(
     return VectorFeatures(geometry=geometry, values=None if field is None else columns[0])
 
 
+def read_values(path: Path, layer: VectorLayer, field: str) -> npt.NDArray[Any]:
+    """Read an attribute of all features of a layer, and nothing else.
+
+    Raises
+    ------
+    DataError
+        As `read_features` does.
+    """
+    _check_field(path, layer, field)
+    if path.suffix.lower() == ".parquet":
+        values: npt.NDArray[Any] = _parquet(path)[field].to_numpy()
+        return values
+    import pyogrio.raw
+
+    with _explained(path):
+        _, _, _, columns = pyogrio.raw.read(path, layer=layer.name, columns=[field], read_geometry=False)
+    column: npt.NDArray[Any] = columns[0]
+    return column
+
+
 def total_bounds(path: Path, layer: VectorLayer) -> Bounds | None:
     """(west, south, east, north) of all features of a layer in its CRS; None where there are none."""
     if path.suffix.lower() == ".parquet":
-        import shapely
-
-        west, south, east, north = shapely.total_bounds(shapely.from_wkb(_parquet_features(path).geometry))
+        west, south, east, north = _parquet(path).total_bounds
     else:
         import pyogrio
 
@@ -166,22 +185,31 @@ def check_vector_file(path: Path) -> None:
         raise DataError(f"{path}: a path with ! or ; is taken for an archive; rename it")
 
 
-def _parquet_layer(path: Path) -> VectorLayer:
+def _choose(path: Path, layers: list[str], layer: str | Sequence[str] | None) -> list[str]:
+    """Return the chosen ones of a file's layers."""
+    wanted = layers if layer is None else [layer] if isinstance(layer, str) else list(layer)
+    missing = [name for name in wanted if name not in layers]
+    if missing or not wanted:
+        raise DataError(
+            f"{path}: has no layer {listed(missing) or 'with geometries'}, expected one of "
+            f"{listed(layers) or 'its layers to have them'}"
+        )
+    return wanted
+
+
+def _check_field(path: Path, layer: VectorLayer, field: str | None) -> None:
+    if field is not None and field not in layer.fields:
+        raise DataError(
+            f"{path}: layer {layer.name} has no attribute {field}, expected one of "
+            f"{listed(layer.fields) or 'its attributes, of which there are none'}"
+        )
+
+
+def _parquet(path: Path) -> gpd.GeoDataFrame:
     import geopandas
 
     with _explained(path):
-        frame = geopandas.read_parquet(path)
-        names = tuple(str(c) for c in frame.columns if c != frame.geometry.name)
-        return VectorLayer(name=path.stem, fields=names, crs=known_crs(frame.crs and frame.crs.to_wkt()))
-
-
-def _parquet_features(path: Path, field: str | None = None) -> VectorFeatures:
-    import geopandas
-
-    with _explained(path):
-        frame = geopandas.read_parquet(path)
-    values = None if field is None else frame[field].to_numpy()
-    return VectorFeatures(geometry=frame.geometry.to_wkb().to_numpy(), values=values)
+        return geopandas.read_parquet(path)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from geoseg.raster.labels import UNKNOWN, Codes, FoundClass, LabelValue, Meaning
 from geoseg.vector.burn import burn
 from geoseg.vector.label_shapes import LabelShapes, Recipe, blocks_of, load_shapes, missing_values
 from geoseg.vector.styles import class_styles
-from geoseg.vector.vector_file import VectorLayer, choose_layers, read_features
+from geoseg.vector.vector_file import VectorLayer, choose_layers, read_values
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class _Loaded:
 
     def __call__(self) -> LabelShapes:
         if self._shapes is None:
-            if self._recipe.signature != self._signature:
+            if self._recipe.signature() != self._signature:
                 raise DataError(
                     f"{self._recipe.path}: changed while it was in use; start again when it is complete"
                 )
@@ -115,7 +115,7 @@ class VectorLabels:
             meanings=meanings,
             buffer=buffer,
         )
-        signature = recipe.signature
+        signature = recipe.signature()
         shapes = load_shapes(recipe)
         labels = cls(
             shapes=_Loaded(recipe, shapes, signature), recipe=recipe, layered=layered, all_touched=all_touched
@@ -271,8 +271,7 @@ def found_classes(
 
 def _values(path: Path, layer: VectorLayer, class_field: str) -> list[LabelValue]:
     """Different values of an attribute, whole numbers as such."""
-    column = read_features(path, layer, class_field).values
-    assert column is not None
+    column = read_values(path, layer, class_field)
     different = sorted(set(column[~missing_values(column)].tolist()), key=str)
     return [
         int(value) if isinstance(value, int | float) and float(value).is_integer() else str(value)

@@ -182,6 +182,25 @@ def test_pixels_are_those_of_rasterio(
     assert near.all()
 
 
+@pytest.mark.parametrize(
+    ("shape", "window"),
+    [
+        ("POLYGON ((44 -2, 0 8, 0 32, 44 -2))", (10, 20, 9, 5)),
+        ("POLYGON ((7 16, 17 30, -8 28, 7 16))", (26, 11, 5, 8)),
+        ("LINESTRING (1 20, 43 29)", (26, 27, 3, 7)),
+    ],
+)
+def test_edges_through_corners_of_pixels(
+    tmp_path: Path, shape: str, window: tuple[int, int, int, int]
+) -> None:
+    """What is touched is told differently by rasters that begin elsewhere."""
+    path = drawn(tmp_path / "l.gpkg", [shapely.from_wkt(shape)], [1])
+    labels = VectorLabels.open(path, GRID, MEANINGS, class_field="class", all_touched=True)
+    row, col, height, width = window
+    cut = whole(labels)[row : row + height, col : col + width]
+    assert (labels.read(Window(row=row, col=col, height=height, width=width)) == cut).all()
+
+
 @pytest.mark.parametrize("layered", [False, True])
 @pytest.mark.parametrize("all_touched", [False, True])
 def test_blocks_of_a_large_image_fit_together(tmp_path: Path, layered: bool, all_touched: bool) -> None:
@@ -232,13 +251,14 @@ def test_lines_and_points_cover_what_they_touch_or_their_buffer(tmp_path: Path) 
 
 
 def test_contradictions_are_unknown_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = drawn(tmp_path / "l.gpkg", [box(0, 0, 10, 10), box(8, 8, 12, 12), box(20, 0, 22, 2)], [1, 2, 1])
+    path = drawn(tmp_path / "l.gpkg", [box(0, 0, 10, 10), box(8, 8, 12, 12), box(49, 39, 60, 60)], [1, 2, 1])
+    drawn(tmp_path / "l.gpkg", [box(49, 38, 50, 70)], [2], mode="a")
     labels = VectorLabels.open(path, GRID, MEANINGS, class_field="class")
     assert [r.getMessage() for r in caplog.records] == [
-        f"{path}: 4 px are claimed by shapes of different classes and are unknown"
+        f"{path}: 5 px are claimed by shapes of different classes and are unknown"
     ]
     assert (whole(labels)[8:10, 8:10] == UNKNOWN).all()
-    assert (whole(labels) == 1).sum() == 96 + 4
+    assert (whole(labels) == 1).sum() == 96
     layers = whole(VectorLabels.open(path, GRID, MEANINGS, class_field="class", layered=True))
     assert layers[:, 9, 9].tolist() == [1, 1, 0]
     assert layers[:, 30, 30].tolist() == [UNKNOWN] * 3
@@ -412,6 +432,29 @@ def test_what_is_no_vector_file_is_one_line(tmp_path: Path, name: str, content: 
     assert str(path) in str(caught.value)
 
 
+def test_a_layer_of_a_format_without_layers(tmp_path: Path) -> None:
+    path = drawn(tmp_path / "l.parquet", [box(0, 0, 5, 5)], [1])
+    assert found_classes(path, layer="l") == (FoundClass(value="l", name="l", color=None),)
+    with pytest.raises(DataError, match="has no layer m, expected one of l"):
+        found_classes(path, layer="m")
+
+
+def test_placemarks(tmp_path: Path) -> None:
+    """KML as Google Earth writes it: WGS 84, heights, a name each."""
+    ring = " ".join(
+        f"{x},{y},0" for x, y in [(15, 45), (15.001, 45), (15.001, 45.001), (15, 45.001), (15, 45)]
+    )
+    placemark = f"<name>Water</name><Polygon><outerBoundaryIs><LinearRing><coordinates>{ring}</coordinates>"
+    text = f"<Document><Placemark>{placemark}</LinearRing></outerBoundaryIs></Polygon></Placemark></Document>"
+    (tmp_path / "l.kml").write_text(
+        f'<?xml version="1.0"?><kml xmlns="http://www.opengis.net/kml/2.2">{text}</kml>'
+    )
+    grid = Grid(height=40, width=50, transform=Affine(1e-4, 0, 14.9995, 0, -1e-4, 45.0015), crs="EPSG:4326")
+    read = whole(VectorLabels.open(tmp_path / "l.kml", grid, MEANINGS, class_field="Name"), grid)
+    assert np.argwhere(read == 1).min(0).tolist() == [5, 5]
+    assert (read == 1).sum() == 100
+
+
 def test_a_folder_and_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is a folder"):
         VectorLabels.open(tmp_path, GRID, MEANINGS)
@@ -427,6 +470,9 @@ def test_a_file_that_changed_is_noticed_where_it_is_read_again(tmp_path: Path) -
     with pytest.raises(DataError, match="changed while it was in use"):
         whole(pickle.loads(pickled))
     assert (whole(labels) == 1).sum() == 25
+    path.unlink()
+    with pytest.raises(DataError, match="cannot be opened"):
+        whole(pickle.loads(pickled))
 
 
 def test_classes_are_found_with_the_names_and_colours_of_the_style(tmp_path: Path) -> None:
