@@ -32,9 +32,8 @@ BANDS = ("red", "green", "blue", "nir")
 THREE = Legend.parse("water,forest,town")
 
 
-def network(seed: int = 0, **changes: Any) -> torch.nn.Module:
+def network(**changes: Any) -> torch.nn.Module:
     """A network of segmentation-models-pytorch whose every number is random, those of BatchNorm too."""
-    torch.manual_seed(seed)
     made: torch.nn.Module = smp.Unet(**{**SMALL, "in_channels": 4, "classes": 3, **changes})
     return shaken(made)
 
