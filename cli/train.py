@@ -49,9 +49,10 @@ _CONFIGS = (".yaml", ".yml")
 @overwrite
 @verbosity_options
 def command(inputs: tuple[Path, ...], output: str, changes: tuple[str, ...], **chosen: Any) -> None:
-    """Train a model as the YAML file CONFIG says, or on a SCENE with its LABELS (vectors or a raster of codes).
+    """Train a model from a configuration, or a scene and labels.
 
-    The same command goes on where an interrupted run stopped.
+    CONFIG is a YAML file; LABELS are vectors or a raster of codes. The same command goes on where an interrupted
+    run stopped.
     """
     config = _config(inputs, changes, chosen)
     if chosen["print_config"]:
