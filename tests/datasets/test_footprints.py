@@ -108,10 +108,14 @@ def test_one_crs_written_in_two_ways_is_one() -> None:
 
 def test_the_180th_meridian_divides_nothing() -> None:
     east = grid(179.9, 10.0, 100, 200, size=0.001, epsg=4326)  # to 180.1
-    fiji = grid(2_000_000, 3_900_000, 8, 8, size=20_000, epsg=3460)
     west = grid(-179.95, 10.0, 100, 100, size=0.001, epsg=4267)
     assert overlapping({"east": east, "west": west}) == [("east", "west")]
-    assert overlapping({"east": east, "fiji": fiji}) == []
+    fiji = grid(
+        2_100_000, 4_000_000, 8, 8, size=20_000, epsg=3460
+    )  # from 179.7 to 181.2, the latter as -178.8
+    beyond = grid(-179.95, -17.2, 100, 100, size=0.001, epsg=4326)
+    africa = grid(20, -17.2, 100, 100, size=0.001, epsg=4326)
+    assert overlapping({"africa": africa, "fiji": fiji, "beyond": beyond}) == [("fiji", "beyond")]
 
 
 def test_a_plan_without_a_place_on_the_earth_overlaps_only_its_like() -> None:
