@@ -125,6 +125,47 @@ def test_both_are_drawn_pixel_for_pixel_in_the_colours_of_the_legend(seen) -> No
     assert image["colors"] == colors_of(codes)
 
 
+def test_a_multilabel_map_opens_with_a_coloured_layer_for_each_class(tmp_path: Path) -> None:
+    """Classes overlap: QGIS draws each layer's polygons of 1, and of the raster the first class."""
+    skip_without("qgis", has_qgis())
+    codes = made_up_map()
+    layers = np.stack([np.where(codes == NODATA, NODATA, np.isin(codes, pair)) for pair in ((1, 2), (2, 3))])
+    legend = Legend.parse('cloud & "fog"=#c08040,<roof>=#d0c040')
+    raster, polygons = tmp_path / "map.tif", tmp_path / "map.gpkg"
+    write_cog(
+        raster,
+        [layers.astype(np.uint8)],
+        GRID,
+        legend=legend,
+        description=legend.names,
+        tags={},
+    )
+    sidecars = class_map_sidecars(legend, layered=True)
+    raster.with_suffix(".qml").write_text(sidecars[".qml"])
+    Path(f"{raster}.aux.xml").write_text(sidecars[".aux.xml"])
+    vectorize(raster, output=polygons)
+    points = [(332745 + 10 * col, 3837705 - 10 * row) for row in range(36) for col in range(60)]
+    names = ['cloud & "fog"', "roof>"]
+    wanted: list[dict[str, Any]] = [
+        {"kind": "vector", "uri": f"{polygons}|layername={name}", "png": str(tmp_path / f"{i}.png")}
+        for i, name in enumerate(names)
+    ]
+    wanted.append({"kind": "raster", "uri": str(raster), "png": str(tmp_path / "r.png")})
+    found = probe(tmp_path, [each | {"extent": GRID.bounds, "points": points} for each in wanted])
+    assert all(each["valid"] and each["crs"] == "EPSG:32652" for each in found)
+    for c, layer, vector in zip(legend.classes, layers, found, strict=False):
+        assert (vector["renderer"], vector["attribute"]) == ("categorizedSymbol", "class_code")
+        assert vector["categories"] == [[c.code, c.name, c.color]]
+        assert vector["all_valid"]
+        assert vector["area"] == pytest.approx(100 * int((layer == 1).sum()))
+        assert vector["colors"] == [c.color if value == 1 else "#ffffff" for value in layer.ravel()]
+    image = found[-1]
+    assert (image["renderer"], image["size"]) == ("paletted", [60, 36])
+    first = legend.classes[0]
+    assert [1, first.name, first.color] in image["categories"]
+    assert image["colors"] == found[0]["colors"]
+
+
 def regions(codes: npt.NDArray[np.uint8]) -> int:
     """Number of 4-connected regions, counted apart from geoseg."""
     from scipy.ndimage import label

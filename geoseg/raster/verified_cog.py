@@ -19,7 +19,6 @@ import numpy as np
 import numpy.typing as npt
 import rasterio
 from rasterio.crs import CRS
-from rasterio.enums import ColorInterp
 from rasterio.shutil import copy
 from rasterio.windows import Window as FileWindow
 
@@ -125,9 +124,7 @@ class _Target:
                 dataset.update_tags(**tags)
                 for number, name in enumerate(self.names, start=1):
                     dataset.set_band_description(number, name)
-                if self.layered:
-                    dataset.colorinterp = [ColorInterp.gray] + [ColorInterp.undefined] * (count - 1)
-                elif self.legend is not None:
+                if self.legend is not None and not self.layered:
                     dataset.write_colormap(1, {c.code: (*c.rgb, 255) for c in self.legend.classes})
             for block in _block_rows(strips, (count, grid.width), layered=self.layered):
                 height = block.shape[1]

@@ -27,6 +27,13 @@ from geoseg.raster.scene import Chip
 from tests.oracle import Pointwise, decided, pointwise_model, right_answer, right_logits
 
 MODEL = pointwise_model(codes=(10, 30, 200))
+EACH = [
+    pointwise_model(codes=(0, 1), task="binary"),
+    pointwise_model(codes=(0, 1), task="binary", thresholds=[0.8], temperature=2.0),
+    pointwise_model(codes=(10, 30, 200), task="multilabel", thresholds=[0.2, 0.5, 0.97]),
+    pointwise_model(codes=(3, 7), task="multilabel"),
+    pointwise_model(codes=(9,), task="multilabel"),
+]
 
 
 def engine_for(model: Model, source: ArraySource, tiling: Tiling, batch: int) -> Engine:
@@ -76,15 +83,6 @@ def test_tiled_is_untiled_for_a_pointwise_model(source: ArraySource, tiling: Til
     assert np.abs(confidence[sure] - steps[sure]).max(initial=0) <= 0.5 + 1e-3
     np.testing.assert_array_equal(codes == NODATA, ~chip.valid)
     np.testing.assert_array_equal(confidence == NODATA, ~chip.valid)
-
-
-EACH = [
-    pointwise_model(codes=(0, 1), task="binary"),
-    pointwise_model(codes=(0, 1), task="binary", thresholds=[0.8], temperature=2.0),
-    pointwise_model(codes=(10, 30, 200), task="multilabel", thresholds=[0.2, 0.5, 0.97]),
-    pointwise_model(codes=(3, 7), task="multilabel"),
-    pointwise_model(codes=(9,), task="multilabel"),
-]
 
 
 @pytest.mark.parametrize("model", EACH, ids=lambda model: f"{model.card.task} of {len(model.card.channels)}")
@@ -221,6 +219,28 @@ def test_a_network_that_gives_no_numbers_is_an_error_not_a_class(place: tuple[in
     valid = pixels[0] < 1e38
     engine.clip = lambda first, stop: valid[first:stop]  # where no result is wanted it does no harm
     assert (joined(list(engine.run()))[0] == NODATA).sum() == 1
+
+
+@pytest.mark.parametrize("model", [EACH[0], EACH[2]], ids=lambda model: str(model.card.task))
+def test_no_numbers_are_no_answer_to_any_task(model: Model) -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (3, 20, 30)).astype(np.float32)
+    broken = Model(model.card, Holed(model.network))
+    engine = engine_for(broken, ArraySource.of(pixels), Tiling(size=16, overlap=4), 4)
+    with pytest.raises(GeosegError, match="is not a number at precision fp32"):
+        list(engine.run())
+
+
+class Holed(torch.nn.Module):
+    """Gives no number for one pixel of one channel."""
+
+    def __init__(self, inner: torch.nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.inner(x).clone()
+        result[:, -1, 5, 5] = torch.nan
+        return result
 
 
 def test_a_single_tile_too_large_for_the_memory_is_one_clear_line() -> None:
