@@ -124,7 +124,7 @@ class Augment:
             Decides everything that is random here.
         """
         random = _random(key)
-        # In half precision places would be off by pixels.
+        # Training steps run in half precision, in which the convolution of a blur would round every value.
         with torch.autocast(image.device.type, enabled=False):
             elements = self._elements(random, image.shape)
             if self.rotate or self.scale or self.crop or self.shift:
