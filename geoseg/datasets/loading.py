@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
+import resource
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+from rasterio._env import get_gdal_config
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate, get_worker_info
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from geoseg.datasets.dataset import Chips, Sample
@@ -18,9 +20,6 @@ from geoseg.errors import GeosegError
 from geoseg.raster.cache import limited_cache
 
 StartMethod = Literal["spawn", "forkserver", "fork"]
-
-_WORKER_CACHE: Final = 256
-"""MB of decoded blocks that a worker keeps: GDAL's own 5 % of the machine's memory would count for each."""
 
 _for_life = ExitStack()
 """What a worker entered and never leaves."""
@@ -115,6 +114,20 @@ def _collate(samples: Sequence[Sample | GeosegError]) -> Any:
 
 def _settle(_worker: int) -> None:
     """Prepare a worker: there are as many as the cores that reading shall have, and the parent stops them."""
+    info = get_worker_info()
+    assert info is not None, "only a worker calls this"
     torch.set_num_threads(1)
-    _for_life.enter_context(limited_cache(_WORKER_CACHE))
+    _for_life.enter_context(limited_cache(_cache_megabytes(info.num_workers)))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _cache_megabytes(workers: int) -> int:
+    """Divide twice what GDAL would keep of decoded blocks (5 % of the memory) among workers.
+
+    Chips at random come back to the same blocks again and again, and decoding them is most of the work.
+    """
+    share = 2 * int(get_gdal_config("GDAL_CACHEMAX"))
+    limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    if limit != resource.RLIM_INFINITY:
+        share = min(share, limit // 8)
+    return max(16, share // workers // 2**20)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +14,12 @@ import pytest
 import torch
 from rasterio._env import get_gdal_config
 
+from geoseg.datasets import loading
 from geoseg.datasets.dataset import Channels, Chips, Pair
 from geoseg.datasets.loading import ChipLoader, StartMethod, loader
 from geoseg.datasets.sampler import RandomSampler
 from geoseg.errors import SceneError
+from geoseg.raster.cache import limited_cache
 from geoseg.raster.coded_labels import CodedLabels
 from geoseg.raster.labels import Meanings
 from geoseg.raster.scene import Scene
@@ -109,10 +112,18 @@ class _Settings(torch.utils.data.Dataset[torch.Tensor]):
         return torch.tensor([torch.get_num_threads(), int(get_gdal_config("GDAL_CACHEMAX"))])
 
 
-def test_a_worker_has_one_thread_and_a_small_cache(pairs: tuple[Pair, ...]) -> None:
-    before = get_gdal_config("GDAL_CACHEMAX")
+def test_workers_have_one_thread_and_share_a_bounded_cache(pairs: tuple[Pair, ...]) -> None:
     sampler = RandomSampler(pairs, 32, 2, seed=0)
-    with forking_allowed():
+    with limited_cache(64), forking_allowed():
         found = list(loader(_Settings(), sampler, 1, workers=2, start_method="fork"))  # type: ignore[arg-type]
-    assert [batch.tolist() for batch in found] == [[[1, 256 * 2**20]]] * 2
-    assert get_gdal_config("GDAL_CACHEMAX") == before
+        assert int(get_gdal_config("GDAL_CACHEMAX")) == 64 * 2**20, "this process keeps what it has"
+    assert [batch.tolist() for batch in found] == [[[1, 64 * 2**20]]] * 2
+
+
+def test_a_limit_of_memory_limits_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (800 * 2**20, 2**40))
+    with limited_cache(1000):
+        assert loading._cache_megabytes(2) == 50
+        assert loading._cache_megabytes(100) == 16
+    with limited_cache(10):
+        assert loading._cache_megabytes(1) == 20
