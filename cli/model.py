@@ -113,8 +113,8 @@ def _of_two(classes: Legend) -> Legend:
     "import",
     epilog=examples(
         "geoseg model import folder_of_save_pretrained/ --bands red,green,blue --classes a,b -o m.safetensors",
-        "geoseg model import best_model.pth --architecture Unet --encoder resnet34 --scale 1/255 \\\n"
-        "      --bands red,green,blue --classes background,building -o m.safetensors",
+        "geoseg model import best.pth --architecture Unet --encoder resnet34 --scale 1/255 --bands r,g,b --classes a,b "
+        "-o m.safetensors",
         "geoseg model import torchgeo.ckpt --dtype uint16 --scale 1/10000 --bands B02,B03,B04 --classes a,b "
         "-o m.safetensors",
     ),

@@ -84,6 +84,7 @@ class Run:
             device=self.device,
             precision=self.precision,
             loss=self.loss,
+            image_size=self.model.card.image_size,
         )
 
     @property
@@ -114,7 +115,7 @@ def prepare(config: Config, *, skip_bad: bool = False) -> Run:
     precision = choose_precision(config.train.precision, device)
     model = _new_model(config)
     monitor = Monitor.of(config.train.monitor, class_names(model.card))
-    for size in (config.model.tile_size, config.train.chip_size):
+    for size in (config.model.tile_size, config.train.chip_size, *(config.data.image_size or ())):
         model.check_tile_size(size)
     opened = open_data(config.data, config.data_root, model.card, skip_bad=skip_bad)
     for split in ("train", "val"):
@@ -129,6 +130,7 @@ def prepare(config: Config, *, skip_bad: bool = False) -> Run:
         offset=scene.offset or (0.0,) * bands,
         mean=statistics.mean,
         std=statistics.std,
+        image_size=config.data.image_size if config.data.fit == "resize" else None,
     )
     counts = ", ".join(f"{len(pairs)} {split}" for split, pairs in opened.splits.items())
     if rank(config.train.devices) == 0:

@@ -39,21 +39,22 @@ class Scorer:
         As `Settings.choose` takes them.
     loss : Loss, optional
         Also computed, on the stitched probabilities.
+    image_size : tuple of int, optional
+        (rows, cols) of images that the network sees whole, in place of tiles.
     """
 
     tiling: Tiling
     device: str = "auto"
     precision: str = "auto"
     loss: Loss | None = None
+    image_size: tuple[int, int] | None = None
 
     def image(self, network: nn.Module, pair: Pair) -> Score:
         """Count the pixels of one image, band by band, just as `predict` would classify them.
 
         Tiles without a pixel that counts are not computed.
         """
-        rows, cols = tile_starts(pair.grid.shape, self.tiling)
-        settings = Settings.choose(self.device, self.precision, None, (len(rows), len(cols)))
-        plan = Plan.of(pair.grid.shape, self.tiling, settings.batch_size)
+        settings, plan = self._plan(pair.grid.shape)
         truth = _Truth(pair)
         engine = Engine(
             network=Network(network, pair.gain, pair.bias, settings, task=pair.channels.task),
@@ -63,6 +64,7 @@ class Scorer:
             channels=(1,) if pair.channels.task == "binary" else range(pair.channels.count),
             clip=truth.counted,
             keep_probabilities=self.loss is not None,
+            image_size=self.image_size,
         )
         total = Score.nothing(pair.channels)
         for result in engine.run():
@@ -72,6 +74,14 @@ class Scorer:
                 loss = self._loss(result.probabilities, mask)
                 total += Score(confusion=_count(mask, result.codes, pair.channels), losses=loss)
         return total
+
+    def _plan(self, shape: tuple[int, int]) -> tuple[Settings, Plan]:
+        """Settle batches and bands of an image."""
+        if self.image_size is not None:
+            return Settings.choose(self.device, self.precision, 1, (1, 1)), Plan.whole(shape)
+        rows, cols = tile_starts(shape, self.tiling)
+        settings = Settings.choose(self.device, self.precision, None, (len(rows), len(cols)))
+        return settings, Plan.of(shape, self.tiling, settings.batch_size)
 
     def images(self, network: nn.Module, pairs: Iterable[Pair]) -> Score:
         """Count the pixels of at least one image."""
