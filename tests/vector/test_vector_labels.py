@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -246,6 +247,9 @@ def test_lines_and_points_cover_what_they_touch_or_their_buffer(tmp_path: Path) 
     wide = whole(VectorLabels.open(path, GRID, MEANINGS, class_field="class", buffer=15.0))
     rows, cols = np.indices(GRID.shape) + 0.5
     assert ((wide == 1) == (np.hypot(cols - 3.7, rows - 4.2) < 1.5)).all()
+    beside = drawn(tmp_path / "beside.gpkg", [shapely.Point(-3, 5), shapely.Point(20, 20)], [1, 2])
+    reaching = whole(VectorLabels.open(beside, GRID, MEANINGS, class_field="class", buffer=40.0))
+    assert ((reaching == 1) == (np.hypot(cols + 3, rows - 5) < 4)).all()
     line = np.hypot(np.maximum(np.maximum(10 - cols, cols - 14.5), 0), rows - 5.5) < 1.5
     assert ((wide == 2) == line).all()
 
@@ -263,6 +267,17 @@ def test_contradictions_are_unknown_and_counted(tmp_path: Path, caplog: pytest.L
     assert layers[:, 9, 9].tolist() == [1, 1, 0]
     assert layers[:, 30, 30].tolist() == [UNKNOWN] * 3
     assert len(caplog.records) == 1
+    drawn(path, [box(0, 0, 2, 2), box(0, 30, 2, 32)], ["clouds", None], layer="more")
+    with_clouds = VectorLabels.open(path, GRID, MEANINGS, class_field="class", layered=True)
+    assert whole(with_clouds)[:, 0, 0].tolist() == [UNKNOWN] * 3
+    absent = replace(MEANINGS, unlabelled=0)
+    layers = whole(VectorLabels.open(path, GRID, absent, class_field="class", layered=True))
+    assert [layers[:, row, 0].tolist() for row in (0, 5, 25, 31)] == [
+        [UNKNOWN] * 3,
+        [1, 0, 0],
+        [0] * 3,
+        [UNKNOWN] * 3,
+    ]
 
 
 def test_what_is_unlabelled_and_what_is_without_class(
