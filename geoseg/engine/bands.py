@@ -78,7 +78,8 @@ class Engine:
     inputs and probabilities, ``12 * batch * S**2 * (B + C)``, for C channels, B bands of b bytes, tiles of
     S px, W columns (the scene's and ``2 * margin``, at least S), ``d = (r - 1) * stride + S`` open rows for r
     tile rows a band, and h rows of blocks read ahead. Finishing a band moves the open rows, reading joins the
-    kept rows and the fresh ones: hence twice and three times. The scene's height is not in it.
+    kept rows and the fresh ones: hence twice and three times. The scene's height is not in it, but where
+    `image_size` makes the network see the scene whole.
     """
 
     network: Network
@@ -126,9 +127,18 @@ class Engine:
         (band,), device = self.plan.bands, self.network.device
         chip, wanted = self._read(band)
         image = resize_chip(chip, image_size)
-        found = self.network.probabilities([_upload(image.pixels, device)], [_upload(image.valid, device)])
         decide = Decision(self.network.task, self.channels, self.thresholds, device)
-        return self._result(band, wanted, resize_planes(found[0], self.plan.shape), decide)
+        try:
+            found = self.network.probabilities(
+                [_upload(image.pixels, device)], [_upload(image.valid, device)]
+            )
+            means = resize_planes(found[0], self.plan.shape)
+        except torch.OutOfMemoryError:
+            raise GeosegError(
+                f"{device.type}: out of memory with the whole scene of {self.plan.shape[0]} x "
+                f"{self.plan.shape[1]} px; pass --device cpu, or cut the scene with --bounds"
+            ) from None
+        return self._result(band, wanted, means, decide)
 
     def _warm_up(self, start: int) -> int:
         """Index of the first band whose tiles reach into band `start`."""

@@ -250,6 +250,15 @@ def test_a_single_tile_too_large_for_the_memory_is_one_clear_line() -> None:
         list(engine.run())
 
 
+def test_a_whole_image_too_large_for_the_memory_is_one_clear_line() -> None:
+    source = ArraySource.of(np.zeros((3, 20, 30), dtype=np.uint8))
+    tiled = engine_for(Model(MODEL.card, Greedy(MODEL.network, 0)), source, Tiling(size=16, overlap=4), 1)
+    whole = replace(tiled, plan=Plan.whole((20, 30)), image_size=(16, 16))
+    whole.reader = RowReader(source, whole.plan, tolerant=False)
+    with pytest.raises(GeosegError, match="out of memory with the whole scene of 20 x 30 px; pass"):
+        list(whole.run())
+
+
 @pytest.mark.parametrize(
     "dtype",
     [
