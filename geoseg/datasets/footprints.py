@@ -19,6 +19,7 @@ rounded here and there."""
 _POINTS = 32  # that an edge is divided into before it is bent by another CRS
 
 _Polygons = npt.NDArray[np.object_]
+_Numbers = npt.NDArray[np.intp]
 
 
 def overlapping(grids: Mapping[str, Grid]) -> list[tuple[str, str]]:
@@ -38,47 +39,30 @@ def overlapping(grids: Mapping[str, Grid]) -> list[tuple[str, str]]:
         Keys in the order of `grids`, sorted; found in O(n log n) plus the number of pairs.
     """
     keys = [key for key, grid in grids.items() if grid.crs is not None]
-    systems = _systems([str(grids[key].crs) for key in keys])
+    placed = [grids[key] for key in keys]
+    systems = np.array(_systems([str(grid.crs) for grid in placed]), dtype=np.intp)
+    pixels = np.array([float(math.prod(grid.shape)) for grid in placed])
     found: set[tuple[int, int]] = set()
-    for system in sorted(set(systems)):
-        members = np.flatnonzero(np.array(systems) == system)
-        polygons = np.array([_footprint(grids[keys[i]], 1) for i in members], dtype=object)
-        found |= {
-            (int(members[a]), int(members[b])) for a, b in _pairs(polygons, _pixels(grids, keys, members))
-        }
-    if len(set(systems)) > 1:
-        found |= {(a, b) for a, b in _on_earth(grids, keys) if systems[a] != systems[b]}
+    for members in _by_system(systems):
+        outlines = _outlines([placed[i] for i in members.tolist()], 1)
+        found |= _pairs(shapely.polygons(outlines), members, pixels, np.arange(len(placed)))
+    if len(set(systems.tolist())) > 1:
+        polygons, owners = _on_earth(placed, systems)
+        found |= _pairs(polygons, owners, pixels, systems)
     return [(keys[a], keys[b]) for a, b in sorted(found)]
 
 
-def _on_earth(grids: Mapping[str, Grid], keys: Sequence[str]) -> set[tuple[int, int]]:
-    """Pairs that overlap in longitude and latitude."""
-    polygons, owners = [], []
-    for i, key in enumerate(keys):
-        for polygon in _geographic(grids[key]):
-            polygons.append(polygon)
-            owners.append(i)
-    pairs = _pairs(np.array(polygons, dtype=object), _pixels(grids, keys, owners))
-    found = {(owners[a], owners[b]) for a, b in pairs}
-    return {(min(pair), max(pair)) for pair in found if pair[0] != pair[1]}
-
-
-def _pairs(polygons: _Polygons, pixels: npt.NDArray[np.float64]) -> set[tuple[int, int]]:
-    """Pairs (smaller index first) of polygons of `pixels` pixels each that share at least `_SAME` of one."""
-    if len(polygons) < 2:
-        return set()
+def _pairs(
+    polygons: _Polygons, owners: _Numbers, pixels: npt.NDArray[np.float64], kinds: _Numbers
+) -> set[tuple[int, int]]:
+    """Pairs (smaller first) of owners, of different kinds, whose polygons share `_SAME` of a pixel of either."""
     left, right = shapely.STRtree(polygons).query(polygons, predicate="intersects")
-    left, right = left[left < right], right[left < right]
+    wanted = (owners[left] < owners[right]) & (kinds[owners[left]] != kinds[owners[right]])
+    left, right = left[wanted], right[wanted]
     shared = shapely.area(shapely.intersection(polygons[left], polygons[right]))
-    pixel = shapely.area(polygons) / pixels
+    pixel = shapely.area(polygons) / pixels[owners]
     enough = shared >= _SAME * np.minimum(pixel[left], pixel[right])
-    return {(int(a), int(b)) for a, b in zip(left[enough], right[enough], strict=True)}
-
-
-def _pixels(
-    grids: Mapping[str, Grid], keys: Sequence[str], which: Sequence[int] | npt.NDArray[np.intp]
-) -> npt.NDArray[np.float64]:
-    return np.array([float(math.prod(grids[keys[i]].shape)) for i in which])
+    return set(zip(owners[left[enough]].tolist(), owners[right[enough]].tolist(), strict=True))
 
 
 def _systems(texts: Sequence[str]) -> list[int]:
@@ -94,43 +78,52 @@ def _systems(texts: Sequence[str]) -> list[int]:
     return [number_of[text] for text in texts]
 
 
-def _corners(grid: Grid, points: int) -> npt.NDArray[np.float64]:
-    """(point, xy) of the outline, each edge divided into `points`; CRS units."""
-    step = np.arange(points) / points
-    height, width = grid.shape
-    cols = np.concatenate([step * width, np.full(points, width), (1 - step) * width, np.zeros(points)])
-    rows = np.concatenate([np.zeros(points), step * height, np.full(points, height), (1 - step) * height])
-    t = grid.transform
-    return np.stack([t.a * cols + t.b * rows + t.c, t.d * cols + t.e * rows + t.f], axis=1)
+def _outlines(grids: Sequence[Grid], points: int) -> npt.NDArray[np.float64]:
+    """(grid, point, xy): outlines, each edge divided into `points`; CRS units."""
+    step, ones, zeros = np.arange(points) / points, np.ones(points), np.zeros(points)
+    across = np.concatenate([step, ones, 1 - step, zeros])
+    down = np.concatenate([zeros, step, ones, 1 - step])
+    heights, widths = (np.array(edge)[:, None] for edge in zip(*(grid.shape for grid in grids), strict=True))
+    cols, rows = across * widths, down * heights
+    a, b, c, d, e, f = (
+        np.array(term)[:, None] for term in zip(*(g.transform[:6] for g in grids), strict=True)
+    )
+    return np.stack([a * cols + b * rows + c, d * cols + e * rows + f], axis=2)
 
 
-def _footprint(grid: Grid, points: int) -> shapely.Polygon:
-    return shapely.Polygon(_corners(grid, points))
+def _by_system(systems: _Numbers) -> list[_Numbers]:
+    """Places of the grids of each system."""
+    return [np.flatnonzero(systems == system) for system in np.unique(systems)]
 
 
-def _geographic(grid: Grid) -> list[shapely.Polygon]:
-    """Bring a footprint to longitude and latitude: none where the CRS has no place on the earth.
+def _on_earth(grids: Sequence[Grid], systems: _Numbers) -> tuple[_Polygons, _Numbers]:
+    """Footprints in longitude and latitude and the grid of each; none where a CRS has no place on the earth.
 
     One that crosses the 180th meridian comes a second time, a turn further.
     """
+    polygons, owners = [np.empty(0, dtype=object)], [np.empty(0, dtype=np.intp)]
+    for members in _by_system(systems):
+        outlines = _geographic([grids[i] for i in members.tolist()])
+        there = np.isfinite(outlines).all(axis=(1, 2))
+        outlines, members = outlines[there], members[there]
+        west, east = outlines[:, :, 0].min(axis=1), outlines[:, :, 0].max(axis=1)
+        for turn, crosses in ((0, np.ones(len(members), dtype=bool)), (-360, east > 180), (360, west < -180)):
+            turned = shapely.polygons(outlines[crosses] + (turn, 0))
+            polygons.append(np.atleast_1d(shapely.make_valid(turned)))
+            owners.append(members[crosses])
+    return np.concatenate(polygons), np.concatenate(owners)
+
+
+def _geographic(grids: Sequence[Grid]) -> npt.NDArray[np.float64]:
+    """(grid, point, lon lat): outlines of grids of one CRS, each in one piece; not finite where there is none."""
+    outlines = _outlines(grids, _POINTS)
     try:
-        to_earth = pyproj.Transformer.from_crs(
-            pyproj.CRS.from_wkt(str(grid.crs)), "OGC:CRS84", always_xy=True
-        )
-        outline = np.stack(to_earth.transform(*_corners(grid, _POINTS).T), axis=1)
+        crs = pyproj.CRS.from_wkt(str(grids[0].crs))
+        transformer = pyproj.Transformer.from_crs(crs, "OGC:CRS84", always_xy=True)
     except (CRSError, ProjError):
-        return []
-    if not np.isfinite(outline).all():
-        return []
-    outline[:, 0] = np.unwrap(outline[:, 0], period=360)
-    polygon = shapely.make_valid(shapely.Polygon(outline))
-    west, _, east, _ = polygon.bounds
-    turns = [
-        turn
-        for turn in (-360, 360)
-        if west + turn < 180 and east + turn > -180 and (west < -180 or east > 180)
-    ]
-    return [
-        polygon,
-        *(shapely.transform(polygon, lambda xy, turn=turn: xy + np.array([turn, 0])) for turn in turns),
-    ]
+        return np.full_like(outlines, np.nan)
+    lon, lat = transformer.transform(outlines[..., 0], outlines[..., 1])
+    lon = np.unwrap(np.where(np.isfinite(lon), lon, 0), period=360, axis=1) + np.where(
+        np.isfinite(lon), 0, np.nan
+    )
+    return np.stack([lon, lat], axis=2)
