@@ -115,6 +115,9 @@ class Loss:
     def __call__(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the scalar loss of a batch; `target` is a batch of samples' masks."""
         weights = torch.tensor(self.class_weights, device=logits.device) if self.class_weights else None
+        ignored = target == IGNORED
+        # Filled, not weighted: a logit that overflowed in the padding would be infinity times 0.
+        logits = logits.masked_fill(ignored if self.task == "multilabel" else ignored.unsqueeze(1), 0.0)
         if self.task == "multiclass":
             entropy = cross_entropy(logits, target, weights)
         else:

@@ -108,7 +108,7 @@ class Score:
     ----------
     confusion : Confusion
     losses : (float, int)
-        Sum of the loss over the pixels that count, and their number.
+        Sum over the bands of the images of their loss times their pixels that count, and the number of these.
     """
 
     confusion: Confusion

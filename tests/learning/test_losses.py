@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geoseg.datasets.dataset import IGNORED
+from geoseg.datasets.description import Task
 from geoseg.learning.losses import Loss, cross_entropy, dice
 
 
@@ -140,3 +141,22 @@ def test_a_binary_mask_is_one_class_that_may_be_absent() -> None:
     assert float(found) == pytest.approx(expected, abs=1e-6)
     both = Loss(task="binary", cross_entropy=0)(logits, target)
     assert float(both) == pytest.approx(1 - 2 * sigmoid(2) / (sigmoid(2) + sigmoid(-1) + 1), abs=1e-6)
+
+
+@pytest.mark.parametrize("task", ["multiclass", "binary", "multilabel"])
+def test_law_6_infinite_logits_of_ignored_pixels_change_nothing(task: Task) -> None:
+    channels = 1 if task == "binary" else 3
+    logits = torch.randn(2, channels, 4, 4)
+    target = torch.ones((2, 3, 4, 4) if task == "multilabel" else (2, 4, 4), dtype=torch.int64)
+    target[..., 0, 0] = IGNORED
+    target = target.clamp(max=channels - 1) if task == "multiclass" else target
+    results = []
+    for value in (0.5, math.inf, -math.inf, math.nan):
+        scores = logits.clone()
+        scores[..., 0, 0] = value
+        scores.requires_grad_()
+        loss = Loss(task=task)(scores, target)
+        torch.autograd.backward(loss)
+        assert scores.grad is not None
+        results.append((loss.detach(), scores.grad))
+    assert all(torch.equal(a, b) for found in results[1:] for a, b in zip(found, results[0], strict=True))
