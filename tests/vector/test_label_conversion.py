@@ -224,7 +224,11 @@ def test_rasters_on_other_grids(tmp_path: Path) -> None:
         return write_codes(tmp_path / "m.tif", np.ones(grid.shape, dtype=np.uint8), grid)
 
     image = write_codes(tmp_path / "image.tif", np.ones(GRID.shape, dtype=np.uint8))
-    for cols, words in ((0.3, "its pixels are not those of the image"), (2, "it reaches beyond the image")):
+    for cols, words in (
+        (0.3, "its pixels are not those of the image"),
+        (2, "it reaches beyond the image"),
+        (-2, "it reaches"),
+    ):
         source = moved(cols)
         with pytest.raises(DataError, match=words):
             turn(source, tmp_path / "o.tif", like=image)
