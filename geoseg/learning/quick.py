@@ -84,7 +84,7 @@ def quick_config(
         },
         "model": {"name": labels.stem, "gsd_m": pixel_size_m(image.grid)},
         "train": {
-            "epochs": 20,
+            "epochs": 12,
             "sampling": "balanced",
             "chips_per_epoch": 128 if _chip_size(image) == _FINE_CHIP else 256,
             "chip_size": _chip_size(image),
