@@ -98,27 +98,25 @@ def import_model(
     weights = read_weights(path)
     try:
         origin = origin_of(weights)
-        plan, task = _plan(origin, architecture, encoder, len(bands), len(legend.classes), task)
-    except ModelError as error:
-        raise ModelError(f"{path}: {error}") from error
-    plan = replace(plan, options={**origin.options, **(decoder_options or {})})
-    habit = origin.habit
-    model = Model.new(
-        architecture=plan.architecture,
-        encoder=plan.encoder,
-        bands=bands,
-        legend=_of_two(legend) if task == "binary" else legend,
-        task=task,
-        dtype=dtype or (habit.dtype if habit else _DEFAULT_DTYPE),
-        value_range=value_range or (habit.value_range if habit and dtype in (None, habit.dtype) else None),
-        gsd_m=gsd_m,
-        tile_size=tile_size,
-        overlap=overlap,
-        decoder_options=plan.options,
-        name=name or path.stem,
-    )
-    try:
-        _load(model, weights, plan)
+        architecture, encoder = _network(origin, architecture, encoder)
+        task = _task(origin, task, len(bands), len(legend.classes))
+        habit = origin.habit
+        model = Model.new(
+            architecture=architecture,
+            encoder=encoder,
+            bands=bands,
+            legend=_of_two(legend) if task == "binary" else legend,
+            task=task,
+            dtype=dtype or (habit.dtype if habit else _DEFAULT_DTYPE),
+            value_range=value_range
+            or (habit.value_range if habit and dtype in (None, habit.dtype) else None),
+            gsd_m=gsd_m,
+            tile_size=tile_size,
+            overlap=overlap,
+            decoder_options={**origin.options, **(decoder_options or {})},
+            name=name or path.stem,
+        )
+        _load(model, weights)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
     note = _set_normalisation(model, origin, input_scale)
@@ -128,11 +126,9 @@ def import_model(
     return Imported(model=model, notes=(f"{path}: {told}", note))
 
 
-def _plan(
-    origin: Origin, architecture: str | None, encoder: str | None, bands: int, classes: int, task: Task | None
-) -> tuple[NetworkPlan, Task]:
-    """Bring together what the file says and what was asked for; where both speak they must agree."""
-    network = []
+def _network(origin: Origin, architecture: str | None, encoder: str | None) -> tuple[str, str]:
+    """Names of the network: the file's, or those asked for; where both speak they must agree."""
+    names = []
     for word, found, asked in (
         ("architecture", origin.architecture, architecture),
         ("encoder", origin.encoder, encoder),
@@ -141,28 +137,38 @@ def _plan(
             raise ModelError(f"its {word} is {found}, found --{word} {asked}; leave that out, the file knows")
         if not (found or asked):
             raise ModelError(f"does not say which {word} it has; say it with --{word}")
-        network.append(found or asked or "")
-    if origin.task and task and origin.task != task:
-        raise ModelError(f"its task is {origin.task}, found --task {task}; leave that out, the file knows")
-    task = origin.task or task or ("binary" if (origin.channels or classes) == 1 else "multiclass")
+        names.append(found or asked or "")
+    return names[0], names[1]
+
+
+def _task(origin: Origin, asked: Task | None, bands: int, classes: int) -> Task:
+    """Find the task, and check the counts of bands and classes that the file says against those named."""
+    if origin.task and asked and origin.task != asked:
+        raise ModelError(f"its task is {origin.task}, found --task {asked}; leave that out, the file knows")
+    one = (origin.channels or classes) == 1
+    task: Task = origin.task or asked or ("binary" if one else "multiclass")
     if origin.bands is not None and origin.bands != bands:
         raise ModelError(_bands_refusal(origin.bands, bands))
     channels = 1 if task == "binary" else classes
     if origin.channels is not None and origin.channels != channels:
         raise ModelError(_classes_refusal(origin.channels, channels, task))
-    return NetworkPlan(
-        architecture=network[0], encoder=network[1], bands=bands, channels=channels, options={}
-    ), task
+    return task
 
 
 def _bands_refusal(found: int, named: int) -> str:
-    return f"its network takes {found} bands, --bands names {named}; name all {found} in the network's order"
+    return (
+        f"its network takes {_some(found, 'band')}, --bands names {named}; name each in the network's order"
+    )
 
 
 def _classes_refusal(found: int, named: int, task: Task) -> str:
+    asked = "a binary task has 1" if task == "binary" else f"--classes names {named}"
     one = "; one channel is a --task binary" if found == 1 else ""
-    asked = "--task binary means 1" if task == "binary" else f"--classes names {named}"
-    return f"its network has {found} output channels, {asked}; name a class for each{one}"
+    return f"its network has {_some(found, 'output channel')}, {asked}; name a class for each{one}"
+
+
+def _some(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
 def _of_two(legend: Legend) -> Legend:
@@ -172,8 +178,9 @@ def _of_two(legend: Legend) -> Legend:
     return Legend(classes=tuple(replace(c, code=c.code - 1) for c in legend.classes))
 
 
-def _load(model: Model, weights: ForeignWeights, plan: NetworkPlan) -> None:
+def _load(model: Model, weights: ForeignWeights) -> None:
     """Copy the tensors into the network; all of them must be there and none may be left over."""
+    plan = NetworkPlan.of(model.card)
     expected, found = model.network.state_dict(), weights.tensors
     second = [name for name in found if name.startswith("classification_head.")]
     if second:

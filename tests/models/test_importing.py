@@ -353,8 +353,8 @@ def test_folders_that_cannot_be_used(tmp_path: Path, config: str | None, words: 
     [
         ({}, {"bands": BANDS[:3]}, "takes 4 bands, --bands names 3"),
         ({"classes": 5}, {}, "has 5 output channels, --classes names 3"),
-        ({"classes": 1}, {}, "1 output channels.*--task binary"),
-        ({}, {"task": "binary", "legend": Legend.parse("a")}, "3 output channels, --task binary means 1"),
+        ({"classes": 1}, {}, "has 1 output channel, --classes names 3.*--task binary"),
+        ({}, {"task": "binary", "legend": Legend.parse("a")}, "3 output channels, a binary task has 1"),
         ({}, {"encoder": "resnet18"}, "not those of Unet resnet18"),
         ({}, {"architecture": "FPN", "decoder_options": {}}, "not those of FPN"),
         ({}, {"decoder_options": {"encoder_depth": 3, "decoder_channels": [16, 8, 4]}}, "has shape"),
