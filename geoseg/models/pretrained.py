@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -50,6 +51,7 @@ def load_encoder_weights(network: torch.nn.Module, plan: NetworkPlan, name: str)
     # timm's encoders are one floor deeper in segmentation-models-pytorch.
     inner = target.model if plan.encoder.startswith("tu-") else target
     expected = inner.state_dict()
+    _log.info("encoder weights %s: %s", name, weights.url)
     found = _bare(_fetched(weights, name))
     odd = [key for key, tensor in expected.items() if key not in found or found[key].shape != tensor.shape]
     if odd:
@@ -80,7 +82,8 @@ def _weights(name: str) -> Any:
 
 def _fetched(weights: Any, name: str) -> Mapping[str, torch.Tensor]:
     try:
-        with _patience():
+        # torch announces a download on stderr, where a refusal has to be one line.
+        with _patience(), redirect_stderr(io.StringIO()):
             found: Mapping[str, torch.Tensor] = weights.get_state_dict(
                 progress=False, check_hash=True, weights_only=True, map_location="cpu"
             )

@@ -124,7 +124,11 @@ class Trap:
 
 @pytest.mark.parametrize("fault", ["absent", "silent", "checksum", "code"])
 def test_what_cannot_be_fetched_is_one_line(
-    fault: str, published: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fault: str,
+    published: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     if fault == "checksum":
         published(resnet18(), digest="0123abcd")
@@ -137,6 +141,7 @@ def test_what_cannot_be_fetched_is_one_line(
         new()
     assert "\n" not in str(refused.value)
     assert not (tmp_path / "marker").exists()
+    assert capsys.readouterr().err == ""
 
 
 SMALL: dict[str, Any] = {
