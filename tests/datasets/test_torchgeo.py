@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from rasterio.transform import from_origin
 from torch.utils.data import DataLoader
 from torchgeo.datasets import RasterDataset, VectorDataset, stack_samples
 
+from geoseg.datasets import from_torchgeo
 from geoseg.datasets.dataset import IGNORED, Channels, Chips, Pair
 from geoseg.datasets.from_torchgeo import images_from_torchgeo, pairs_from_torchgeo
 from geoseg.datasets.loading import loader
@@ -213,6 +216,23 @@ def test_what_is_no_pair_is_refused(folder: Path) -> None:
     image, _ = images_from_torchgeo(Images(folder, transforms=halved))
     with pytest.raises(DataError, match=r"shape \(3, 5, 10\), expected 10 x 20 px"):
         image.read(Window(row=0, col=0, height=10, width=20))
+
+
+def test_threads_and_forked_processes_have_open_files_of_their_own(folder: Path) -> None:
+    dataset = Images(folder) & Codes(folder)
+    here = from_torchgeo._own(dataset)
+    assert from_torchgeo._own(dataset) is here
+    assert here is not dataset
+    assert here.datasets[0] is not dataset.datasets[0]
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(lambda: from_torchgeo._own(dataset) is not here).result()
+    receiving, sending = multiprocessing.Pipe(duplex=False)
+    child = multiprocessing.get_context("fork").Process(
+        target=lambda: sending.send(from_torchgeo._own(dataset) is not here)
+    )
+    child.start()
+    assert receiving.recv()
+    child.join()
 
 
 def test_forked_workers_open_torchgeos_files_anew(folder: Path) -> None:
