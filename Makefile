@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-faults test-long test-wheel check bench clean
+.PHONY: help install demo test test-faults test-long test-peers test-wheel check bench clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -42,6 +42,17 @@ test-wheel: $(READY)  ## build the wheel, look into it, install it elsewhere and
 	rm -rf build/wheel-demo && mkdir -p build/wheel-demo
 	cd build/wheel-demo && $(abspath .venv-wheel)/bin/geoseg demo -o demo
 	rm -rf build .venv-wheel
+
+test-peers: $(READY)  ## compare with weights that geoai and ftw-tools write (their environments take GB)
+	export PATH="$(abspath $(BIN)):$$PATH"; \
+	for peer in geoai ftw; do \
+	  test -x .venv-$$peer/bin/python || uv venv --quiet --python $(BIN)/python .venv-$$peer || exit 1; \
+	done; \
+	uv pip install --quiet --python .venv-geoai/bin/python geoai-py && \
+	uv pip install --quiet --python .venv-ftw/bin/python ftw-tools 'torchgeo>=0.7,<0.8'
+	.venv-geoai/bin/python tests/peers/make_checkpoint_geoai.py build/peers/checkpoints
+	.venv-ftw/bin/python tests/peers/make_checkpoint_ftw.py build/peers/checkpoints
+	GEOSEG_REQUIRE=peers $(BIN)/python -m pytest -m peers
 
 check: $(READY)  ## formatting, lint and types
 	$(BIN)/ruff format --check .

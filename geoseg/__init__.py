@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from geoseg.inference.predict import Writing, predict
     from geoseg.inference.segment import SegmentOutputs, segment
     from geoseg.learning.train import TrainOptions, train
+    from geoseg.models.importing import InputScale, import_model
     from geoseg.models.model import Model
     from geoseg.raster.scene import Scene
     from geoseg.vector.vectorize import vectorize
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "GeosegError",
     "Grid",
+    "InputScale",
     "Legend",
     "Model",
     "PredictOptions",
@@ -38,6 +40,7 @@ __all__ = [
     "Window",
     "Writing",
     "__version__",
+    "import_model",
     "predict",
     "segment",
     "train",
@@ -48,6 +51,7 @@ __all__ = [
 _HOMES = {
     "GeosegError": "geoseg.errors",
     "Grid": "geoseg.grid.grid",
+    "InputScale": "geoseg.models.importing",
     "Legend": "geoseg.grid.legend",
     "Model": "geoseg.models.model",
     "PredictOptions": "geoseg.inference.options",
@@ -57,6 +61,7 @@ _HOMES = {
     "TrainOptions": "geoseg.learning.train",
     "Window": "geoseg.grid.window",
     "Writing": "geoseg.inference.predict",
+    "import_model": "geoseg.models.importing",
     "predict": "geoseg.inference.predict",
     "segment": "geoseg.inference.segment",
     "train": "geoseg.learning.train",

@@ -19,6 +19,8 @@ from geoseg.grid.legend import Legend
 from geoseg.models.importing import Imported, InputScale, import_model
 from tests.conftest import skip_without
 
+pytestmark = pytest.mark.peers
+
 FOLDER = Path(os.environ.get("GEOSEG_PEERS", Path(__file__).parents[2] / "build" / "peers" / "checkpoints"))
 NAMES = ("geoai_checkpoint.pth", "geoai_final_model.pth", "geoai_lightning.ckpt", "ftw.ckpt")
 
