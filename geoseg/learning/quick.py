@@ -82,7 +82,12 @@ def quick_config(
             "bands": list(_band_names(image)),
             "split": {"method": "blocks", "val": 0.2, "test": 0.2},
         },
-        "model": {"name": labels.stem, "gsd_m": pixel_size_m(image.grid)},
+        # A network that a CPU trains in minutes; --set model.encoder=resnet34 is for GPUs and patience.
+        "model": {
+            "name": labels.stem,
+            "encoder": "tu-mobilenetv3_small_100",
+            "gsd_m": pixel_size_m(image.grid),
+        },
         "train": {
             "epochs": 12,
             "sampling": "balanced",
