@@ -14,11 +14,13 @@ from torch.utils.data import Dataset
 from geoseg.datasets.description import Task
 from geoseg.grid.grid import Grid
 from geoseg.grid.window import Window
-from geoseg.raster.labels import Codes, Labels
+from geoseg.raster.labels import Codes, Labels, translated
 from geoseg.raster.source import Source
 
 IGNORED: Final = -100
 """Mask of a pixel that never counts: unlabelled, ignored, invalid, padding, or of another split."""
+
+_SIGNED: Final = 127
 
 Sample = dict[str, Any]
 """``image`` (band, row, col) float32; ``mask`` int64: (row, col) channel, of a binary task 0 or 1, of a
@@ -64,7 +66,10 @@ class Channels:
             table[list(self.codes)] = np.arange(self.count)
         else:
             table[:2] = 0, 1
-        return table[codes]
+        if self.count > _SIGNED:
+            return table.take(codes)
+        # IGNORED and the channels fit a signed byte, which becomes int64 with its sign.
+        return translated(codes, table.astype(np.int8).view(np.uint8)).view(np.int8).astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,16 +127,20 @@ class Pair:
         """
         chip = self.image.read(window)
         mask = self.mask(window)
-        mask[..., ~chip.valid] = IGNORED
+        if not chip.valid.all():
+            mask[..., ~chip.valid] = IGNORED
         return chip.pixels, chip.valid, mask
 
     def sample(self, window: Window, index: int = 0) -> Sample:
         """Read a window as the network takes it: normalised, invalid pixels 0."""
         pixels, valid, mask = self.read(window)
-        image = pixels.astype(np.float32)
-        image *= np.asarray(self.gain, dtype=np.float32)[:, None, None]
-        image += np.asarray(self.bias, dtype=np.float32)[:, None, None]
-        image[:, ~valid] = 0
+        image = np.empty(pixels.shape, dtype=np.float32)
+        # Band by band a number is a scalar, not an array to be broadcast.
+        for band, stored, gain, bias in zip(image, pixels, self.gain, self.bias, strict=True):
+            np.multiply(stored, np.float32(gain), out=band, dtype=np.float32)
+            band += np.float32(bias)
+        if not valid.all():
+            image[:, ~valid] = 0
         return {
             "image": torch.from_numpy(image),
             "mask": torch.from_numpy(mask),

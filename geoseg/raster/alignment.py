@@ -123,8 +123,10 @@ class Alignment:
 
     def _cut_out(self, window: Window) -> Aligned:
         """Read a window of the labels, which may stick out of them."""
-        pixels, known = self._nothing(window.shape)
         part = window.within(self.labels.shape)
+        if part == window:
+            return self._read_inside(part)
+        pixels, known = self._nothing(window.shape)
         if part is not None:
             place = (slice(None), *part.shifted(-window.row, -window.col).slices)
             pixels[place], known[place] = self._read_inside(part)
@@ -173,6 +175,8 @@ class Alignment:
 
     def _read_inside(self, window: Window) -> Aligned:
         chips = [source.read(window) for source in self.sources]
+        if len(chips) == 1:
+            return chips[0].pixels, chips[0].valid[None]
         return np.concatenate([chip.pixels for chip in chips]), np.stack([chip.valid for chip in chips])
 
 

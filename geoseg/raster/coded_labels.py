@@ -19,7 +19,17 @@ from geoseg.grid.window import Window
 from geoseg.raster.alignment import Alignment
 from geoseg.raster.cache import limited_cache
 from geoseg.raster.categories import read_categories
-from geoseg.raster.labels import UNKNOWN, Codes, FoundClass, Meanings, finished, listed, on_image, one_hot
+from geoseg.raster.labels import (
+    UNKNOWN,
+    Codes,
+    FoundClass,
+    Meanings,
+    finished,
+    listed,
+    on_image,
+    one_hot,
+    translated,
+)
 from geoseg.raster.legend_file import LEGEND_TAG, legend_from_json
 from geoseg.raster.scene import Scene
 
@@ -114,7 +124,10 @@ class CodedLabels:
     def read(self, window: Window) -> Codes:
         """Read a window; see `Labels.read`."""
         pixels, known = self.aligned.read(window)
-        inside = on_image(window, self.aligned.grid.shape)
+        if window.within(self.aligned.grid.shape) == window:
+            inside: npt.NDArray[np.bool_] = np.True_  # type: ignore[assignment]  # all of it, at no cost
+        else:
+            inside = on_image(window, self.aligned.grid.shape)
         if self.layered and len(pixels) > 1:
             layers = self._checked(pixels, known & inside)
             layers[~known] = self.meanings.unlabelled
@@ -134,6 +147,11 @@ class CodedLabels:
             at = np.searchsorted(stored, asked).clip(max=len(stored) - 1)
             return np.where(stored[at] == asked, table[at], np.int16(_STRANGE))
 
+        if values.dtype == np.uint8:
+            every = look_up(np.arange(256))
+            if (every == _STRANGE).any():
+                self._tell(translated(values, every == _STRANGE).view(np.bool_), values, known, stored)
+            return translated(values, every)
         low, high = values.min(), values.max()
         if values.dtype.kind in "iu" and int(high) - int(low) < _TABLE and int(high) < 2**62:
             # Few different integers are looked up once each, which costs a tenth.
@@ -141,12 +159,22 @@ class CodedLabels:
             codes = every.take(values.astype(np.intp) - int(low))
         else:
             codes = look_up(values)
-        if codes.min() == _STRANGE and (strange := known & (codes == _STRANGE)).any():
-            raise DataError(
-                f"{self.path}: holds label codes {listed(np.unique(values[strange]))}, expected {listed(stored)}; "
-                "name them in data.classes or data.ignore"
-            )
+        self._tell(codes == _STRANGE, values, known, stored)
         return codes.astype(np.uint8)
+
+    def _tell(
+        self,
+        strange: npt.NDArray[np.bool_],
+        values: npt.NDArray[Any],
+        known: npt.NDArray[np.bool_],
+        stored: npt.NDArray[np.int64],
+    ) -> None:
+        """Raise DataError where values that mean nothing are known."""
+        if strange.any() and (strange & known).any():
+            raise DataError(
+                f"{self.path}: holds label codes {listed(np.unique(values[strange & known]))}, expected "
+                f"{listed(stored)}; name them in data.classes or data.ignore"
+            )
 
     def _checked(self, layers: npt.NDArray[Any], known: npt.NDArray[np.bool_]) -> Codes:
         """Layers as bytes, where known ones hold nothing but 0, 1 and 255."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -113,6 +113,12 @@ def one_hot(codes: Codes, order: Sequence[int]) -> Codes:
     if unknown.any():
         layers[:, unknown] = UNKNOWN
     return layers
+
+
+def translated(codes: npt.NDArray[np.uint8], table: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Look every byte up in a table of 256; `bytes.translate` takes a tenth of the time of an index array."""
+    looked_up = codes.tobytes().translate(table.astype(np.uint8).tobytes())
+    return np.frombuffer(bytearray(looked_up), dtype=np.uint8).reshape(codes.shape)
 
 
 def on_image(window: Window, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
