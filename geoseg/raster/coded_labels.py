@@ -149,9 +149,12 @@ class CodedLabels:
 
         if values.dtype == np.uint8:
             every = look_up(np.arange(256))
-            if (every == _STRANGE).any():
-                self._tell(translated(values, every == _STRANGE).view(np.bool_), values, known, stored)
-            return translated(values, every)
+            # A byte that is no code stands for values without a meaning.
+            spare = next((byte for byte in range(UNKNOWN) if byte not in every), None)
+            if spare is not None:
+                read = translated(values, np.where(every == _STRANGE, spare, every))
+                self._tell(read == spare, values, known, stored)
+                return read
         low, high = values.min(), values.max()
         if values.dtype.kind in "iu" and int(high) - int(low) < _TABLE and int(high) < 2**62:
             # Few different integers are looked up once each, which costs a tenth.
