@@ -31,6 +31,7 @@ from geoseg.learning.state import Progress, clear_states, load_state
 from geoseg.learning.surroundings import quiet_lightning, rank, seeded, threads
 from geoseg.learning.task import SegmentationTask
 from geoseg.models.model import Model
+from geoseg.raster.cache import limited_cache
 from geoseg.storage.durable import write_bytes
 from geoseg.storage.journal import JOURNAL
 from geoseg.storage.lock import locked
@@ -38,6 +39,8 @@ from geoseg.storage.output import check_local, check_output
 
 MODEL: Final = "model.safetensors"
 """Name of the finished model file in a run's folder."""
+_CACHE: Final = 256
+"""MB of decoded blocks that this process keeps: GDAL's own 5 % of the machine's memory is no limit to plan with."""
 _LIGHTNING_PRECISION: Final = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 _log = logging.getLogger(__name__)
 
@@ -109,6 +112,7 @@ def train(config: Config | Path | str, output: Path | str, options: TrainOptions
         threads(config.train.threads),
         seeded(config.train.seed),
         quiet_lightning(),
+        limited_cache(_CACHE),
     ):
         run = prepare(config, skip_bad=options.skip_bad)
         if options.dev_run:
@@ -129,9 +133,8 @@ def _shortened(run: Run) -> Run:
 
 def _train(run: Run, folder: Path, final: Path, options: TrainOptions) -> None:
     """Train in a folder that belongs to this process."""
-    first = (
-        rank(run.config.train.devices) == 0
-    )  # the others are started by the first, when its folder is ready
+    # The others are started by the first, when its folder is ready.
+    first = rank(run.config.train.devices) == 0
     if options.fresh and first:
         _forget(folder)
     journal = journal_of(folder, run)
