@@ -11,8 +11,8 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset
 
-from geoseg.datasets.description import Task
 from geoseg.grid.grid import Grid
+from geoseg.grid.legend import Task
 from geoseg.grid.window import Window
 from geoseg.raster.labels import Codes, Labels, translated
 from geoseg.raster.source import Source

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from geoseg.errors import LegendError
-from geoseg.grid.legend import BUILT_IN, NODATA, Legend, LegendClass, made_up_color
+from geoseg.grid.legend import BACKGROUND, BUILT_IN, NODATA, Legend, LegendClass, Task, made_up_color
 from geoseg.raster.labels import UNKNOWN, LabelValue, Meanings, plain
 
 SPLITS: Final = ("train", "val", "test")
@@ -42,7 +42,6 @@ Length = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 GroupName = int | str
 Code = Annotated[int, Field(ge=0, lt=NODATA)]
-Task = Literal["multiclass", "binary", "multilabel"]
 
 
 def _pattern(text: object) -> object:
@@ -418,7 +417,7 @@ class DataConfig(BaseModel):
         """The classes, colours made up where none is given; of a binary task with its background."""
         classes = dict(self.classes)
         if self.task == "binary" and 0 not in classes:
-            classes[0] = ClassConfig(name="background", color="#f0f0f0")
+            classes[0] = ClassConfig(name=BACKGROUND.name, color=BACKGROUND.color)
         return Legend(
             classes=tuple(
                 LegendClass(code=code, name=c.name, color=(c.color or made_up_color(i)).lower())

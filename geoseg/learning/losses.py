@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from geoseg.datasets.dataset import IGNORED
-from geoseg.datasets.description import Task
+from geoseg.grid.legend import Task
 
 _SMALLEST = 1e-12
 """Stands for the empty sum in a denominator; every real one is larger."""

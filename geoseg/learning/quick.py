@@ -12,7 +12,7 @@ from typing import Any
 from geoseg.datasets.description import form_of
 from geoseg.errors import DataError, OptionError
 from geoseg.grid.ground import pixel_size_m
-from geoseg.grid.legend import NODATA
+from geoseg.grid.legend import BACKGROUND, NODATA
 from geoseg.learning.config import Config, set_value
 from geoseg.raster.labels import FoundClass
 from geoseg.raster.scene import Scene
@@ -127,7 +127,7 @@ def _classes(found: Sequence[FoundClass], choices: LabelChoices, labels: Path) -
     kept = all(isinstance(c.value, int) and first <= c.value < NODATA for c in found)
     classes = {int(c.value) if kept else i: _class(c) for i, c in enumerate(found, start=1)}
     if choices.background:
-        classes[0] = {"name": "background", "color": "#f0f0f0", "labels": ["background"]}
+        classes[0] = {"name": BACKGROUND.name, "color": BACKGROUND.color, "labels": [BACKGROUND.name]}
     return {"classes": classes}
 
 

@@ -13,11 +13,11 @@ import pytest
 import rasterio
 
 from geoseg.datasets.dataset import IGNORED, Channels, Chips, Pair
-from geoseg.datasets.description import Task
 from geoseg.datasets.opening import open_data
 from geoseg.datasets.splits import Splits, with_card
 from geoseg.datasets.statistics import measure
 from geoseg.errors import ConfigError, DataError, GeosegError
+from geoseg.grid.legend import Task
 from geoseg.grid.window import Window
 from geoseg.learning.config import Config
 from geoseg.models.model import Model

@@ -15,8 +15,8 @@ from hypothesis.extra.numpy import arrays
 
 from geoseg.datasets.blocks import Lattice
 from geoseg.datasets.dataset import Channels, Pair
-from geoseg.datasets.description import Task
 from geoseg.datasets.inspection import Problem, inspect, refusal, windows
+from geoseg.grid.legend import Task
 from geoseg.grid.window import Window
 from geoseg.raster.array_scene import ArraySource
 from geoseg.raster.coded_labels import CodedLabels

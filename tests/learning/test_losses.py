@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geoseg.datasets.dataset import IGNORED
-from geoseg.datasets.description import Task
+from geoseg.grid.legend import Task
 from geoseg.learning.losses import Loss, cross_entropy, dice
 
 
