@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from .messages import progress
 from .options import examples, overwrite
-from .report import progress
 from .verbosity import quiet, verbosity_options
 
 

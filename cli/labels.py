@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .messages import say
 from .options import examples, output, overwrite
-from .report import say
 from .values import LEGEND, NUMBERS
 from .verbosity import verbosity_options
 

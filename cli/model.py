@@ -10,8 +10,8 @@ import click
 
 from geoseg.grid.legend import Task
 
+from .messages import say
 from .options import examples, output, overwrite
-from .report import say
 from .values import FACTORS, LEGEND, NAMES, OPTIONS
 from .verbosity import verbosity_options
 

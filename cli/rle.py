@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from .messages import say
 from .options import EXISTING_FILE, examples, overwrite
-from .report import say
 from .values import SIZE
 from .verbosity import verbosity_options
 

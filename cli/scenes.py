@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .messages import progress, say
 from .process import allow_vrt, names_vrt
-from .report import progress, say
 
 if TYPE_CHECKING:
     from geoseg.inference.options import PredictOptions, Progress

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .messages import say, watched
 from .options import EXISTING_FILE, examples, output_or_folder, overwrite
-from .report import say, watched
 from .verbosity import verbosity_options
 
 if TYPE_CHECKING:

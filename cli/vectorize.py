@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
+from .messages import say
 from .options import EXISTING_FILE, examples, layer, output, overwrite
-from .report import say
 from .verbosity import verbosity_options
 
 

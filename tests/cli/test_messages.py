@@ -7,7 +7,7 @@ import sys
 
 import click
 import pytest
-from geoseg_cli.report import progress, say
+from geoseg_cli.messages import progress, say
 from geoseg_cli.verbosity import verbosity_options
 
 
