@@ -1,4 +1,4 @@
-"""Networks of segmentation-models-pytorch, built or refused in one line."""
+"""Networks, those of segmentation-models-pytorch and the published U-Net, built or refused in one line."""
 
 from __future__ import annotations
 
@@ -13,14 +13,19 @@ import torch
 
 from geoseg.errors import ModelError
 from geoseg.models.card import Card
+from geoseg.models.unet2015 import ENCODER, Unet2015
 
 _TORCHGEO = "_Weights."  # in the names of torchgeo's weights, and in no other's
+_PUBLISHED = Unet2015.__name__.lower()
 OPTION_PREFIXES = ("decoder_", "psp_", "encoder_depth", "encoder_output_stride", "upsampling")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkPlan:
-    """What a network is made of: names as smp has them, counts of bands and channels, decoder options."""
+    """What a network is made of: names as smp has them, counts of bands and channels, decoder options.
+
+    `Unet2015` is not smp's; its encoder is called ``published``.
+    """
 
     architecture: str
     encoder: str
@@ -48,7 +53,7 @@ def build(plan: NetworkPlan, encoder_weights: str | None = None, seed: int = 0) 
     Raises
     ------
     ModelError
-        segmentation-models-pytorch's refusal in one line.
+        Why there is no such network, in one line.
     """
     odd = [key for key in plan.options if not key.startswith(OPTION_PREFIXES)]
     if odd:
@@ -61,6 +66,8 @@ def build(plan: NetworkPlan, encoder_weights: str | None = None, seed: int = 0) 
     with torch.random.fork_rng(devices=[]), _quiet_hub():
         torch.manual_seed(seed)
         try:
+            if plan.architecture.lower() == _PUBLISHED:
+                return _published(plan, encoder_weights)
             network: torch.nn.Module = smp.create_model(
                 plan.architecture,
                 encoder_name=plan.encoder,
@@ -69,6 +76,8 @@ def build(plan: NetworkPlan, encoder_weights: str | None = None, seed: int = 0) 
                 classes=plan.channels,
                 **plan.options,
             )
+        except ModelError:
+            raise
         # Encoders come from many authors and refuse with every kind of exception there is.
         except Exception as error:
             raise ModelError(_refusal(plan, encoder_weights, error)) from error
@@ -77,6 +86,20 @@ def build(plan: NetworkPlan, encoder_weights: str | None = None, seed: int = 0) 
 
         load_encoder_weights(network, plan, encoder_weights)
     return network
+
+
+def _published(plan: NetworkPlan, encoder_weights: str | None) -> Unet2015:
+    """Build the published U-Net, which has no encoder to choose."""
+    if plan.encoder != ENCODER:
+        raise ModelError(
+            f"{Unet2015.__name__} has an encoder of its own, found {plan.encoder!r}, expected {ENCODER!r}"
+        )
+    if encoder_weights is not None:
+        raise ModelError(
+            f"{Unet2015.__name__} has no pretrained weights, found {encoder_weights!r}; leave them out, or take "
+            "Unet with an encoder that has some"
+        )
+    return Unet2015(plan.bands, plan.channels, **plan.options)
 
 
 def input_statistics(
@@ -114,7 +137,9 @@ def _weights_name(encoder: str, encoder_weights: str | None) -> str | bool | Non
 def _refusal(plan: NetworkPlan, encoder_weights: str | None, error: Exception) -> str:
     """Say in one line why there is no such network."""
     architecture, encoder = plan.architecture, plan.encoder
-    names = [c.__name__ for c in smp.MODEL_ARCHITECTURES_MAPPING.values()]
+    if architecture.lower() == _PUBLISHED:
+        return f"{Unet2015.__name__} cannot be built: {first_line(error)}"
+    names = [c.__name__ for c in (*smp.MODEL_ARCHITECTURES_MAPPING.values(), Unet2015)]
     if architecture.lower() not in smp.MODEL_ARCHITECTURES_MAPPING:
         return f"architecture {architecture!r} is not known, expected one of {', '.join(names)}"
     if encoder.removeprefix("tu-") == encoder and encoder not in smp.encoders.encoders:
