@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -50,6 +50,8 @@ class Run:
     monitor : Monitor
     date : str
         Day the training began.
+    range_test : mapping, optional
+        ``rates`` and ``losses`` of the test that found the learning rate.
     """
 
     config: Config
@@ -61,6 +63,7 @@ class Run:
     precision: str
     monitor: Monitor
     date: str
+    range_test: Mapping[str, Any] | None = None
 
     @property
     def loss(self) -> Loss:
@@ -198,27 +201,29 @@ def settle(run: Run, journal: Journal) -> Run:
     """Put numbers in place of ``auto``: those of the journal, or found now and written there."""
     settled = journal.last("settled")
     if settled is None:
-        settled = {"settled": _find(run), "date": run.date}
+        settled = {**_find(run), "date": run.date}
         journal.append(settled)
     train = run.config.train.model_copy(update=settled["settled"])
     config = run.config.model_copy(update={"train": train})
-    return replace(run, config=config, date=settled["date"])
+    return replace(run, config=config, date=settled["date"], range_test=settled.get("range_test"))
 
 
 def _find(run: Run) -> dict[str, Any]:
     """Find the batch size and the learning rate where they are left open."""
-    from geoseg.learning.trial import fitting_batch, learning_rate
+    from geoseg.learning.trial import fitting_batch, range_test
 
     found: dict[str, Any] = {}
+    seen: dict[str, Any] = {}
     config = run.config.train
     batch_size = config.batch_size
     if batch_size == "auto":
         batch_size = found["batch_size"] = fitting_batch(run)
         _log.info("batch size %d fits", batch_size)
     if config.learning_rate == "auto":
-        found["learning_rate"] = learning_rate(run, batch_size)
-        _log.info("learning rate %.2g", found["learning_rate"])
-    return found
+        test = range_test(run, batch_size)
+        found["learning_rate"], seen["range_test"] = test.chosen, asdict(test)
+        _log.info("learning rate %.2g", test.chosen)
+    return {"settled": found, **seen}
 
 
 def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:

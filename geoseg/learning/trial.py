@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
@@ -49,11 +50,33 @@ def fitting_batch(run: Run) -> int:
     return batch
 
 
-def learning_rate(run: Run, batch_size: int) -> float:
-    """Find a learning rate by a range test (Smith 2017, doi:10.1109/WACV.2017.58).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RangeTest:
+    """What a range test saw.
 
-    The rate rises exponentially from 1e-6 to 1 over 60 steps, until the loss is four times its best. Chosen is
-    the rate at which the smoothed loss falls fastest. The network is left as it was.
+    Parameters
+    ----------
+    rates, losses : tuple of float
+        Rising learning rates, and the smoothed loss at each of them.
+    """
+
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+
+    @property
+    def chosen(self) -> float:
+        """The rate at which the smoothed loss falls fastest."""
+        slopes = [b - a for a, b in pairwise(self.losses)]
+        if not slopes:
+            return 1e-3
+        return float(f"{self.rates[min(range(len(slopes)), key=slopes.__getitem__)]:.1e}")
+
+
+def range_test(run: Run, batch_size: int) -> RangeTest:
+    """Try learning rates (Smith 2017, doi:10.1109/WACV.2017.58).
+
+    The rate rises exponentially from 1e-6 to 1 over 60 steps, until the loss is four times its best. The network
+    is left as it was.
     """
     before = {name: value.clone() for name, value in run.model.network.state_dict().items()}
     network = run.model.network.to(run.device).to(memory_format=torch.channels_last).train()
@@ -62,10 +85,7 @@ def learning_rate(run: Run, batch_size: int) -> float:
     finally:
         network.load_state_dict(before)
         network.to("cpu").eval()
-    slopes = [b - a for a, b in pairwise(losses)]
-    if not slopes:
-        return 1e-3
-    return float(f"{rates[min(range(len(slopes)), key=slopes.__getitem__)]:.1e}")
+    return RangeTest(rates=tuple(rates), losses=tuple(losses))
 
 
 def _rising(run: Run, network: nn.Module, batch_size: int) -> tuple[list[float], list[float]]:
