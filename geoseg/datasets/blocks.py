@@ -10,8 +10,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.datasets.description import SPLITS, BlockSplit
 from geoseg.datasets.ordering import shuffled
+from geoseg.datasets.split_config import SPLITS, BlockSplit
 from geoseg.grid.window import Window
 
 NONE: Final = -1

@@ -2,62 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
+from geoseg.datasets.label_config import FORM_NAMES, LabelsConfig, with_form
+from geoseg.datasets.quantities import STRICT, Code, Count, Pattern
+from geoseg.datasets.split_config import METHOD_NAMES, ColumnSplit, SplitConfig
 from geoseg.errors import LegendError
-from geoseg.grid.legend import BACKGROUND, BUILT_IN, NODATA, Legend, LegendClass, Task, made_up_color
+from geoseg.grid.legend import BACKGROUND, BUILT_IN, Legend, LegendClass, Task, made_up_color
 from geoseg.raster.labels import UNKNOWN, LabelValue, Meanings, plain
 
-SPLITS: Final = ("train", "val", "test")
-_STRICT = ConfigDict(extra="forbid", frozen=True)
-_FORMS: Final = {
-    ".csv": "run_lengths",
-    **dict.fromkeys((".gpkg", ".geojson", ".json", ".shp", ".fgb", ".parquet", ".kml"), "vector"),
-}
-"""Form of labels by the end of their files' names; everything else is a raster of codes."""
-
-TAGS: Final = frozenset(
-    [
-        "codes",
-        "colors",
-        "grey",
-        "vector",
-        "run_lengths",
-        "given",
-        "column",
-        "every",
-        "fraction",
-        "folds",
-        "blocks",
-    ]
-)
-"""Forms of labels and methods of splits: what `one_line` leaves out of a key's path."""
-
-Count = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
-Length = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
-GroupName = int | str
-Code = Annotated[int, Field(ge=0, lt=NODATA)]
-
-
-def _pattern(text: object) -> object:
-    """Refuse what is no regular expression with one group."""
-    if isinstance(text, str):
-        try:
-            groups = re.compile(text).groups
-        except re.error as error:
-            raise ValueError(f"is no regular expression ({error})") from error
-        if groups != 1:
-            raise ValueError(f"has {groups} groups, expected one: the part that image and labels share")
-    return text
-
-
-Pattern = Annotated[str, BeforeValidator(_pattern)]
-"""A regular expression whose one group is what an image's file and its labels' file have in common."""
+TAGS: Final = frozenset([*FORM_NAMES, *METHOD_NAMES])
+"""What `one_line` leaves out of a key's path."""
+_UNKNOWN: Final = "unknown"
+"""Name of the class of a built-in legend that is none."""
 
 
 class ClassConfig(BaseModel):
@@ -67,229 +26,11 @@ class ClassConfig(BaseModel):
     (run lengths) or its colour (colour-coded pictures).
     """
 
-    model_config = _STRICT
+    model_config = STRICT
 
     name: str
     color: str | None = None
     labels: Annotated[tuple[LabelValue, ...], Field(min_length=1)] | None = None
-
-
-class _LabelsConfig(BaseModel):
-    """What every form of labels has.
-
-    Attributes
-    ----------
-    files
-        Pattern under ``data.root``: a file for each image; of vectors and run lengths also one file for all.
-    key
-        How the key of an image is found in the name (without suffix) of its labels' file; the name itself by
-        default.
-    unlabelled
-        Pixels that no label covers: ``ignored``, or the code of the class they are.
-    """
-
-    model_config = _STRICT
-
-    files: str | None = None
-    key: Pattern | None = None
-    unlabelled: Literal["ignored"] | Code = "ignored"
-
-
-class CodesConfig(_LabelsConfig):
-    """Rasters of codes; of multilabel data also rasters with a band of 0 and 1 for each class."""
-
-    form: Literal["codes"] = "codes"
-    band: Count = 1
-
-
-class ColorsConfig(_LabelsConfig):
-    """Colour-coded pictures.
-
-    Attributes
-    ----------
-    tolerance
-        Largest difference in each of red, green and blue to the colour of a class, for pictures that were
-        compressed with loss.
-    """
-
-    form: Literal["colors"] = "colors"
-    tolerance: Annotated[int, Field(ge=0, le=127)] = 0
-
-
-class GreyConfig(_LabelsConfig):
-    """Grey masks of binary data: 1 where the pixel is above the threshold."""
-
-    form: Literal["grey"] = "grey"
-    threshold: float = 127
-
-
-class VectorConfig(_LabelsConfig):
-    """Polygons, lines and points.
-
-    Attributes
-    ----------
-    layer
-        Layer, or several; all layers by default.
-    class_field
-        Attribute that holds the class; without it, the name of the layer is the class.
-    buffer
-        Lines and points are widened by this much, in units of the image's CRS (px where it has none).
-    all_touched
-        Whether every touched pixel counts, or those whose centre is inside.
-    """
-
-    form: Literal["vector"] = "vector"
-    layer: str | tuple[str, ...] | None = None
-    class_field: str | None = None
-    buffer: Length = 0.0
-    all_touched: bool = False
-
-
-class RunLengthsConfig(_LabelsConfig):
-    """A table of run lengths: column-major, counted from 1, as Kaggle has them.
-
-    Attributes
-    ----------
-    size
-        (rows, cols) of the masks in the table; the image's own by default.
-    content
-        (row, col, height, width) of the image that the masks cover; all of it by default.
-    """
-
-    form: Literal["run_lengths"] = "run_lengths"
-    size: tuple[Count, Count] | None = None
-    content: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)], Count, Count] | None = None
-
-
-LabelsConfig = Annotated[
-    CodesConfig | ColorsConfig | GreyConfig | VectorConfig | RunLengthsConfig, Field(discriminator="form")
-]
-
-
-def _labels(value: object) -> object:
-    """Take a pattern for labels of the form that its ending says, and give labels without a form theirs."""
-    fields = {"files": value} if isinstance(value, str) else value
-    if isinstance(fields, dict) and "form" not in fields:
-        return fields | {"form": form_of(str(fields.get("files") or ""))}
-    return fields
-
-
-_UNKNOWN: Final = "unknown"
-"""Name of the class of a built-in legend that is none."""
-
-
-def form_of(name: str) -> str:
-    """Form of labels in a file of this name."""
-    return next((form for end, form in _FORMS.items() if name.lower().endswith(end)), "codes")
-
-
-class GivenSplit(BaseModel):
-    """Groups of each split, by name: as the table's column has it, the number (from 0) of a list in `groups`,
-    or the key of an image that no one groups.
-    """
-
-    model_config = _STRICT
-
-    method: Literal["given"] = "given"
-    train: Annotated[tuple[GroupName, ...], Field(min_length=1)]
-    val: Annotated[tuple[GroupName, ...], Field(min_length=1)]
-    test: tuple[GroupName, ...] = ()
-
-    @model_validator(mode="after")
-    def _apart(self) -> Self:
-        everything = [str(group) for group in (*self.train, *self.val, *self.test)]
-        twice = sorted({group for group in everything if everything.count(group) > 1})
-        if twice:
-            raise ValueError(f"group {twice[0]} stands in two splits, expected one: scores would be too good")
-        return self
-
-
-class ColumnSplit(BaseModel):
-    """The table's column ``split`` says: train, val (also valid, validation) or test; empty: not used."""
-
-    model_config = _STRICT
-
-    method: Literal["column"] = "column"
-
-
-class EverySplit(BaseModel):
-    """Every n-th group in the order of the names validates, the rest trains; `first` counts from 0."""
-
-    model_config = _STRICT
-
-    method: Literal["every"] = "every"
-    n: Annotated[int, Field(ge=2)]
-    first: Annotated[int, Field(ge=0)] = 0
-
-
-class _SharedOut(BaseModel):
-    """Shares that validate and test; the rest trains."""
-
-    model_config = _STRICT
-
-    val: Annotated[Share, Field(gt=0)] = 0.2
-    test: Share = 0.0
-    seed: Seed = 0
-
-    @model_validator(mode="after")
-    def _leaves_some(self) -> Self:
-        if self.val + self.test >= 1:
-            raise ValueError(f"val {self.val:g} and test {self.test:g} leave nothing to train on")
-        return self
-
-
-class FractionSplit(_SharedOut):
-    """Seeded shares of the groups, at least one group for a share above 0."""
-
-    method: Literal["fraction"] = "fraction"
-
-
-class FoldSplit(BaseModel):
-    """Seeded folds of the groups: number `fold` (from 0) of `k` validates, the rest trains."""
-
-    model_config = _STRICT
-
-    method: Literal["folds"] = "folds"
-    k: Annotated[int, Field(ge=2)]
-    fold: Annotated[int, Field(ge=0)] = 0
-    seed: Seed = 0
-
-    @model_validator(mode="after")
-    def _there(self) -> Self:
-        if self.fold >= self.k:
-            raise ValueError(f"fold {self.fold} of {self.k} is not there, expected 0 to {self.k - 1}")
-        return self
-
-
-class BlockSplit(_SharedOut):
-    """Seeded shares of square blocks of every image, so that one scene trains and validates.
-
-    Attributes
-    ----------
-    size
-        Edge of a block, px; a sixth of the image's shorter edge by default.
-    buffer
-        Labelled pixels that lie within this many rows and columns of a block of another split count in none.
-    val, test
-        Shares of the labelled pixels of each class, as nearly as whole blocks allow; every class trains.
-    """
-
-    method: Literal["blocks"] = "blocks"
-    size: Count | None = None
-    buffer: Annotated[int, Field(ge=0)] = 0
-
-
-SplitConfig = Annotated[
-    GivenSplit | ColumnSplit | EverySplit | FractionSplit | FoldSplit | BlockSplit,
-    Field(discriminator="method"),
-]
-
-
-def _split(value: object) -> object:
-    """Take lists of groups without a method for given ones."""
-    if isinstance(value, dict) and "method" not in value:
-        return value | {"method": "given"}
-    return value
 
 
 def _classes(value: object) -> object:
@@ -340,13 +81,13 @@ class DataConfig(BaseModel):
         prediction), ``pad`` smaller ones, or ``crop`` larger ones (and pad smaller ones).
     """
 
-    model_config = _STRICT
+    model_config = STRICT
 
     root: str = "."
     task: Task = "multiclass"
     images: str | None = None
     key: Pattern | None = None
-    labels: Annotated[LabelsConfig, BeforeValidator(_labels)]
+    labels: LabelsConfig
     table: str | None = None
     exclude: tuple[str, ...] = ()
     bands: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -354,7 +95,7 @@ class DataConfig(BaseModel):
     classes: Annotated[dict[Code, ClassConfig], Field(min_length=1), BeforeValidator(_classes)]
     ignore: tuple[LabelValue, ...] = ()
     groups: str | tuple[tuple[str, ...], ...] | None = None
-    split: Annotated[SplitConfig, BeforeValidator(_split)]
+    split: SplitConfig
     image_size: tuple[Count, Count] | None = None
     fit: Literal["resize", "pad", "crop"] | None = None
 
@@ -365,7 +106,7 @@ class DataConfig(BaseModel):
         if not isinstance(fields, dict) or str(fields.get("classes")) not in BUILT_IN:
             return fields
         legend = BUILT_IN[str(fields["classes"])]
-        labels, ignore = _labels(fields.get("labels")), fields.get("ignore", ())
+        labels, ignore = with_form(fields.get("labels")), fields.get("ignore", ())
         form = str(labels.get("form") if isinstance(labels, dict) else getattr(labels, "form", "codes"))
         unknown = [value for c in legend.classes if c.name == _UNKNOWN for value in _own_values(c, form)]
         classes = {c.code: {"name": c.name, "color": c.color} for c in legend.classes if c.name != _UNKNOWN}

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from geoseg.datasets.description import ColumnSplit, DataConfig
+from geoseg.datasets.description import DataConfig
 from geoseg.datasets.ordering import natural
+from geoseg.datasets.split_config import ColumnSplit
 from geoseg.datasets.table import Row, read_table
 from geoseg.errors import ConfigError, DataError
 from geoseg.raster.labels import listed

@@ -11,19 +11,18 @@ import numpy as np
 
 from geoseg.datasets.blocks import BlockArea, Counts, Lattice, assign
 from geoseg.datasets.dataset import Channels, Pair
-from geoseg.datasets.description import (
-    SPLITS,
-    BlockSplit,
+from geoseg.datasets.description import DataConfig
+from geoseg.datasets.files import Entry, find_entries
+from geoseg.datasets.inspection import Problem, inspect, refusal, windows
+from geoseg.datasets.label_config import (
     CodesConfig,
     ColorsConfig,
-    DataConfig,
     GreyConfig,
     RunLengthsConfig,
     VectorConfig,
 )
-from geoseg.datasets.files import Entry, find_entries
-from geoseg.datasets.inspection import Problem, inspect, refusal, windows
 from geoseg.datasets.resized_labels import ResizedLabels
+from geoseg.datasets.split_config import SPLITS, BlockSplit
 from geoseg.datasets.splits import Splits, split_keys
 from geoseg.engine.resized import ResizedSource
 from geoseg.errors import DataError, GeosegError

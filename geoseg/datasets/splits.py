@@ -8,19 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from geoseg.datasets.dataset import Pair
-from geoseg.datasets.description import (
+from geoseg.datasets.description import DataConfig
+from geoseg.datasets.files import Entry
+from geoseg.datasets.footprints import overlapping
+from geoseg.datasets.ordering import natural, shuffled
+from geoseg.datasets.split_config import (
     SPLITS,
     BlockSplit,
     ColumnSplit,
-    DataConfig,
     EverySplit,
     FoldSplit,
     FractionSplit,
     GivenSplit,
 )
-from geoseg.datasets.files import Entry
-from geoseg.datasets.footprints import overlapping
-from geoseg.datasets.ordering import natural, shuffled
 from geoseg.errors import ConfigError, DataError
 from geoseg.grid.grid import Grid
 from geoseg.models.card import Card

@@ -23,7 +23,8 @@ from pydantic import (
     model_validator,
 )
 
-from geoseg.datasets.description import TAGS, Count, DataConfig, Seed
+from geoseg.datasets.description import TAGS, DataConfig
+from geoseg.datasets.quantities import Count, Seed
 from geoseg.errors import ConfigError
 from geoseg.models.one_line import one_line
 

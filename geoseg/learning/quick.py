@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from geoseg.datasets.description import form_of
+from geoseg.datasets.label_config import form_of
 from geoseg.errors import DataError, OptionError
 from geoseg.grid.ground import pixel_size_m
 from geoseg.grid.legend import BACKGROUND, NODATA

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from geoseg.datasets.blocks import NONE, BlockArea, Lattice, assign
-from geoseg.datasets.description import BlockSplit
+from geoseg.datasets.split_config import BlockSplit
 from geoseg.grid.window import Window
 
 LATTICES = st.builds(

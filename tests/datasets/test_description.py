@@ -7,14 +7,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from geoseg.datasets.description import (
-    ColorsConfig,
-    DataConfig,
-    GivenSplit,
-    RunLengthsConfig,
-    VectorConfig,
-    form_of,
-)
+from geoseg.datasets.description import DataConfig
+from geoseg.datasets.label_config import ColorsConfig, RunLengthsConfig, VectorConfig, form_of
+from geoseg.datasets.split_config import GivenSplit
 from geoseg.raster.labels import UNKNOWN
 from tests.datasets.sets import description
 

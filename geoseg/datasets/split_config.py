@@ -1,0 +1,123 @@
+"""The ``split`` of a data description: which images train, validate and test."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
+
+from geoseg.datasets.quantities import STRICT, Count, Seed, Share
+
+SPLITS: Final = ("train", "val", "test")
+METHOD_NAMES: Final = ("given", "column", "every", "fraction", "folds", "blocks")
+GroupName = int | str
+
+
+class GivenSplit(BaseModel):
+    """Groups of each split, by name: as the table's column has it, the number (from 0) of a list in `groups`,
+    or the key of an image that no one groups.
+    """
+
+    model_config = STRICT
+
+    method: Literal["given"] = "given"
+    train: Annotated[tuple[GroupName, ...], Field(min_length=1)]
+    val: Annotated[tuple[GroupName, ...], Field(min_length=1)]
+    test: tuple[GroupName, ...] = ()
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        everything = [str(group) for group in (*self.train, *self.val, *self.test)]
+        twice = sorted({group for group in everything if everything.count(group) > 1})
+        if twice:
+            raise ValueError(f"group {twice[0]} stands in two splits, expected one: scores would be too good")
+        return self
+
+
+class ColumnSplit(BaseModel):
+    """The table's column ``split`` says: train, val (also valid, validation) or test; empty: not used."""
+
+    model_config = STRICT
+
+    method: Literal["column"] = "column"
+
+
+class EverySplit(BaseModel):
+    """Every n-th group in the order of the names validates, the rest trains; `first` counts from 0."""
+
+    model_config = STRICT
+
+    method: Literal["every"] = "every"
+    n: Annotated[int, Field(ge=2)]
+    first: Annotated[int, Field(ge=0)] = 0
+
+
+class _SharedOut(BaseModel):
+    """Shares that validate and test; the rest trains."""
+
+    model_config = STRICT
+
+    val: Annotated[Share, Field(gt=0)] = 0.2
+    test: Share = 0.0
+    seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _leaves_some(self) -> Self:
+        if self.val + self.test >= 1:
+            raise ValueError(f"val {self.val:g} and test {self.test:g} leave nothing to train on")
+        return self
+
+
+class FractionSplit(_SharedOut):
+    """Seeded shares of the groups, at least one group for a share above 0."""
+
+    method: Literal["fraction"] = "fraction"
+
+
+class FoldSplit(BaseModel):
+    """Seeded folds of the groups: number `fold` (from 0) of `k` validates, the rest trains."""
+
+    model_config = STRICT
+
+    method: Literal["folds"] = "folds"
+    k: Annotated[int, Field(ge=2)]
+    fold: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _there(self) -> Self:
+        if self.fold >= self.k:
+            raise ValueError(f"fold {self.fold} of {self.k} is not there, expected 0 to {self.k - 1}")
+        return self
+
+
+class BlockSplit(_SharedOut):
+    """Seeded shares of square blocks of every image, so that one scene trains and validates.
+
+    Attributes
+    ----------
+    size
+        Edge of a block, px; a sixth of the image's shorter edge by default.
+    buffer
+        Labelled pixels that lie within this many rows and columns of a block of another split count in none.
+    val, test
+        Shares of the labelled pixels of each class, as nearly as whole blocks allow; every class trains.
+    """
+
+    method: Literal["blocks"] = "blocks"
+    size: Count | None = None
+    buffer: Annotated[int, Field(ge=0)] = 0
+
+
+def _split(value: object) -> object:
+    """Take lists of groups without a method for given ones."""
+    if isinstance(value, dict) and "method" not in value:
+        return value | {"method": "given"}
+    return value
+
+
+SplitConfig = Annotated[
+    GivenSplit | ColumnSplit | EverySplit | FractionSplit | FoldSplit | BlockSplit,
+    Field(discriminator="method"),
+    BeforeValidator(_split),
+]
