@@ -28,6 +28,7 @@ from geoseg.learning.preparation import Run, journal_of, prepare, settle
 from geoseg.learning.records import METRICS, Records, bar
 from geoseg.learning.sampling import sampler_of
 from geoseg.learning.state import Progress, clear_states, load_state
+from geoseg.learning.story import write_story
 from geoseg.learning.surroundings import quiet_lightning, rank, seeded, threads
 from geoseg.learning.task import SegmentationTask
 from geoseg.models.model import Model
@@ -74,9 +75,9 @@ def train(config: Config | Path | str, output: Path | str, options: TrainOptions
     """Train a model and write its file; go on where a killed run of the same configuration stopped.
 
     The folder holds ``config.yaml`` (every default filled in), ``metrics.jsonl`` (a line an epoch),
-    ``tensorboard``, while it runs ``best.safetensors`` (the best epoch so far), the last two states
-    (``state-*.ckpt``) and a journal, and at the end ``model.safetensors``: the best epoch, with its scores on
-    the validation and test images in its card.
+    ``run.json`` (data, surroundings, counts), ``tensorboard``, while it runs ``best.safetensors`` (the best
+    epoch so far), the last two states (``state-*.ckpt``) and a journal, and at the end ``model.safetensors``:
+    the best epoch, with its scores on the validation and test images in its card.
 
     Laws: the same configuration, data, machine and thread count give the same weights (on a CPU), however
     often the run was killed and called again.
@@ -145,6 +146,7 @@ def _train(run: Run, folder: Path, final: Path, options: TrainOptions) -> None:
     if first:
         settings = yaml.safe_dump(run.config.fields(), sort_keys=False)
         write_bytes(folder / "config.yaml", settings.encode())
+        write_story(folder, run, final)
     _fit(run, folder, progress=options.progress)
     _finish(run, folder, final)
     _forget(folder)
@@ -277,11 +279,12 @@ def _finish(run: Run, folder: Path, final: Path) -> None:
         sys.exit(0)  # the first of the processes that trained together does the rest
     best = Model.open(folder / BEST)
     names = class_names(best.card)
-    metrics = {
-        split: report(run.scorer.images(best.network, run.splits[split]), names)
+    scored = {
+        split: [run.scorer.image(best.network, pair) for pair in run.splits[split]]
         for split in ("val", "test")
         if run.splits[split]
     }
+    metrics = {split: report(sum(each[1:], start=each[0]), names) for split, each in scored.items()}
     best.network.to("cpu")
     best.card = best.card.changed(
         training={
@@ -293,6 +296,8 @@ def _finish(run: Run, folder: Path, final: Path) -> None:
             "date": run.date,
         }
     )
+    # Before the model: where the disk is full, the same command still ends it.
+    write_story(folder, run, final, scored)
     best.save(final, weights=run.config.model.weights, overwrite=True)
 
 

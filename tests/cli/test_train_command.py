@@ -77,6 +77,7 @@ def test_polygons_and_a_scene_are_enough(scene: Path, polygons: Path, tmp_path: 
     assert sorted(p.name for p in (tmp_path / "m.run").iterdir()) == [
         "config.yaml",
         "metrics.jsonl",
+        "run.json",
         "tensorboard",
     ]
     assert "already exists" in error_of(train(scene, polygons, "--class-field", "kind", "-o", output, *SMALL))

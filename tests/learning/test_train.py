@@ -46,6 +46,7 @@ def test_a_run_learns_two_classes_and_leaves_a_model_file_that_opens(
         "config.yaml",
         "metrics.jsonl",
         "model.safetensors",
+        "run.json",
         "tensorboard",
     ]
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]

@@ -1,0 +1,103 @@
+"""What a run's folder tells beside configuration, epochs and model: on what it ran, on what data, how it scored."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from geoseg.learning.monitor import class_names, report
+from geoseg.learning.preparation import Run
+from geoseg.learning.scoring import Score
+from geoseg.storage.durable import write_bytes
+
+STORY: Final = "run.json"
+_PACKAGES: Final = (
+    "geoseg", "torch", "lightning", "segmentation-models-pytorch", "timm", "kornia", "rasterio", "numpy",
+)  # fmt: skip
+Scored = Mapping[str, Sequence[Score]]
+"""Scores of the images of some splits, in their order."""
+
+
+def write_story(folder: Path, run: Run, final: Path, scored: Scored | None = None) -> None:
+    """Write ``run.json``: when a training begins, and again with its scores when it ends.
+
+    It names the folder of the data on this machine, which the model file does not: a report is made from here.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the run.
+    run : Run
+    final : Path
+        The model file.
+    scored : mapping of str to sequence of Score, optional
+
+    Raises
+    ------
+    OutputError
+    """
+    root = run.config.data_root
+    story = {
+        "format": 1,
+        "date": run.date,
+        "model": os.path.relpath(final, folder),
+        "data_root": str(root),
+        "surroundings": _surroundings(run),
+        "images": {
+            split: [
+                {"name": pair.name, "height": pair.grid.height, "width": pair.grid.width} for pair in pairs
+            ]
+            for split, pairs in run.splits.items()
+        },
+        "class_pixels": list(run.statistics.pixels),
+        "left_out": [
+            {"file": _relative(problem.path, root), "what": problem.what} for problem in run.opened.left_out
+        ],
+        "range_test": run.range_test,
+        "scores": {split: _scores(run, split, scores) for split, scores in (scored or {}).items()},
+    }
+    write_bytes(folder / STORY, (json.dumps(story, ensure_ascii=False, indent=1) + "\n").encode())
+
+
+def _scores(run: Run, split: str, scores: Sequence[Score]) -> dict[str, Any]:
+    """Return the counts of a split, and the mean IoU of each of its images: the lowest are those to look at."""
+    names = class_names(run.model.card)
+    images = zip(run.splits[split], scores, strict=True)
+    return {
+        "confusion": sum(scores[1:], start=scores[0]).confusion.counts.tolist(),
+        "images": {pair.name: report(score, names)["mean_iou"] for pair, score in images},
+    }
+
+
+def _surroundings(run: Run) -> dict[str, Any]:
+    """Everything around a training that its result may depend on."""
+    return {
+        "device": run.device,
+        "device_name": torch.cuda.get_device_name() if run.device == "cuda" else platform.machine(),
+        "devices": run.config.train.devices,
+        "precision": run.precision,
+        "threads": torch.get_num_threads(),
+        "batch_size": run.batch_size,
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "packages": {name: found for name in _PACKAGES if (found := _version(name)) is not None},
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _relative(path: str, root: Path) -> str:
+    """Name of a file as seen from the folder of the data, where it lies in it."""
+    return str(Path(path).relative_to(root)) if Path(path).is_relative_to(root) else Path(path).name
