@@ -41,6 +41,7 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Edge = Annotated[int, Field(ge=1, strict=True)]
+Count = Annotated[int, Field(ge=0, strict=True)]
 Code = Annotated[int, Field(ge=0, lt=NODATA, strict=True)]
 # No colon: timm takes "hf-hub:..." and "local-dir:..." as places to load from; a card must not choose those.
 Plain = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.+-]+$")]
@@ -96,6 +97,11 @@ class Card(BaseModel):
     thresholds
         Of a binary or multilabel task, for each channel: the class is there where its probability is above;
         0.5 by default.
+    min_regions
+        Of a binary or multilabel task, for each channel: the fewest px, of the image's own grid, that a
+        connected region of the class must have to be there (`engine.small_regions`); 0, all of them, by
+        default. For whole pictures only: of scenes that are streamed, ``vectorize --min-area`` takes small
+        polygons away.
     temperature
         Divides the logits.
 
@@ -128,6 +134,7 @@ class Card(BaseModel):
     channels: Annotated[tuple[Code, ...], Field(min_length=1)]
     ignore_code: int | None = None
     thresholds: tuple[Share, ...] | None = None
+    min_regions: tuple[Count, ...] | None = None
     temperature: Positive | None = None
     training: dict[str, JsonValue] | None = None
     weights_sha256: str = ""
@@ -167,10 +174,12 @@ class Card(BaseModel):
                 f"channels {codes} and legend codes {list(self.classes.codes)} do not go together "
                 f"for task {self.task}"
             )
-        if self.thresholds is not None and self.task == "multiclass":
-            raise ValueError("thresholds belong to binary and multilabel tasks, the task is multiclass")
-        if self.thresholds is not None and len(self.thresholds) != len(self.channels):
-            raise ValueError(f"thresholds has {len(self.thresholds)} numbers, expected {len(self.channels)}")
+        for key in ("thresholds", "min_regions"):
+            numbers = getattr(self, key)
+            if numbers is not None and self.task == "multiclass":
+                raise ValueError(f"{key} belong to binary and multilabel tasks, the task is multiclass")
+            if numbers is not None and len(numbers) != len(self.channels):
+                raise ValueError(f"{key} has {len(numbers)} numbers, expected {len(self.channels)}")
         return self
 
     @property

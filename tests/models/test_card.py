@@ -76,6 +76,10 @@ def test_a_card_cannot_be_changed() -> None:
         ({"task": "multilabel", "thresholds": [0.5]}, "thresholds has 1 numbers, expected 2"),
         ({"task": "multilabel", "thresholds": [0.5, 1.5]}, "thresholds.1"),
         ({"thresholds": [0.5, 0.5]}, "thresholds belong to binary and multilabel tasks"),
+        ({"task": "multilabel", "min_regions": [5]}, "min_regions has 1 numbers, expected 2"),
+        ({"task": "multilabel", "min_regions": [5, -1]}, "min_regions.1"),
+        ({"task": "multilabel", "min_regions": [5, 1.5]}, "min_regions.1"),
+        ({"min_regions": [5, 5]}, "min_regions belong to binary and multilabel tasks"),
         ({"image_size": [320, 0]}, "image_size.1"),
     ],
 )
@@ -89,7 +93,9 @@ def test_binary_and_multilabel_are_tasks() -> None:
     legend = Legend.made_up([0, 1])
     binary = {"task": "binary", "legend": legend.classes, "channels": [1], "thresholds": [0.4]}
     assert Card(**{**FIELDS, **binary}).channels == (1,)
-    assert Card(**{**FIELDS, "task": "multilabel", "thresholds": [0.4, 0.6]}).task == "multilabel"
+    multilabel = Card(**{**FIELDS, "task": "multilabel", "thresholds": [0.4, 0.6], "min_regions": [0, 900]})
+    assert Card.from_json(multilabel.to_json()).min_regions == (0, 900)
+    assert "min_regions" not in Card(**{**FIELDS, "task": "multilabel"}).fields()
 
 
 def test_normalisation_is_the_definition_and_tagged_scales_replace_the_cards() -> None:
