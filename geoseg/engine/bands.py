@@ -17,7 +17,7 @@ from torch import Tensor
 
 from geoseg.engine.decision import Decision
 from geoseg.engine.network import Network
-from geoseg.engine.plan import Band, Plan, tile_starts
+from geoseg.engine.plan import Band, Plan
 from geoseg.engine.resized import resize_chip, resize_planes
 from geoseg.engine.rows import RowReader
 from geoseg.engine.stitch import Stitcher
@@ -146,38 +146,17 @@ class Engine:
         return next(i for i in range(start + 1) if i == start or bands[i].read_stop > bands[start].start)
 
     def _read(self, band: Band) -> tuple[Chip, npt.NDArray[np.bool_]]:
-        """Read a band with its margin, and say which of its pixels become results.
-
-        Pixels that are valid but not wanted (the margin, what `clip` leaves out) are context for the others.
-        """
-        margin = self.plan.margin
-        chip = self.reader.read(band.start - margin, band.read_stop - margin)
-        first, stop = max(band.start - margin, 0), min(band.read_stop - margin, self.plan.shape[0])
-        inside = (slice(first - band.start + margin, stop - band.start + margin), self._columns)
-        wanted = np.zeros_like(chip.valid)
-        wanted[inside] = chip.valid[inside]
-        if self.clip is not None:
-            wanted[inside] &= self.clip(first, stop)
-        return chip, wanted
-
-    @property
-    def _columns(self) -> slice:
-        """Columns of the scene in the padded lattice."""
-        return slice(self.plan.margin, self.plan.margin + self.plan.shape[1])
+        """Read a band of the plan."""
+        return read_band(self.reader, self.plan, band, self.clip)
 
     def _add_tiles(self, stitcher: Stitcher, band: Band, chip: Chip, wanted: npt.NDArray[np.bool_]) -> None:
         """Run the tiles of a band through the network, in row-major order, those without a result left out."""
-        tiling = self.plan.tiling
-        rows, cols = tile_starts(self.plan.shape, tiling)
         tiles = []
-        for tile_row in band.tile_rows:
-            for tile_col, col in enumerate(cols):
-                row = rows[tile_row] - band.start
-                window = (slice(row, row + tiling.size), slice(col, col + tiling.size))
-                if wanted[window].any():
-                    tiles.append(((tile_row, tile_col), window))
-                else:
-                    stitcher.skip((tile_row, tile_col))
+        for tile, window in self.plan.tiles(band):
+            if wanted[window].any():
+                tiles.append((tile, window))
+            else:
+                stitcher.skip(tile)
         if not tiles:
             return
         pixels, valid = _upload(chip.pixels, self.network.device), _upload(chip.valid, self.network.device)
@@ -211,8 +190,7 @@ class Engine:
     def _result(
         self, band: Band, wanted: npt.NDArray[np.bool_], means: Tensor, decide: Decision
     ) -> BandResult:
-        first = band.rows.start + self.plan.margin - band.start
-        inside = (slice(first, first + len(band.rows)), self._columns)
+        inside = self.plan.inside(band)
         probabilities = means[(slice(None), *inside)]
         decided = decide(probabilities, _upload(wanted[inside], means.device))
         if decided is None:
@@ -227,6 +205,25 @@ class Engine:
             confidence=confidence,
             probabilities=probabilities if self.keep_probabilities else None,
         )
+
+
+def read_band(
+    reader: RowReader, plan: Plan, band: Band, clip: Clip | None = None
+) -> tuple[Chip, npt.NDArray[np.bool_]]:
+    """Read a band with its margin, and say which of its pixels become results.
+
+    Pixels that are valid but not wanted (the margin, what `clip` leaves out) are context for the others.
+    """
+    margin = plan.margin
+    chip = reader.read(band.start - margin, band.read_stop - margin)
+    first, stop = max(band.start - margin, 0), min(band.read_stop - margin, plan.shape[0])
+    columns = slice(margin, margin + plan.shape[1])
+    inside = (slice(first - band.start + margin, stop - band.start + margin), columns)
+    wanted = np.zeros_like(chip.valid)
+    wanted[inside] = chip.valid[inside]
+    if clip is not None:
+        wanted[inside] &= clip(first, stop)
+    return chip, wanted
 
 
 def _upload(array: npt.NDArray[np.generic], device: torch.device) -> Tensor:

@@ -56,21 +56,45 @@ class Decision:
             Codes and confidence * 254, 255 where not valid: (row, col), of a multilabel task (layer, row,
             col). None where the probability of a valid pixel is not a number.
         """
-        if self._task == "multiclass":
-            share, channel = probabilities.max(dim=0)
-            codes = self._codes[channel]
-            odd = share.isnan()
-        else:
-            present = probabilities > self._thresholds
-            share = torch.where(present, probabilities, 1 - probabilities)
-            codes = present.to(torch.uint8)
-            odd = probabilities.isnan().any(dim=0)
-            if self._task == "binary":
-                share, codes = share[0], codes[0]
-            elif self._order is not None:
-                share, codes = share[self._order], codes[self._order]
+        codes, share, odd = self._decided(probabilities)
         if bool((valid & odd).any()):
             return None
         codes = torch.where(valid, codes, NODATA)
         confidence = torch.where(valid, (share * CONFIDENCE_STEPS).round().clamp(0, CONFIDENCE_STEPS), NODATA)
         return codes.to(torch.uint8), confidence.to(torch.uint8)
+
+    def codes(self, probabilities: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """Decide every pixel of images of one shape, without waiting for the device.
+
+        Parameters
+        ----------
+        probabilities : Tensor of float32, shape (image, channel, row, col)
+        valid : Tensor of bool, shape (image, row, col)
+
+        Returns
+        -------
+        codes : Tensor of uint8, shape (image, row, col), of a multilabel task (image, layer, row, col)
+            As from a call.
+        odd : Tensor of bool, shape (image,)
+            Whether the probability of a valid pixel is not a number.
+        """
+        codes, _, odd = self._decided(probabilities)
+        odd = (valid & odd).flatten(1).any(dim=1)
+        if self._task == "multilabel":
+            valid = valid.unsqueeze(1)
+        return torch.where(valid, codes, NODATA).to(torch.uint8), odd
+
+    def _decided(self, probabilities: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Codes, the probability of what they say, and where that is not a number; (..., channel, row, col)."""
+        if self._task == "multiclass":
+            share, channel = probabilities.max(dim=-3)
+            return self._codes[channel], share, share.isnan()
+        present = probabilities > self._thresholds
+        share = torch.where(present, probabilities, 1 - probabilities)
+        codes = present.to(torch.uint8)
+        odd = probabilities.isnan().any(dim=-3)
+        if self._task == "binary":
+            return codes.squeeze(-3), share.squeeze(-3), odd
+        if self._order is not None:
+            return codes.index_select(-3, self._order), share.index_select(-3, self._order), odd
+        return codes, share, odd

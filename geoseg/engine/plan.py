@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from geoseg.grid.tiling import Tiling
@@ -85,6 +86,22 @@ class Plan:
         height = shape[0]
         band = Band(index=0, tile_rows=range(0), start=0, stop=height, read_stop=height, rows=range(height))
         return cls(tiling=Tiling(size=1, overlap=0), shape=shape, bands=(band,))
+
+    def tiles(self, band: Band) -> Iterator[tuple[tuple[int, int], tuple[slice, slice]]]:
+        """Yield the tiles of a band in row-major order: (row, col) in the tiling, and rows and columns of the
+        tile in the pixels that the band needs.
+        """
+        rows, cols = tile_starts(self.shape, self.tiling)
+        size = self.tiling.size
+        for tile_row in band.tile_rows:
+            row = rows[tile_row] - band.start
+            for tile_col, col in enumerate(cols):
+                yield (tile_row, tile_col), (slice(row, row + size), slice(col, col + size))
+
+    def inside(self, band: Band) -> tuple[slice, slice]:
+        """Where the rows and columns of the scene lie in what a band finishes."""
+        first = band.rows.start + self.margin - band.start
+        return slice(first, first + len(band.rows)), slice(self.margin, self.margin + self.shape[1])
 
     @property
     def margin(self) -> int:

@@ -52,17 +52,37 @@ def resize_chip(chip: Chip, shape: tuple[int, int]) -> Chip:
     Chip
         Pixels float32, bilinear means over valid pixels, 0 where not valid; valid by the nearest pixel.
     """
-    valid = torch.from_numpy(np.ascontiguousarray(chip.valid))
     pixels = torch.from_numpy(chip.pixels.astype(np.float32))
-    pixels.masked_fill_(~valid, 0.0)
+    if chip.valid.all():
+        return Chip(pixels=resize_planes(pixels, shape).numpy(), valid=np.ones(shape, dtype=bool))
+    pixels, there = resize_valid(pixels, torch.from_numpy(np.ascontiguousarray(chip.valid)), shape)
+    return Chip(pixels=pixels.numpy(), valid=there.numpy())
+
+
+def resize_valid(planes: Tensor, valid: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Resize planes of which not every pixel is valid; see `resize_chip`.
+
+    Parameters
+    ----------
+    planes : Tensor of float32, shape (plane, row, col)
+        Changed: made 0 where not valid.
+    valid : Tensor of bool, shape (row, col)
+    shape : tuple of int
+        (rows, cols).
+
+    Returns
+    -------
+    tuple of two Tensors
+        Planes and valid of that shape.
+    """
+    planes.masked_fill_(~valid, 0.0)
     weight = valid.to(torch.float32).unsqueeze(0)
     there = functional.interpolate(weight.unsqueeze(0), size=shape, mode="nearest-exact")[0, 0] > 0
-    pixels = resize_planes(pixels, shape)
-    if not bool(valid.all()):
-        # The weights of bilinear means that reach beyond valid pixels do not sum to 1.
-        pixels = pixels / resize_planes(weight, shape).clamp_min(torch.finfo(torch.float32).tiny)
-        pixels.masked_fill_(~there, 0.0)
-    return Chip(pixels=pixels.numpy(), valid=there.numpy())
+    # The weights of bilinear means that reach beyond valid pixels do not sum to 1.
+    planes = resize_planes(planes, shape) / resize_planes(weight, shape).clamp_min(
+        torch.finfo(torch.float32).tiny
+    )
+    return planes.masked_fill_(~there, 0.0), there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
