@@ -40,7 +40,7 @@ class BalancedSampler(TrainingSampler):
         Windows an epoch; by default as many tiles as have labelled pixels.
     balance : float
         0: as they are; 1: all kinds alike.
-    seed, rank, world : int
+    seed : int
     """
 
     def __init__(
@@ -51,8 +51,6 @@ class BalancedSampler(TrainingSampler):
         *,
         balance: float = 0.5,
         seed: int = 0,
-        rank: int = 0,
-        world: int = 1,
     ) -> None:
         if not 0 <= balance <= 1:
             raise OptionError(f"balance is {balance:g}, expected 0 to 1")
@@ -66,10 +64,11 @@ class BalancedSampler(TrainingSampler):
         self._bounds = likely[:-1] / likely[-1]
         if length is None:
             length = sum(len(grid_corners(whole(c.shape), self._shape, c)) for c in index.images)
-        super().__init__(length, seed=seed, rank=rank, world=world)
+        super().__init__(length, seed=seed)
 
-    def _place(self, epoch: int, number: int) -> Place:
-        random = random_of(self._seed, epoch, number)
+    def draw(self, epoch: int, step: int) -> Place:
+        """Return the window of one step."""
+        random = random_of(self._seed, epoch, step)
         kind = np.searchsorted(self._bounds, random.random(), side="right")
         index, row, col = self._cells[int(kind)].draw(random)
         cells = self._images[index]
@@ -86,37 +85,34 @@ class BalancedSampler(TrainingSampler):
 class _Shuffled(TrainingSampler):
     """Every one of `count` items once, in an order that each epoch (and each round in it) draws anew."""
 
-    def __init__(
-        self, count: int, length: int | None, *, seed: int = 0, rank: int = 0, world: int = 1
-    ) -> None:
+    def __init__(self, count: int, length: int | None, *, seed: int = 0) -> None:
         if not count:
             raise DataError("there is nothing to sample from: no pixel is labelled")
         self._count = count
-        super().__init__(count if length is None else length, seed=seed, rank=rank, world=world)
+        super().__init__(count if length is None else length, seed=seed)
         self._order = lru_cache(maxsize=2)(self._permuted)
 
     def _permuted(self, epoch: int, turn: int) -> npt.NDArray[np.int64]:
         order: npt.NDArray[np.int64] = random_of(self._seed, epoch, turn).permutation(self._count)
         return order
 
-    def _item(self, epoch: int, number: int) -> int:
-        turn, at = divmod(number, self._count)
+    def _item(self, epoch: int, step: int) -> int:
+        turn, at = divmod(step, self._count)
         return int(self._order(epoch, turn)[at])
 
 
 class ShuffledGridSampler(_Shuffled):
     """Every tile without overlap that meets a cell with labelled pixels, once an epoch, in random order.
 
-    Laws: those of `TrainingSampler`; every labelled pixel is in a window of every epoch. (In a world whose
-    size does not divide the number of tiles, the last steps of an epoch draw tiles a second time.)
+    Laws: those of `TrainingSampler`; every labelled pixel is in a window of every epoch.
 
     Parameters
     ----------
     index : ClassIndex
     size : int or (int, int)
     length : int, optional
-        Windows an epoch, over all ranks; once all tiles by default.
-    seed, rank, world : int
+        Windows an epoch; once all tiles by default.
+    seed : int
     """
 
     def __init__(
@@ -126,16 +122,15 @@ class ShuffledGridSampler(_Shuffled):
         length: int | None = None,
         *,
         seed: int = 0,
-        rank: int = 0,
-        world: int = 1,
     ) -> None:
         self._shape = shape_of(size)
         self._corners = [grid_corners(whole(cells.shape), self._shape, cells) for cells in index.images]
         self._last = np.cumsum([len(corners) for corners in self._corners], dtype=np.int64)
-        super().__init__(sum(map(len, self._corners)), length, seed=seed, rank=rank, world=world)
+        super().__init__(sum(map(len, self._corners)), length, seed=seed)
 
-    def _place(self, epoch: int, number: int) -> Place:
-        index, at = find(self._last, self._item(epoch, number))
+    def draw(self, epoch: int, step: int) -> Place:
+        """Return the window of one step."""
+        index, at = find(self._last, self._item(epoch, step))
         row, col = self._corners[index][at].tolist()
         return index, Window(row=row, col=col, height=self._shape[0], width=self._shape[1])
 
@@ -146,15 +141,15 @@ class WholeSampler(_Shuffled):
     Of an image larger than the window a random position is drawn, as `RandomSampler` does; a smaller one lies
     in the window's corner, which sticks out of it.
 
-    Laws: those of `TrainingSampler`; each image once an epoch (see `ShuffledGridSampler` for worlds).
+    Laws: those of `TrainingSampler`; each image once an epoch.
 
     Parameters
     ----------
     index : ClassIndex
     size : int or (int, int)
     length : int, optional
-        Windows an epoch, over all ranks; once all images by default.
-    seed, rank, world : int
+        Windows an epoch; once all images by default.
+    seed : int
     """
 
     def __init__(
@@ -164,17 +159,16 @@ class WholeSampler(_Shuffled):
         length: int | None = None,
         *,
         seed: int = 0,
-        rank: int = 0,
-        world: int = 1,
     ) -> None:
         shape = shape_of(size)
         positions = ((i, Positions(whole(cells.shape), shape, cells)) for i, cells in enumerate(index.images))
         self._positions = [(i, p) for i, p in positions if p.count]
-        super().__init__(len(self._positions), length, seed=seed, rank=rank, world=world)
+        super().__init__(len(self._positions), length, seed=seed)
 
-    def _place(self, epoch: int, number: int) -> Place:
-        index, positions = self._positions[self._item(epoch, number)]
-        random = random_of(self._seed, epoch, number)
+    def draw(self, epoch: int, step: int) -> Place:
+        """Return the window of one step."""
+        index, positions = self._positions[self._item(epoch, step)]
+        random = random_of(self._seed, epoch, step)
         return index, positions.window(int(random.integers(positions.count)))
 
 

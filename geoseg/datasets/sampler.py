@@ -92,7 +92,7 @@ class RandomSampler(TrainingSampler):
         Window edge or (rows, cols), px. Along an axis on which a scene is smaller there is one position, from
         which the window sticks out.
     length : int, optional
-        Windows an epoch, over all ranks; by default as many as would cover once what may be drawn.
+        Windows an epoch; by default as many as would cover once what may be drawn.
     index : ClassIndex, optional
         Where labelled pixels are.
     roi : Window or sequence, optional
@@ -100,8 +100,6 @@ class RandomSampler(TrainingSampler):
     generator : torch.Generator, optional
         Supplies the seed, and nothing else, where no `seed` is given.
     seed : int, optional
-    rank, world : int
-        Which of how many processes draws.
     """
 
     def __init__(
@@ -114,8 +112,6 @@ class RandomSampler(TrainingSampler):
         roi: Roi = None,
         generator: torch.Generator | None = None,
         seed: int | None = None,
-        rank: int = 0,
-        world: int = 1,
     ) -> None:
         shape = shape_of(size)
         areas = _areas(scenes, roi)
@@ -139,10 +135,11 @@ class RandomSampler(TrainingSampler):
             )
         if seed is None:
             seed = generator.initial_seed() if generator is not None else 0
-        super().__init__(length, seed=seed, rank=rank, world=world)
+        super().__init__(length, seed=seed)
 
-    def _place(self, epoch: int, number: int) -> Place:
-        drawn = int(random_of(self._seed, epoch, number).integers(self._last[-1]))
+    def draw(self, epoch: int, step: int) -> Place:
+        """Return the window of one step."""
+        drawn = int(random_of(self._seed, epoch, step).integers(self._last[-1]))
         index, rest = find(self._last, drawn)
         positions = self._positions[index]
         assert positions is not None, "a scene outside of the region of interest has no positions"
@@ -158,8 +155,6 @@ def training_sampler(
     index: ClassIndex,
     balance: float = 0.5,
     seed: int = 0,
-    rank: int = 0,
-    world: int = 1,
 ) -> TrainingSampler:
     """Return the sampler that a configuration names.
 
@@ -172,12 +167,12 @@ def training_sampler(
     size : int or (int, int)
         Window edge or (rows, cols), px.
     length : int or None
-        Windows an epoch, over all ranks; None: as many as cover once what is labelled.
+        Windows an epoch; None: as many as cover once what is labelled.
     index : ClassIndex
         Of the pairs, in their order.
     balance : float
         Of balanced sampling; see `BalancedSampler`.
-    seed, rank, world : int
+    seed : int
 
     Raises
     ------
@@ -189,11 +184,11 @@ def training_sampler(
     if [pair.grid.shape for pair in pairs] != [cells.shape for cells in index.images]:
         raise DataError(f"the class index is not one of these {len(pairs)} images; measure them again")
     if kind == "random":
-        return RandomSampler(pairs, size, length, index=index, seed=seed, rank=rank, world=world)
+        return RandomSampler(pairs, size, length, index=index, seed=seed)
     if kind == "balanced":
-        return BalancedSampler(index, size, length, balance=balance, seed=seed, rank=rank, world=world)
+        return BalancedSampler(index, size, length, balance=balance, seed=seed)
     once = {"grid": ShuffledGridSampler, "whole": WholeSampler}[kind]
-    return once(index, size, length, seed=seed, rank=rank, world=world)
+    return once(index, size, length, seed=seed)
 
 
 def _areas(scenes: Sequence[OnGrid], roi: Roi) -> list[Window | None]:

@@ -24,47 +24,62 @@ Size = int | tuple[int, int]
 class TrainingSampler(Sampler[Place], ABC):
     """Windows to train on, in a series that is the same however a run is cut into processes.
 
-    Law: the window drawn at a step is a function of (seed, epoch, step, rank, world) and of nothing else, so
-    a run that continues at any step, on any number of workers, sees the windows it would have seen. The ranks
-    of a world share out one series: together they draw what a single process draws.
+    Law: the window drawn at a step is a function of (seed, epoch, step) and of nothing else, so a run that
+    continues at any step, on any number of workers, sees the windows it would have seen.
 
     Parameters
     ----------
     length : int
-        Windows an epoch, over all ranks.
+        Windows an epoch.
     seed : int
-    rank, world : int
-        Which of how many processes draws.
     """
 
-    def __init__(self, length: int, *, seed: int = 0, rank: int = 0, world: int = 1) -> None:
+    def __init__(self, length: int, *, seed: int = 0) -> None:
         if length < 1:
             raise OptionError(f"sampler length is {length}, expected at least 1")
-        if not 0 <= rank < world:
-            raise OptionError(f"rank is {rank} of {world}, expected 0 to {world - 1}")
-        self._length, self._seed, self._rank, self._world = length, seed, rank, world
+        self._length, self._seed = length, seed
         self._epoch = self._first_step = 0
 
     def set_epoch(self, epoch: int, first_step: int = 0) -> None:
-        """Choose the epoch to draw next, and the step of this rank at which it begins."""
+        """Choose the epoch to draw next, and the step at which it begins."""
         self._epoch, self._first_step = epoch, first_step
 
     def __len__(self) -> int:
-        """Count the windows this rank draws in a whole epoch: the same for every rank."""
-        return -(-self._length // self._world)
+        """Count the windows of a whole epoch."""
+        return self._length
 
     def __iter__(self) -> Iterator[Place]:
         """Yield (index of the scene, window) for the rest of the epoch."""
         for step in range(self._first_step, len(self)):
             yield self.draw(self._epoch, step)
 
-    def draw(self, epoch: int, step: int) -> Place:
-        """Return the window of one step of this rank."""
-        return self._place(epoch, step * self._world + self._rank)
-
     @abstractmethod
-    def _place(self, epoch: int, number: int) -> Place:
-        """Return a window of the series that all ranks share."""
+    def draw(self, epoch: int, step: int) -> Place:
+        """Return the window of one step; the series goes on behind the end of an epoch."""
+
+
+class Share(TrainingSampler):
+    """What one of several processes that train together draws of a sampler's series.
+
+    Law: step by step, the processes draw what a single one would draw in that many steps. Where their number
+    does not divide an epoch, its last step draws what comes next in the series.
+
+    Parameters
+    ----------
+    sampler : TrainingSampler
+    rank, world : int
+        Which of how many processes draws.
+    """
+
+    def __init__(self, sampler: TrainingSampler, rank: int, world: int) -> None:
+        if not 0 <= rank < world:
+            raise OptionError(f"rank is {rank} of {world}, expected 0 to {world - 1}")
+        super().__init__(-(-len(sampler) // world))
+        self._sampler, self._rank, self._world = sampler, rank, world
+
+    def draw(self, epoch: int, step: int) -> Place:
+        """Return the window of one step of this process."""
+        return self._sampler.draw(epoch, step * self._world + self._rank)
 
 
 def random_of(seed: int, epoch: int, number: int) -> np.random.Generator:

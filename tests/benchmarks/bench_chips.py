@@ -6,9 +6,10 @@ The scene is a tiled deflate GeoTIFF of four uint16 bands made from smoothed noi
 on the same grid; with `--korea` also one 512 px patch of strips. Chips have 256 px. "geoseg" is `Chips` drawn by
 `RandomSampler`: normalised image, mask and valid. "torchgeo" is ``RasterDataset & RasterDataset``: the image as
 float32 and the mask; "torchgeo, image only" a single `RasterDataset`. With workers both sides go through a
-DataLoader, whose start is not counted. "cold": GDAL keeps 64 MB of decoded blocks, so that nearly every chip is
-decoded; "warm": chips of a part of 2048 px, which GDAL keeps, as it keeps a whole scene after the first epoch.
-With workers each side keeps what it does by itself. CPU times tell more than rates on a machine that is busy.
+DataLoader, whose start is not counted. "epochs": GDAL keeps 256 MB of decoded blocks, as in training, which is less
+than the scene; a turn is an epoch of as many chips as cover the scene once, ours in the order that training gives
+them. "warm": chips of a part of 2048 px, which GDAL keeps, as it keeps a small scene after the first epoch. With
+workers each side keeps what it does by itself. CPU times tell more than rates on a machine that is busy.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterable
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from torchgeo.samplers import RandomGeoSampler
 from geoseg.datasets.dataset import Channels, Chips, Pair
 from geoseg.datasets.loading import loader
 from geoseg.datasets.sampler import RandomSampler
+from geoseg.datasets.visits import visiting
 from geoseg.grid.window import Window
 from geoseg.raster.cache import limited_cache
 from geoseg.raster.coded_labels import CodedLabels
@@ -81,19 +83,20 @@ Turn = tuple[float, float]
 """Chips per second, and ms of this process's CPU for a chip."""
 
 
-def take(chips: Iterable[Any], count: int) -> Turn:
-    """Read the next `count` chips."""
+def take(chips: Iterable[Any], number: int) -> Turn:
+    """Read the next chips."""
     started, cpu = time.perf_counter(), time.process_time()
-    for _ in islice(chips, count):
+    for _ in islice(chips, number):
         pass
-    return count / (time.perf_counter() - started), (time.process_time() - cpu) / count * 1e3
+    return number / (time.perf_counter() - started), (time.process_time() - cpu) / number * 1e3
 
 
-def alone(pair: Pair, image: Path, labels: Path, part: Window) -> dict[str, Iterable[Any]]:
-    """Endless chips of a part, read by this process."""
+def alone(pair: Pair, image: Path, labels: Path, part: Window, epoch: int) -> dict[str, Iterable[Any]]:
+    """Endless chips of a part, read by this process; ours by epochs."""
     chips, images = Chips([pair]), RasterDataset(image)
     both = images & Labels(labels)
-    ours = iter(RandomSampler([pair], CHIP, 10**9, roi=part, seed=0))
+    sampler = visiting(RandomSampler([pair], CHIP, epoch, roi=part, seed=0), [pair], CHIP, 0)
+    ours = (sampler.draw(*divmod(step, epoch)) for step in count())
     theirs = iter(RandomGeoSampler(images, CHIP, 10**9, roi=shapely.box(*pair.grid.window_bounds(part))))
     return {
         "geoseg": (chips[place] for place in ours),
@@ -158,10 +161,12 @@ def run(title: str, image: Path, labels: Path, arguments: argparse.Namespace) ->
     height, width = pair.grid.shape
     whole = Window(row=0, col=0, height=height, width=width)
     part = Window(row=0, col=0, height=min(2048, height), width=min(2048, width))
-    with limited_cache(64):
-        compare(f"{title}, cold", alone(pair, image, labels, whole), arguments.chips, arguments.rounds)
+    cover = -(-height // CHIP) * -(-width // CHIP)
+    with limited_cache(256):
+        contenders = alone(pair, image, labels, whole, cover)
+        compare(f"{title}, epochs", contenders, cover, min(3, arguments.rounds))
     with limited_cache(1024):
-        contenders = alone(pair, image, labels, part)
+        contenders = alone(pair, image, labels, part, 10**6)
         for each in contenders.values():
             take(each, 2 * part.height * part.width // CHIP**2 + 20)
         compare(f"{title}, warm", contenders, arguments.chips, arguments.rounds)

@@ -21,7 +21,7 @@ from geoseg.datasets.class_index import ClassIndex
 from geoseg.datasets.dataset import Pair
 from geoseg.datasets.labelled_samplers import BalancedSampler, ShuffledGridSampler, WholeSampler
 from geoseg.datasets.sampler import GridSampler, Kind, RandomSampler, training_sampler
-from geoseg.datasets.series import TrainingSampler
+from geoseg.datasets.series import Share, TrainingSampler
 from geoseg.datasets.statistics import measure
 from geoseg.errors import DataError, OptionError
 from geoseg.grid.grid import Grid
@@ -87,7 +87,7 @@ def test_law_11_a_window_is_a_function_of_seed_epoch_step_rank_and_world(
     whole.set_epoch(epoch)
     series = list(whole)
     assert series == list(whole), "iterating changes nothing"
-    ranks = [RandomSampler(scenes, 8, length, seed=seed, rank=rank, world=world) for rank in range(world)]
+    ranks = [Share(whole, rank, world) for rank in range(world)]
     for sampler in ranks:
         sampler.set_epoch(epoch)
     shared_out = [window for step in zip(*ranks, strict=True) for window in step]
@@ -189,7 +189,7 @@ def test_what_cannot_be_sampled_is_refused() -> None:
     with pytest.raises(DataError, match="nothing to sample"):
         RandomSampler([], 4)
     with pytest.raises(OptionError, match="rank is 2 of 2"):
-        RandomSampler(scenes, 4, rank=2, world=2)
+        Share(RandomSampler(scenes, 4), rank=2, world=2)
     with pytest.raises(OptionError, match="at least 1"):
         RandomSampler(scenes, 0)
     with pytest.raises(OptionError, match="2 regions of interest for 1 scenes"):
@@ -239,7 +239,7 @@ def test_law_11_holds_for_every_kind(
     whole.set_epoch(epoch)
     series = list(whole)
     assert series == list(make(kind, size, length, seed=seed)) or epoch
-    ranks = [make(kind, size, length, seed=seed, rank=rank, world=world) for rank in range(world)]
+    ranks = [Share(whole, rank, world) for rank in range(world)]
     for sampler in ranks:
         sampler.set_epoch(epoch)
     shared_out = [place for step in zip(*ranks, strict=True) for place in step]
@@ -406,7 +406,7 @@ def test_nothing_labelled_and_another_index_are_refused(kind: Kind) -> None:
     with pytest.raises(OptionError, match="length is 0"):
         training_sampler(kind, pairs, 32, 0, index=index)
     with pytest.raises(OptionError, match="rank is 3 of 3"):
-        training_sampler(kind, pairs, 32, None, index=index, rank=3, world=3)
+        Share(training_sampler(kind, pairs, 32, None, index=index), rank=3, world=3)
     with pytest.raises(OptionError, match=r"balance is 1\.5"):
         training_sampler("balanced", pairs, 32, None, index=index, balance=1.5)
 
@@ -415,4 +415,4 @@ def test_without_a_length_an_epoch_covers_what_is_labelled_once() -> None:
     pairs, index = measured(codes_of((320, 320), unlabelled=0.5))
     assert {len(training_sampler(kind, pairs, 32, None, index=index)) for kind in KINDS[:3]} == {50}
     assert len(RandomSampler(pairs, 32)) == 100
-    assert len(training_sampler("random", pairs, 32, None, index=index, world=3)) == 17
+    assert len(Share(training_sampler("random", pairs, 32, None, index=index), 0, 3)) == 17

@@ -13,7 +13,7 @@ from geoseg.learning.batches import Batches
 class Counting(TrainingSampler):
     """Draws (step, window at the epoch's row)."""
 
-    def _place(self, epoch: int, number: int) -> Place:
+    def draw(self, epoch: int, number: int) -> Place:
         assert 0 <= number < len(self)
         return number, Window(row=epoch, col=number, height=1, width=1)
 
