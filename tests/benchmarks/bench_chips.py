@@ -166,7 +166,7 @@ def run(title: str, image: Path, labels: Path, arguments: argparse.Namespace) ->
         contenders = alone(pair, image, labels, whole, cover)
         compare(f"{title}, epochs", contenders, cover, min(3, arguments.rounds))
     with limited_cache(1024):
-        contenders = alone(pair, image, labels, part, 10**6)
+        contenders = alone(pair, image, labels, part, 4096)
         for each in contenders.values():
             take(each, 2 * part.height * part.width // CHIP**2 + 20)
         compare(f"{title}, warm", contenders, arguments.chips, arguments.rounds)
