@@ -26,6 +26,9 @@ from pydantic import (
 from geoseg.datasets.description import TAGS, DataConfig
 from geoseg.datasets.quantities import Count, Seed
 from geoseg.errors import ConfigError
+from geoseg.learning.loss_text import LossConfig
+from geoseg.learning.optimizers import OptimizerConfig
+from geoseg.learning.schedules import SCHEDULES, OneCycle, ScheduleConfig
 from geoseg.models.one_line import one_line
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
@@ -128,20 +131,6 @@ def _augment(value: object) -> object:
     return value
 
 
-class LossConfig(BaseModel):
-    """``cross_entropy * CE + dice * Dice``.
-
-    `class_weights` of the cross-entropy: a weight for each class code, or a power p >= 0: a class that covers
-    the share f of the training pixels weighs f ** -p, scaled so that the mean pixel weighs 1 (0: all alike).
-    """
-
-    model_config = _STRICT
-
-    cross_entropy: Amount = 1.0
-    dice: Amount = 1.0
-    class_weights: dict[int, Positive] | Amount = 0.0
-
-
 class TrainConfig(BaseModel):
     """How long, how fast, on what.
 
@@ -160,8 +149,14 @@ class TrainConfig(BaseModel):
         Chips a step; ``auto``: what the device holds.
     accumulate
         Batches whose gradients are summed up to one step.
+    optimizer
+        Name and options of one of torch's optimizers.
     learning_rate
-        ``auto``: found by a range test before the first step.
+        The largest of the schedule; ``auto``: found by a range test before the first step.
+    weight_decay
+        As the optimizer means it; by default its own, which is 0.01 of adamw and 0 of the others.
+    schedule
+        How the learning rate goes over the run: ``constant``, ``one_cycle``, ``cosine``, ``poly``, ``plateau``.
     batch_statistics
         Whether batch normalisation learns mean and variance while training. Without, it keeps those it begins
         with (of the pretrained weights; else 0 and 1) and only learns its gains: better where batches are small
@@ -171,7 +166,10 @@ class TrainConfig(BaseModel):
     monitor
         Score on the validation images whose best epoch is kept: ``mean_iou``, ``mean_dice``, ``accuracy``,
         ``loss`` (lower is better), or ``iou/NAME``, ``dice/NAME``, ``precision/NAME``, ``recall/NAME`` of one
-        class.
+        class. Scores are of the summed pixels of all images; with ``per_image/`` before the name each image is
+        scored by itself, 1 where a class is in neither labels nor prediction, and the mean is taken.
+    score_without
+        Names of classes that are left out of two more scores, ``mean_iou_without`` and ``mean_dice_without``.
     patience
         Epochs without a better score after which training stops; None: never.
     save_minutes
@@ -195,14 +193,17 @@ class TrainConfig(BaseModel):
     chip_size: Count = 256
     batch_size: Count | Literal["auto"] = 8
     accumulate: Count = 1
+    optimizer: OptimizerConfig = OptimizerConfig()
     learning_rate: Positive | Literal["auto"] = 1e-3
-    weight_decay: Amount = 0.01
+    weight_decay: Amount | None = None
+    schedule: ScheduleConfig = OneCycle()
     clip_gradient: Positive | None = 1.0
     batch_statistics: bool = True
     freeze_encoder: Annotated[int, Field(ge=0)] = 0
     loss: LossConfig = LossConfig()
     augment: Annotated[AugmentConfig, BeforeValidator(_augment)] = AugmentConfig()
     monitor: str = "mean_iou"
+    score_without: tuple[str, ...] = ()
     patience: Count | None = None
     save_minutes: Positive = 10
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -230,7 +231,12 @@ class Config(BaseModel):
         weights = self.train.loss.class_weights
         if isinstance(weights, dict) and set(weights) != set(self.data.legend.codes):
             raise ValueError("train.loss.class_weights must name every class code of data.classes once")
-        return self
+        # What is left open follows from the task and the optimizer.
+        settled = {
+            "loss": self.train.loss.settled(self.data.task),
+            "weight_decay": self.train.optimizer.decay(self.train.weight_decay),
+        }
+        return self.model_copy(update={"train": self.train.model_copy(update=settled)})
 
     @classmethod
     def read(cls, path: Path | str, changes: Sequence[str] = ()) -> Config:
@@ -274,7 +280,7 @@ class Config(BaseModel):
         try:
             config = cls.model_validate(fields)
         except ValidationError as error:
-            raise ConfigError(f"{name}: {one_line(error, TAGS)}") from error
+            raise ConfigError(f"{name}: {one_line(error, TAGS | SCHEDULES)}") from error
         config._root = (folder / _expand(config.data.root, name)).resolve()
         config._folder = folder.resolve()
         return config

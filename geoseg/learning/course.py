@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import numpy.typing as npt
 import torch
 
 from geoseg.learning.batches import Batches
 from geoseg.learning.interruption import Interrupted, Interruption
-from geoseg.learning.metrics import Confusion
+from geoseg.learning.plateau import PlateauSchedule
 from geoseg.learning.preparation import Run
 from geoseg.learning.records import Records
 from geoseg.learning.scoring import Score
@@ -125,11 +126,15 @@ class Course(lightning.Callback):  # type: ignore[misc]  # Lightning is untyped 
         progress.loss_sum, progress.loss_count = 0.0, 0
         values = self.records.epoch(progress, loss, score, trainer)
         found = self.run.monitor.value(values)
-        if progress.best_epoch == 0 or self.run.monitor.better(found, progress.best):
+        better = progress.best_epoch == 0 or self.run.monitor.better(found, progress.best)
+        if better:
             progress.best, progress.best_epoch = found, progress.epoch
             if trainer.is_global_zero:
                 model = self.run.model
                 model.save(self.folder / BEST, weights=self.run.config.model.weights, overwrite=True)
+        schedule = trainer.lr_scheduler_configs[0].scheduler
+        if isinstance(schedule, PlateauSchedule):
+            schedule.scored(better=better)
         patience = self.run.config.train.patience
         if patience is not None and progress.epoch - progress.best_epoch >= patience:
             progress.stopped = progress.epoch < self.run.config.train.epochs
@@ -147,13 +152,13 @@ class Course(lightning.Callback):  # type: ignore[misc]  # Lightning is untyped 
         self.task.train()
         if trainer.world_size == 1:
             return total
-        counts = trainer.strategy.reduce(
-            torch.from_numpy(total.confusion.counts).to(self.task.device), reduce_op="sum"
-        )
-        losses = trainer.strategy.reduce(
-            torch.tensor(total.losses, dtype=torch.float64, device=self.task.device), reduce_op="sum"
-        )
-        return Score(confusion=Confusion(counts.cpu().numpy()), losses=(float(losses[0]), int(losses[1])))
+
+        def add(numbers: npt.NDArray[Any]) -> npt.NDArray[Any]:
+            own = torch.from_numpy(numbers).to(self.task.device)
+            found: npt.NDArray[Any] = trainer.strategy.reduce(own, reduce_op="sum").cpu().numpy()
+            return found
+
+        return total.added_by(add)
 
     def _stop(self, trainer: Any) -> None:
         self._save(trainer)

@@ -1,14 +1,20 @@
-"""How good a map is: counts first, one division at the end."""
+"""How good a map is: counts first, one division at the end; or one an image, and then their mean."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 Numbers = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
+
+Kind = Literal["iou", "dice", "precision", "recall"]
+KINDS: Final[tuple[Kind, ...]] = ("iou", "dice", "precision", "recall")
+"""Scores that each class has."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,34 +87,54 @@ class Confusion:
         return sums[:, 1] if self.counts.ndim == 3 else sums
 
     @property
+    def counted(self) -> Counts:
+        """Pixels that count, for each class."""
+        totals = self.counts.sum(axis=(-2, -1))
+        return np.broadcast_to(totals, self.hits.shape)
+
+    @property
     def iou(self) -> Numbers:
         """Intersection over union of each class; NaN for a class in neither reference nor prediction."""
-        return _ratio(self.hits, self.predicted + self.referenced - self.hits)
+        return self.each("iou")
 
     @property
     def dice(self) -> Numbers:
         """Dice coefficient (F1) of each class; NaN for a class in neither reference nor prediction."""
-        return _ratio(2 * self.hits, self.predicted + self.referenced)
+        return self.each("dice")
 
     @property
     def mean_iou(self) -> float:
         """Mean of `iou` over the classes that occur; NaN where none does."""
-        return _mean(self.iou)
+        return self.mean("iou")
 
     @property
     def mean_dice(self) -> float:
         """Mean of `dice` over the classes that occur; NaN where none does."""
-        return _mean(self.dice)
+        return self.mean("dice")
 
     @property
     def recall(self) -> Numbers:
         """Share of each reference class that was found (producer's accuracy)."""
-        return _ratio(self.hits, self.referenced)
+        return self.each("recall")
 
     @property
     def precision(self) -> Numbers:
         """Share of each predicted class that is right (user's accuracy)."""
-        return _ratio(self.hits, self.predicted)
+        return self.each("precision")
+
+    def each(self, kind: Kind) -> Numbers:
+        """Return a score of each class, NaN where it would be 0 / 0."""
+        hits, predicted, referenced = self.hits, self.predicted, self.referenced
+        if kind == "iou":
+            return _ratio(hits, predicted + referenced - hits)
+        if kind == "dice":
+            return _ratio(2 * hits, predicted + referenced)
+        return _ratio(hits, predicted if kind == "precision" else referenced)
+
+    def mean(self, kind: Kind, classes: Sequence[int] | None = None) -> float:
+        """Return the mean of a score over those of some classes (by default all) that have one."""
+        numbers = self.each(kind)
+        return _mean(numbers if classes is None else numbers[list(classes)])
 
     @property
     def accuracy(self) -> float:
@@ -118,7 +144,71 @@ class Confusion:
         return right / total if total else float("nan")
 
 
-def _ratio(part: Counts, whole: Counts) -> Numbers:
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageMeans:
+    """Scores of every image by itself, summed: each image counts alike, however large its classes are in it.
+
+    A class that is in neither reference nor prediction of an image scores 1 there, as the cloud competition's
+    Dice has it; one that is only in one of the two scores 0, its precision and recall too. An image of which
+    no pixel counts (of overlapping classes: none for the class) is none.
+
+    Laws: sums of some images and of others add up to those of all; of one image the scores are its own, and
+    1 in place of NaN.
+
+    Parameters
+    ----------
+    sums : float64, (kind, class)
+        Sums over the images, in the order of `KINDS`.
+    images : int64, (class,)
+        Images that count, for each class.
+    accuracies : float64, (2,)
+        Sum of the images' accuracies, and number of the images that have one.
+    """
+
+    sums: Numbers
+    images: Counts
+    accuracies: Numbers
+
+    @classmethod
+    def of(cls, image: Confusion) -> ImageMeans:
+        """Take the counts of one whole image, or of none."""
+        counted = image.counted > 0
+        empty = (image.predicted + image.referenced) == 0
+        scores = np.stack([np.where(empty, 1.0, np.nan_to_num(image.each(kind))) for kind in KINDS])
+        accuracy = image.accuracy
+        known = not np.isnan(accuracy)
+        return cls(
+            sums=np.where(counted, scores, 0.0),
+            images=counted.astype(np.int64),
+            accuracies=np.array([accuracy if known else 0.0, float(known)]),
+        )
+
+    def __add__(self, other: ImageMeans) -> ImageMeans:
+        """Add other images."""
+        return ImageMeans(
+            sums=self.sums + other.sums,
+            images=self.images + other.images,
+            accuracies=self.accuracies + other.accuracies,
+        )
+
+    def each(self, kind: Kind) -> Numbers:
+        """Return the mean over the images of a score of each class; NaN where there is no image."""
+        return _ratio(self.sums[KINDS.index(kind)], self.images)
+
+    def mean(self, kind: Kind, classes: Sequence[int] | None = None) -> float:
+        """Return the mean of a score over all pairs of an image and one of some classes (by default all)."""
+        chosen = slice(None) if classes is None else list(classes)
+        pairs = int(self.images[chosen].sum())
+        return float(self.sums[KINDS.index(kind)][chosen].sum() / pairs) if pairs else float("nan")
+
+    @property
+    def accuracy(self) -> float:
+        """Mean of the images' accuracies; NaN without an image."""
+        total, images = self.accuracies
+        return float(total / images) if images else float("nan")
+
+
+def _ratio(part: Counts | Numbers, whole: Counts) -> Numbers:
     """Divide once; 0 / 0 is NaN, said without a warning."""
     result = np.full(len(part), np.nan)
     np.divide(part, whole, out=result, where=whole > 0)

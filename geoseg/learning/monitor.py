@@ -4,33 +4,84 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from geoseg.errors import ConfigError
+from geoseg.learning.metrics import KINDS, Confusion, ImageMeans, Kind
 from geoseg.learning.scoring import Score
 from geoseg.models.card import Card
 
-_OF_ALL = ("mean_iou", "mean_dice", "accuracy", "loss")
-_OF_ONE = ("iou", "dice", "precision", "recall")
+_MEANS: Final[tuple[Kind, ...]] = ("iou", "dice")
+PER_IMAGE: Final = "per_image"
+"""Where a `report` has the means over images."""
 
 
-def class_names(card: Card) -> tuple[str, ...]:
-    """Names of the classes that a `Score` speaks of, in its order."""
-    codes = (0, 1) if card.task == "binary" else card.channels
-    return tuple(card.classes[code].name for code in codes)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredClasses:
+    """The classes that a `Score` speaks of.
+
+    Parameters
+    ----------
+    names : tuple of str
+        In the score's order.
+    without : tuple of str
+        Classes that are left out of a second mean.
+    """
+
+    names: tuple[str, ...]
+    without: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, card: Card, without: Sequence[str] = ()) -> ScoredClasses:
+        """Name the classes of a card: of a binary task what is not the class, and the class.
+
+        Raises
+        ------
+        ConfigError
+            If `without` names others, or all of them.
+        """
+        codes = (0, 1) if card.task == "binary" else card.channels
+        names = tuple(card.classes[code].name for code in codes)
+        strange = [name for name in without if name not in names]
+        if strange or set(without) == set(names):
+            found = f"{strange[0]!r}, no class of the data" if strange else "every class"
+            raise ConfigError(f"train.score_without names {found}; expected some of {', '.join(names)}")
+        return cls(names=names, without=tuple(without))
+
+    @property
+    def within(self) -> tuple[int, ...]:
+        """Places of the classes that are not left out."""
+        return tuple(i for i, name in enumerate(self.names) if name not in self.without)
+
+    @property
+    def of_all(self) -> tuple[str, ...]:
+        """Names of the scores over several classes."""
+        means = [f"mean_{kind}" for kind in _MEANS]
+        return (*means, *(f"{mean}_without" for mean in means if self.without), "accuracy")
 
 
-def report(score: Score, names: Sequence[str]) -> dict[str, Any]:
-    """Scores as JSON: over all classes, and by class name; null where a class does not occur."""
-    confusion = score.confusion
+def report(score: Score, classes: ScoredClasses) -> dict[str, Any]:
+    """Scores as JSON: over all classes, and by class name; null where a class does not occur.
+
+    Those of the summed counts come first; ``per_image`` holds the same of the means over images.
+    """
     return {
         "loss": _number(score.loss),
-        "mean_iou": _number(confusion.mean_iou),
-        "mean_dice": _number(confusion.mean_dice),
-        "accuracy": _number(confusion.accuracy),
+        **_report(score.confusion, classes),
+        PER_IMAGE: _report(score.image_means, classes),
+    }
+
+
+def _report(scores: Confusion | ImageMeans, classes: ScoredClasses) -> dict[str, Any]:
+    means = {f"mean_{kind}": _number(scores.mean(kind)) for kind in _MEANS}
+    if classes.without:
+        means |= {f"mean_{kind}_without": _number(scores.mean(kind, classes.within)) for kind in _MEANS}
+    return {
+        **means,
+        "accuracy": _number(scores.accuracy),
         **{
-            kind: {n: _number(v) for n, v in zip(names, getattr(confusion, kind), strict=True)}
-            for kind in _OF_ONE
+            kind: {n: _number(v) for n, v in zip(classes.names, scores.each(kind), strict=True)}
+            for kind in KINDS
         },
     }
 
@@ -46,30 +97,36 @@ class Monitor:
     Parameters
     ----------
     name : str
-        ``mean_iou``, ``mean_dice``, ``accuracy``, ``loss``, or ``iou/NAME`` and the like of one class.
+        The path to it in a `report`: ``mean_iou``, ``mean_dice``, ``accuracy``, ``loss``, or ``iou/NAME`` and
+        the like of one class; after ``per_image/`` the mean over images.
     """
 
     name: str
 
     @classmethod
-    def of(cls, name: str, names: Sequence[str]) -> Monitor:
+    def of(cls, name: str, classes: ScoredClasses) -> Monitor:
         """Check a name against the classes there are.
 
         Raises
         ------
         ConfigError
         """
-        kind, slash, class_name = name.partition("/")
-        if not (name in _OF_ALL or (slash and kind in _OF_ONE and class_name in names)):
+        kind, slash, class_name = name.removeprefix(f"{PER_IMAGE}/").partition("/")
+        known = class_name in classes.names if slash else name == "loss" or kind in classes.of_all
+        if not (known and (kind in KINDS or not slash)):
             raise ConfigError(
-                f"train.monitor is {name!r}, expected {', '.join(_OF_ALL)}, or one of {', '.join(_OF_ONE)} with a "
-                f"class, as in iou/{names[-1]}"
+                f"train.monitor is {name!r}, expected {', '.join((*classes.of_all, 'loss'))}, or one of "
+                f"{', '.join(KINDS)} with a class, as in iou/{classes.names[-1]}; with {PER_IMAGE}/ before it "
+                "the mean over images"
             )
         return cls(name=name)
 
     def value(self, scores: dict[str, Any]) -> float | None:
         """Return the score from a `report`, None where it is no number."""
-        kind, slash, class_name = self.name.partition("/")
+        name = self.name
+        if name.startswith(f"{PER_IMAGE}/"):
+            scores, name = scores[PER_IMAGE], name.removeprefix(f"{PER_IMAGE}/")
+        kind, slash, class_name = name.partition("/")
         found = scores[kind][class_name] if slash else scores[kind]
         return None if found is None else float(found)
 

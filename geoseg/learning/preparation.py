@@ -18,8 +18,9 @@ from geoseg.engine.settings import choose_device, choose_precision
 from geoseg.errors import DataError
 from geoseg.grid.tiling import Tiling
 from geoseg.learning.config import Config
+from geoseg.learning.loss_text import default_terms, parse
 from geoseg.learning.losses import Loss
-from geoseg.learning.monitor import Monitor, class_names
+from geoseg.learning.monitor import Monitor, ScoredClasses
 from geoseg.learning.scoring import Scorer
 from geoseg.learning.surroundings import rank
 from geoseg.models.model import Model
@@ -74,8 +75,15 @@ class Run:
             weights = tuple(wanted.class_weights[code] for code in codes)
         else:
             weights = self.statistics.class_weights(wanted.class_weights) if wanted.class_weights else ()
+        options = {
+            "gamma": wanted.focal_gamma, "alpha": wanted.tversky_alpha, "beta": wanted.tversky_beta
+        }  # fmt: skip
         return Loss(
-            task=card.task, cross_entropy=wanted.cross_entropy, dice=wanted.dice, class_weights=weights
+            task=card.task,
+            terms=parse(wanted.terms or default_terms(card.task)),
+            class_weights=weights,
+            label_smoothing=wanted.label_smoothing,
+            **{key: value for key, value in options.items() if value is not None},
         )
 
     @property
@@ -117,7 +125,7 @@ def prepare(config: Config, *, skip_bad: bool = False) -> Run:
     device = choose_device(config.train.device)
     precision = choose_precision(config.train.precision, device)
     model = _new_model(config)
-    monitor = Monitor.of(config.train.monitor, class_names(model.card))
+    monitor = Monitor.of(config.train.monitor, ScoredClasses.of(model.card, config.train.score_without))
     for size in (config.model.tile_size, config.train.chip_size, *(config.data.image_size or ())):
         model.check_tile_size(size)
     opened = open_data(config.data, config.data_root, model.card, skip_bad=skip_bad)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from geoseg.learning.monitor import report
+from geoseg.learning.monitor import ScoredClasses, report
 from geoseg.learning.scoring import Score
 from geoseg.learning.state import Progress
 from geoseg.storage.durable import write_bytes
@@ -31,8 +30,7 @@ class Records:
     ----------
     folder : Path
         Of the run; None writes no files.
-    names : sequence of str
-        Classes that scores speak of.
+    classes : ScoredClasses
     steps : int
         Batches of an epoch.
     progress : Progress
@@ -41,9 +39,9 @@ class Records:
     """
 
     def __init__(
-        self, folder: Path | None, names: Sequence[str], steps: int, progress: Progress, bar: Any = None
+        self, folder: Path | None, classes: ScoredClasses, steps: int, progress: Progress, bar: Any = None
     ) -> None:
-        self._names, self._steps, self._bar = names, steps, bar
+        self._classes, self._steps, self._bar = classes, steps, bar
         self._metrics = folder / METRICS if folder is not None else None
         self._board: SummaryWriter | None = None
         self._scores: dict[str, str] = {}
@@ -63,7 +61,7 @@ class Records:
 
     def epoch(self, progress: Progress, loss: float, score: Score, trainer: Any) -> dict[str, Any]:
         """Write what an epoch came to and return its scores as plain values."""
-        scores = report(score, self._names)
+        scores = report(score, self._classes)
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         line = {
             "epoch": progress.epoch,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,16 +13,19 @@ import torch
 from torch import Tensor, nn
 
 from geoseg.datasets.dataset import IGNORED, Channels, Pair
-from geoseg.engine.bands import Engine
+from geoseg.engine.bands import BandResult, Engine
 from geoseg.engine.network import Network
 from geoseg.engine.plan import Plan, tile_starts
+from geoseg.engine.resized import ResizedSource
 from geoseg.engine.rows import RowReader
 from geoseg.engine.settings import Settings
+from geoseg.engine.small_regions import without_small
 from geoseg.grid.legend import NODATA
 from geoseg.grid.tiling import Tiling
 from geoseg.grid.window import Window
 from geoseg.learning.losses import Loss
-from geoseg.learning.metrics import Confusion
+from geoseg.learning.metrics import Confusion, ImageMeans
+from geoseg.models.card import Card
 
 _CLOSEST = 1e-7
 """Probabilities nearer to 0 or 1 than this have no float32 logit worth the name."""
@@ -41,6 +44,11 @@ class Scorer:
         Also computed, on the stitched probabilities.
     image_size : tuple of int, optional
         (rows, cols) of images that the network sees whole, in place of tiles.
+    thresholds : tuple of float, optional
+        As the card has them.
+    min_regions : tuple of int, optional
+        As the card has them. An image's classes are in memory then, a byte a pixel and class, and every valid
+        pixel is computed: a region is as large as it is, whatever of it has a label.
     """
 
     tiling: Tiling
@@ -48,11 +56,55 @@ class Scorer:
     precision: str = "auto"
     loss: Loss | None = None
     image_size: tuple[int, int] | None = None
+    thresholds: tuple[float, ...] | None = None
+    min_regions: tuple[int, ...] | None = None
+
+    def deciding_as(self, card: Card) -> Scorer:
+        """Return the scorer with the thresholds and smallest regions of a card."""
+        return replace(self, thresholds=card.thresholds, min_regions=card.min_regions)
 
     def image(self, network: nn.Module, pair: Pair) -> Score:
         """Count the pixels of one image, band by band, just as `predict` would classify them.
 
         Tiles without a pixel that counts are not computed.
+        """
+        regions = self.min_regions is not None and any(self.min_regions)
+        confusion = Score.nothing(pair.channels).confusion
+        summed, counted, kept = 0.0, 0, []
+        for result, mask in self.bands(network, pair, everywhere=regions):
+            loss, pixels = self._loss(result.probabilities, mask)
+            summed, counted = summed + loss, counted + pixels
+            if regions:
+                kept.append((result.codes == 1, mask.astype(np.int8)))
+            else:
+                confusion += _count(mask, result.codes, pair.channels)
+        if kept:
+            present, masks = (np.concatenate(parts, axis=-2) for parts in zip(*kept, strict=True))
+            layers = present.reshape(-1, *present.shape[-2:])
+            left = without_small(layers, scored_sizes(pair, self.min_regions or ())).reshape(present.shape)
+            confusion = _count(masks, left.astype(np.uint8), pair.channels)
+        return Score(confusion=confusion, image_means=ImageMeans.of(confusion), losses=(summed, counted))
+
+    def bands(
+        self, network: nn.Module, pair: Pair, *, everywhere: bool = False, probabilities: bool = False
+    ) -> Iterator[tuple[BandResult, npt.NDArray[np.int64]]]:
+        """Run the network over an image.
+
+        Parameters
+        ----------
+        network : nn.Module
+        pair : Pair
+        everywhere : bool
+            Whether valid pixels that do not count are results too.
+        probabilities : bool
+            Whether results carry them; where there is a loss they do.
+
+        Yields
+        ------
+        result : BandResult
+            Its codes are channels, or 0 and 1, as masks have them.
+        mask : int64, (rows, width) or (class, rows, width)
+            IGNORED also where there is no result.
         """
         settings, plan = self._plan(pair.grid.shape)
         truth = _Truth(pair)
@@ -60,20 +112,17 @@ class Scorer:
             network=Network(network, pair.gain, pair.bias, settings, task=pair.channels.task),
             plan=plan,
             reader=RowReader(pair.image, plan, tolerant=False),
-            # Results are channels then, or 0 and 1, as masks have them.
             channels=(1,) if pair.channels.task == "binary" else range(pair.channels.count),
-            clip=truth.counted,
-            keep_probabilities=self.loss is not None,
+            thresholds=self.thresholds,
+            clip=None if everywhere else truth.counted,
+            keep_probabilities=probabilities or self.loss is not None,
             image_size=self.image_size,
         )
-        total = Score.nothing(pair.channels)
         for result in engine.run():
             if result.band.rows:
                 mask = truth.rows(result.band.rows.start, result.band.rows.stop)
                 mask[np.broadcast_to(result.codes == NODATA, mask.shape)] = IGNORED
-                loss = self._loss(result.probabilities, mask)
-                total += Score(confusion=_count(mask, result.codes, pair.channels), losses=loss)
-        return total
+                yield result, mask
 
     def _plan(self, shape: tuple[int, int]) -> tuple[Settings, Plan]:
         """Settle batches and bands of an image."""
@@ -107,19 +156,25 @@ class Score:
     Parameters
     ----------
     confusion : Confusion
+        Pixels of all images.
+    image_means : ImageMeans
+        Scores of each image by itself.
     losses : (float, int)
         Sum over the bands of the images of their loss times their pixels that count, and the number of these.
     """
 
     confusion: Confusion
+    image_means: ImageMeans
     losses: tuple[float, int] = (0.0, 0)
 
     @classmethod
     def nothing(cls, channels: Channels) -> Score:
-        """Start with no pixel."""
+        """Start with no image."""
         if channels.task == "multilabel":
-            return cls(confusion=Confusion(np.zeros((channels.count, 2, 2), dtype=np.int64)))
-        return cls(confusion=Confusion.empty(channels.kinds))
+            confusion = Confusion(np.zeros((channels.count, 2, 2), dtype=np.int64))
+        else:
+            confusion = Confusion.empty(channels.kinds)
+        return cls(confusion=confusion, image_means=ImageMeans.of(confusion))
 
     @property
     def loss(self) -> float:
@@ -128,9 +183,40 @@ class Score:
         return total / counted if counted else math.nan
 
     def __add__(self, other: Score) -> Score:
-        """Add the pixels of another part."""
+        """Add other images."""
         losses = (self.losses[0] + other.losses[0], self.losses[1] + other.losses[1])
-        return Score(confusion=self.confusion + other.confusion, losses=losses)
+        return Score(
+            confusion=self.confusion + other.confusion,
+            image_means=self.image_means + other.image_means,
+            losses=losses,
+        )
+
+    def added_by(self, add: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]) -> Score:
+        """Return the sum of this and the scores of other processes.
+
+        Parameters
+        ----------
+        add : callable
+            Takes an array of numbers and returns the sum of those that every process calls it with.
+        """
+        means = self.image_means
+        summed, counted = add(np.array(self.losses, dtype=np.float64))
+        return Score(
+            confusion=Confusion(add(self.confusion.counts)),
+            image_means=ImageMeans(
+                sums=add(means.sums), images=add(means.images), accuracies=add(means.accuracies)
+            ),
+            losses=(float(summed), int(counted)),
+        )
+
+
+def scored_sizes(pair: Pair, sizes: Iterable[int]) -> tuple[int, ...]:
+    """From px of an image's own grid to px of the image as it is scored, which may be resized; rounded up."""
+    image = pair.image
+    if not isinstance(image, ResizedSource):
+        return tuple(sizes)
+    own, scored = (grid.height * grid.width for grid in (image.source.grid, image.grid))
+    return tuple(-(-size * scored // own) for size in sizes)
 
 
 class _Truth:
@@ -159,7 +245,9 @@ class _Truth:
         return self._pair.mask(Window(row=first, col=0, height=stop - first, width=self._pair.grid.width))
 
 
-def _count(mask: npt.NDArray[np.int64], codes: npt.NDArray[np.uint8], channels: Channels) -> Confusion:
+def _count(
+    mask: npt.NDArray[np.signedinteger], codes: npt.NDArray[np.uint8], channels: Channels
+) -> Confusion:
     """Count a band; codes are channels here, or 0 and 1."""
     predicted: npt.NDArray[Any] = codes
     if channels.task == "multilabel":

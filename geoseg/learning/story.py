@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import torch
 
-from geoseg.learning.monitor import class_names, report
+from geoseg.learning.monitor import report
 from geoseg.learning.preparation import Run
 from geoseg.learning.scoring import Score
 from geoseg.storage.durable import write_bytes
@@ -68,11 +68,10 @@ def write_story(folder: Path, run: Run, final: Path, scored: Scored | None = Non
 
 def _scores(run: Run, split: str, scores: Sequence[Score]) -> dict[str, Any]:
     """Return the counts of a split, and the mean IoU of each of its images: the lowest are those to look at."""
-    names = class_names(run.model.card)
     images = zip(run.splits[split], scores, strict=True)
     return {
         "confusion": sum(scores[1:], start=scores[0]).confusion.counts.tolist(),
-        "images": {pair.name: report(score, names)["mean_iou"] for pair, score in images},
+        "images": {pair.name: report(score, run.classes)["mean_iou"] for pair, score in images},
     }
 
 

@@ -23,7 +23,7 @@ from geoseg.learning.batches import Batches
 from geoseg.learning.config import Config
 from geoseg.learning.course import BEST, Course
 from geoseg.learning.interruption import Interrupted, listening
-from geoseg.learning.monitor import class_names, report
+from geoseg.learning.monitor import report
 from geoseg.learning.preparation import Run, journal_of, prepare, settle
 from geoseg.learning.records import METRICS, Records, bar
 from geoseg.learning.sampling import sampler_of
@@ -217,7 +217,7 @@ def _fit(run: Run, folder: Path, *, progress: bool) -> None:
     )
     first = rank(run.config.train.devices) == 0
     shown = bar(total, begin.epoch * batches.count + begin.batch) if progress and first else None
-    records = Records(folder if first else None, class_names(run.model.card), batches.count, begin, shown)
+    records = Records(folder if first else None, run.classes, batches.count, begin, shown)
     try:
         with listening() as interruption:
             course = Course(
@@ -278,13 +278,12 @@ def _finish(run: Run, folder: Path, final: Path) -> None:
     if rank(run.config.train.devices) != 0:
         sys.exit(0)  # the first of the processes that trained together does the rest
     best = Model.open(folder / BEST)
-    names = class_names(best.card)
     scored = {
         split: [run.scorer.image(best.network, pair) for pair in run.splits[split]]
         for split in ("val", "test")
         if run.splits[split]
     }
-    metrics = {split: report(sum(each[1:], start=each[0]), names) for split, each in scored.items()}
+    metrics = {split: report(sum(each[1:], start=each[0]), run.classes) for split, each in scored.items()}
     best.network.to("cpu")
     best.card = best.card.changed(
         training={

@@ -6,12 +6,21 @@ import numpy as np
 import pytest
 
 from geoseg.errors import ConfigError
-from geoseg.learning.metrics import Confusion
-from geoseg.learning.monitor import Monitor, report
+from geoseg.learning.metrics import Confusion, ImageMeans
+from geoseg.learning.monitor import Monitor, ScoredClasses, report
 from geoseg.learning.scoring import Score
+from geoseg.models.model import Model
 
-NAMES = ("water", "land")
-SCORE = Score(confusion=Confusion(np.array([[3, 1], [2, 4]])), losses=(5.0, 10))
+CLASSES = ScoredClasses(names=("water", "land"))
+
+
+def of_images(*images: list[list[int]], losses: tuple[float, int] = (0.0, 0)) -> Score:
+    counts = [Confusion(np.array(image)) for image in images]
+    means = [ImageMeans.of(each) for each in counts]
+    return Score(confusion=sum(counts[1:], counts[0]), image_means=sum(means[1:], means[0]), losses=losses)
+
+
+SCORE = of_images([[3, 0], [1, 0]], [[0, 1], [1, 4]], losses=(5.0, 10))
 
 
 @pytest.mark.parametrize(
@@ -25,11 +34,18 @@ SCORE = Score(confusion=Confusion(np.array([[3, 1], [2, 4]])), losses=(5.0, 10))
         ("dice/water", 6 / 9),
         ("precision/water", 3 / 5),
         ("recall/water", 3 / 4),
+        ("per_image/mean_iou", (3 / 4 + 0 + 0 + 4 / 6) / 4),
+        ("per_image/mean_dice", (6 / 7 + 0 + 0 + 8 / 10) / 4),
+        ("per_image/accuracy", (3 / 4 + 4 / 6) / 2),
+        ("per_image/iou/land", (0 + 4 / 6) / 2),
+        ("per_image/dice/water", (6 / 7 + 0) / 2),
+        ("per_image/precision/water", (3 / 4 + 0) / 2),
+        ("per_image/recall/land", (0 + 4 / 5) / 2),
     ],
 )
 def test_a_name_finds_its_score(name: str, value: float) -> None:
-    monitor = Monitor.of(name, NAMES)
-    assert monitor.value(report(SCORE, NAMES)) == pytest.approx(value, abs=1e-6)
+    monitor = Monitor.of(name, CLASSES)
+    assert monitor.value(report(SCORE, CLASSES)) == pytest.approx(value, abs=1e-6)
     better, worse = (0.1, 0.2) if name == "loss" else (0.2, 0.1)
     assert monitor.better(better, worse)
     assert not monitor.better(worse, better)
@@ -38,15 +54,47 @@ def test_a_name_finds_its_score(name: str, value: float) -> None:
     assert not monitor.better(None, worse)
 
 
-@pytest.mark.parametrize("name", ["iou", "iou/sea", "miou", "loss/water", "accuracy/water"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "iou", "iou/sea", "miou", "loss/water", "accuracy/water", "per_image", "per_image/loss", "per_image/iou",
+        "per_image/per_image/mean_iou", "mean_iou_without", "mean_iou/water", "",
+    ],
+)  # fmt: skip
 def test_other_names_are_refused_with_those_there_are(name: str) -> None:
-    with pytest.raises(ConfigError, match="expected mean_iou, .*iou/land"):
-        Monitor.of(name, NAMES)
+    with pytest.raises(ConfigError, match="expected mean_iou, .*iou/land.*per_image/"):
+        Monitor.of(name, CLASSES)
+
+
+def test_a_second_mean_is_without_some_classes() -> None:
+    classes = ScoredClasses(names=("water", "land", "unknown"), without=("unknown",))
+    score = of_images([[5, 1, 4], [0, 3, 0], [2, 0, 9]], [[2, 0, 0], [0, 0, 0], [3, 0, 0]])
+    found = report(score, classes)
+    iou = found["iou"]
+    assert found["mean_iou"] == pytest.approx((iou["water"] + iou["land"] + iou["unknown"]) / 3, abs=1e-6)
+    assert found["mean_iou_without"] == pytest.approx((iou["water"] + iou["land"]) / 2, abs=1e-6)
+    each = found["per_image"]
+    assert each["dice"]["land"] == pytest.approx((6 / 7 + 1) / 2, abs=1e-6)
+    assert each["mean_dice_without"] == pytest.approx((10 / 17 + 6 / 7 + 4 / 7 + 1) / 4, abs=1e-6)
+    for name in ("mean_iou_without", "per_image/mean_dice_without"):
+        assert Monitor.of(name, classes).value(found) is not None
+    with pytest.raises(ConfigError, match="expected mean_iou, mean_dice, mean_iou_without, "):
+        Monitor.of("miou", classes)
+
+
+@pytest.mark.parametrize(
+    ("without", "said"), [(["sea"], "'sea', no class"), (["water", "town", "forest"], "every class")]
+)
+def test_only_some_classes_can_be_left_out(without: list[str], said: str, model: Model) -> None:
+    with pytest.raises(ConfigError, match=f"{said}.*expected some of water, forest, town"):
+        ScoredClasses.of(model.card, without)
+    assert ScoredClasses.of(model.card, ["town"]).within == (0, 1)
 
 
 def test_a_class_that_does_not_occur_has_no_score() -> None:
-    score = Score(confusion=Confusion(np.array([[3, 0], [0, 0]])))
-    found = report(score, NAMES)
+    score = of_images([[3, 0], [0, 0]])
+    found = report(score, CLASSES)
     assert found["iou"] == {"water": 1.0, "land": None}
     assert found["loss"] is None
-    assert Monitor.of("iou/land", NAMES).value(found) is None
+    assert found["per_image"]["iou"] == {"water": 1.0, "land": 1.0}
+    assert Monitor.of("iou/land", CLASSES).value(found) is None
