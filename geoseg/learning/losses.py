@@ -6,128 +6,96 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from geoseg.datasets.dataset import IGNORED
 from geoseg.grid.legend import Task
-
-_SMALLEST = 1e-12
-"""Stands for the empty sum in a denominator; every real one is larger."""
-
-
-def cross_entropy(logits: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
-    """Weighted mean of ``-log softmax(logits)[target]`` over the pixels that count; 0 where none does.
-
-    Law: pixels labelled IGNORED change neither the value nor any gradient but their own, which is 0.
-
-    Parameters
-    ----------
-    logits : Tensor, (N, channel, row, col) float
-    target : Tensor, (N, row, col) int64
-        Channel, or IGNORED.
-    class_weights : Tensor, (channel,) float32, optional
-    """
-    logits = logits.float()
-    total = functional.cross_entropy(
-        logits, target, weight=class_weights, ignore_index=IGNORED, reduction="sum"
-    )
-    counted = target != IGNORED
-    if class_weights is None:
-        weight = counted.sum().to(logits.dtype)
-    else:
-        weight = (class_weights[target.clamp_min(0)] * counted).sum()
-    return total / weight.clamp_min(_SMALLEST)
-
-
-def binary_cross_entropy(logits: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Weighted mean of ``-log sigmoid(±logits)`` over the pixels and classes that count; 0 where none does.
-
-    Law: as of `cross_entropy`.
-
-    Parameters
-    ----------
-    logits : Tensor, (N, channel, row, col) float
-    target : Tensor, (N, channel, row, col) int64
-        1, 0 or IGNORED.
-    weights : Tensor, (channel, 2) float32, optional
-        Of the absence and of the presence of each class.
-    """
-    weight = (target != IGNORED).float()
-    truth = target.clamp_min(0)
-    if weights is not None:
-        absent, present = (weights[:, i].view(1, -1, 1, 1) for i in (0, 1))
-        weight = weight * torch.where(truth == 1, present, absent)
-    total = functional.binary_cross_entropy_with_logits(
-        logits.float(), truth.float(), weight=weight, reduction="sum"
-    )
-    return total / weight.sum().clamp_min(_SMALLEST)
-
-
-def dice(logits: Tensor, target: Tensor, task: Task = "multiclass") -> Tensor:
-    """One minus the soft Dice coefficient, ``2 Σ p t / (Σ p + Σ t)``, averaged over the classes of the batch.
-
-    Sums run over all pixels of the batch that count. Classes that no pixel of the batch is labelled with are
-    left out: their coefficient says nothing but 0. Without any counted pixel the loss is 0.
-
-    Parameters
-    ----------
-    logits : Tensor, (N, channel, row, col) float
-    target : Tensor, int64
-        Multiclass: (N, row, col) channel or IGNORED; else (N, channel, row, col) 1, 0 or IGNORED.
-    task : str
-    """
-    logits = logits.float()
-    if task == "multiclass":
-        counted = (target != IGNORED).unsqueeze(1)
-        probabilities = torch.softmax(logits, dim=1) * counted
-        truth = torch.zeros_like(probabilities).scatter_(1, target.clamp_min(0).unsqueeze(1), 1.0) * counted
-    else:
-        counted = target != IGNORED
-        probabilities = torch.sigmoid(logits) * counted
-        truth = target.clamp_min(0).to(probabilities.dtype)
-    over_pixels = (0, 2, 3)
-    both = (probabilities * truth).sum(over_pixels)
-    either = probabilities.sum(over_pixels) + truth.sum(over_pixels)
-    present = truth.sum(over_pixels) > 0
-    losses = torch.where(present, 1 - 2 * both / either.clamp_min(_SMALLEST), 0.0)
-    return losses.sum() / present.sum().clamp_min(1)
+from geoseg.learning.loss_pixels import binary_cross_entropy, cross_entropy, focal
+from geoseg.learning.loss_regions import lovasz, tversky
+from geoseg.learning.loss_text import Term, check_task, parse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loss:
-    """``cross_entropy * CE + dice * Dice``, by softmax or, for binary and multilabel tasks, by sigmoid.
+    """A weighted sum of losses, by softmax or, for binary and multilabel tasks, by sigmoid.
+
+    Laws: pixels labelled IGNORED change neither the value nor any gradient but their own, which is 0, whatever
+    their logits are. The value is computed in float32, whatever the logits are. Without a pixel that counts it is 0.
 
     Parameters
     ----------
     task : str
-    cross_entropy, dice : float
-        Share of each part.
+    terms : tuple of Term
+        As `parse` reads them.
     class_weights : tuple of float
-        In the cross-entropy, empty: all alike. Multiclass: of each channel; binary: of 0 and 1; multilabel: of
+        In ce, bce and focal, empty: all alike. Multiclass: of each channel; binary: of 0 and 1; multilabel: of
         the presence of each class.
+    label_smoothing : float
+        Of ce and bce.
+    gamma : float
+        Of focal.
+    alpha, beta : float
+        Of false positives and of misses in tversky.
+
+    Raises
+    ------
+    ValueError
+        If a term is not for the task.
     """
 
     task: Task = "multiclass"
-    cross_entropy: float = 1.0
-    dice: float = 1.0
+    terms: tuple[Term, ...] = parse("ce + dice")
     class_weights: tuple[float, ...] = field(default=())
+    label_smoothing: float = 0.0
+    gamma: float = 2.0
+    alpha: float = 0.3
+    beta: float = 0.7
+
+    def __post_init__(self) -> None:
+        """Refuse what does not go together."""
+        check_task(self.terms, self.task)
 
     def __call__(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Return the scalar loss of a batch; `target` is a batch of samples' masks."""
-        weights = torch.tensor(self.class_weights, device=logits.device) if self.class_weights else None
+        """Return the scalar loss of a batch.
+
+        Parameters
+        ----------
+        logits : Tensor, (N, channel, row, col) float
+        target : Tensor, int64
+            Masks of a batch of samples: multilabel (N, channel, row, col), else (N, row, col).
+        """
+        if self.task == "binary":
+            target = target.unsqueeze(1)
         ignored = target == IGNORED
         # Filled, not weighted: a logit that overflowed in the padding would be infinity times 0.
-        logits = logits.masked_fill(ignored if self.task == "multilabel" else ignored.unsqueeze(1), 0.0)
-        if self.task == "multiclass":
-            entropy = cross_entropy(logits, target, weights)
-        else:
-            target = target.unsqueeze(1) if self.task == "binary" else target
-            entropy = binary_cross_entropy(logits, target, self._by_presence(weights))
-        loss = self.cross_entropy * entropy
-        return loss + self.dice * dice(logits, target, self.task) if self.dice else loss
+        logits = logits.float().masked_fill(ignored.unsqueeze(1) if ignored.ndim == 3 else ignored, 0.0)
+        weights = self._weights(logits.device)
+        values = [term.share * self._term(term.name, logits, target, weights) for term in self.terms]
+        return torch.stack(values).sum()
 
-    def _by_presence(self, weights: Tensor | None) -> Tensor | None:
-        """(channel, 2) weights of absence and presence."""
-        if weights is None or self.task == "binary":
-            return None if weights is None else weights.view(1, 2)
+    def _term(self, name: str, logits: Tensor, target: Tensor, weights: Tensor | None) -> Tensor:
+        match name:
+            case "ce":
+                return cross_entropy(logits, target, weights, self.label_smoothing)
+            case "bce":
+                return binary_cross_entropy(logits, target, weights, self.label_smoothing)
+            case "focal":
+                return focal(logits, target, weights, self.gamma)
+            case "dice":
+                return tversky(logits, target, 0.5, 0.5)
+            case "jaccard":
+                return tversky(logits, target, 1.0, 1.0)
+            case "tversky":
+                return tversky(logits, target, self.alpha, self.beta)
+            case _:
+                return lovasz(logits, target)
+
+    def _weights(self, device: torch.device) -> Tensor | None:
+        """Weights by channel, or by channel, absence and presence."""
+        if not self.class_weights:
+            return None
+        weights = torch.tensor(self.class_weights, device=device)
+        if self.task == "multiclass":
+            return weights
+        if self.task == "binary":
+            return weights.view(1, 2)
         return torch.stack([torch.ones_like(weights), weights], dim=1)

@@ -15,6 +15,7 @@ from geoseg.errors import DataError
 from geoseg.learning.augment import Augment
 from geoseg.learning.config import TrainConfig
 from geoseg.learning.losses import Loss
+from geoseg.learning.schedules import build_schedule
 
 
 class SegmentationTask(lightning.LightningModule):  # type: ignore[misc]  # seen as Any
@@ -100,11 +101,12 @@ class SegmentationTask(lightning.LightningModule):  # type: ignore[misc]  # seen
         return loss
 
     def configure_optimizers(self) -> Any:
-        """AdamW under a one-cycle schedule over all steps of the run."""
-        optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=self._learning_rate, weight_decay=self._config.weight_decay
+        """Optimizer, and a schedule over all steps of the run."""
+        config = self._config
+        optimizer = config.optimizer.build(
+            self.network.parameters(), self._learning_rate, config.weight_decay or 0.0
         )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, max_lr=self._learning_rate, total_steps=self._steps
+        schedule = build_schedule(
+            config.schedule, optimizer, self._steps, cycle_momentum=config.optimizer.cycles_momentum
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -92,9 +92,8 @@ def _rising(run: Run, network: nn.Module, batch_size: int) -> tuple[list[float],
     """Rates, and the loss at each of them, smoothed over about ten steps."""
     batches = Batches(sampler_of(run), batch_size)
     chips, loss = Chips(run.splits["train"]), run.loss
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=_LOWEST, weight_decay=run.config.train.weight_decay
-    )
+    config = run.config.train
+    optimizer = config.optimizer.build(network.parameters(), _LOWEST, config.weight_decay or 0.0)
     dtype = DTYPES[run.precision]
     rates, losses, mean, best = [], [], 0.0, math.inf
     for step in range(_STEPS):

@@ -1,0 +1,137 @@
+"""Optimizers by name: torch's, with their own options."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+if TYPE_CHECKING:
+    import torch
+
+_CLASSES: Final = {
+    name.lower(): name
+    for name in (
+        "Adam", "AdamW", "RMSprop", "SGD", "Adagrad", "Adadelta", "Adafactor", "Adamax", "NAdam", "RAdam", "ASGD",
+        "Rprop",
+    )
+}  # fmt: skip
+_NOT_OPTIONS: Final = ("params", "foreach", "maximize", "capturable", "differentiable", "fused")
+"""How a step is computed, not what it is."""
+_ELSEWHERE: Final = {"lr": "learning_rate", "weight_decay": "weight_decay"}
+_WITHOUT_DECAY: Final = ("rprop",)
+_ADAMW_DECAY: Final = 0.01
+
+
+class OptimizerConfig(BaseModel):
+    """One of torch's optimizers; a text alone is its `name`.
+
+    Further keys are its options, as torch.optim calls them: ``momentum``, ``betas``, ``alpha``, ``eps``,
+    ``nesterov``. Learning rate and weight decay stand beside it, as ``train.learning_rate`` and
+    ``train.weight_decay``.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str = "adamw"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _text(cls, value: Any) -> Any:
+        fields = {"name": value} if isinstance(value, str) else value
+        if isinstance(fields, dict) and isinstance(fields.get("name"), str):
+            return fields | {"name": fields["name"].lower()}
+        return fields
+
+    @model_validator(mode="after")
+    def _is_known(self) -> Self:
+        if self.name not in _CLASSES:
+            raise ValueError(f"no optimizer is called {self.name!r}, expected one of {', '.join(_CLASSES)}")
+        if self.model_extra:
+            import torch
+
+            try:
+                self.build([torch.nn.Parameter(torch.zeros(1))], 1e-3, 0.0)
+            except ValueError as error:
+                raise ValueError(f"{self.name}: {str(error)[:1].lower()}{str(error)[1:]}") from error
+        return self
+
+    def decay(self, wanted: float | None) -> float:
+        """Return the weight decay that is wanted, or the optimizer's own where nothing is said.
+
+        Raises
+        ------
+        ValueError
+            If it has none.
+        """
+        if wanted and self.name in _WITHOUT_DECAY:
+            raise ValueError(f"train.weight_decay is {wanted:g}, and {self.name} has none; remove it")
+        if wanted is None:
+            return _ADAMW_DECAY if self.name == "adamw" else 0.0
+        return wanted
+
+    @property
+    def cycles_momentum(self) -> bool:
+        """Whether a one-cycle schedule also moves its momentum: its betas, unless they are given."""
+        return "betas" in self._defaults() and "betas" not in (self.model_extra or {})
+
+    def build(
+        self, parameters: Iterable[torch.nn.Parameter], learning_rate: float, weight_decay: float
+    ) -> torch.optim.Optimizer:
+        """Make the optimizer.
+
+        Raises
+        ------
+        ValueError
+            One line: the option that is wrong.
+        """
+        import torch
+
+        defaults = self._defaults()
+        options = {key: _value(key, value, defaults) for key, value in (self.model_extra or {}).items()}
+        if self.name not in _WITHOUT_DECAY:
+            options["weight_decay"] = weight_decay
+        optimizer: torch.optim.Optimizer = getattr(torch.optim, _CLASSES[self.name])(
+            parameters, lr=learning_rate, **options
+        )
+        return optimizer
+
+    def _defaults(self) -> dict[str, Any]:
+        """Options that torch has for it, with their defaults."""
+        import torch
+
+        signature = inspect.signature(getattr(torch.optim, _CLASSES[self.name]))
+        return {
+            key: parameter.default
+            for key, parameter in signature.parameters.items()
+            if key not in _NOT_OPTIONS and key not in _ELSEWHERE
+        }
+
+
+def _value(key: str, value: Any, defaults: dict[str, Any]) -> Any:
+    """Check an option against its default's kind; torch checks its range."""
+    if key in _ELSEWHERE:
+        raise ValueError(f"{key} stands beside the optimizer, as train.{_ELSEWHERE[key]}")
+    if key not in defaults:
+        raise ValueError(f"{key} is none of its options, expected {', '.join(defaults)}")
+    default = defaults[key]
+    if isinstance(default, tuple):
+        if not isinstance(value, list | tuple) or len(value) != len(default):
+            raise ValueError(f"{key} is {value!r}, expected {len(default)} numbers")
+        return tuple(_number(key, v, d) for v, d in zip(value, default, strict=True))
+    if isinstance(default, bool):
+        if not isinstance(value, bool):
+            raise ValueError(f"{key} is {value!r}, expected true or false")
+        return value
+    return _number(key, value, default)
+
+
+def _number(key: str, value: Any, default: Any) -> Any:
+    if value is None and default is None:
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{key} has {value!r}, expected a number")
+    return value
