@@ -23,7 +23,7 @@ from rasterio.transform import from_origin
 from torch.utils.data import DataLoader
 from torchgeo.datasets import RasterDataset, VectorDataset, stack_samples
 
-from geoseg.datasets import from_torchgeo
+from geoseg.datasets import torchgeo_parts
 from geoseg.datasets.dataset import IGNORED, Channels, Chips, Pair
 from geoseg.datasets.from_torchgeo import images_from_torchgeo, pairs_from_torchgeo
 from geoseg.datasets.loading import loader
@@ -220,15 +220,15 @@ def test_what_is_no_pair_is_refused(folder: Path) -> None:
 
 def test_threads_and_forked_processes_have_open_files_of_their_own(folder: Path) -> None:
     dataset = Images(folder) & Codes(folder)
-    here = from_torchgeo._own(dataset)
-    assert from_torchgeo._own(dataset) is here
+    here = torchgeo_parts._own(dataset)
+    assert torchgeo_parts._own(dataset) is here
     assert here is not dataset
     assert here.datasets[0] is not dataset.datasets[0]
     with ThreadPoolExecutor(1) as other:
-        assert other.submit(lambda: from_torchgeo._own(dataset) is not here).result()
+        assert other.submit(lambda: torchgeo_parts._own(dataset) is not here).result()
     receiving, sending = multiprocessing.Pipe(duplex=False)
     child = multiprocessing.get_context("fork").Process(
-        target=lambda: sending.send(from_torchgeo._own(dataset) is not here)
+        target=lambda: sending.send(torchgeo_parts._own(dataset) is not here)
     )
     child.start()
     assert receiving.recv()
