@@ -53,9 +53,9 @@ def examples(*lines: str) -> str:
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
-def output_or_folder(text: str, metavar: str) -> Callable[[Function], Function]:
+def output_or_folder(text: str, metavar: str, *, required: bool = True) -> Callable[[Function], Function]:
     """Return the option ``-o`` of a command that writes `text`; a text, because ``DIR/`` ends in a slash."""
-    return click.option("-o", "--output", required=True, metavar=metavar, help=text)
+    return click.option("-o", "--output", required=required, metavar=metavar, help=text)
 
 
 def output(text: str, metavar: str = "FILE") -> Callable[[Function], Function]:

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from geoseg.grid.tiling import Tiling
     from geoseg.grid.window import Window
     from geoseg.inference.options import PredictOptions
+    from geoseg.inference.pictures import predict_pictures
     from geoseg.inference.predict import Writing, predict
     from geoseg.inference.segment import SegmentOutputs, segment
+    from geoseg.inference.submission import Submission
     from geoseg.learning.train import TrainOptions, train
     from geoseg.models.importing import InputScale, import_model
     from geoseg.models.model import Model
@@ -35,6 +37,7 @@ __all__ = [
     "PredictOptions",
     "Scene",
     "SegmentOutputs",
+    "Submission",
     "Tiling",
     "TrainOptions",
     "Window",
@@ -42,6 +45,7 @@ __all__ = [
     "__version__",
     "import_model",
     "predict",
+    "predict_pictures",
     "segment",
     "train",
     "vectorize",
@@ -57,12 +61,14 @@ _HOMES = {
     "PredictOptions": "geoseg.inference.options",
     "Scene": "geoseg.raster.scene",
     "SegmentOutputs": "geoseg.inference.segment",
+    "Submission": "geoseg.inference.submission",
     "Tiling": "geoseg.grid.tiling",
     "TrainOptions": "geoseg.learning.train",
     "Window": "geoseg.grid.window",
     "Writing": "geoseg.inference.predict",
     "import_model": "geoseg.models.importing",
     "predict": "geoseg.inference.predict",
+    "predict_pictures": "geoseg.inference.pictures",
     "segment": "geoseg.inference.segment",
     "train": "geoseg.learning.train",
     "vectorize": "geoseg.vector.vectorize",

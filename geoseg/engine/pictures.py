@@ -172,6 +172,14 @@ class Predicted:
     picture: Picture
     probabilities: Tensor
 
+    @property
+    def valid(self) -> Tensor:
+        """`Picture.valid` on the device; nothing is sent where all of it is."""
+        device, valid = self.probabilities.device, self.picture.valid
+        if valid.all():
+            return torch.ones(valid.shape, dtype=torch.bool, device=device)
+        return _sent(valid, device)
+
 
 @dataclass(slots=True, eq=False)
 class _Open:

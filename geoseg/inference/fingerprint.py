@@ -12,30 +12,39 @@ import numpy as np
 import torch
 
 from geoseg.errors import OptionError
+from geoseg.grid.tiling import Tiling
+from geoseg.inference.options import PredictOptions
 from geoseg.inference.prepare import Job
+from geoseg.models.card import Card
 from geoseg.models.model import Model, weights_sha256
 from geoseg.raster.array_scene import ArraySource
 
 
 def fingerprint_of(job: Job) -> dict[str, Any]:
     """Everything the pixels of a result depend on, as plain JSON values."""
+    return work_fingerprint(job.card, job.model, job.tiling, job.options) | {"scene": _scene_fingerprint(job)}
+
+
+def work_fingerprint(
+    card: Card, model: Path | Model, tiling: Tiling, options: PredictOptions
+) -> dict[str, Any]:
+    """Everything but the scene."""
     from geoseg import __version__
 
-    options = asdict(job.options)
+    chosen = asdict(options)
     for key in ("force", "clip"):
-        options.pop(key)
-    if job.options.clip is not None:
-        options["clip_sha256"] = _clip_sha256(job.options.clip)
-    card = json.dumps(job.card.model_dump(mode="json"), sort_keys=True)
+        chosen.pop(key)
+    if options.clip is not None:
+        chosen["clip_sha256"] = _clip_sha256(options.clip)
+    text = json.dumps(card.model_dump(mode="json"), sort_keys=True)
     return {
         "version": __version__,
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
-        "scene": _scene_fingerprint(job),
-        "model": hashlib.sha256(card.encode()).hexdigest(),
-        "weights": job.card.weights_sha256 or _weights_in_memory(job),
-        "tile": [job.tiling.size, job.tiling.overlap],
-        "options": options,
+        "model": hashlib.sha256(text.encode()).hexdigest(),
+        "weights": card.weights_sha256 or _weights_in_memory(model),
+        "tile": [tiling.size, tiling.overlap],
+        "options": chosen,
     }
 
 
@@ -48,9 +57,9 @@ def _clip_sha256(path: Path) -> str:
         ) from error
 
 
-def _weights_in_memory(job: Job) -> str:
+def _weights_in_memory(model: Path | Model) -> str:
     """Checksum of a model that was never saved; the card of a saved one knows it."""
-    return weights_sha256(job.model.network.state_dict()) if isinstance(job.model, Model) else ""
+    return weights_sha256(model.network.state_dict()) if isinstance(model, Model) else ""
 
 
 def _scene_fingerprint(job: Job) -> dict[str, Any]:

@@ -99,6 +99,24 @@ def prepare(scene: Any, model: Path | str | Model, options: PredictOptions) -> J
     found = match(source, card, options.bands, force=options.force)
     for note in found.notes:
         log.warning("%s: %s", name, note)
+    return Job(
+        match=found,
+        card=card,
+        model=Path(model) if isinstance(model, str | Path) else model,
+        tiling=tiling_of(card, options),
+        options=options,
+        name=name,
+    )
+
+
+def tiling_of(card: Card, options: PredictOptions) -> Tiling:
+    """Return the tiling that was asked for, or the card's.
+
+    Raises
+    ------
+    OptionError
+        If it cannot be one, or the model has no tiles.
+    """
     if card.image_size is not None and (options.tile_size or options.overlap) is not None:
         raise OptionError(
             f"the model {card.name} sees whole images, resized to {card.image_size[0]} x {card.image_size[1]} px, "
@@ -106,14 +124,7 @@ def prepare(scene: Any, model: Path | str | Model, options: PredictOptions) -> J
         )
     size = card.tile.size if options.tile_size is None else options.tile_size
     overlap = options.overlap if options.overlap is not None else min(card.tile.overlap, size // 2)
-    return Job(
-        match=found,
-        card=card,
-        model=Path(model) if isinstance(model, str | Path) else model,
-        tiling=Tiling(size=size, overlap=overlap),
-        options=options,
-        name=name,
-    )
+    return Tiling(size=size, overlap=overlap)
 
 
 def as_source(scene: Any, options: PredictOptions) -> Source:

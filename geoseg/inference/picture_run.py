@@ -1,0 +1,327 @@
+"""Pictures through the engine: read ahead in threads, predicted in large batches, written in threads."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from geoseg.engine.decision import Decision
+from geoseg.engine.pictures import Cutting, Picture, PictureEngine, Predicted, read_picture
+from geoseg.engine.settings import Settings
+from geoseg.errors import GeosegError, SceneError
+from geoseg.grid.window import Window
+from geoseg.inference.options import PredictOptions, Progress
+from geoseg.inference.prepare import tiling_of
+from geoseg.models.card import Card, read_card
+from geoseg.models.match import match
+from geoseg.models.model import Model
+from geoseg.raster.cache import limited_cache
+from geoseg.raster.scene import Scene
+from geoseg.storage.journal import Journal
+
+log = logging.getLogger("geoseg")
+
+_THREADS = max(2, min(8, os.cpu_count() or 2))
+_CACHE_MEGABYTES = 256
+"""Holds what the threads decode: checking a picture and reading it then decode it once."""
+_FEW = 64
+"""So many pictures are opened beforehand to count their tiles; more fill every batch that is chosen for them."""
+_UNWRITTEN = 2
+"""Batches that wait to be written."""
+
+
+class Sink(Protocol):
+    """Where pictures go. `todo` is what is left of them, by name; `journal` outlives a kill."""
+
+    todo: dict[str, Path]
+    journal: Journal
+
+    @property
+    def settings(self) -> dict[str, Any] | None:
+        """Settings of the run that is to be continued."""
+
+    def check(self, name: str, shape: tuple[int, int]) -> None:
+        """Raise GeosegError unless a picture of this shape can be written; called before it is predicted."""
+
+    def planes(self, predicted: Predicted) -> tuple[Tensor, Tensor]:
+        """Return probabilities (channel, row, col) and valid (row, col) as they are to be decided."""
+
+    def make(self, picture: Picture, codes: npt.NDArray[np.uint8]) -> Any:
+        """Make of decided codes what is kept; called in threads."""
+
+    def keep(self, made: Mapping[str, Any]) -> None:
+        """Take what `make` returned for pictures, by name, and record that they are done."""
+
+    def fail(self, name: str, reason: str) -> None:
+        """Take note that there is nothing to keep of a picture."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """A model and the choices for it.
+
+    Parameters
+    ----------
+    card : Card
+    model : Path or Model
+    options : PredictOptions
+    cutting : Cutting
+    """
+
+    card: Card
+    model: Path | Model
+    options: PredictOptions
+    cutting: Cutting
+
+    @classmethod
+    def of(cls, model: Path | str | Model, options: PredictOptions) -> Work:
+        """Read the card, and check that it and the options fit each other; the weights are not read yet."""
+        opened = Path(model) if isinstance(model, str | Path) else model
+        card = opened.card if isinstance(opened, Model) else read_card(opened)
+        cutting = Cutting(tiling=tiling_of(card, options), image_size=card.image_size)
+        return cls(card=card, model=opened, options=options, cutting=cutting)
+
+    def load(self) -> Model:
+        """Open the model and refuse tiles or images that it cannot take."""
+        model = self.model if isinstance(self.model, Model) else Model.open(self.model)
+        for edge in self.card.image_size or (self.cutting.tiling.size,):
+            model.check_tile_size(edge)
+        return model
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """What a run came to."""
+
+    settings: Settings
+    done: list[str] = field(default_factory=list)
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
+    shrunk: list[int] = field(default_factory=list)
+    pixels: int = 0
+    seconds: float = 0.0
+
+
+def run_pictures(work: Work, sink: Sink, progress: Progress | None) -> Tally:
+    """Predict what a sink has to do.
+
+    A picture that cannot be read or does not fit the model is named, and the others are done.
+
+    Raises
+    ------
+    GeosegError
+        For what concerns them all.
+    """
+    model = work.load()
+    begun = sink.settings
+    settings = Settings.from_json(begun) if begun else _choose_settings(work, sink.todo)
+    if not begun:
+        sink.journal.append({"settings": settings.to_json()})
+    engine = PictureEngine(
+        module=model.network,
+        channels=len(work.card.channels),
+        task=work.card.task,
+        temperature=work.card.temperature or 1.0,
+        cutting=work.cutting,
+        settings=settings,
+    )
+    tally = Tally(settings=settings, shrunk=engine.shrunk)
+    started = time.perf_counter()
+    with limited_cache(_CACHE_MEGABYTES):
+        _Run(work, sink, tally, progress).run(engine)
+    tally.seconds = time.perf_counter() - started
+    return tally
+
+
+def _choose_settings(work: Work, pictures: Mapping[str, Path]) -> Settings:
+    """Resolve ``auto``, and spread the pictures evenly over batches that are filled."""
+    options, count = work.options, len(pictures)
+    if work.cutting.image_size is None and count <= max(options.batch_size or 0, _FEW):
+        count = sum(_tiles(path, work.cutting) for path in pictures.values())
+    settings = Settings.choose(options.device, options.precision, options.batch_size, (max(count, 1), 1))
+    batches = -(-max(count, 1) // settings.batch_size)
+    return Settings.from_json(settings.to_json() | {"batch_size": -(-max(count, 1) // batches)})
+
+
+def _tiles(path: Path, cutting: Cutting) -> int:
+    try:
+        return cutting.count(Scene.open(path).grid.shape)
+    except SceneError:  # said when its turn comes
+        return 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Decided:
+    """Codes of pictures of one shape, maybe still on their way from the device."""
+
+    pictures: Sequence[Picture]
+    codes: Tensor
+    odd: Tensor
+    there: torch.cuda.Event | None
+
+    def fetched(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+        """Wait for them; (picture, ...) and (picture,)."""
+        if self.there is not None:
+            self.there.synchronize()
+        return self.codes.numpy(), self.odd.numpy()
+
+
+def _decide(sink: Sink, decision: Decision, predicted: Sequence[Predicted]) -> list[_Decided]:
+    """Decide pictures on the device, those of one shape together, and do not wait."""
+    shapes: dict[tuple[int, ...], list[tuple[Picture, Tensor, Tensor]]] = {}
+    for each in predicted:
+        planes, valid = sink.planes(each)
+        shapes.setdefault(tuple(planes.shape), []).append((each.picture, planes, valid))
+    found = []
+    for together in shapes.values():
+        codes, odd = decision.codes(
+            torch.stack([planes for _, planes, _ in together]),
+            torch.stack([valid for _, _, valid in together]),
+        )
+        codes, odd = codes.to("cpu", non_blocking=True), odd.to("cpu", non_blocking=True)
+        there = torch.cuda.current_stream().record_event() if codes.is_pinned() else None
+        found.append(_Decided(pictures=[each[0] for each in together], codes=codes, odd=odd, there=there))
+    return found
+
+
+class _Run:
+    """The loop, and what its parts share."""
+
+    def __init__(self, work: Work, sink: Sink, tally: Tally, progress: Progress | None) -> None:
+        self._work, self._sink, self._tally, self._progress = work, sink, tally, progress
+        self._said: set[str] = set()
+        self._writing: deque[list[tuple[str, Future[Any]]]] = deque()
+
+    def run(self, engine: PictureEngine) -> None:
+        """Feed the engine; a batch is fetched while the device works on the next, and written after that."""
+        card = self._work.card
+        device = torch.device(engine.settings.device)
+        decision = Decision(card.task, card.channels, card.thresholds, device)
+        conclude = partial(_decide, self._sink, decision)
+        with (
+            ThreadPoolExecutor(_THREADS, thread_name_prefix="geoseg-read") as reading,
+            ThreadPoolExecutor(_THREADS, thread_name_prefix="geoseg-write") as writing,
+            closing(self._pictures(reading)) as pictures,
+            closing(engine.run(pictures, conclude)) as results,
+        ):
+            pending: list[_Decided] = []
+            shrunk = 0
+            for decided in results:
+                for each in pending:
+                    self._hand_over(each, writing)
+                pending = decided
+                if len(engine.shrunk) > shrunk:
+                    self._sink.journal.append({"shrunk": engine.shrunk[shrunk:]})
+                    shrunk = len(engine.shrunk)
+            for each in pending:
+                self._hand_over(each, writing)
+            self._settle(0)
+
+    def _pictures(self, pool: ThreadPoolExecutor) -> Generator[Picture, None, None]:
+        """Yield the pictures that can be read, in their order."""
+        for name, coming in _ahead(pool, self._read, self._sink.todo.items(), 4 * _THREADS):
+            try:
+                picture, notes = coming.result()
+            except GeosegError as error:
+                self._fail(name, str(error))
+                continue
+            for note in notes:
+                if note not in self._said:
+                    self._said.add(note)
+                    log.warning("%s: %s (said once for all pictures)", name, note)
+            if picture.damaged:
+                self._tally.damaged.append(name)
+            yield picture
+
+    def _read(self, name: str, path: Path) -> tuple[Picture, tuple[str, ...]]:
+        """Open, check and read a picture, in a thread."""
+        options = self._work.options
+        scene = Scene.open(
+            path,
+            expand_palette=options.expand_palette,
+            allow_remote=options.allow_remote,
+            assume_crs=options.assume_crs,
+        )
+        self._sink.check(name, scene.grid.shape)
+        if options.on_error == "stop" and scene.driver in ("JPEG", "PNG"):
+            # Decoded from the top, and once: what is read again comes from GDAL's cache.
+            scene.read(Window(row=0, col=0, height=scene.grid.height, width=scene.grid.width))
+        found = match(scene, self._work.card, options.bands, force=options.force)
+        picture = read_picture(
+            name,
+            found.source,
+            (found.gain, found.bias),
+            self._work.cutting,
+            tolerant=options.on_error == "nodata",
+        )
+        return picture, found.notes
+
+    def _fail(self, name: str, reason: str) -> None:
+        log.error("%s", reason)
+        self._tally.failed.append((name, reason))
+        self._sink.fail(name, reason)
+        self._report()
+
+    def _hand_over(self, decided: _Decided, pool: ThreadPoolExecutor) -> None:
+        """Let threads make of codes what is kept; not too far behind the engine."""
+        codes, odd = decided.fetched()
+        jobs = []
+        for picture, each, broken in zip(decided.pictures, codes, odd, strict=True):
+            if broken:
+                self._fail(
+                    picture.name,
+                    f"{picture.name}: the network's output is not a number at precision "
+                    f"{self._tally.settings.precision}; pass --precision fp32, or mend the model",
+                )
+                continue
+            self._tally.pixels += picture.valid.size
+            jobs.append((picture.name, pool.submit(self._sink.make, picture, each)))
+        self._writing.append(jobs)
+        self._settle(_UNWRITTEN)
+
+    def _settle(self, most: int) -> None:
+        """Wait until at most so many batches are unwritten."""
+        while len(self._writing) > most:
+            made = {name: job.result() for name, job in self._writing.popleft()}
+            if made:
+                self._sink.keep(made)
+                self._tally.done += made
+                self._report()
+
+    def _report(self) -> None:
+        if self._progress is not None:
+            finished = len(self._tally.done) + len(self._tally.failed)
+            self._progress(finished, len(self._sink.todo), "predict")
+
+
+def _ahead(
+    pool: ThreadPoolExecutor,
+    read: Callable[[str, Path], tuple[Picture, tuple[str, ...]]],
+    items: Iterable[tuple[str, Path]],
+    depth: int,
+) -> Iterator[tuple[str, Future[tuple[Picture, tuple[str, ...]]]]]:
+    """Yield what threads read, in order, while they read on."""
+    rest = iter(items)
+    coming = deque((item[0], pool.submit(read, *item)) for item in islice(rest, depth))
+    try:
+        while coming:
+            yield coming.popleft()
+            coming.extend((item[0], pool.submit(read, *item)) for item in islice(rest, 1))
+    finally:
+        for _, each in coming:
+            each.cancel()

@@ -1,0 +1,350 @@
+"""What a model finds in pictures as a table of run lengths, as competitions ask for it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from geoseg.engine.pictures import Picture, Predicted
+from geoseg.engine.resized import resize_planes, resize_valid
+from geoseg.errors import DataError, OptionError, OutputError, OutputExistsError
+from geoseg.grid.legend import LegendClass
+from geoseg.grid.window import Window
+from geoseg.inference.fingerprint import work_fingerprint
+from geoseg.inference.masks import large_regions
+from geoseg.inference.picture_files import signatures
+from geoseg.inference.picture_run import Work
+from geoseg.inference.predict import Writing
+from geoseg.models.card import Card
+from geoseg.raster.labels import listed
+from geoseg.raster.rle import encode
+from geoseg.raster.run_length_table import RunLengthTable, read_table, stem
+from geoseg.storage.durable import write_bytes
+from geoseg.storage.journal import Journal
+from geoseg.storage.output import Claim, claim
+
+_BOTH, _IMAGE, _APART = ("Image_Label",), ("ImageId",), ("ImageId", "ClassId")
+_RUNS = "EncodedPixels"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """Form of a table of run lengths.
+
+    Parameters
+    ----------
+    size : (int, int), optional
+        (rows, cols) of its masks; by default those of each picture's content.
+    content : (int, int, int, int), optional
+        (row, col, height, width) in px of the pictures: the part that the masks show, without the bars around
+        it. By default what the labels of the model's training covered, which is all where they do not say.
+    like : Path, optional
+        A sample of the table: its columns, and its rows in their order. By default ``Image_Label`` and
+        ``EncodedPixels``, of a binary model ``ImageId`` and ``EncodedPixels``; pictures in the order of their
+        names, and of each the classes in that of theirs.
+    """
+
+    size: tuple[int, int] | None = None
+    content: tuple[int, int, int, int] | None = None
+    like: Path | None = None
+
+
+def content_of(card: Card) -> tuple[int, int, int, int] | None:
+    """(row, col, height, width) of the images that the labels of a model's training covered, where it says so."""
+    found: Any = card.training
+    for key in ("config", "data", "labels", "content"):
+        found = found.get(key) if isinstance(found, Mapping) else None
+    if not isinstance(found, Sequence) or len(found) != 4:
+        return None
+    row, col, height, width = (int(value) for value in found)
+    return row, col, height, width
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sheet:
+    """Rows of a table.
+
+    Parameters
+    ----------
+    columns : tuple of str
+        Before the run lengths: of image and class in one, of the image, or of both apart.
+    images : mapping of str to (str, tuple of LegendClass)
+        By the picture's name, in the table's order: how the table calls it, and the classes of its rows.
+    """
+
+    columns: tuple[str, ...]
+    images: Mapping[str, tuple[str, tuple[LegendClass, ...]]]
+
+    @property
+    def head(self) -> str:
+        """First line."""
+        return _csv([(*self.columns, _RUNS)])
+
+    def rows(self, picture: str, runs: Mapping[int, str]) -> str:
+        """Return the lines of a picture; `runs` by code, absent ones are empty."""
+        image, classes = self.images[picture]
+        lines = []
+        for each in classes:
+            if self.columns == _BOTH:
+                start: tuple[str, ...] = (f"{image}_{each.name}",)
+            else:
+                start = (image, each.name)[: len(self.columns)]
+            lines.append((*start, runs.get(each.code, "")))
+        return _csv(lines)
+
+
+def plan_sheet(pictures: Iterable[str], card: Card, like: Path | None = None) -> Sheet:
+    """Settle the rows of a table.
+
+    Raises
+    ------
+    DataError
+        If the sample names pictures that are not there, or classes that the model does not know.
+    """
+    classes = sorted(_written(card), key=lambda each: each.name)
+    if like is None:
+        columns = _IMAGE if card.task == "binary" else _BOTH
+        return Sheet(columns=columns, images={name: (name, tuple(classes)) for name in pictures})
+    return _sheet_like(read_table(like), list(pictures), classes)
+
+
+def _written(card: Card) -> list[LegendClass]:
+    """Classes that a table tells of."""
+    if card.task == "binary":
+        return [card.classes[1]]
+    return [each for each in card.classes.classes if each.code != card.ignore_code]
+
+
+def _sheet_like(table: RunLengthTable, pictures: Sequence[str], classes: Sequence[LegendClass]) -> Sheet:
+    known = {each.name: each for each in classes}
+    if table.classes == (None,):
+        if len(classes) != 1:
+            raise DataError(
+                f"{table.path}: names no classes, and the model has {listed(known)}; expected a sample that does"
+            )
+        known = {None: classes[0]}  # type: ignore[dict-item]
+    unknown = [str(name) for name in table.classes if name not in known]
+    if unknown:
+        raise DataError(
+            f"{table.path}: names {listed(unknown)}, expected classes of the model: {listed(map(str, known))}"
+        )
+    files: dict[str, list[str]] = {}
+    for name in pictures:
+        files.setdefault(stem(name), []).append(name)
+    there, images = set(pictures), {}
+    line = 0
+    for image, rows in table.rows.items():
+        found = [image] if image in there else files.get(stem(image), [])
+        if len(found) != 1:
+            raise DataError(
+                f"{table.path}: names {image}, expected one picture of this name, found {listed(found) or 'none'}"
+            )
+        lines = [row.line for each in rows.values() for row in each]
+        if len(lines) > len(rows) or not line < lines[0] or lines[-1] - lines[0] != len(lines) - 1:
+            raise DataError(
+                f"{table.path}: the rows of {image} are not together, one a class; expected them below each other"
+            )
+        line = lines[-1]
+        images[found[0]] = image, tuple(known[name] for name in rows)  # type: ignore[index]
+    return Sheet(columns=_columns(table), images=images)
+
+
+def _columns(table: RunLengthTable) -> tuple[str, ...]:
+    with Path(table.path).open(encoding="utf-8-sig", newline="") as file:
+        head = tuple(next(csv.reader(file)))
+    expected = {len(columns) + 1 for columns in ((_IMAGE,) if table.classes == (None,) else (_BOTH, _APART))}
+    if len(head) not in expected or table.runs_at != len(head) - 1:
+        raise DataError(
+            f"{table.path}: has the columns {', '.join(head)}, expected Image_Label,{_RUNS} or ImageId,{_RUNS} or "
+            f"ImageId,ClassId,{_RUNS}"
+        )
+    return head[:-1]
+
+
+class SubmissionSink:
+    """Sink of `run_pictures`: parts of the table, which are put together at the end.
+
+    Law: after a kill the parts on the disk are whole, and they are the first rows of the table.
+
+    Parameters
+    ----------
+    claimed : Claim
+    journal : Journal
+    work : Work
+    form : Submission
+        With its content.
+    sheet : Sheet
+    pictures : mapping of str to Path
+    """
+
+    def __init__(
+        self,
+        claimed: Claim,
+        journal: Journal,
+        work: Work,
+        form: Submission,
+        sheet: Sheet,
+        pictures: Mapping[str, Path],
+    ) -> None:
+        self.journal = journal
+        self._claimed, self._card, self._form, self._sheet = claimed, work.card, form, sheet
+        self._order = list(sheet.images)
+        self._ready: dict[str, str] = {}
+        self._failed: dict[str, str] = {}
+        self._parts: list[int] = []
+        self._written = 0
+        self.earlier: list[tuple[str, str]] = []
+        for entry in journal.entries:
+            if "part" in entry and not self._whole(entry):
+                break
+        self.todo = {name: pictures[name] for name in self._order[self._written :]}
+        self.skipped = self._written - len(self.earlier)
+
+    @property
+    def settings(self) -> dict[str, Any] | None:
+        """Settings of a run that was cut off."""
+        entry = self.journal.last("settings")
+        return None if entry is None else dict(entry["settings"])
+
+    def check(self, name: str, shape: tuple[int, int]) -> None:
+        """Raise OptionError unless the content lies in a picture."""
+        if self._form.content is None:
+            return
+        row, col, height, width = self._form.content
+        if Window(row=row, col=col, height=height, width=width).within(shape) is None or (
+            row + height > shape[0] or col + width > shape[1]
+        ):
+            raise OptionError(
+                f"{name}: the content {row},{col},{height},{width} sticks out of its {shape[0]} x {shape[1]} px; "
+                "pass --content ROW,COL,HEIGHT,WIDTH"
+            )
+
+    def planes(self, predicted: Predicted) -> tuple[Tensor, Tensor]:
+        """Probabilities of the content, at the size of the table's masks."""
+        probabilities, valid = predicted.probabilities, predicted.valid
+        there = predicted.picture.valid
+        if self._form.content is not None:
+            row, col, height, width = self._form.content
+            inside = slice(row, row + height), slice(col, col + width)
+            probabilities, valid, there = probabilities[(slice(None), *inside)], valid[inside], there[inside]
+        shape = self._form.size or tuple(there.shape)
+        if there.all():
+            return resize_planes(probabilities, shape), valid.new_ones(shape)
+        return resize_valid(probabilities, valid, shape)
+
+    def make(self, picture: Picture, codes: npt.NDArray[np.uint8]) -> str:
+        """Return the rows of a picture."""
+        _, _, *shape = self._form.content or (0, 0, *picture.plan.shape)
+        share = codes.shape[-2] * codes.shape[-1] / (shape[0] * shape[1])
+        codes = large_regions(self._card, codes, share)
+        runs = {}
+        for each in self._sheet.images[picture.name][1]:
+            if self._card.task == "multilabel":
+                mask = codes[self._card.classes.codes.index(each.code)] == 1
+            else:
+                mask = codes == each.code
+            runs[each.code] = encode(mask)
+        return self._sheet.rows(picture.name, runs)
+
+    def keep(self, made: Mapping[str, Any]) -> None:
+        """Write the rows that no picture before them is missing for."""
+        self._ready.update(made)
+        self._flush()
+
+    def fail(self, name: str, reason: str) -> None:
+        """Leave its rows empty."""
+        self._failed[name] = reason
+        self._ready[name] = self._sheet.rows(name, {})
+
+    def _flush(self) -> None:
+        names = []
+        for name in self._order[self._written :]:
+            if name not in self._ready:
+                break
+            names.append(name)
+        if not names:
+            return
+        data = "".join(self._ready.pop(name) for name in names).encode()
+        number = len(self._parts)
+        write_bytes(self._part(number), data)
+        failed = {name: self._failed.pop(name) for name in names if name in self._failed}
+        self.journal.append(
+            {"part": number, "crc32": zlib.crc32(data), "pictures": len(names), "failed": failed}
+        )
+        self._parts.append(zlib.crc32(data))
+        self._written += len(names)
+
+    def _whole(self, entry: dict[str, Any]) -> bool:
+        """Take up a part that an earlier try wrote, if it is as it was."""
+        try:
+            data = self._part(entry["part"]).read_bytes()
+        except OSError:
+            return False
+        if entry["part"] != len(self._parts) or zlib.crc32(data) != entry["crc32"]:
+            return False
+        self._parts.append(entry["crc32"])
+        self._written += entry["pictures"]
+        self.earlier += entry["failed"].items()
+        return True
+
+    def _part(self, number: int) -> Path:
+        return self._claimed.scratch / f"part-{number:06d}.csv"
+
+    def finish(self) -> None:
+        """Put the parts together and give the table its name."""
+        self._flush()
+        finished = self._claimed.prepare()
+        try:
+            with finished.open("wb") as file:
+                file.write(self._sheet.head.encode())
+                for number, checksum in enumerate(self._parts):
+                    data = self._part(number).read_bytes()
+                    if zlib.crc32(data) != checksum:
+                        raise OutputError(f"{self._part(number)}: changed while it was in use; run again")
+                    file.write(data)
+        except OSError as error:
+            raise OutputError(
+                f"{self._claimed.path}: cannot be written ({error.strerror}); make room and run again"
+            ) from error
+        self._claimed.commit(finished)
+
+
+@contextmanager
+def submission(
+    work: Work, pictures: Mapping[str, Path], output: Path, form: Submission, writing: Writing
+) -> Iterator[SubmissionSink]:
+    """Hold the name of a table while it is made; `SubmissionSink.finish` writes it.
+
+    Raises
+    ------
+    DataError, OutputError, OutputExistsError, OutputBusyError, ResumeError
+    """
+    sheet = plan_sheet(pictures, work.card, form.like)
+    fingerprint = work_fingerprint(work.card, work.model, work.cutting.tiling, work.options)
+    fingerprint |= {
+        "command": "predict pictures",
+        "form": asdict(form) | {"like": None},
+        "rows": zlib.crc32(repr(sheet).encode()),
+        "pictures": zlib.crc32(repr(signatures({name: pictures[name] for name in sheet.images})).encode()),
+    }
+    with claim(output, overwrite=writing.overwrite, resumable=True, fresh=writing.fresh) as claimed:
+        journal = Journal(claimed.scratch, fingerprint)
+        if output.exists() and not writing.overwrite:
+            raise OutputExistsError(f"{output}: already exists; pass --overwrite to replace it")
+        yield SubmissionSink(claimed, journal, work, form, sheet, pictures)
+
+
+def _csv(rows: Iterable[Sequence[str]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
