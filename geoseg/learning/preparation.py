@@ -87,6 +87,11 @@ class Run:
         )
 
     @property
+    def classes(self) -> ScoredClasses:
+        """The classes that its scores speak of."""
+        return ScoredClasses.of(self.model.card, self.config.train.score_without)
+
+    @property
     def scorer(self) -> Scorer:
         """How its images are scored."""
         tile = self.model.card.tile
