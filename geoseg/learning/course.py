@@ -19,9 +19,9 @@ from geoseg.learning.preparation import Run
 from geoseg.learning.records import Records
 from geoseg.learning.scoring import Score
 from geoseg.learning.state import Progress, State, restore_random, save_state
+from geoseg.learning.story import BEST
 from geoseg.learning.task import SegmentationTask
 
-BEST = "best.safetensors"
 _log = logging.getLogger(__name__)
 
 

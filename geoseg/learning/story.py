@@ -17,6 +17,10 @@ from geoseg.learning.preparation import Run
 from geoseg.learning.scoring import Score
 from geoseg.storage.durable import write_bytes
 
+MODEL: Final = "model.safetensors"
+"""Name of the finished model file in a run's folder."""
+BEST: Final = "best.safetensors"
+"""The best epoch so far, while a training goes on."""
 STORY: Final = "run.json"
 _PACKAGES: Final = (
     "geoseg", "torch", "lightning", "segmentation-models-pytorch", "timm", "kornia", "rasterio", "numpy",

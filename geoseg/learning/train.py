@@ -21,16 +21,17 @@ from geoseg.datasets.loading import loader
 from geoseg.errors import OutputError, OutputExistsError
 from geoseg.learning.batches import Batches
 from geoseg.learning.config import Config
-from geoseg.learning.course import BEST, Course
+from geoseg.learning.course import Course
 from geoseg.learning.interruption import Interrupted, listening
 from geoseg.learning.monitor import report
 from geoseg.learning.preparation import Run, journal_of, prepare, settle
 from geoseg.learning.records import METRICS, Records, bar
 from geoseg.learning.sampling import sampler_of
 from geoseg.learning.state import Progress, clear_states, load_state
-from geoseg.learning.story import write_story
+from geoseg.learning.story import BEST, MODEL, write_story
 from geoseg.learning.surroundings import quiet_lightning, rank, seeded, threads
 from geoseg.learning.task import SegmentationTask
+from geoseg.learning.tuning import decided_by, tune
 from geoseg.models.model import Model
 from geoseg.raster.cache import limited_cache
 from geoseg.storage.durable import write_bytes
@@ -38,8 +39,6 @@ from geoseg.storage.journal import JOURNAL
 from geoseg.storage.lock import locked
 from geoseg.storage.output import check_local, check_output
 
-MODEL: Final = "model.safetensors"
-"""Name of the finished model file in a run's folder."""
 _CACHE: Final = 256
 """MB of decoded blocks that this process keeps: GDAL's own 5 % of the machine's memory is no limit to plan with."""
 _LIGHTNING_PRECISION: Final = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
@@ -273,13 +272,20 @@ def _loop(run: Run, task: SegmentationTask, course: Course) -> None:
 def _finish(run: Run, folder: Path, final: Path) -> None:
     """Score the best epoch as it is stored, and write it with its scores.
 
-    Weights that went through fp16 once are left unchanged by it, so the scores are those of the final file.
+    Weights that went through fp16 once are left unchanged by it, so the scores are those of the final file,
+    with the thresholds and smallest regions of its card, which are tuned here. Nothing of this is kept before
+    the file is: a run that is killed meanwhile does it again.
     """
     if rank(run.config.train.devices) != 0:
         sys.exit(0)  # the first of the processes that trained together does the rest
     best = Model.open(folder / BEST)
+    tune_config = run.config.train.tune
+    if tune_config is not None:
+        tuned = tune(run.scorer, best.network, run.splits["val"], tune_config)
+        best.card = decided_by(best.card, tuned, tune_config)
+    scorer = run.scorer.deciding_as(best.card)
     scored = {
-        split: [run.scorer.image(best.network, pair) for pair in run.splits[split]]
+        split: [scorer.image(best.network, pair) for pair in run.splits[split]]
         for split in ("val", "test")
         if run.splits[split]
     }
@@ -287,6 +293,7 @@ def _finish(run: Run, folder: Path, final: Path) -> None:
     best.network.to("cpu")
     best.card = best.card.changed(
         training={
+            **(best.card.training or {}),
             "data_fingerprint": run.statistics.fingerprint,
             "images": {split: [pair.name for pair in pairs] for split, pairs in run.splits.items()},
             "class_pixels": list(run.statistics.pixels),
