@@ -25,6 +25,7 @@ COMMANDS = (
     "vectorize",
     "model",
     "train",
+    "report",
     "labels",
     "rle",
     "info",

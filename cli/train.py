@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from geoseg.errors import GeosegError, OutputError
+
 from .messages import say, watched
 from .options import EXISTING_FILE, examples, output_or_folder, overwrite
 from .verbosity import verbosity_options
@@ -74,7 +76,22 @@ def command(inputs: tuple[Path, ...], output: str, changes: tuple[str, ...], **c
             train(config, folder, options)
         say("Everything works: data, network, a few steps, scores, model file; nothing was kept")
         return
-    say(f"Wrote {train(config, output, options)}")
+    path = train(config, output, options)
+    say(f"Wrote {path}")
+    _report(path)
+
+
+def _report(model: Path) -> None:
+    """Write the report of a finished training; where it cannot be, the model is there all the same."""
+    from geoseg.assessment.report import report
+
+    try:
+        say(f"Wrote {report(model)}")
+    except (GeosegError, OSError, MemoryError) as error:
+        raise OutputError(
+            f"the model is finished ({model}), but not its report: {str(error) or 'out of memory'}; "
+            f"geoseg report {model} writes it"
+        ) from error
 
 
 def _config(inputs: tuple[Path, ...], changes: tuple[str, ...], chosen: dict[str, Any]) -> Config:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from geoseg.assessment.report import report
     from geoseg.errors import GeosegError
     from geoseg.grid.grid import Grid
     from geoseg.grid.legend import Legend
@@ -46,6 +47,7 @@ __all__ = [
     "import_model",
     "predict",
     "predict_pictures",
+    "report",
     "segment",
     "train",
     "vectorize",
@@ -69,6 +71,7 @@ _HOMES = {
     "import_model": "geoseg.models.importing",
     "predict": "geoseg.inference.predict",
     "predict_pictures": "geoseg.inference.pictures",
+    "report": "geoseg.assessment.report",
     "segment": "geoseg.inference.segment",
     "train": "geoseg.learning.train",
     "vectorize": "geoseg.vector.vectorize",

@@ -44,7 +44,8 @@ LOWEST = {
     "segmentation_models_pytorch": "models",
     "dask": "inference",
     "xarray": "vector",
-    "matplotlib": "demo",
+    "matplotlib": "assessment",
+    "jinja2": "assessment",
     "click": "cli",
     "tqdm": "learning",  # the bar of a training that was asked to show one
 }

@@ -14,7 +14,8 @@ def expected() -> set[str]:
     modules = {str(p.relative_to(ROOT)) for p in ROOT.glob("geoseg/**/*.py")}
     commands = {str(Path("geoseg_cli", p.relative_to(ROOT / "cli"))) for p in ROOT.glob("cli/**/*.py")}
     data = {str(p.relative_to(ROOT)) for p in ROOT.glob("geoseg/demo/data/*") if p.is_file()}
-    return modules | commands | data | {"geoseg/py.typed"}
+    pages = {str(p.relative_to(ROOT)) for form in ("j2", "css") for p in ROOT.glob(f"geoseg/**/*.{form}")}
+    return modules | commands | data | pages | {"geoseg/py.typed"}
 
 
 def main(folder: Path) -> None:

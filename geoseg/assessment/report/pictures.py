@@ -1,0 +1,140 @@
+"""Pixels as pictures inside a page."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from geoseg.models.card import Card
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_EDGE: Final = 384
+"""Longest edge of a picture, px."""
+_QUALITY: Final = 82
+_NATURAL: Final = ("red", "green", "blue")
+_RIGHT, _WRONG = (128, 138, 146, 56), (214, 48, 79, 255)
+_NOTHING: Final = (0, 0, 0, 0)
+
+Pixels = npt.NDArray[Any]
+Valid = npt.NDArray[np.bool_]
+Mask = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """How stored numbers become a picture.
+
+    Parameters
+    ----------
+    bands : tuple of int
+        Indices of what is shown as red, green and blue; one alone is shown in grey.
+    low, high : tuple of float
+        Stored numbers that become black and full colour, band by band.
+    """
+
+    bands: tuple[int, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    @classmethod
+    def of(cls, card: Card, pixels: Pixels, valid: Valid) -> Look:
+        """Choose natural colours where the bands say so; bytes as they are, other numbers between percentiles."""
+        names = [name.lower() for name in card.band_names]
+        if all(name in names for name in _NATURAL):
+            bands = tuple(names.index(name) for name in _NATURAL)
+        else:
+            bands = (0, 1, 2) if len(names) >= 3 else (0,)
+        if pixels.dtype == np.uint8:
+            return cls(bands=bands, low=(0.0,) * len(bands), high=(255.0,) * len(bands))
+        known = [pixels[band][valid] for band in bands]
+        limits = [np.percentile(each, (2, 98)) if each.size else np.array([0.0, 1.0]) for each in known]
+        return cls(
+            bands=bands,
+            low=tuple(float(low) for low, _ in limits),
+            high=tuple(float(max(high, low + 1e-9)) for low, high in limits),
+        )
+
+    def photo(self, pixels: Pixels, valid: Valid) -> str:
+        """Return stored numbers (band, row, col) as a picture, see-through where not valid."""
+        planes = []
+        for band, low, high in zip(self.bands, self.low, self.high, strict=True):
+            planes.append(np.clip((pixels[band].astype(np.float64) - low) / (high - low), 0, 1) * 255)
+        color = np.stack(planes if len(planes) == 3 else planes * 3, axis=-1).round().astype(np.uint8)
+        if not valid.all():
+            color = np.dstack([color, np.where(valid, 255, 0).astype(np.uint8)])
+        return _photo(color)
+
+
+def painted(values: Mask, colors: Sequence[tuple[int, int, int]]) -> str:
+    """Return classes as a picture in their colours, see-through where there is none.
+
+    Parameters
+    ----------
+    values : int64, (row, col) indices of `colors`, negative: nothing; or (class, row, col) 0 and 1
+        Where several classes lie on each other, their colours are mixed.
+    """
+    if values.ndim == 2:
+        return _plane(np.where(values < 0, len(colors), values), [*((*c, 255) for c in colors), _NOTHING])
+    present = (values > 0).astype(np.float64)
+    depth = present.sum(axis=0)
+    color = (
+        np.einsum("kij,kc->ijc", present, np.array(colors, dtype=np.float64))
+        / np.maximum(depth, 1)[..., None]
+    )
+    alpha = np.where(depth > 0, 255, np.where((values >= 0).any(axis=0), 26, 0))
+    color[depth == 0] = 128
+    return _lossless(np.dstack([color, alpha]).round().astype(np.uint8))
+
+
+def differences(reference: Mask, predicted: Mask) -> str:
+    """Return where two maps differ as a picture: red where they do, grey where not, nothing where none counts."""
+    counted = reference >= 0
+    wrong = (reference != predicted) & counted
+    if reference.ndim == 3:
+        counted, wrong = np.any(counted, axis=0), np.any(wrong, axis=0)
+    return _plane(np.where(wrong, 1, np.where(counted, 0, 2)), [_RIGHT, _WRONG, _NOTHING])
+
+
+def _plane(indices: npt.NDArray[np.integer], colors: Sequence[tuple[int, int, int, int]]) -> str:
+    from PIL import Image
+
+    if len(colors) > 256:
+        return _lossless(np.array(colors, dtype=np.uint8)[indices])
+    image = Image.fromarray(indices.astype(np.uint8))
+    image.putpalette(bytes(part for color in colors for part in color[:3]))
+    image = image.resize(_fitting(image), Image.Resampling.NEAREST)
+    return _uri(image, "png", optimize=True, transparency=bytes(color[3] for color in colors))
+
+
+def _photo(color: npt.NDArray[np.uint8]) -> str:
+    from PIL import Image
+
+    image = Image.fromarray(color)
+    return _uri(image.resize(_fitting(image), Image.Resampling.LANCZOS), "webp", quality=_QUALITY, method=4)
+
+
+def _lossless(color: npt.NDArray[np.uint8]) -> str:
+    from PIL import Image
+
+    image = Image.fromarray(color)
+    return _uri(image.resize(_fitting(image), Image.Resampling.NEAREST), "png", optimize=True)
+
+
+def _fitting(image: Image) -> tuple[int, int]:
+    """(width, height) that is no longer than `_EDGE`."""
+    share = min(1.0, _EDGE / max(image.size))
+    return max(1, round(image.width * share)), max(1, round(image.height * share))
+
+
+def _uri(image: Image, form: str, **options: Any) -> str:
+    data = io.BytesIO()
+    image.save(data, form, **options)
+    return f"data:image/{form};base64,{base64.b64encode(data.getvalue()).decode()}"

@@ -1,0 +1,153 @@
+"""A run's folder as it lies there, finished or not."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from geoseg.errors import ConfigError, DataError
+from geoseg.learning.config import Config
+from geoseg.learning.monitor import Monitor
+from geoseg.learning.records import METRICS
+from geoseg.learning.story import BEST, MODEL, STORY
+from geoseg.models.card import Card, read_card
+from geoseg.storage.journal import JOURNAL
+
+Fields = dict[str, Any]
+_SUFFIX = ".safetensors"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What a run's folder holds.
+
+    Parameters
+    ----------
+    folder : Path
+    config : dict
+        Every default filled in.
+    story : dict
+        As `write_story` wrote it; empty where it is not there.
+    epochs : tuple of dict
+        Lines of ``metrics.jsonl``.
+    model : Path or None
+        The finished model file.
+    card : Card or None
+        Of the finished model, else of the best so far.
+    """
+
+    folder: Path
+    config: Fields
+    story: Fields
+    epochs: tuple[Fields, ...]
+    model: Path | None
+    card: Card | None
+
+    @property
+    def training(self) -> Fields:
+        """What the card of the finished model says of its training; empty without."""
+        finished = self.model is not None and self.card is not None
+        return dict(self.card.training or {}) if finished and self.card is not None else {}
+
+    @property
+    def monitor(self) -> Monitor:
+        """The score that decides."""
+        return Monitor(name=self.config["train"]["monitor"])
+
+    @property
+    def monitored(self) -> list[float | None]:
+        """The score that decides, epoch by epoch."""
+        return [
+            self.monitor.value({key[4:]: value for key, value in line.items() if key.startswith("val_")})
+            for line in self.epochs
+        ]
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The epoch that is kept, from 1."""
+        best, best_epoch = None, None
+        for line, value in zip(self.epochs, self.monitored, strict=True):
+            if best_epoch is None or self.monitor.better(value, best):
+                best, best_epoch = value, int(line["epoch"])
+        return best_epoch
+
+    @property
+    def stopped(self) -> int | None:
+        """The epoch after which the training ended early; None where it went to its end or still goes on."""
+        if self.model is None or not self.epochs:
+            return None
+        last = int(self.epochs[-1]["epoch"])
+        return last if last < self.config["train"]["epochs"] else None
+
+    def resolved(self) -> Config:
+        """Return the configuration, its data where they lay.
+
+        Raises
+        ------
+        ConfigError
+        """
+        if "data_root" not in self.story:
+            raise ConfigError(f"{self.folder / STORY}: is not there, so the data are not known")
+        fields = {**self.config, "data": {**self.config["data"], "root": self.story["data_root"]}}
+        return Config.of(fields, str(self.folder / "config.yaml"), self.folder)
+
+
+def read_run(run: Path | str) -> Record:
+    """Read what a training left, or has written so far.
+
+    Parameters
+    ----------
+    run : path
+        Folder of the run, or its model file.
+
+    Raises
+    ------
+    DataError
+        If no run is there, or what it holds is damaged.
+    ModelError
+    """
+    folder = Path(run)
+    if folder.suffix.lower() == _SUFFIX:
+        beside = folder.with_suffix(".run")
+        folder = beside if beside.is_dir() else folder.parent
+    try:
+        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        story = folder / STORY
+        found = json.loads(story.read_text(encoding="utf-8")) if story.exists() else {}
+        epochs = _lines(folder / METRICS)
+    except OSError as error:
+        raise DataError(
+            f"{folder}: is no run ({Path(error.filename or folder).name}: {error.strerror}), expected the folder that "
+            "geoseg train made"
+        ) from error
+    except (ValueError, yaml.YAMLError) as error:
+        raise DataError(f"{folder}: is damaged ({' '.join(str(error).split())}); train it anew") from error
+    if not isinstance(config, dict) or not {"data", "model", "train"} <= config.keys():
+        raise DataError(
+            f"{folder / 'config.yaml'}: is no configuration of a run, expected data, model and train"
+        )
+    model = folder / found.get("model", MODEL)
+    # While it goes on, what lies there is the model of an earlier training.
+    finished = model.exists() and not (folder / JOURNAL).exists()
+    return Record(
+        folder=folder,
+        config=config,
+        story=found,
+        epochs=epochs,
+        model=model if finished else None,
+        card=_card(model if finished else folder / BEST),
+    )
+
+
+def _lines(path: Path) -> tuple[Fields, ...]:
+    """Lines of a file of JSON; the last may be half written while the training goes on."""
+    text = path.read_bytes() if path.exists() else b""
+    return tuple(json.loads(line) for line in text[: text.rfind(b"\n") + 1].splitlines())
+
+
+def _card(path: Path) -> Card | None:
+    return read_card(path) if path.exists() else None

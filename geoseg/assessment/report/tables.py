@@ -1,0 +1,166 @@
+"""Numbers of a report, ready to be set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from geoseg.assessment.report.charts import score_name
+from geoseg.assessment.report.reading import Record
+from geoseg.grid.legend import LegendClass
+from geoseg.learning.metrics import Confusion
+from geoseg.learning.monitor import PER_IMAGE
+from geoseg.models.card import Card
+
+SPLITS: Final = {"train": "Training", "val": "Validation", "test": "Test"}
+KINDS: Final = {"iou": "IoU", "dice": "Dice", "precision": "Precision", "recall": "Recall"}
+_STEPS: Final = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def classes_of(card: Card) -> tuple[LegendClass, ...]:
+    """Return the classes that scores speak of, in their order."""
+    codes = (0, 1) if card.task == "binary" else card.channels
+    return tuple(card.classes[code] for code in codes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassRow:
+    """A class: its scores and its share of the labelled pixels, by split."""
+
+    name: str
+    color: str
+    scores: Mapping[str, Mapping[str, float | None]]
+    shares: Mapping[str, float | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matrix:
+    """Counts by (reference, prediction), and their share in the reference's class.
+
+    `title` is the class where classes overlap and each has a matrix of its own; else empty.
+    """
+
+    title: str
+    classes: tuple[tuple[str, str], ...]
+    counts: tuple[tuple[int, ...], ...]
+    shares: tuple[tuple[float | None, ...], ...]
+
+
+def class_rows(record: Record, card: Card) -> list[ClassRow]:
+    """Return a row for each class."""
+    metrics: Mapping[str, Any] = record.training.get("metrics", {})
+    pixels = {"train": record.training.get("class_pixels")}
+    for split in metrics:
+        counts = counts_of(record, split)
+        pixels[split] = None if counts is None else counts.referenced.tolist()
+    totals = {split: _total(record, split, each) for split, each in pixels.items() if each}
+    rows = []
+    for place, each in enumerate(classes_of(card)):
+        rows.append(
+            ClassRow(
+                name=each.name,
+                color=each.color,
+                scores={
+                    split: {kind: found[kind].get(each.name) for kind in KINDS}
+                    for split, found in metrics.items()
+                },
+                shares={
+                    split: None if not totals.get(split) else counted[place] / totals[split]
+                    for split, counted in pixels.items()
+                    if counted
+                },
+            )
+        )
+    return rows
+
+
+def _total(record: Record, split: str, pixels: Sequence[int]) -> int | None:
+    """Labelled pixels of a split; those of one class where classes overlap, None where they are not known."""
+    if record.config["data"].get("task") != "multilabel":
+        return sum(pixels)
+    counts = counts_of(record, split)
+    return None if counts is None else int(counts.counts[0].sum())
+
+
+def counts_of(record: Record, split: str) -> Confusion | None:
+    """Return the counted pixels of a split."""
+    scores = record.story.get("scores", {}).get(split)
+    return None if scores is None else Confusion(np.array(scores["confusion"], dtype=np.int64))
+
+
+def matrices(record: Record, card: Card, split: str) -> list[Matrix]:
+    """Return the confusion matrix of a split; where classes overlap one for each class, absent and present."""
+    counts = counts_of(record, split)
+    if counts is None:
+        return []
+    classes = tuple((each.name, each.color) for each in classes_of(card))
+    if counts.counts.ndim == 2:
+        return [_matrix("", classes, counts.counts)]
+    return [
+        _matrix(name, (("absent", ""), ("present", color)), layer)
+        for (name, color), layer in zip(classes, counts.counts, strict=True)
+    ]
+
+
+def _matrix(title: str, classes: tuple[tuple[str, str], ...], counts: Any) -> Matrix:
+    sums = counts.sum(axis=1)
+    return Matrix(
+        title=title,
+        classes=classes,
+        counts=tuple(tuple(int(n) for n in row) for row in counts),
+        shares=tuple(
+            tuple(None if not total else float(n / total) for n in row)
+            for row, total in zip(counts, sums, strict=True)
+        ),
+    )
+
+
+def totals(metrics: Mapping[str, Any], without: Sequence[str] = ()) -> dict[str, float | None]:
+    """Return the scores over all classes, by their names for people; `without`: classes of the second mean."""
+    found = {}
+    for before, scores in (("", metrics), (f"{PER_IMAGE}/", metrics.get(PER_IMAGE, {}))):
+        for key, value in scores.items():
+            if value is None or isinstance(value, int | float):
+                name = key.removesuffix("_without")
+                words = (
+                    score_name(name) if name == key else f"{score_name(name)} without {', '.join(without)}"
+                )
+                found[f"{words}, mean of images" if before else words] = value
+    return found
+
+
+def compact(number: float) -> str:
+    """Write a count in three digits: 12 345 678 as 12.3 M."""
+    for step, unit in _STEPS:
+        if number >= step:
+            return f"{number / step:.3g} {unit}"
+    return f"{number:g}"
+
+
+def duration(seconds: float) -> str:
+    """Write a time as people say it."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min"
+
+
+def score(value: float | None) -> str:
+    """Write a score with three decimals; a dash where there is none."""
+    return "–" if value is None else f"{value:.3f}"
+
+
+def percent(value: float | None) -> str:
+    """Write a share: two digits at least, never a 0 % that is none."""
+    if value is None:
+        return "–"
+    if 0 < value < 0.0005:
+        return "< 0.1 %"
+    return f"{value:.1%}".replace("%", " %")
