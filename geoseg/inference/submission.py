@@ -267,11 +267,10 @@ class SubmissionSink:
         self._ready[name] = self._sheet.rows(name, {})
 
     def _flush(self) -> None:
-        names = []
-        for name in self._order[self._written :]:
-            if name not in self._ready:
-                break
-            names.append(name)
+        stop = self._written
+        while stop < len(self._order) and self._order[stop] in self._ready:
+            stop += 1
+        names = self._order[self._written : stop]
         if not names:
             return
         data = "".join(self._ready.pop(name) for name in names).encode()
