@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -219,18 +219,28 @@ class _Run:
             closing(self._pictures(reading)) as pictures,
             closing(engine.run(pictures, conclude)) as results,
         ):
-            pending: list[_Decided] = []
-            shrunk = 0
-            for decided in results:
-                for each in pending:
-                    self._hand_over(each, writing)
-                pending = decided
-                if len(engine.shrunk) > shrunk:
-                    self._sink.journal.append({"shrunk": engine.shrunk[shrunk:]})
-                    shrunk = len(engine.shrunk)
+            try:
+                self._follow(results, writing)
+            except BaseException:
+                # What was handed to the threads they finish anyway: it shall not be done again.
+                with suppress(GeosegError):
+                    self._settle(0)
+                raise
+
+    def _follow(self, results: Iterable[list[_Decided]], writing: ThreadPoolExecutor) -> None:
+        """Hand over what the engine yields, one batch behind it."""
+        shrunk = self._tally.shrunk
+        noted, pending = 0, list[_Decided]()
+        for decided in results:
             for each in pending:
                 self._hand_over(each, writing)
-            self._settle(0)
+            pending = decided
+            if len(shrunk) > noted:
+                self._sink.journal.append({"shrunk": shrunk[noted:]})
+                noted = len(shrunk)
+        for each in pending:
+            self._hand_over(each, writing)
+        self._settle(0)
 
     def _pictures(self, pool: ThreadPoolExecutor) -> Generator[Picture, None, None]:
         """Yield the pictures that can be read, in their order."""
