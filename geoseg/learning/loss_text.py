@@ -124,6 +124,8 @@ class LossConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _text(cls, value: Any) -> Any:
+        if not isinstance(value, str | dict | LossConfig):
+            raise ValueError(f"expected text such as {_EXAMPLE}, or its keys")
         return {"terms": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")

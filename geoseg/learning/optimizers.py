@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -41,6 +42,8 @@ class OptimizerConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _text(cls, value: Any) -> Any:
+        if not isinstance(value, str | dict | OptimizerConfig):
+            raise ValueError("expected the name of an optimizer, or its name and options")
         fields = {"name": value} if isinstance(value, str) else value
         if isinstance(fields, dict) and isinstance(fields.get("name"), str):
             return fields | {"name": fields["name"].lower()}
@@ -132,6 +135,9 @@ def _value(key: str, value: Any, defaults: dict[str, Any]) -> Any:
 def _number(key: str, value: Any, default: Any) -> Any:
     if value is None and default is None:
         return value
+    if isinstance(value, str):
+        with suppress(ValueError):
+            value = float(value)  # what 1e-8 is to YAML
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError(f"{key} has {value!r}, expected a number")
     return value

@@ -39,8 +39,10 @@ class PlateauSchedule(LambdaLR):
         if self.waited < self._config.patience:
             return
         self.waited, self.reductions = 0, self.reductions + 1
-        for group, rate in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
-            group["lr"] = rate
+        for group, largest, factor in zip(
+            self.optimizer.param_groups, self.base_lrs, self.lr_lambdas, strict=True
+        ):
+            group["lr"] = largest * factor(self.last_epoch)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state without the configuration, which is not for `torch.load`."""

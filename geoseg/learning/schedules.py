@@ -77,7 +77,11 @@ def _named(value: Any) -> Any:
     """Take the name alone; a mapping without one is the default's."""
     if isinstance(value, str):
         return {"name": value}
-    return {"name": "one_cycle", **value} if isinstance(value, dict) else value
+    if isinstance(value, dict):
+        return {"name": "one_cycle", **value}
+    if not isinstance(value, BaseModel):
+        raise ValueError("expected the name of a schedule, or its name and options")
+    return value
 
 
 ScheduleConfig = Annotated[
@@ -129,7 +133,7 @@ def build_schedule(
     if isinstance(schedule, OneCycle):
         warm_up = schedule.warm_up
         if warm_up * steps == 1:
-            warm_up += 1e-9  # torch divides by the length of the rise, which would be 0
+            warm_up -= 1e-9  # the rise is one step, and torch divides by one less
         rates = [float(group["lr"]) for group in optimizer.param_groups]
         return OneCycleLR(
             optimizer,

@@ -9,6 +9,7 @@ import yaml
 
 from geoseg.errors import ConfigError
 from geoseg.learning.config import Config
+from geoseg.learning.schedules import OneCycle, Poly
 
 GOOD = """
 data:
@@ -54,6 +55,26 @@ def test_the_resolved_configuration_reads_back_the_same(tmp_path: Path) -> None:
     assert again == config
 
 
+def test_what_follows_from_task_and_optimizer_is_filled_in(tmp_path: Path) -> None:
+    train = read(tmp_path, GOOD).train
+    assert train.loss.terms == "ce + dice"
+    assert train.weight_decay == 0.01
+    assert train.schedule == OneCycle(warm_up=0.3)
+    text = GOOD.replace("epochs: 3", "epochs: 3, loss: focal, optimizer: SGD, schedule: poly")
+    config = read(tmp_path, text)
+    assert (config.train.loss.terms, config.train.loss.focal_gamma) == ("focal", 2.0)
+    assert (config.train.optimizer.name, config.train.weight_decay) == ("sgd", 0.0)
+    assert config.train.schedule == Poly(power=0.9)
+    assert read(tmp_path, yaml.safe_dump(config.fields())) == config
+    binary = GOOD.replace(
+        '{1: {name: water, labels: [1, 2]}, 3: {name: land, color: "#FFFFFF"}}', "{1: water}"
+    )
+    assert (
+        read(tmp_path, binary.replace("  bands:", "  task: binary\n  bands:")).train.loss.terms
+        == "bce + dice"
+    )
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
@@ -69,6 +90,43 @@ def test_the_resolved_configuration_reads_back_the_same(tmp_path: Path) -> None:
         ("val: [1]", "val: []", "data.split.val"),
         ("bands: [red]", "bands: [red]\n  band_numbers: [1, 2]", "band_numbers has 2 numbers for 1 bands"),
         ("epochs: 3", "epochs: 3, loss: {class_weights: {1: 1}}", "name every class code"),
+        ("epochs: 3", "epochs: 3, loss: ce + dise", "train.loss: no loss is called 'dise', expected ce, bce"),
+        ("epochs: 3", "epochs: 3, loss: {terms: ce ce}", "train.loss: 'ce ce' is no loss"),
+        ("epochs: 3", "epochs: 3, loss: bce", "train.loss: bce is not for multiclass tasks, expected ce"),
+        ("epochs: 3", "epochs: 3, loss: [ce]", "train.loss: expected text such as 0.7"),
+        ("epochs: 3", "epochs: 3, loss: {cross_entropy: 1}", "train.loss.cross_entropy: is not a known key"),
+        (
+            "epochs: 3",
+            "epochs: 3, loss: {terms: dice, class_weights: 1}",
+            "class_weights is of ce, bce, focal",
+        ),
+        (
+            "epochs: 3",
+            "epochs: 3, optimizer: sgdd",
+            "train.optimizer: no optimizer is called 'sgdd', expected",
+        ),
+        (
+            "epochs: 3",
+            "epochs: 3, optimizer: {name: sgd, momentun: 1}",
+            "sgd: momentun is none of its options",
+        ),
+        ("epochs: 3", "epochs: 3, optimizer: 5", "train.optimizer: expected the name"),
+        (
+            "epochs: 3",
+            "epochs: 3, optimizer: rprop, weight_decay: 1",
+            "weight_decay is 1, and rprop has none",
+        ),
+        (
+            "epochs: 3",
+            "epochs: 3, schedule: cosin",
+            "train.schedule: name is 'cosin', expected one of 'constant'",
+        ),
+        (
+            "epochs: 3",
+            "epochs: 3, schedule: {name: poly, factor: 1}",
+            "train.schedule.factor: is not a known key",
+        ),
+        ("epochs: 3", "epochs: 3, schedule: 5", "train.schedule: expected the name"),
         ("TEST_DATA_ROOT", "TEST_DATA_NOT_SET", "environment variable TEST_DATA_NOT_SET"),
         ("data:", "data: [", "is not YAML"),
         ("data:", "data: !!python/object/apply:os.getcwd []\nmore:", "is not YAML"),
@@ -96,7 +154,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 
 def test_the_demo_recipe_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GEOSEG_DATA", "/data")
-    config = Config.read(Path(__file__).parents[2] / "examples" / "korea.yaml")
+    config = Config.read(Path(__file__).parents[2] / "examples" / "recipes" / "korea.yaml")
     assert config.data.split.train == (0, 1)
     assert config.data.split.val == (3, 4, 5)
     assert config.data.split.test == (2, 6)

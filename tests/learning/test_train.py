@@ -18,6 +18,7 @@ from geoseg.datasets.splits import with_card
 from geoseg.errors import DataError, OptionError, OutputExistsError
 from geoseg.grid.tiling import Tiling
 from geoseg.learning.config import Config
+from geoseg.learning.loss_text import parse
 from geoseg.learning.losses import Loss
 from geoseg.learning.metrics import Confusion
 from geoseg.learning.scoring import Scorer
@@ -127,7 +128,7 @@ def test_what_is_wrong_is_found_before_the_first_step(toy: Path, tmp_path: Path)
 
 
 def test_it_trains_on_real_patches(shared: Path, tmp_path: Path) -> None:
-    text = (Path(__file__).parents[2] / "examples" / "korea.yaml").read_text()
+    text = (Path(__file__).parents[2] / "examples" / "recipes" / "korea.yaml").read_text()
     for old, new in (
         ("${GEOSEG_DATA}", str(shared)),
         ("train: [0, 1]", "train: [5]"),
@@ -178,10 +179,10 @@ def test_scores_of_a_pointwise_network_do_not_depend_on_the_tiles(
     logits = torch.tensor(
         np.stack([first, -1.0 * first]) * pair.gain[0] + [[[pair.bias[0]]], [[-pair.bias[0]]]]
     )
-    whole = Loss(dice=0)(
+    whole = Loss(terms=parse("ce"))(
         logits[None], torch.tensor(reference)[None].where(torch.tensor(reference) >= 0, IGNORED)
     )
-    entropy = replace(scorer, loss=Loss(dice=0)).image(Pointwise(), pair)
+    entropy = replace(scorer, loss=Loss(terms=parse("ce"))).image(Pointwise(), pair)
     assert entropy.loss == pytest.approx(float(whole), rel=1e-4)
     twice = scorer.images(Pointwise(), [pair, pair])
     assert np.array_equal(twice.confusion.counts, 2 * expected.counts)
