@@ -1,6 +1,6 @@
 """Compare a trained model with a pixel-wise random forest, on the test images of a recipe.
 
-    GEOSEG_DATA=/folder/with/the/data python examples/korea_baseline.py examples/korea.yaml model.safetensors
+    GEOSEG_DATA=/folder/with/the/data python examples/korea_baseline.py examples/recipes/korea.yaml model.safetensors
 
 The forest (scikit-learn, 100 trees, otherwise as it comes) sees the same bands of the same training images, a
 pixel at a time. It is fitted on a random sample of their pixels: a tree gains little from the millionth pixel
