@@ -23,7 +23,7 @@ _CONFIGS = (".yaml", ".yml")
 @click.command(
     epilog=examples(
         "geoseg train scene.tif labels.gpkg --class-field class -o model.safetensors",
-        "geoseg train examples/korea.yaml -o runs/korea",
+        "geoseg train examples/recipes/korea.yaml -o runs/korea",
         "geoseg train config.yaml -o runs/deep --set model.encoder=resnet50 --set train.epochs=40",
     )
 )
