@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy.typing as npt
 from geoseg.grid.grid import Grid
 
 if TYPE_CHECKING:
-    from pyproj import CRS
+    from pyproj import CRS, Transformer
 
 Floats = npt.NDArray[np.float64]
 
@@ -49,23 +50,52 @@ def row_areas(grid: Grid) -> Floats | None:
     (row,) float64 or None
         m²; None where the grid is no axis-aligned geographic one: use `area_scale` there.
     """
-    crs = _parse(grid)
-    t = grid.transform
-    if crs is None or not crs.is_geographic or crs.is_derived or t.b != 0 or t.d != 0:
+    crs, lat = _parse(grid), _latitudes(grid)
+    if crs is None or lat is None:
         return None
-    unit = _unit(crs)
-    lat = np.clip((t.f + t.e * np.arange(grid.height + 1)) * unit, -math.pi / 2, math.pi / 2)
     semi_major, eccentricity2 = _ellipsoid(crs)
     areas: Floats = abs(np.diff(_authalic(lat, eccentricity2)))
-    return np.asarray(areas * (semi_major**2 * (1 - eccentricity2) / 2 * abs(t.a) * unit))
+    return np.asarray(areas * (semi_major**2 * (1 - eccentricity2) / 2 * abs(grid.transform.a) * _unit(crs)))
+
+
+def edge_lengths(grid: Grid) -> tuple[Floats, Floats] | None:
+    """Ground lengths of pixels' edges where rows follow parallels, m.
+
+    Returns
+    -------
+    across : (row + 1,) float64
+        Of an edge along the parallel above each row, and below the last one: N cos lat (4-18).
+    down : (row,) float64
+        Of an edge along a meridian: the integral of M (4-19), by the quadrature of Gauss with three points,
+        which is exact to rounding for pixels of a degree or less.
+    None where the grid is no axis-aligned geographic one: use `ground_scales` there.
+    """
+    lat = _latitudes(grid)
+    crs = _parse(grid)
+    if lat is None or crs is None:
+        return None
+    semi_major, eccentricity2 = _ellipsoid(crs)
+    across = semi_major * np.cos(lat) / np.sqrt(1 - eccentricity2 * np.sin(lat) ** 2)
+    middle, half = (lat[1:] + lat[:-1]) / 2, abs(np.diff(lat)) / 2
+    down = np.zeros_like(middle)
+    for node, weight in ((-math.sqrt(0.6), 5 / 9), (0.0, 8 / 9), (math.sqrt(0.6), 5 / 9)):
+        down += weight * _meridian_radius(middle + node * half, semi_major, eccentricity2)
+    return across * (abs(grid.transform.a) * _unit(crs)), down * half
 
 
 def area_scale(grid: Grid, col: Floats, row: Floats) -> Floats | None:
-    """Square metres of ground per square CRS unit at positions of the grid.
+    """Square metres of ground per square CRS unit at positions of the grid: the first of `ground_scales`."""
+    scales = ground_scales(grid, col, row)
+    return None if scales is None else scales[0]
 
-    |∂(lon, lat)/∂(x, y)| · M(lat) · N(lat) · cos lat, the Jacobian by central differences through one
-    vectorised transformation to the CRS's own geographic CRS. Proj's own factors are no help: they are
-    spherical for EPSG:3857 and blind to units.
+
+def ground_scales(grid: Grid, col: Floats, row: Floats) -> tuple[Floats, Floats, Floats] | None:
+    """Return what areas and edges of pixels measure on the ground at positions of the grid.
+
+    The area scale is |∂(lon, lat)/∂(x, y)| · M(lat) · N(lat) · cos lat, the Jacobian by central differences
+    through one vectorised transformation to the CRS's own geographic CRS. Proj's own factors are no help: they
+    are spherical for EPSG:3857 and blind to units. A step of one pixel is as long as
+    √((N cos lat · Δlon)² + (M · Δlat)²) by the same Jacobian.
 
     Parameters
     ----------
@@ -75,37 +105,70 @@ def area_scale(grid: Grid, col: Floats, row: Floats) -> Floats | None:
 
     Returns
     -------
-    (position,) float64 or None
-        NaN where the position lies outside of the projection; None where the CRS is not tied to the Earth.
+    area : (position,) float64
+        Square metres of ground per square CRS unit.
+    across, down : (position,) float64
+        Metres of ground per pixel along a row, and along a column.
+    NaN where the position lies outside of the projection; None where the CRS is not tied to the Earth.
     """
     crs = _parse(grid)
-    geographic = None if crs is None else crs.geodetic_crs
-    if crs is None or geographic is None or geographic.is_geocentric or crs.is_geocentric:
+    geographic = None if crs is None else _geographic(crs)
+    if crs is None or geographic is None:
         return None
-    from pyproj import Transformer
-
-    if geographic.is_derived:  # a rotated pole: down to the true latitudes
-        geographic = geographic.source_crs or geographic
-    if len(geographic.axis_info) > 2:
-        geographic = geographic.to_2d()
     semi_major, eccentricity2 = _ellipsoid(geographic)
     unit = _unit(crs)
     step = _STEP / semi_major / unit if crs.is_geographic else _STEP / unit  # in CRS units
     t = grid.transform
     x, y = t.a * col + t.b * row + t.c, t.d * col + t.e * row + t.f
-    transformer = Transformer.from_crs(crs, geographic, always_xy=True)
+    transformer = _transformer(crs.to_wkt(), geographic.to_wkt())
     xs = np.concatenate([x, x + step, x - step, x, x])
     ys = np.concatenate([y, y, y, y + step, y - step])
     angles = transformer.transform(xs, ys, inplace=True)
     lon, lat = (np.reshape(angle, (5, -1)) * _unit(geographic) for angle in angles)
     with np.errstate(invalid="ignore"):  # infinities outside of the projection
-        lon_x, lon_y = _turn(lon[1] - lon[2]), _turn(lon[3] - lon[4])
-        jacobian = abs(lon_x * (lat[3] - lat[4]) - lon_y * (lat[1] - lat[2])) / (2 * step) ** 2
-        # M · N · cos lat, in m² per square radian
-        curvature = semi_major**2 * (1 - eccentricity2) / (1 - eccentricity2 * np.sin(lat[0]) ** 2) ** 2
-        scale: Floats = jacobian * curvature * np.cos(lat[0])
-    scale[~np.isfinite(scale)] = np.nan
-    return scale
+        lon_x, lon_y = _turn(lon[1] - lon[2]) / (2 * step), _turn(lon[3] - lon[4]) / (2 * step)
+        lat_x, lat_y = (lat[1] - lat[2]) / (2 * step), (lat[3] - lat[4]) / (2 * step)
+        meridian = _meridian_radius(lat[0], semi_major, eccentricity2)
+        parallel = semi_major / np.sqrt(1 - eccentricity2 * np.sin(lat[0]) ** 2) * np.cos(lat[0])
+        area = abs(lon_x * lat_y - lon_y * lat_x) * meridian * parallel
+        across = np.hypot(parallel * (lon_x * t.a + lon_y * t.d), meridian * (lat_x * t.a + lat_y * t.d))
+        down = np.hypot(parallel * (lon_x * t.b + lon_y * t.e), meridian * (lat_x * t.b + lat_y * t.e))
+    for scale in (area, across, down):
+        scale[~np.isfinite(scale)] = np.nan
+    return area, across, down
+
+
+@lru_cache(maxsize=8)
+def _transformer(crs: str, geographic: str) -> Transformer:
+    """Return a transformer; making one takes longer than transforming thousands of positions."""
+    from pyproj import Transformer
+
+    return Transformer.from_crs(crs, geographic, always_xy=True)
+
+
+def _geographic(crs: CRS) -> CRS | None:
+    """Return the geographic CRS in true latitudes below a CRS, None where it has none."""
+    geographic = crs.geodetic_crs
+    if geographic is None or geographic.is_geocentric or crs.is_geocentric:
+        return None
+    if geographic.is_derived:  # a rotated pole: down to the true latitudes
+        geographic = geographic.source_crs or geographic
+    return geographic.to_2d() if len(geographic.axis_info) > 2 else geographic
+
+
+def _latitudes(grid: Grid) -> Floats | None:
+    """Latitudes of the rows' edges, rad, (row + 1,); None where rows do not follow parallels."""
+    crs = _parse(grid)
+    t = grid.transform
+    if crs is None or not crs.is_geographic or crs.is_derived or t.b != 0 or t.d != 0:
+        return None
+    lat: Floats = np.clip((t.f + t.e * np.arange(grid.height + 1)) * _unit(crs), -math.pi / 2, math.pi / 2)
+    return lat
+
+
+def _meridian_radius(lat: Floats, semi_major: float, eccentricity2: float) -> Floats:
+    """Snyder's M, 4-19, m."""
+    return np.asarray(semi_major * (1 - eccentricity2) / (1 - eccentricity2 * np.sin(lat) ** 2) ** 1.5)
 
 
 def area_texts(areas_m2: Sequence[float | None]) -> list[str]:

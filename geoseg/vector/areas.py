@@ -1,6 +1,6 @@
-"""What the pixels of each region sum to: count, ground area, confidence.
+"""What the pixels of each region sum to: count, ground area, perimeter, confidence, probabilities.
 
-Sums are integers, so they do not depend on the order of summation: blocks of rows may be summed apart.
+Sums are integers, so they do not depend on the order of summation: bands of rows are summed apart.
 """
 
 from __future__ import annotations
@@ -12,102 +12,201 @@ import numpy as np
 import numpy.typing as npt
 
 from geoseg.grid.grid import Grid
-from geoseg.grid.ground import area_scale, row_areas
+from geoseg.grid.ground import edge_lengths, ground_scales, row_areas
 from geoseg.vector.runs import Ints, Runs
+from geoseg.vector.trace import Rings
 
 Floats = npt.NDArray[np.float64]
+Longs = npt.NDArray[np.int64]
+Shares = npt.NDArray[np.uint8]
 
 NO_CONFIDENCE = 255
 """Stored confidence of a pixel that has none; 0 to 254 are probabilities in steps of 1/254."""
 
-
-def measure_pixels(runs: Runs) -> npt.NDArray[np.int64]:
-    """Pixels of each region."""
-    return _sum_rows(runs, np.ones(len(runs.first) - 1, np.int64))
-
-
-def measure_ground(runs: Runs, pixels: npt.NDArray[np.int64], grid: Grid) -> Floats:
-    """Measure the true ground area of each region, m²; NaN where the CRS is not tied to the Earth.
-
-    On axis-aligned geographic grids the exact ellipsoidal area of every pixel is summed; elsewhere the planar
-    area is scaled by the ground's share at the mean position of the region's pixels.
-    """
-    zones = row_areas(grid)
-    if zones is not None:
-        # Fixed-point numbers: the largest power of two with which the whole grid still fits 62 bits.
-        bits = 62 - math.frexp(float(zones.sum()) * grid.width)[1]
-        return np.ldexp(
-            _sum_rows(runs, np.rint(np.ldexp(zones, bits)).astype(np.int64)).astype(np.float64), -bits
-        )
-    doubled_col, row = _sum_positions(runs.first, runs.start, runs.region, runs.count)
-    scale = area_scale(grid, doubled_col / (2 * pixels), row / pixels + 0.5)
-    if scale is None:
-        return np.full(runs.count, np.nan)
-    return np.asarray(pixels * grid.pixel_area * scale)
+# Columns of the sums: pixels; twice the columns of their centres (at .5); their rows; ground in fixed-point
+# numbers; confidences and how many there are; then for each class the probabilities and how many there are.
+PIXELS, _COL, _ROW, _GROUND, _CONFIDENCE, _CONFIDENT, _CLASSES = range(7)
 
 
-def measure_confidence(runs: Runs, confidence: npt.NDArray[np.uint8]) -> Floats:
-    """Mean probability of each region's pixels that have one, 0 to 1; NaN where none has.
+def columns(classes: int) -> int:
+    """Count the numbers that are summed for a region, given the bands of probabilities."""
+    return _CLASSES + 2 * classes
+
+
+def sum_regions(
+    runs: Runs, zones: Longs, confidence: Shares | None, probabilities: Shares | None
+) -> tuple[Longs, Longs]:
+    """Sum the pixels of each region in the rows that the band owns.
 
     Parameters
     ----------
-    confidence : (row, col) uint8
-        0 to 254 in steps of 1/254, 255 where there is none.
+    runs : Runs
+    zones : (row of the raster,) int64
+        `Ground.zones`.
+    confidence : (row, col) uint8 or None
+        Of the band's own rows.
+    probabilities : (class, row, col) uint8 or None
+
+    Returns
+    -------
+    sums : (region, column) int64
+    last : (region,) int64
+        Last pixel, row-major in the raster; -1 where the region has none in these rows.
     """
-    total, counted = _sum_confidence(runs.first, runs.start, runs.region, runs.count, confidence)
-    mean = np.full(runs.count, np.nan)
+    sums = np.zeros((runs.count, columns(0 if probabilities is None else len(probabilities))), np.int64)
+    last = np.full(runs.count, -1, np.int64)
+    geometry = (runs.width, runs.row, runs.halo, runs.first, runs.start, runs.region)
+    _sum_geometry(geometry, zones, sums, last)
+    if confidence is not None:
+        _sum_shares(geometry, confidence, sums, _CONFIDENCE)
+    for i, share in enumerate(() if probabilities is None else probabilities):
+        _sum_shares(geometry, share, sums, _CLASSES + 2 * i)
+    return sums, last
+
+
+class Ground:
+    """Sums and rings to metres on the ground.
+
+    On axis-aligned geographic grids the exact ellipsoidal area of every pixel and length of every edge is
+    summed; elsewhere planar areas and lengths are scaled by the ground's share at the mean position of the
+    region's pixels.
+    """
+
+    def __init__(self, grid: Grid) -> None:
+        self._grid = grid
+        self._edges = edge_lengths(grid)
+        zones = row_areas(grid)
+        self.exact = zones is not None
+        self.zones = np.zeros(grid.height, np.int64)
+        self._bits = 0
+        if zones is not None:
+            # Fixed-point numbers: the largest power of two with which the whole grid still fits 62 bits.
+            self._bits = 62 - math.frexp(float(zones.sum()) * grid.width)[1]
+            self.zones = np.rint(np.ldexp(zones, self._bits)).astype(np.int64)
+
+    def measure(self, sums: Longs, rings: Rings) -> tuple[Floats, Floats]:
+        """Area in m² and perimeter in m of each region; NaN where the CRS is not tied to the Earth.
+
+        Parameters
+        ----------
+        sums : (region, column) int64
+        rings : Rings
+        """
+        if self._edges is not None:
+            across, down = self._edges
+            lengths = _sum_edges(rings.corner, rings.ring_first, rings.polygon_first, across, down)
+            return np.ldexp(sums[:, _GROUND].astype(np.float64), -self._bits), lengths[:, 0] + lengths[:, 1]
+        pixels = sums[:, PIXELS]
+        scales = ground_scales(self._grid, sums[:, _COL] / (2 * pixels), sums[:, _ROW] / pixels + 0.5)
+        if scales is None:
+            unknown = np.full(len(sums), np.nan)
+            return unknown, unknown
+        area, across, down = scales
+        rows = self._grid.height
+        steps = _sum_edges(
+            rings.corner, rings.ring_first, rings.polygon_first, np.ones(rows + 1), np.ones(rows)
+        )
+        return pixels * self._grid.pixel_area * area, steps[:, 0] * across + steps[:, 1] * down
+
+
+def mean_confidence(sums: Longs) -> Floats:
+    """Mean probability of the class, 0 to 1, of each region's pixels that have one; NaN where none has."""
+    return _mean(sums[:, _CONFIDENCE], sums[:, _CONFIDENT])
+
+
+def second_class(sums: Longs, code: Longs, codes: Longs) -> tuple[Longs, Floats]:
+    """Return the class that each region would be otherwise, and its mean probability.
+
+    Parameters
+    ----------
+    sums : (region, column) int64
+    code : (region,) int64
+        The regions' own classes.
+    codes : (class,) int64
+        Classes of the probabilities, ascending; of equal ones the first is taken.
+
+    Returns
+    -------
+    second : (region,) int64
+    share : (region,) float64
+        0 to 1; NaN where no pixel of the region has probabilities, or there is no other class.
+    """
+    shares = _mean(sums[:, _CLASSES::2], sums[:, _CLASSES + 1 :: 2])
+    others = np.where((codes == code[:, None]) | np.isnan(shares), -1.0, shares)
+    if not others.size:
+        return np.zeros(len(code), np.int64), np.full(len(code), np.nan)
+    best = others.argmax(axis=1)
+    share = others[np.arange(len(code)), best]
+    return codes[best], np.where(share < 0, np.nan, share)
+
+
+def _mean(total: Longs, counted: Longs) -> Floats:
+    mean = np.full(total.shape, np.nan)
     np.divide(total, 254 * counted, out=mean, where=counted > 0)
     return mean
 
 
-def _sum_rows(runs: Runs, weight: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    total: npt.NDArray[np.int64] = _sum_weights(runs.first, runs.start, runs.region, runs.count, weight)
-    return total
-
-
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _sum_weights(
-    first: npt.NDArray[np.int64], start: Ints, region: Ints, count: int, weight: npt.NDArray[np.int64]
-) -> npt.NDArray[np.int64]:
-    """Sum of the pixels' weights, which are one number per row."""
-    total = np.zeros(count, np.int64)
-    for row in range(len(first) - 1):
+def _sum_geometry(
+    geometry: tuple[int, int, bool, Longs, Ints, Ints], zones: Longs, sums: Longs, last: Longs
+) -> None:
+    width, row_of_raster, halo, first, start, region = geometry
+    for row in range(1 if halo else 0, len(first) - 1):
+        place = np.int64(row_of_raster + row)
         for run in range(first[row], first[row + 1] - 1):
             if region[run]:
-                total[region[run] - 1] += weight[row] * (start[run + 1] - start[run])
-    return total
-
-
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _sum_positions(
-    first: npt.NDArray[np.int64], start: Ints, region: Ints, count: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Twice the sum of the pixel centres' columns (centres at .5), and the sum of the row numbers."""
-    col, row_sum = np.zeros(count, np.int64), np.zeros(count, np.int64)
-    for row in range(len(first) - 1):
-        for run in range(first[row], first[row + 1] - 1):
-            if region[run]:
+                own = region[run] - 1
                 length = np.int64(start[run + 1] - start[run])
-                col[region[run] - 1] += length * (np.int64(start[run]) + start[run + 1])
-                row_sum[region[run] - 1] += length * row
-    return col, row_sum
+                sums[own, PIXELS] += length
+                sums[own, _COL] += length * (np.int64(start[run]) + start[run + 1])
+                sums[own, _ROW] += length * place
+                sums[own, _GROUND] += length * zones[place]
+                last[own] = place * width + start[run + 1] - 1
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _sum_confidence(
-    first: npt.NDArray[np.int64], start: Ints, region: Ints, count: int, confidence: npt.NDArray[np.uint8]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Sum and number of the stored confidences."""
-    total, counted = np.zeros(count, np.int64), np.zeros(count, np.int64)
-    for row in range(len(first) - 1):
+def _sum_shares(
+    geometry: tuple[int, int, bool, Longs, Ints, Ints], share: Shares, sums: Longs, column: int
+) -> None:
+    """Sum the stored probabilities, and count them in the next column."""
+    _, _, halo, first, start, region = geometry
+    skipped = 1 if halo else 0
+    for row in range(skipped, len(first) - 1):
         for run in range(first[row], first[row + 1] - 1):
             if region[run]:
                 run_total = run_counted = np.int64(0)
                 for col in range(start[run], start[run + 1]):
-                    value = confidence[row, col]
+                    value = share[row - skipped, col]
                     present = value != NO_CONFIDENCE
                     run_total += np.int64(value) * present
                     run_counted += present
-                total[region[run] - 1] += run_total
-                counted[region[run] - 1] += run_counted
-    return total, counted
+                sums[region[run] - 1, column] += run_total
+                sums[region[run] - 1, column + 1] += run_counted
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _sum_edges(
+    corner: npt.NDArray[np.int32], ring_first: Longs, polygon_first: Longs, across: Floats, down: Floats
+) -> Floats:
+    """Length of each polygon's edges along rows and along columns.
+
+    Parameters
+    ----------
+    across : (row + 1,) float64
+        Of an edge between two columns, by the row of corners it lies on.
+    down : (row,) float64
+        Of an edge between two rows of corners.
+    """
+    upto = np.zeros(len(down) + 1)
+    for row in range(len(down)):
+        upto[row + 1] = upto[row] + down[row]
+    length = np.zeros((len(polygon_first) - 1, 2))
+    for polygon in range(len(polygon_first) - 1):
+        for ring in range(polygon_first[polygon], polygon_first[polygon + 1]):
+            before = ring_first[ring + 1] - 1
+            for vertex in range(ring_first[ring], ring_first[ring + 1]):
+                col, row = corner[vertex, 0], corner[vertex, 1]
+                length[polygon, 0] += abs(col - corner[before, 0]) * across[row]
+                length[polygon, 1] += abs(upto[row] - upto[corner[before, 1]])
+                before = vertex
+    return length

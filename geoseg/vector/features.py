@@ -19,6 +19,8 @@ GEOMETRY = "geom"
 """Name of the geometry column in a GeoPackage."""
 
 _CHUNK_BYTES = 2**30
+_COLUMNS = ("class_code", "pixels", "area_m2", "perimeter_m", "confidence", "second_code", "second_share")
+"""Fields with a number for each feature."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -30,10 +32,16 @@ class Features:
     class_code : (feature,) int64
     pixels : (feature,) int64
         Pixels of the region.
-    area_m2 : (feature,) float64
-        True ground area, m²; NaN (null in files) where it is not known.
+    area_m2, perimeter_m : (feature,) float64
+        On the ground; NaN (null in files) where it is not known. The perimeter is that of the holes too.
     confidence : (feature,) float64 or None
         Mean probability of the written class, 0 to 1; NaN where no pixel has one; None where none was given.
+    second_code : (feature,) int64 or None
+        Most probable other class.
+    second_share : (feature,) float64 or None
+        Its mean probability; NaN where no pixel has one, and then the code says nothing.
+    scene : str or None
+        What all of them are of.
     buffer : (byte,) uint8
         Polygons as well-known binary, one after the other.
     offset : (feature + 1,) int64
@@ -47,16 +55,25 @@ class Features:
     class_code: npt.NDArray[np.int64]
     pixels: npt.NDArray[np.int64]
     area_m2: npt.NDArray[np.float64]
+    perimeter_m: npt.NDArray[np.float64]
     confidence: npt.NDArray[np.float64] | None
+    second_code: npt.NDArray[np.int64] | None
+    second_share: npt.NDArray[np.float64] | None
+    scene: str | None
     buffer: npt.NDArray[np.uint8]
     offset: npt.NDArray[np.int64]
     crs: str | None
     legend: Legend
 
     @classmethod
-    def joined(cls, parts: Sequence[Features]) -> Features:
-        """Return the features of several in their order; all have one CRS, one legend, and confidence
-        or not.
+    def joined(cls, parts: Sequence[Features], legend: Legend) -> Features:
+        """Return the features of several in their order; all have the same columns and one CRS.
+
+        Parameters
+        ----------
+        parts : sequence of Features
+        legend : Legend
+            Of them all.
 
         Raises
         ------
@@ -64,33 +81,28 @@ class Features:
             If there are none.
         """
         first, *_ = parts
-        shares = [part.confidence for part in parts if part.confidence is not None]
+        columns: dict[str, Any] = {
+            name: np.concatenate([getattr(part, name) for part in parts])
+            for name in (*_COLUMNS, "buffer")
+            if getattr(first, name) is not None
+        }
         ends = np.cumsum([0, *(part.offset[-1] for part in parts)])
-        return replace(
-            first,
-            class_code=np.concatenate([part.class_code for part in parts]),
-            pixels=np.concatenate([part.pixels for part in parts]),
-            area_m2=np.concatenate([part.area_m2 for part in parts]),
-            confidence=np.concatenate(shares) if shares else None,
-            buffer=np.concatenate([part.buffer for part in parts]),
-            offset=np.concatenate(
-                [[0], *(part.offset[1:] + end for part, end in zip(parts, ends, strict=False))]
-            ),
+        offset = np.concatenate(
+            [[0], *(part.offset[1:] + end for part, end in zip(parts, ends, strict=False))]
         )
+        return replace(first, **columns, offset=offset, legend=legend)
 
     def of_class(self, code: int) -> Features:
         """Return the features of one class, which follow each other, with a legend of that class alone."""
-        first, stop = (np.searchsorted(self.class_code, code, side=side) for side in ("left", "right"))
-        chosen = slice(first, stop)
-        return replace(
-            self,
-            class_code=self.class_code[chosen],
-            pixels=self.pixels[chosen],
-            area_m2=self.area_m2[chosen],
-            confidence=None if self.confidence is None else self.confidence[chosen],
-            offset=self.offset[first : stop + 1],
-            legend=Legend(classes=(self.legend[code],)),
-        )
+        first, stop = (int(np.searchsorted(self.class_code, code, side=side)) for side in ("left", "right"))
+        return replace(self[first:stop], legend=Legend(classes=(self.legend[code],)))
+
+    def __getitem__(self, chosen: slice) -> Features:
+        """Return the features of a slice without step; their polygons are not copied."""
+        first, stop, _ = chosen.indices(len(self))
+        given: dict[str, Any] = {name: getattr(self, name) for name in _COLUMNS}
+        columns = {name: column[first:stop] for name, column in given.items() if column is not None}
+        return replace(self, **columns, offset=self.offset[first : stop + 1])
 
     def __len__(self) -> int:
         """Return the number of features."""
@@ -105,7 +117,7 @@ class Features:
     @property
     def class_name(self) -> npt.NDArray[np.object_]:
         """Names of the classes."""
-        return np.array(self.legend.names, dtype=object)[self._legend_index()]
+        return np.array(self.legend.names, dtype=object)[self._legend_index(self.class_code)]
 
     def wkb_arrow(self) -> pa.ChunkedArray:
         """Polygons as an Arrow column over the same memory, in chunks that 32-bit offsets can address."""
@@ -135,14 +147,26 @@ class Features:
         """Attributes as an Arrow table, in the order of the file's columns."""
         import pyarrow as pa
 
+        names = pa.array(self.legend.names, pa.string())
         columns: dict[str, Any] = {
             "class_code": pa.array(self.class_code),
-            "class_name": pa.array(self.legend.names, pa.string()).take(pa.array(self._legend_index())),
+            "class_name": names.take(pa.array(self._legend_index(self.class_code))),
             "area_m2": pa.array(self.area_m2, from_pandas=True),  # NaN becomes null
             "pixels": pa.array(self.pixels),
         }
         if self.confidence is not None:
             columns["confidence"] = pa.array(self.confidence, from_pandas=True)
+        columns["perimeter_m"] = pa.array(self.perimeter_m, from_pandas=True)
+        if self.second_code is not None and self.second_share is not None:
+            unknown = np.isnan(self.second_share)
+            index = pa.array(self._legend_index(self.second_code), mask=unknown)
+            columns["second_code"] = pa.array(self.second_code, mask=unknown)
+            columns["second_name"] = names.take(index)
+            columns["second_share"] = pa.array(self.second_share, from_pandas=True)
+        if self.scene is not None:
+            columns["scene"] = pa.array([self.scene], pa.string()).take(
+                pa.array(np.zeros(len(self), np.int32))
+            )
         return pa.table(columns)
 
     def to_geodataframe(self) -> gpd.GeoDataFrame:
@@ -154,5 +178,6 @@ class Features:
         frame = self.attributes().to_pandas()
         return gpd.GeoDataFrame(frame, geometry=gpd.GeoSeries(geometry, crs=self.crs), crs=self.crs)
 
-    def _legend_index(self) -> npt.NDArray[np.intp]:
-        return np.searchsorted(np.array(self.legend.codes, np.int64), self.class_code)
+    def _legend_index(self, code: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
+        known = np.array(self.legend.codes, np.int64)
+        return np.searchsorted(known, code).clip(max=len(known) - 1)

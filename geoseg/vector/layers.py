@@ -46,7 +46,7 @@ def polygonize_layers(
         share = None if confidence is None else confidence(index)
         found = polygonize(inside.view(np.uint8), inside, grid, confidence=share)
         parts.append(replace(found, class_code=np.full(len(found), c.code, np.int64), legend=legend))
-    return Features.joined(parts)
+    return Features.joined(parts, legend)
 
 
 LAYER = "landcover"

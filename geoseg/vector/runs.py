@@ -1,4 +1,4 @@
-"""Runs of equal pixels: the only kernels that look at every pixel.
+"""Runs of equal pixels: kernels that look at every pixel.
 
 A row is cut into runs of one class (or of no data), and runs that touch vertically with the same class are
 joined into 4-connected regions. All that follows, tracing included, costs time per run and not per pixel.
@@ -27,7 +27,7 @@ GAP = -1
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Runs:
-    """A class map as runs, and the regions they form.
+    """A class map, or a band of its rows, as runs, and the regions they form.
 
     Parameters
     ----------
@@ -41,6 +41,12 @@ class Runs:
         1-based region of each run, 0 for none. Regions are numbered by their last pixel in row-major order.
     code : (region,) int64
         Class code of each region.
+    row : int
+        Row of the raster that the first row is.
+    halo : bool
+        Whether the first row is the last one of the band above, which owns it.
+    last : bool
+        Whether the last row is the raster's.
     """
 
     width: int
@@ -48,6 +54,9 @@ class Runs:
     start: npt.NDArray[np.int32]
     region: Ints
     code: npt.NDArray[np.int64]
+    row: int = 0
+    halo: bool = False
+    last: bool = True
 
     @property
     def count(self) -> int:
@@ -55,8 +64,8 @@ class Runs:
         return len(self.code)
 
 
-def find_regions(codes: Ints, valid: Bools) -> Runs:
-    """Label the 4-connected regions of a class map.
+def find_regions(codes: Ints, valid: Bools, *, row: int = 0, halo: bool = False, last: bool = True) -> Runs:
+    """Label the 4-connected regions of a class map, or of a band of its rows.
 
     Parameters
     ----------
@@ -64,6 +73,8 @@ def find_regions(codes: Ints, valid: Bools) -> Runs:
         Class codes.
     valid : (row, col) bool
         False where there is no data, whatever the code says.
+    row, halo, last
+        As in `Runs`.
 
     Raises
     ------
@@ -89,7 +100,9 @@ def find_regions(codes: Ints, valid: Bools) -> Runs:
     region = np.zeros(len(parent), index)
     code = np.empty(flatten(parent), np.int64)
     number_regions(parent, run_code, region, code)
-    return Runs(width=width, first=first, start=start, region=region, code=code)
+    return Runs(
+        width=width, first=first, start=start, region=region, code=code, row=row, halo=halo, last=last
+    )
 
 
 def index_dtype(count: int) -> type[np.int32] | type[np.int64]:

@@ -21,9 +21,22 @@ touch themselves: a shell gets a hole, a hole becomes two. Two such corners of o
 
 Corners are visited row by row. Each arrival is one vertex of one ring; it is linked with the vertices before
 and after it as far as these lie west or north: there they are the last ones on their lines. What
-remains open is one vertex on either side of the current horizontal line and of every vertical line, so this
-state is all that separate blocks of rows must exchange. Vertices are made in row-major order: the first one
-of a ring that one meets is its top-left-most corner, and the first ring of a region is its shell.
+remains open is one vertex on either side of the current horizontal line and of every vertical line. Vertices
+are made in row-major order: the first one of a ring that one meets is its top-left-most corner, and the first
+ring of a region is its shell.
+
+A band of rows is traced by itself. It begins with the last row of the band above (`Runs.halo`) and owns the
+corners from there down to above its own last row, so every corner belongs to one band. Regions that reach
+neither of these two rows are complete. The boundary of the others is cut into arcs, which begin and end at
+stubs: one on either side of every vertical edge in the two rows, where the neighbouring bands go on, and four
+at every corner where regions of one class meet diagonally that may turn out to be one region elsewhere; whether
+exits are exchanged there is decided when they are known (`geoseg.vector.seams`). Stubs are numbered
+
+    top      2 e      down the right side of edge e       2 e + 1      up its left side
+    bottom   2 e      down, after the top's               2 e + 1      up
+    pinch    4 p      end of one pass, after the bottom's; 4 p + 1 what follows it; 4 p + 2, 4 p + 3 the other's
+
+where edge e lies at the start of run e of the row, or at its sentinel.
 """
 
 from __future__ import annotations
@@ -59,70 +72,192 @@ class Rings:
     ring_first: npt.NDArray[np.int64]
     polygon_first: npt.NDArray[np.int64]
 
+    @property
+    def count(self) -> int:
+        """Number of polygons."""
+        return len(self.polygon_first) - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Arcs:
+    """Pieces of boundary of a band's open regions.
+
+    Parameters
+    ----------
+    corner : (vertex, 2) int32
+        Column and row, arc after arc; an arc that only runs through the band has none.
+    first : (arc + 1,) int64
+        First vertex of each arc.
+    region : (arc,)
+        1-based region.
+    head, tail : (arc,) int64
+        Stubs, numbered without the vertices; -1 for both of an arc that is a ring.
+    pinch : (pinch, 2)
+        Regions of one class whose exits are exchanged if they are one region.
+    """
+
+    corner: npt.NDArray[np.int32]
+    first: npt.NDArray[np.int64]
+    region: Ints
+    head: npt.NDArray[np.int64]
+    tail: npt.NDArray[np.int64]
+    pinch: Ints
+
 
 def trace(runs: Runs) -> Rings:
-    """Trace the boundary of every region."""
-    geometry = (runs.width, runs.first, runs.start, runs.region)
+    """Trace the boundary of every region of a whole map."""
+    rings, _ = trace_band(runs, np.ones(runs.count + 1, np.bool_))
+    return rings
+
+
+def trace_band(runs: Runs, complete: npt.NDArray[np.bool_]) -> tuple[Rings, Arcs]:
+    """Trace a band: the complete regions to rings, in their order, and the open ones to arcs.
+
+    Parameters
+    ----------
+    runs : Runs
+    complete : (1 + region,) bool
+        As `complete_regions` says.
+    """
+    geometry = (runs.width, runs.row, runs.first, runs.start, runs.region)
+    ends = (runs.halo, runs.last, complete, runs.code)
     counting, writing = False, True
-    none = np.empty(0, np.int32)
-    count = visit_corners(*geometry, counting, np.empty((0, 2), np.int32), none, none)
-    corner = np.empty((count, 2), np.int32)
-    owner = np.empty(count, runs.region.dtype)
-    following = np.empty(count, index_dtype(count))
-    visit_corners(*geometry, writing, corner, owner, following)
-    return _collect(corner, owner, following, runs.count)
+    nothing = np.empty(0, runs.region.dtype)
+    count, pinches = visit_corners(
+        geometry,
+        ends,
+        counting,
+        np.empty((0, 2), np.int32),
+        nothing,
+        nothing,
+        np.empty((0, 2), nothing.dtype),
+    )
+    top = int(runs.first[1]) if runs.halo else 0
+    bottom = 0 if runs.last else int(runs.first[-1] - runs.first[-2])
+    size = 2 * top + count + 2 * bottom + 4 * pinches
+    corner = np.empty((size, 2), np.int32)
+    owner = np.zeros(size, runs.region.dtype)
+    following = np.full(size, -1, index_dtype(size))
+    pinch = np.empty((pinches, 2), runs.region.dtype)
+    visit_corners(geometry, ends, writing, corner, owner, following, pinch)
+    return _collect((corner, owner, following, pinch), complete, (top, count, bottom))
 
 
-def _collect(corner: npt.NDArray[np.int32], owner: Ints, following: Ints, regions: int) -> Rings:
-    most = len(corner) // 4  # no ring has fewer than four corners
+def complete_regions(runs: Runs) -> npt.NDArray[np.bool_]:
+    """Say which regions reach no other band, by their 1-based number; 0 counts as complete."""
+    complete = np.ones(runs.count + 1, np.bool_)
+    if runs.halo:
+        complete[runs.region[: runs.first[1]]] = False
+    if not runs.last:
+        complete[runs.region[runs.first[-2] :]] = False
+    complete[0] = True
+    return complete
+
+
+def _collect(
+    vertices: tuple[npt.NDArray[np.int32], Ints, Ints, Ints],
+    complete: npt.NDArray[np.bool_],
+    sizes: tuple[int, int, int],
+) -> tuple[Rings, Arcs]:
+    corner, owner, following, pinch = vertices
+    number = np.cumsum(complete) - 1  # of the complete regions, from 1
+    polygons = int(number[-1])
+    top, count, bottom = sizes
+    place = np.zeros(polygons + 1, np.int64)
+    inside = count_vertices(owner[2 * top : 2 * top + count], complete, number, place)
+    most = inside // 4  # no ring has fewer than four corners
     ring_owner = np.empty(most, owner.dtype)
     ring_length = np.empty(most, np.int64)
-    ordered = np.empty_like(corner)
-    rings = walk_rings(corner, owner, following, regions, ordered, ring_owner, ring_length)
+    ordered = np.empty((inside, 2), np.int32)
+    stubs = 2 * top + 2 * bottom + 4 * len(pinch)
+    arcs = Arcs(
+        corner=np.empty((count - inside, 2), np.int32),
+        first=np.zeros(stubs + (count - inside) // 4 + 1, np.int64),
+        region=np.empty(stubs + (count - inside) // 4, owner.dtype),
+        head=np.full(stubs + (count - inside) // 4, -1, np.int64),
+        tail=np.full(stubs + (count - inside) // 4, -1, np.int64),
+        pinch=pinch,
+    )
+    rings, made = walk(
+        (corner, owner, following),
+        (complete, number, place),
+        sizes,
+        (ordered, ring_owner, ring_length),
+        (arcs.corner, arcs.first, arcs.region, arcs.head, arcs.tail),
+    )
     ring_owner, ring_length = ring_owner[:rings] - 1, ring_length[:rings]
     # Stable, so a region's rings stay in the order of their first corners.
     by_region = np.argsort(ring_owner, kind="stable")
     return Rings(
         corner=ordered,
-        ring_first=_offsets(ring_length[by_region]),
-        polygon_first=_offsets(np.bincount(ring_owner, minlength=regions)),
+        ring_first=offsets(ring_length[by_region]),
+        polygon_first=offsets(np.bincount(ring_owner, minlength=polygons)),
+    ), Arcs(
+        corner=arcs.corner,
+        first=arcs.first[: made + 1],
+        region=arcs.region[:made],
+        head=arcs.head[:made],
+        tail=arcs.tail[:made],
+        pinch=pinch,
     )
 
 
-def _offsets(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
+def offsets(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Where each of several pieces begins, and at the end where the last one stops."""
+    found = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=found[1:])
+    return found
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def visit_corners(
-    width: int,
-    first: npt.NDArray[np.int64],
-    start: Ints,
-    region: Ints,
+    geometry: tuple[int, int, npt.NDArray[np.int64], Ints, Ints],
+    ends: tuple[bool, bool, npt.NDArray[np.bool_], npt.NDArray[np.int64]],
     write: bool,  # noqa: FBT001
     corner: npt.NDArray[np.int32],
     owner: Ints,
     following: Ints,
-) -> int:
-    """Make and link the vertices of all rings; return their number, and without `write` only that.
+    pinch: Ints,
+) -> tuple[int, int]:
+    """Make and link the vertices of all rings; return their number and that of open pinches.
 
-    Only the columns where a run starts above or below can have a vertex.
+    Without `write` only these numbers. Only the columns where a run starts above or below can have a vertex.
 
     Parameters
     ----------
-    corner : (vertex, 2) int32
-        Out: column and row.
-    owner : (vertex,)
+    geometry
+        Width, row of the raster, `first`, `start` and `region` of the runs.
+    ends
+        Whether the first row is of the band above, whether the last one is the raster's; by 1-based region
+        whether it is complete, and the codes.
+    corner : (id, 2) int32
+        Out: column and row. Ids are those of the stubs, with the vertices between the top and the bottom.
+    owner : (id,)
         Out: 1-based region.
-    following : (vertex,)
-        Out: the next vertex of the ring.
+    following : (id,)
+        Out: the next vertex or stub.
+    pinch : (pinch, 2)
+        Out: the two regions.
     """
+    width, row_of_raster, first, start, region = geometry
+    halo, last, complete, code = ends
     rows = len(first) - 1
+    top = first[1] if halo else 0
     # The last vertex on either side of each vertical line, and below of the current horizontal one.
     line_left = np.full(width + 1, -1, np.int64)
     line_right = np.full(width + 1, -1, np.int64)
-    count = 0
-    for row in range(rows + 1):
+    count = 2 * top
+    if write:
+        for edge in range(top):
+            line_right[start[edge]], line_left[start[edge]] = 2 * edge, 2 * edge + 1
+            owner[2 * edge] = region[edge]
+            owner[2 * edge + 1] = region[edge - 1] if edge else 0
+    pinches = 0
+    bottom_stub = pinch_stub = 0
+    if write:
+        pinch_stub = len(owner) - 4 * len(pinch)
+        bottom_stub = pinch_stub - (0 if last else 2 * (first[rows] - first[rows - 1]))
+    for row in range(1 if halo else 0, rows + 1 if last else rows):
         upper, upper_stop = (first[row - 1], first[row]) if row > 0 else (0, 0)
         lower, lower_stop = (first[row], first[row + 1]) if row < rows else (0, 0)
         line_above = line_below = -1
@@ -154,10 +289,37 @@ def visit_corners(
                 if west and a:
                     by_west = count
                     count += 1
+                falling = rising = -1  # stubs of the two diagonals, where they may be of one region
+                crossing = north and east and south and west
+                if (
+                    crossing
+                    and b
+                    and c
+                    and b != c
+                    and not complete[b]
+                    and not complete[c]
+                    and code[b - 1] == code[c - 1]
+                ):
+                    rising = pinch_stub + 4 * pinches
+                    if write:
+                        pinch[pinches, 0], pinch[pinches, 1] = b, c
+                    pinches += 1
+                if (
+                    crossing
+                    and a
+                    and d
+                    and a != d
+                    and not complete[a]
+                    and not complete[d]
+                    and code[a - 1] == code[d - 1]
+                ):
+                    falling = pinch_stub + 4 * pinches
+                    if write:
+                        pinch[pinches, 0], pinch[pinches, 1] = d, a
+                    pinches += 1
                 if write:
                     for vertex in range(begin, count):
-                        corner[vertex, 0], corner[vertex, 1] = col, row
-                    crossing = north and east and south and west
+                        corner[vertex, 0], corner[vertex, 1] = col, row_of_raster + row
                     left, right = line_left[col], line_right[col]
                     above, below = line_above, line_below
                     if by_north >= 0:
@@ -165,6 +327,9 @@ def visit_corners(
                         following[right] = by_north
                         if crossing and b == c:
                             following[by_north] = below
+                        elif rising >= 0:
+                            following[by_north] = rising
+                            line_above = rising + 1
                         elif east:
                             line_above = by_north
                         elif south:
@@ -176,6 +341,9 @@ def visit_corners(
                         line_below = by_east
                         if crossing and a == d:
                             following[by_east] = left
+                        elif falling >= 0:
+                            following[by_east] = falling
+                            line_right[col] = falling + 1
                         elif south:
                             line_right[col] = by_east
                         elif west:
@@ -187,6 +355,9 @@ def visit_corners(
                         line_left[col] = by_south
                         if crossing and b == c:
                             line_above = by_south
+                        elif rising >= 0:
+                            following[by_south] = rising + 2
+                            following[rising + 3] = below
                         elif west:
                             following[by_south] = below
                         elif north:
@@ -198,58 +369,134 @@ def visit_corners(
                         following[above] = by_west
                         if crossing and a == d:
                             line_right[col] = by_west
+                        elif falling >= 0:
+                            following[by_west] = falling + 2
+                            following[falling + 3] = left
                         elif north:
                             following[by_west] = left
                         elif east:
                             line_above = by_west
                         else:
                             line_right[col] = by_west
+                    if rising >= 0:
+                        owner[rising + 1], owner[rising + 3] = b, c
+                    if falling >= 0:
+                        owner[falling + 1], owner[falling + 3] = d, a
             a, c = b, d
-    return count
+    if write and not last:
+        a = 0
+        for edge in range(first[rows] - first[rows - 1]):
+            run = first[rows - 1] + edge
+            b = region[run]
+            if a != b:
+                down = bottom_stub + 2 * edge
+                if b:
+                    following[line_right[start[run]]] = down
+                if a:
+                    owner[down + 1] = a
+                    following[down + 1] = line_left[start[run]]
+            a = b
+    return count - 2 * top, pinches
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def walk_rings(
-    corner: npt.NDArray[np.int32],
-    owner: Ints,
-    following: Ints,
-    regions: int,
-    ordered: npt.NDArray[np.int32],
-    ring_owner: Ints,
-    ring_length: npt.NDArray[np.int64],
+def count_vertices(
+    owner: Ints, complete: npt.NDArray[np.bool_], number: npt.NDArray[np.int64], place: npt.NDArray[np.int64]
 ) -> int:
-    """Write the corners region by region and ring by ring; return the number of rings.
+    """Fill `place`: where the vertices of each complete region begin; return how many they are in all."""
+    for vertex in range(len(owner)):
+        if complete[owner[vertex]]:
+            place[number[owner[vertex]]] += 1
+    total = 0
+    for polygon in range(1, len(place)):
+        total += place[polygon]
+        place[polygon] = total - place[polygon]
+    return total
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _walk_arc(
+    source: int, corner: npt.NDArray[np.int32], following: Ints, into: npt.NDArray[np.int32], to: int
+) -> tuple[int, int]:
+    """Write the vertices between two stubs; return where they stop, and the second stub."""
+    vertex = following[source]
+    following[source] = -1
+    while following[vertex] >= 0:
+        into[to, 0], into[to, 1] = corner[vertex, 0], corner[vertex, 1]
+        to += 1
+        after = following[vertex]
+        following[vertex] = -1  # visited
+        vertex = after
+    return to, vertex
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def walk(
+    vertices: tuple[npt.NDArray[np.int32], Ints, Ints],
+    regions: tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64], npt.NDArray[np.int64]],
+    sizes: tuple[int, int, int],
+    rings_out: tuple[npt.NDArray[np.int32], Ints, npt.NDArray[np.int64]],
+    arcs_out: tuple[
+        npt.NDArray[np.int32], npt.NDArray[np.int64], Ints, npt.NDArray[np.int64], npt.NDArray[np.int64]
+    ],
+) -> tuple[int, int]:
+    """Write the corners region by region and ring by ring, and arc by arc; return the numbers of both.
 
     Parameters
     ----------
-    ordered : (vertex, 2) int32
-        Out: `corner` in the order of regions, and of rings within them.
-    ring_owner, ring_length : (ring,)
-        Out: 1-based region and number of vertices, in the order of first corners.
+    vertices
+        What `visit_corners` filled.
+    regions
+        By 1-based region whether it is complete, its number among these, and by that where its vertices begin.
+    sizes
+        Edges of the top, vertices, edges of the bottom.
+    rings_out
+        Corners in the order of regions, and of rings within them; by ring, in the order of first corners, the
+        1-based number of its region and its vertices.
+    arcs_out
+        The arrays of `Arcs`.
     """
-    place = np.zeros(regions + 1, np.int64)
-    for vertex in range(len(owner)):
-        place[owner[vertex]] += 1
-    total = 0
-    for region in range(1, regions + 1):
-        total += place[region]
-        place[region] = total - place[region]
+    corner, owner, following = vertices
+    complete, number, place = regions
+    top, count, _bottom = sizes
+    ordered, ring_owner, ring_length = rings_out
+    arc_corner, arc_first, arc_region, arc_head, arc_tail = arcs_out
+    arcs = written = 0
+    begin, stop = 2 * top, 2 * top + count
+    for stub in range(len(owner) - count):
+        source = stub if stub < begin else stub + count
+        if following[source] < 0:
+            continue
+        written, sink = _walk_arc(source, corner, following, arc_corner, written)
+        arc_region[arcs] = owner[source]
+        arc_head[arcs] = stub
+        arc_tail[arcs] = sink if sink < begin else sink - count
+        arcs += 1
+        arc_first[arcs] = written
     rings = 0
-    for origin in range(len(owner)):
+    for origin in range(begin, stop):
         if following[origin] < 0:
             continue
         region = owner[origin]
-        begin = place[region]
-        to = begin
+        done = complete[region]
+        into = ordered if done else arc_corner
+        to = place[number[region]] if done else written
+        first = to
         vertex = origin
         while following[vertex] >= 0:
-            ordered[to, 0], ordered[to, 1] = corner[vertex, 0], corner[vertex, 1]
+            into[to, 0], into[to, 1] = corner[vertex, 0], corner[vertex, 1]
             to += 1
             after = following[vertex]
             following[vertex] = -1  # visited
             vertex = after
-        place[region] = to
-        ring_owner[rings] = region
-        ring_length[rings] = to - begin
-        rings += 1
-    return rings
+        if done:
+            place[number[region]] = to
+            ring_owner[rings] = number[region]
+            ring_length[rings] = to - first
+            rings += 1
+        else:
+            written = to
+            arc_region[arcs] = region
+            arcs += 1
+            arc_first[arcs] = written
+    return rings, arcs

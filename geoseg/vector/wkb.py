@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numba
@@ -11,7 +12,7 @@ from affine import Affine
 from numba import types
 from numba.extending import intrinsic
 
-from geoseg.vector.trace import Rings
+from geoseg.vector.trace import Rings, offsets
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -34,18 +35,41 @@ def write_wkb(rings: Rings, transform: Affine) -> tuple[Bytes, npt.NDArray[np.in
     offset : (polygon + 1,) int64
         Polygon i is ``buffer[offset[i]:offset[i + 1]]``.
     """
-    # Per polygon a header, per ring a count and the first point again, per vertex a point.
-    ring_bytes = 4 + _POINT * (np.diff(rings.ring_first) + 1)
-    ring_offset = np.concatenate([np.zeros(1, np.int64), np.cumsum(ring_bytes)])
-    polygons = len(rings.polygon_first) - 1
-    offset = ring_offset[rings.polygon_first] + _HEADER * np.arange(polygons + 1)
+    return write_wkb_of([rings], np.arange(rings.count), transform)
+
+
+def write_wkb_of(
+    parts: Sequence[Rings], order: npt.NDArray[np.int64], transform: Affine
+) -> tuple[Bytes, npt.NDArray[np.int64]]:
+    """Polygons of several parts in one order; otherwise as `write_wkb`.
+
+    Parameters
+    ----------
+    parts : sequence of Rings
+    order : (polygon,) int64
+        Numbers of the polygons, counted through the parts.
+    transform : Affine
+    """
+    sizes = np.concatenate([_sizes(rings) for rings in parts])
+    offset = offsets(sizes[order])
+    place = np.empty(len(order), np.int64)
+    place[order] = offset[:-1]
     buffer = np.empty(offset[-1], np.uint8)
     t = transform
     coefficients = (float(t.a), float(t.b), float(t.c), float(t.d), float(t.e), float(t.f))
-    _fill(
-        buffer, offset, rings.corner, rings.ring_first, rings.polygon_first, coefficients, t.determinant > 0
-    )
+    begin = 0
+    for rings in parts:
+        stop = begin + rings.count
+        geometry = (rings.corner, rings.ring_first, rings.polygon_first)
+        _fill(buffer, place[begin:stop], *geometry, coefficients, t.determinant > 0)
+        begin = stop
     return buffer, offset
+
+
+def _sizes(rings: Rings) -> npt.NDArray[np.int64]:
+    """Bytes of each polygon: a header, per ring a count and the first point again, per vertex a point."""
+    ring_bytes = offsets(4 + _POINT * (np.diff(rings.ring_first) + 1))
+    return np.diff(ring_bytes[rings.polygon_first]) + _HEADER
 
 
 def _store(kind: types.Type) -> Any:
@@ -73,7 +97,7 @@ _store_count = _store(types.uint32)
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _fill(
     buffer: Bytes,
-    offset: npt.NDArray[np.int64],
+    place: npt.NDArray[np.int64],
     corner: npt.NDArray[np.int32],
     ring_first: npt.NDArray[np.int64],
     polygon_first: npt.NDArray[np.int64],
@@ -82,7 +106,7 @@ def _fill(
 ) -> None:
     a, b, c, d, e, f = coefficients
     for polygon in range(len(polygon_first) - 1):
-        at = offset[polygon]
+        at = place[polygon]
         buffer[at] = _LITTLE_ENDIAN
         _store_count(buffer, at + 1, _POLYGON)
         _store_count(buffer, at + 5, polygon_first[polygon + 1] - polygon_first[polygon])

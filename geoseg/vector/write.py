@@ -15,7 +15,7 @@ from geoseg.raster.legend_file import legend_of
 from geoseg.storage.output import claim
 from geoseg.vector.features import GEOMETRY
 from geoseg.vector.geopackage import Layer, check_geopackage_name, write_tables
-from geoseg.vector.polygonize import complete_legend
+from geoseg.vector.stream import complete_legend
 
 if TYPE_CHECKING:
     import geopandas as gpd

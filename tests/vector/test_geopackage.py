@@ -63,6 +63,7 @@ def test_the_file_holds_the_features(tmp_path: Path) -> None:
         "area_m2": "OFTReal",
         "pixels": "OFTInteger64",
         "confidence": "OFTReal",
+        "perimeter_m": "OFTReal",
     }
     found, expected = gpd.read_file(path, layer="landcover"), FEATURES.to_geodataframe()
     gpd.testing.assert_geodataframe_equal(found, expected, check_dtype=False)
@@ -113,7 +114,7 @@ def test_an_empty_layer_is_valid(tmp_path: Path) -> None:
     write_geopackage(path, features_of(("..",)))
     info = pyogrio.read_info(path, layer="landcover")
     assert (info["features"], info["geometry_type"], info["crs"]) == (0, "Polygon", "EPSG:32632")
-    assert list(info["fields"]) == ["class_code", "class_name", "area_m2", "pixels"]
+    assert list(info["fields"]) == ["class_code", "class_name", "area_m2", "pixels", "perimeter_m"]
 
 
 def test_no_crs_is_the_undefined_cartesian_one(tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from geoseg.grid.grid import Grid
 from geoseg.grid.ground import area_texts, row_areas
 from geoseg.grid.legend import Legend
 from geoseg.vector import features as features_module
-from geoseg.vector.polygonize import complete_legend, polygonize
+from geoseg.vector.polygonize import polygonize
+from geoseg.vector.stream import complete_legend
 from geoseg.vector.summary import class_rows, hints, speck_share
 from tests.strategies import Map, drawn, maps
 
@@ -37,7 +38,15 @@ def test_a_frame_has_the_columns_of_the_file() -> None:
     m = drawn(("1122", "1.22", "3322"))
     confidence = np.array([[254, 127, 0, 0], [255, 9, 254, 254], [255, 255, 254, 254]], np.uint8)
     frame = polygonize(m.codes, m.valid, on_grid(m), legend=LEGEND, confidence=confidence).to_geodataframe()
-    assert list(frame.columns) == ["class_code", "class_name", "area_m2", "pixels", "confidence", "geometry"]
+    assert list(frame.columns) == [
+        "class_code",
+        "class_name",
+        "area_m2",
+        "pixels",
+        "confidence",
+        "perimeter_m",
+        "geometry",
+    ]
     assert frame["class_code"].tolist() == [1, 3, 2]
     assert frame["class_name"].tolist() == ["water", "town", "forest"]
     assert frame["pixels"].tolist() == [3, 2, 6]
@@ -96,10 +105,26 @@ def test_areas_on_an_equal_area_grid_are_planar(angle: float) -> None:
     np.testing.assert_allclose(features.area_m2, features.pixels * 900, rtol=1e-8)
 
 
+@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:3857", "EPSG:32632", "EPSG:25832"])
+def test_perimeters_are_geodesic(crs: str) -> None:
+    """Against geodesics between the ends of every pixel edge; along a parallel they differ by 1e-9 or so."""
+    m = drawn(("1122", "1.22", "3322"))
+    size = 0.001 if crs == "EPSG:4326" else 100.0
+    origin = {"EPSG:4326": (8, 50), "EPSG:3857": (9e5, 64e5)}.get(crs, (5e5, 54e5))
+    grid = on_grid(m, Affine(size, 0, origin[0], 0, -2 * size, origin[1]), CRS(crs).to_wkt())
+    frame = polygonize(m.codes, m.valid, grid).to_geodataframe()
+    geod = CRS(crs).get_geod()
+    assert geod is not None
+    dense = frame.geometry.segmentize(size).to_crs(CRS(crs).geodetic_crs)
+    expected = [geod.geometry_area_perimeter(p)[1] for p in dense]
+    np.testing.assert_allclose(frame["perimeter_m"], expected, rtol=1e-5)
+
+
 def test_without_a_crs_areas_are_not_known() -> None:
     m = drawn(("12",))
     frame = polygonize(m.codes, m.valid, on_grid(m, crs=None)).to_geodataframe()
     assert frame["area_m2"].isna().all()
+    assert frame["perimeter_m"].isna().all()
     assert frame.crs is None
 
 
@@ -107,7 +132,7 @@ def test_no_data_only_gives_an_empty_frame() -> None:
     m = drawn(("..",))
     frame = polygonize(m.codes, m.valid, on_grid(m), legend=LEGEND).to_geodataframe()
     assert len(frame) == 0
-    assert list(frame.columns) == ["class_code", "class_name", "area_m2", "pixels", "geometry"]
+    assert list(frame.columns) == ["class_code", "class_name", "area_m2", "pixels", "perimeter_m", "geometry"]
     assert frame.crs == CRS("EPSG:32632")
 
 

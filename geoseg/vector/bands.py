@@ -1,0 +1,108 @@
+"""A class map in bands of rows, as `geoseg.vector.stream` takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from geoseg.errors import ClassMapError
+from geoseg.vector.runs import Bools, Ints
+
+Shares = npt.NDArray[np.uint8]
+
+_PIXELS = 2**22
+"""Pixels of a band, where nobody says otherwise: its runs and vertices take a few times as many bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Band:
+    """Rows of a class map.
+
+    Parameters
+    ----------
+    codes : (row, col) of any integer dtype
+    valid : (row, col) bool
+    confidence : (row, col) uint8 or None
+        Probability of the class in steps of 1/254, 255 where there is none.
+    probabilities : (class, row, col) uint8 or None
+        Of every class, likewise.
+    row : int
+        Row of the raster that the first row is.
+    halo : bool
+        Whether the first row of `codes` and `valid`, which confidence and probabilities lack, is the last one
+        of the band above.
+    last : bool
+        Whether the last row is the raster's.
+    """
+
+    codes: Ints
+    valid: Bools
+    confidence: Shares | None = None
+    probabilities: Shares | None = None
+    row: int = 0
+    halo: bool = False
+    last: bool = False
+
+
+def rows_of_band(width: int) -> int:
+    """Rows of a band of a map, where nobody says otherwise."""
+    return max(1, _PIXELS // width)
+
+
+def cut(whole: Band, rows: int) -> Iterator[Band]:
+    """Cut a whole map into bands of so many rows; nothing is copied."""
+    height = len(whole.codes)
+    for row in range(0, height, rows):
+        stop, halo = min(row + rows, height), row > 0
+        yield Band(
+            codes=whole.codes[row - halo : stop],
+            valid=whole.valid[row - halo : stop],
+            confidence=None if whole.confidence is None else whole.confidence[row:stop],
+            probabilities=None if whole.probabilities is None else whole.probabilities[:, row:stop],
+            row=row - halo,
+            halo=halo,
+            last=stop == height,
+        )
+
+
+def connected(strips: Iterable[Band], shape: tuple[int, int]) -> Iterator[Band]:
+    """Give strips of rows, which follow each other from the first row of the raster on, their halos.
+
+    Parameters
+    ----------
+    strips : iterable of Band
+        Without rows, halos and ends.
+    shape : tuple of int
+        (row, col) of the raster.
+
+    Raises
+    ------
+    ClassMapError
+        If they are not the rows of such a raster.
+    """
+    row = 0
+    above: Band | None = None
+    for strip in strips:
+        stop = row + len(strip.codes)
+        if strip.codes.shape[1:] != shape[1:] or stop > shape[0]:
+            raise ClassMapError(
+                f"a strip of the class map has shape {strip.codes.shape} at row {row} of {shape}"
+            )
+        if not len(strip.codes):
+            continue
+        band = replace(strip, row=row, last=stop == shape[0])
+        if above is not None:
+            band = replace(
+                band,
+                codes=np.concatenate([above.codes[-1:], strip.codes]),
+                valid=np.concatenate([above.valid[-1:], strip.valid]),
+                row=row - 1,
+                halo=True,
+            )
+        yield band
+        above, row = strip, stop
+    if row != shape[0]:
+        raise ClassMapError(f"the class map ends at row {row}, expected {shape[0]} rows")

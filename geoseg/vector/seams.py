@@ -1,0 +1,446 @@
+"""Bands of rows to the regions of the whole raster: what is open at a seam is carried over and joined.
+
+Law: the polygons are those of the whole raster, ring by ring in the same order, however it is cut into bands.
+Memory grows with the boundaries of the regions that are open, and not with the raster.
+
+Two neighbouring bands have one row in common: the last of the upper one is the halo of the lower one. So a
+region of one and a region of the other are the same where they hold the same run of that row (union-find over
+`slot` decides), and an arc that leaves one goes on in the other at the same edge of that row.
+
+A region is open as long as it has a run in the last row read. The lower band shows which of the regions in the
+common row end there: these are closed. Their arcs are strung into rings; only now, when it is final which
+regions are one, a pinch says how its four arcs go on. A ring is turned to begin at its top-left-most corner, and
+a region's rings are ordered by it, the shell first, as the tracer of a single band orders them.
+
+Regions leave in the order of their last pixels. Those that are complete in a band, or close at its upper seam,
+have their last pixels in its halo or its rows without the last one: rows of no other band's regions.
+
+Arcs, slots and pinches lie in arrays with free places, which are used again. Vertices lie in one buffer that is
+written at its end, and packed when more than half of it belongs to closed regions.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, TypeVar
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from geoseg.vector.runs import Ints, Runs
+from geoseg.vector.trace import Arcs, Rings, offsets
+
+Longs = npt.NDArray[np.int64]
+_Number = TypeVar("_Number", bound=np.integer[Any])
+
+# Columns of the tables.
+_FIRST, _LENGTH, _NEXT, _SIBLING = range(4)  # of arcs
+_PARENT, _ARCS, _LAST_ARC, _MEMBER, _LAST_MEMBER, _STAMP, _CODE, _LAST = range(8)  # of slots
+_IN, _OTHER_IN, _SLOT, _OTHER_SLOT, _APART, _SIDES = range(6)  # of pinches
+# Numbers of `_Pool.used`: places ever used and the first free one, of each table; vertices, and those alive.
+_ARC, _FREE_ARC, _SLOTS, _FREE_SLOT, _PINCH, _FREE_PINCH, _VERTICES, _ALIVE = range(8)
+_NONE = -1
+_VACANT = -2  # length of a free arc
+_LEAST = 1024
+
+
+class _Pool(NamedTuple):
+    """What is open; see the names of columns above."""
+
+    used: Longs
+    corner: npt.NDArray[np.int32]
+    arc: Longs
+    slot: Longs
+    sums: Longs
+    pinch: Longs
+
+
+class _Seam(NamedTuple):
+    """Last row of the band above, by run: its slot, the arc that comes down its right, what goes up its left."""
+
+    slot: Longs
+    down: Longs
+    up: Longs
+
+
+class Closed(NamedTuple):
+    """Regions that a seam closed, in the order of their last pixels.
+
+    Parameters
+    ----------
+    rings : Rings
+    code, last : (region,) int64
+        Class code; last pixel, row-major.
+    sums : (region, n) int64
+    """
+
+    rings: Rings
+    code: Longs
+    last: Longs
+    sums: Longs
+
+
+class Seams:
+    """The open regions between two bands.
+
+    Parameters
+    ----------
+    columns : int
+        How many numbers are summed for each region.
+    """
+
+    def __init__(self, columns: int) -> None:
+        used = np.zeros(8, np.int64)
+        used[[_FREE_ARC, _FREE_SLOT, _FREE_PINCH]] = _NONE
+        self._pool = _Pool(
+            used=used,
+            corner=np.empty((_LEAST, 2), np.int32),
+            arc=np.empty((_LEAST, 4), np.int64),
+            slot=np.empty((_LEAST, 8), np.int64),
+            sums=np.empty((_LEAST, columns), np.int64),
+            pinch=np.empty((_LEAST, 6), np.int64),
+        )
+        nothing = np.empty(0, np.int64)
+        self._seam = _Seam(nothing, nothing, nothing)
+        self._bands = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all that is held."""
+        return sum(array.nbytes for array in (*self._pool, *self._seam))
+
+    def join(self, runs: Runs, arcs: Arcs, last: Longs, sums: Longs) -> Closed:
+        """Take the open regions of the next band; return those of the bands above that end.
+
+        Parameters
+        ----------
+        runs : Runs
+        arcs : Arcs
+        last : (region,) int64
+            Last pixel of each region of the band in the rows it owns, row-major; -1 where it has none there.
+        sums : (region, n) int64
+        """
+        self._bands += 1
+        top = runs.region[: runs.first[1]] if runs.halo else runs.region[:0]
+        bottom = runs.region[:0] if runs.last else runs.region[runs.first[-2] :]
+        self._make_room(len(arcs.region), len(arcs.corner), len(top) + len(bottom), len(arcs.pinch))
+        seam = _Seam(*(np.full(len(bottom), _NONE, np.int64) for _ in range(3)))
+        closing = np.empty(len(top), np.int64)
+        count, rings, vertices = _join(
+            self._pool,
+            (self._seam, seam),
+            (top, bottom, runs.code, last, sums),
+            (arcs.corner, arcs.first, arcs.region, arcs.head, arcs.tail, arcs.pinch),
+            (self._bands, closing),
+        )
+        self._seam = seam
+        closing = closing[:count]
+        closing = closing[np.argsort(self._pool.slot[closing, _LAST])]
+        # Copies, before their places are used again.
+        code, ends, totals = (
+            self._pool.slot[closing, _CODE],
+            self._pool.slot[closing, _LAST],
+            self._pool.sums[closing],
+        )
+        found = self._string(closing, rings, vertices)
+        self._pack()
+        return Closed(found, code, ends, totals)
+
+    def _string(self, closing: Longs, most_rings: int, vertices: int) -> Rings:
+        """Make the rings of closed regions, and free their places."""
+        corner = np.empty((vertices, 2), np.int32)
+        owner = np.empty(most_rings, np.int64)
+        length, begin = np.empty(most_rings, np.int64), np.empty(most_rings, np.int64)
+        count = _string_arcs(self._pool, closing, corner, (owner, length, begin))
+        owner, length, begin = owner[:count], length[:count], begin[:count]
+        place = offsets(length)[:-1]
+        order = np.lexsort((corner[begin, 0], corner[begin, 1], owner)) if count else owner
+        ordered = np.empty_like(corner)
+        _turn_rings(corner, place[order], length[order], begin[order], ordered)
+        return Rings(
+            corner=ordered,
+            ring_first=offsets(length[order]),
+            polygon_first=offsets(np.bincount(owner, minlength=len(closing))),
+        )
+
+    def _make_room(self, arcs: int, vertices: int, slots: int, pinches: int) -> None:
+        used = self._pool.used
+        self._pool = self._pool._replace(
+            corner=_grown(self._pool.corner, used[_VERTICES], vertices),
+            arc=_grown(self._pool.arc, used[_ARC], arcs),
+            slot=_grown(self._pool.slot, used[_SLOTS], slots),
+            sums=_grown(self._pool.sums, used[_SLOTS], slots),
+            pinch=_grown(self._pool.pinch, used[_PINCH], pinches),
+        )
+
+    def _pack(self) -> None:
+        """Leave out the vertices of closed regions when they are more than those of open ones."""
+        used = self._pool.used
+        if used[_VERTICES] > max(2 * used[_ALIVE], _LEAST):
+            packed = np.empty((max(int(used[_ALIVE]) * 3 // 2, _LEAST), 2), np.int32)
+            _copy_alive(self._pool, packed)
+            self._pool = self._pool._replace(corner=packed)
+
+
+def _grown(array: npt.NDArray[_Number], used: int, more: int) -> npt.NDArray[_Number]:
+    if used + more <= len(array):
+        return array
+    larger = np.empty((max(used + more, len(array) * 3 // 2), *array.shape[1:]), array.dtype)
+    larger[:used] = array[:used]
+    return larger
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _take(table: Longs, used: Longs, ever: int, free: int) -> int:
+    """Return a place in a table, a free one first; these are chained through their first column."""
+    place = used[free]
+    if place == _NONE:
+        place = used[ever]
+        used[ever] += 1
+    else:
+        used[free] = table[place, 0]
+    return int(place)
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _give_back(table: Longs, used: Longs, free: int, place: int) -> None:
+    table[place, 0] = used[free]
+    used[free] = place
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _root(slot: Longs, place: int) -> int:
+    while slot[place, _PARENT] != place:
+        slot[place, _PARENT] = slot[slot[place, _PARENT], _PARENT]
+        place = slot[place, _PARENT]
+    return place
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _unite(pool: _Pool, one: int, other: int) -> int:
+    """Make two slots one region; return its root."""
+    slot = pool.slot
+    one, other = _root(slot, one), _root(slot, other)
+    if one == other:
+        return one
+    slot[other, _PARENT] = one
+    if slot[other, _ARCS] != _NONE:
+        if slot[one, _ARCS] == _NONE:
+            slot[one, _ARCS] = slot[other, _ARCS]
+        else:
+            pool.arc[slot[one, _LAST_ARC], _SIBLING] = slot[other, _ARCS]
+        slot[one, _LAST_ARC] = slot[other, _LAST_ARC]
+    # A region's slots are chained, to be freed together: pinches may name any of them.
+    slot[slot[one, _LAST_MEMBER], _MEMBER] = other
+    slot[one, _LAST_MEMBER] = slot[other, _LAST_MEMBER]
+    slot[one, _LAST] = max(slot[one, _LAST], slot[other, _LAST])
+    for column in range(pool.sums.shape[1]):
+        pool.sums[one, column] += pool.sums[other, column]
+    return one
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _join(
+    pool: _Pool,
+    seams: tuple[_Seam, _Seam],
+    regions: tuple[Ints, Ints, Longs, Longs, Longs],
+    arcs: tuple[npt.NDArray[np.int32], Longs, Ints, Longs, Longs, Ints],
+    closing: tuple[int, Longs],
+) -> tuple[int, int, int]:
+    """Join a band; return the numbers of regions that close, of their rings at most, and of their vertices."""
+    above, below = seams
+    top, bottom, code, last, sums = regions
+    used, slot, arc = pool.used, pool.slot, pool.arc
+    place = np.full(len(code) + 1, _NONE, np.int64)  # slot of each region
+    for run in range(len(top)):
+        if top[run]:
+            mine = above.slot[run] if place[top[run]] == _NONE else place[top[run]]
+            place[top[run]] = _unite(pool, above.slot[run], mine)
+    for run in range(len(bottom)):
+        region = bottom[run]
+        if region and place[region] == _NONE:
+            new = _take(slot, used, _SLOTS, _FREE_SLOT)
+            slot[new, _PARENT] = slot[new, _LAST_MEMBER] = new
+            slot[new, _ARCS] = slot[new, _LAST_ARC] = slot[new, _MEMBER] = slot[new, _STAMP] = _NONE
+            slot[new, _CODE], slot[new, _LAST] = code[region - 1], _NONE
+            pool.sums[new] = 0
+            place[region] = new
+    for region in range(1, len(place)):
+        if place[region] != _NONE:
+            root = _root(slot, place[region])
+            place[region] = root
+            slot[root, _LAST] = max(slot[root, _LAST], last[region - 1])
+            for column in range(sums.shape[1]):
+                pool.sums[root, column] += sums[region - 1, column]
+
+    at_stub = _add_arcs(pool, arcs, place, len(top), len(bottom))
+    for run in range(len(top)):
+        if above.down[run] != _NONE:
+            arc[above.down[run], _NEXT] = at_stub[2 * run]
+        if above.up[run] != _NONE:
+            arc[at_stub[2 * run + 1], _NEXT] = above.up[run]
+    stamp, closed = closing
+    for run in range(len(bottom)):
+        if bottom[run]:
+            below.slot[run] = place[bottom[run]]
+            slot[place[bottom[run]], _STAMP] = stamp
+        stub = 2 * (len(top) + run)
+        below.down[run], below.up[run] = at_stub[stub], at_stub[stub + 1]
+
+    count = rings = vertices = 0
+    for run in range(len(top)):
+        if not top[run]:
+            continue
+        root = _root(slot, above.slot[run])
+        if slot[root, _STAMP] == stamp:
+            continue
+        slot[root, _STAMP] = stamp
+        closed[count] = root
+        count += 1
+        piece = slot[root, _ARCS]
+        mine = 0
+        while piece != _NONE:
+            mine += arc[piece, _LENGTH]
+            piece = arc[piece, _SIBLING]
+        vertices += mine
+        rings += mine // 4  # no ring has fewer than four corners
+    return count, rings, vertices
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _add_arcs(
+    pool: _Pool,
+    arcs: tuple[npt.NDArray[np.int32], Longs, Ints, Longs, Longs, Ints],
+    place: Longs,
+    top: int,
+    bottom: int,
+) -> Longs:
+    """Copy the arcs of a band and link its pinches; return the arc at each stub."""
+    corner, first, owner, head, tail, pinched = arcs
+    used, slot, arc, pinch = pool.used, pool.slot, pool.arc, pool.pinch
+    at_stub = np.full(2 * top + 2 * bottom + 4 * len(pinched), _NONE, np.int64)
+    begin = used[_VERTICES]
+    pool.corner[begin : begin + len(corner)] = corner
+    used[_VERTICES] += len(corner)
+    used[_ALIVE] += len(corner)
+    for i in range(len(owner)):
+        new = _take(arc, used, _ARC, _FREE_ARC)
+        arc[new, _FIRST], arc[new, _LENGTH] = begin + first[i], first[i + 1] - first[i]
+        arc[new, _NEXT], arc[new, _SIBLING] = new, _NONE
+        if head[i] != _NONE:
+            arc[new, _NEXT] = _NONE
+            at_stub[head[i]] = at_stub[tail[i]] = new
+        root = place[owner[i]]
+        if slot[root, _ARCS] == _NONE:
+            slot[root, _ARCS] = new
+        else:
+            arc[slot[root, _LAST_ARC], _SIBLING] = new
+        slot[root, _LAST_ARC] = new
+    for i in range(len(pinched)):
+        new = _take(pinch, used, _PINCH, _FREE_PINCH)
+        stub = 2 * top + 2 * bottom + 4 * i
+        pinch[new, _IN], pinch[new, _OTHER_IN] = at_stub[stub + 1], at_stub[stub + 3]
+        pinch[new, _SLOT], pinch[new, _OTHER_SLOT] = place[pinched[i, 0]], place[pinched[i, 1]]
+        pinch[new, _APART], pinch[new, _SIDES] = 0, 2
+        arc[at_stub[stub], _NEXT] = -2 - 2 * new
+        arc[at_stub[stub + 2], _NEXT] = -3 - 2 * new
+    return at_stub
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _after(pool: _Pool, piece: int) -> int:
+    """Return the arc that follows one of a closed region; a pinch has its say now."""
+    following = pool.arc[piece, _NEXT]
+    if following >= 0:
+        return int(following)
+    pinch = pool.pinch
+    number, side = (-2 - following) // 2, (-2 - following) % 2
+    if not pinch[number, _APART]:
+        one, other = _root(pool.slot, pinch[number, _SLOT]), _root(pool.slot, pinch[number, _OTHER_SLOT])
+        pinch[number, _APART] = (
+            one != other
+        )  # for good: one of them is closed, and its place may go to others
+    following = pinch[number, _IN + (side if pinch[number, _APART] else 1 - side)]
+    pinch[number, _SIDES] -= 1
+    if pinch[number, _SIDES] == 0:
+        _give_back(pinch, pool.used, _FREE_PINCH, number)
+    return int(following)
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _string_arcs(
+    pool: _Pool, closing: Longs, corner: npt.NDArray[np.int32], rings: tuple[Longs, Longs, Longs]
+) -> int:
+    """Write the rings of closed regions one after the other; return their number.
+
+    Parameters
+    ----------
+    rings
+        Out: by ring the place of its region in `closing`, its vertices, and which one of all is its
+        top-left-most.
+    """
+    owner, length, begin = rings
+    arc, slot, used = pool.arc, pool.slot, pool.used
+    count = written = 0
+    for i in range(len(closing)):
+        origin = slot[closing[i], _ARCS]
+        while origin != _NONE:
+            sibling = arc[origin, _SIBLING]
+            if arc[origin, _LENGTH] != _VACANT:
+                start = best = written
+                piece = origin
+                while arc[piece, _LENGTH] != _VACANT:
+                    first = arc[piece, _FIRST]
+                    for vertex in range(first, first + arc[piece, _LENGTH]):
+                        col, row = pool.corner[vertex, 0], pool.corner[vertex, 1]
+                        corner[written, 0], corner[written, 1] = col, row
+                        if row < corner[best, 1] or (row == corner[best, 1] and col < corner[best, 0]):
+                            best = written
+                        written += 1
+                    arc[piece, _LENGTH] = _VACANT
+                    piece = _after(pool, piece)
+                owner[count], length[count], begin[count] = i, written - start, best
+                count += 1
+            origin = sibling
+        # Freed when all are strung: until then they are told apart by their lengths.
+        origin = slot[closing[i], _ARCS]
+        while origin != _NONE:
+            sibling = arc[origin, _SIBLING]
+            _give_back(arc, used, _FREE_ARC, origin)
+            origin = sibling
+    for i in range(len(closing)):  # pinches compare slots of several closing regions
+        member = closing[i]
+        while member != _NONE:
+            following = slot[member, _MEMBER]
+            _give_back(slot, used, _FREE_SLOT, member)
+            member = following
+    used[_ALIVE] -= written
+    return count
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _turn_rings(
+    corner: npt.NDArray[np.int32], place: Longs, length: Longs, begin: Longs, ordered: npt.NDArray[np.int32]
+) -> None:
+    """Write rings in another order, each from its top-left-most corner."""
+    written = 0
+    for ring in range(len(place)):
+        for vertex in range(begin[ring], place[ring] + length[ring]):
+            ordered[written] = corner[vertex]
+            written += 1
+        for vertex in range(place[ring], begin[ring]):
+            ordered[written] = corner[vertex]
+            written += 1
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _copy_alive(pool: _Pool, packed: npt.NDArray[np.int32]) -> None:
+    arc, used = pool.arc, pool.used
+    written = 0
+    for piece in range(used[_ARC]):
+        if arc[piece, _LENGTH] >= 0:
+            first, length = arc[piece, _FIRST], arc[piece, _LENGTH]
+            packed[written : written + length] = pool.corner[first : first + length]
+            arc[piece, _FIRST] = written
+            written += length
+    used[_VERTICES] = written

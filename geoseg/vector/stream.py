@@ -1,0 +1,180 @@
+"""Bands of a class map to polygons, as they are read: what is complete leaves, what is open is carried over.
+
+Three steps for each band: its runs, regions, sums, rings and arcs (in any order, in parallel); the join with what
+the bands above left open (in their order, alone; costs time per run of the common row and per open arc); and
+attributes and well-known binary of what is complete (in parallel again). Laws: the polygons and their order do
+not depend on the rows of a band and the number of workers; memory grows with the bands in work, a few per worker,
+and the regions still open.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from geoseg.grid.grid import Grid
+from geoseg.grid.legend import Legend, LegendClass, made_up_color
+from geoseg.vector.areas import PIXELS, Ground, columns, mean_confidence, second_class, sum_regions
+from geoseg.vector.bands import Band
+from geoseg.vector.features import Features
+from geoseg.vector.runs import Runs, find_regions
+from geoseg.vector.seams import Closed, Seams
+from geoseg.vector.trace import Arcs, Rings, complete_regions, trace_band
+from geoseg.vector.wkb import write_wkb_of
+
+Longs = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What the polygons of a map are to say.
+
+    Parameters
+    ----------
+    grid : Grid
+        Of the whole map.
+    legend : Legend, optional
+        Names of the codes. Codes that it lacks get made-up names.
+    confidence : bool
+        Whether the bands have it.
+    classes : tuple of int, optional
+        Codes of the bands' probabilities, in their order.
+    scene : str, optional
+        What every polygon says that it is of.
+    """
+
+    grid: Grid
+    legend: Legend | None = None
+    confidence: bool = False
+    classes: tuple[int, ...] | None = None
+    scene: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Traced:
+    """A band by itself."""
+
+    runs: Runs
+    complete: npt.NDArray[np.bool_]
+    rings: Rings
+    arcs: Arcs
+    sums: Longs
+    last: Longs
+
+
+def polygonize_bands(bands: Iterable[Band], wanted: Wanted, *, workers: int = 1) -> Iterator[Features]:
+    """Turn every 4-connected region of one class into one polygon, band by band.
+
+    Laws: rasterizing all polygons gives the class map; they are valid and a valid coverage; their planar areas
+    sum to that of the valid pixels.
+
+    Parameters
+    ----------
+    bands : iterable of Band
+        The rows of the map from the first to the last. It is read by the caller's thread.
+    wanted : Wanted
+    workers : int
+        Threads; with one, the caller's own does everything.
+
+    Yields
+    ------
+    Features
+        Of each band those that end before its last row, maybe none; each with a legend that has its codes.
+    """
+    ground = Ground(wanted.grid)
+    seams = Seams(columns(len(wanted.classes or ())))
+    if workers == 1:
+        for band in bands:
+            traced = _trace(band, ground)
+            yield _finish(traced, _join(seams, traced), wanted, ground)
+        return
+    with ThreadPoolExecutor(workers) as threads:
+        tracing: deque[Future[_Traced]] = deque()
+        finishing: deque[Future[Features]] = deque()
+
+        def join_next() -> None:
+            traced = tracing.popleft().result()
+            finishing.append(threads.submit(_finish, traced, _join(seams, traced), wanted, ground))
+
+        for band in bands:
+            tracing.append(threads.submit(_trace, band, ground))
+            if len(tracing) > workers:
+                join_next()
+            if len(finishing) > workers:
+                yield finishing.popleft().result()
+        while tracing:
+            join_next()
+        while finishing:
+            yield finishing.popleft().result()
+
+
+def _trace(band: Band, ground: Ground) -> _Traced:
+    runs = find_regions(band.codes, band.valid, row=band.row, halo=band.halo, last=band.last)
+    complete = complete_regions(runs)
+    rings, arcs = trace_band(runs, complete)
+    sums, last = sum_regions(runs, ground.zones, band.confidence, band.probabilities)
+    return _Traced(runs, complete[1:], rings, arcs, sums, last)
+
+
+def _join(seams: Seams, traced: _Traced) -> Closed:
+    return seams.join(traced.runs, traced.arcs, traced.last, traced.sums)
+
+
+def _finish(traced: _Traced, closed: Closed, wanted: Wanted, ground: Ground) -> Features:
+    """Polygons that are complete in a band, and those that its upper seam closed, in one order."""
+    done = traced.complete
+    order = np.argsort(np.concatenate([traced.last[done], closed.last]))
+    code = np.concatenate([traced.runs.code[done], closed.code])[order]
+    sums = np.concatenate([traced.sums[done], closed.sums])
+    parts = [traced.rings, closed.rings]
+    measured = [
+        ground.measure(sums[begin : begin + rings.count], rings)
+        for rings, begin in zip(parts, (0, traced.rings.count), strict=True)
+    ]
+    area, perimeter = (np.concatenate(each)[order] for each in zip(*measured, strict=True))
+    sums = sums[order]
+    buffer, offset = write_wkb_of(parts, order, wanted.grid.transform)
+    codes = np.unique(code).tolist()
+    second = share = None
+    if wanted.classes is not None:
+        second, share = second_class(sums, code, np.array(wanted.classes, np.int64))
+        codes = sorted({*codes, *second.tolist()})
+    return Features(
+        class_code=code,
+        pixels=sums[:, PIXELS],
+        area_m2=area,
+        perimeter_m=perimeter,
+        confidence=mean_confidence(sums) if wanted.confidence else None,
+        second_code=second,
+        second_share=share,
+        scene=wanted.scene,
+        buffer=buffer,
+        offset=offset,
+        crs=wanted.grid.crs,
+        legend=complete_legend(wanted.legend, codes),
+    )
+
+
+def complete_legend(legend: Legend | None, codes: Iterable[int]) -> Legend:
+    """Return the legend with a made-up class for every code that it lacks.
+
+    The names depend on the legend alone, so a part of the codes gives the same ones.
+    """
+    if legend is None:
+        return Legend.made_up(codes or (0,))
+    missing = sorted(set(codes) - set(legend.codes))
+    if not missing:
+        return legend
+    taken = set(legend.names)
+    made_up = []
+    for i, code in enumerate(missing, start=len(legend.classes)):
+        name = f"class {code}"
+        while name in taken:  # a foreign legend may call another code so
+            name += "'"
+        made_up.append(LegendClass(code=code, name=name, color=made_up_color(i)))
+    return Legend(classes=legend.classes + tuple(made_up))
