@@ -60,7 +60,7 @@ def _files(path: Path) -> Iterable[Path]:
 
 def signatures(pictures: Mapping[str, Path]) -> dict[str, list[int]]:
     """Size in bytes and modification time in ns of each picture, what tells a changed one; [] where it is gone."""
-    found = {}
+    found: dict[str, list[int]] = {}
     for name, path in pictures.items():
         try:
             status = path.stat()
