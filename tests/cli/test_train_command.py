@@ -76,7 +76,9 @@ def test_polygons_and_a_scene_are_enough(scene: Path, polygons: Path, tmp_path: 
     assert str(tmp_path) not in card.to_json(), "a card does not tell where its data lay"
     assert sorted(p.name for p in (tmp_path / "m.run").iterdir()) == [
         "config.yaml",
+        "curves.png",
         "metrics.jsonl",
+        "report.html",
         "run.json",
         "tensorboard",
     ]
@@ -152,6 +154,22 @@ def test_numbers_are_found_where_they_are_left_open(toy: Path, tmp_path: Path) -
     settled = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["train"]
     assert 1e-6 < float(settled["learning_rate"]) < 1
     assert settled["batch_size"] == 8
+
+
+def test_a_report_that_cannot_be_written_does_not_lose_the_model(toy: Path, tmp_path: Path) -> None:
+    (tmp_path / "run" / "report.html").mkdir(parents=True)
+    result = train(toy, "-o", tmp_path / "run", "--set", "train.epochs=1")
+    model = tmp_path / "run" / "model.safetensors"
+    assert error_of(result).startswith(f"Error: the model is finished ({model}), but not its report: ")
+    assert result.exit_code == 1
+    assert read_card(model).training is not None
+    (tmp_path / "run" / "report.html").rmdir()
+    again = CliRunner().invoke(group, ["report", str(model)])
+    assert (again.exit_code, again.stderr) == (0, f"Wrote {tmp_path / 'run' / 'report.html'}\n")
+    other = CliRunner().invoke(group, ["report", str(model.parent), "-o", str(tmp_path / "other.html"), "-q"])
+    assert (other.exit_code, other.stderr) == (0, "")
+    assert (tmp_path / "other.html").read_bytes() == (tmp_path / "run" / "report.html").read_bytes()
+    assert "is no run" in error_of(CliRunner().invoke(group, ["report", str(tmp_path)]))
 
 
 @pytest.mark.parametrize(

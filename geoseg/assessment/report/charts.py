@@ -101,7 +101,10 @@ class Chart:
         for name, side in axes.spines.items():
             side.set(visible=name == "bottom", color=ink.rule)
         if named and len(self.lines) > 1:
-            axes.legend(frameon=False, labelcolor=ink.text, handlelength=1.4)
+            axes.legend(
+                frameon=False, labelcolor=ink.text, handlelength=1.4, ncols=2, borderpad=0,
+                loc="lower right", bbox_to_anchor=(1, 1.1), borderaxespad=0,
+            )  # fmt: skip
 
     def _mark(self, axes: Axes, ink: Ink) -> None:
         """Draw what was kept and where it ended as upright lines, named above."""

@@ -76,6 +76,7 @@ def _contents(record: Record) -> dict[str, Any]:
     pictures, missing = _pictures(record) if training else ({}, None)
     return {
         "record": record,
+        "monitor": score_name(record.monitor.name),
         "card": card,
         "facts": _facts(record),
         "subtitle": _subtitle(record),
@@ -134,15 +135,16 @@ def _subtitle(record: Record) -> str:
     return f"{words}; trained {date}" if date else words
 
 
-def _settings(config: dict[str, Any]) -> str:
-    """Return a configuration as YAML, without the folders of this machine."""
+def _settings(config: dict[str, Any]) -> list[str]:
+    """Return the parts of a configuration as YAML, without the folders of this machine."""
     data = dict(config["data"])
     if Path(str(data.get("root", "."))).is_absolute():
         data["root"] = "."
     # Short lists and mappings stay on a line, as people write them.
-    return yaml.safe_dump(
-        {**config, "data": data}, sort_keys=False, allow_unicode=True, default_flow_style=None, width=88
-    )
+    return [
+        yaml.safe_dump({key: part}, sort_keys=False, allow_unicode=True, default_flow_style=None, width=56)
+        for key, part in {**config, "data": data}.items()
+    ]
 
 
 def _pictures(record: Record) -> tuple[dict[str, Any], str | None]:

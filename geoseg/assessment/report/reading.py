@@ -126,6 +126,8 @@ def read_run(run: Path | str) -> Record:
         ) from error
     except (ValueError, yaml.YAMLError) as error:
         raise DataError(f"{folder}: is damaged ({' '.join(str(error).split())}); train it anew") from error
+    if not story.exists() and not (folder / METRICS).exists():
+        raise DataError(f"{folder}: is no run (no {STORY}), expected the folder that geoseg train made")
     if not isinstance(config, dict) or not {"data", "model", "train"} <= config.keys():
         raise DataError(
             f"{folder / 'config.yaml'}: is no configuration of a run, expected data, model and train"
