@@ -133,6 +133,22 @@ def test_law_9_a_training_that_was_killed_gives_the_same_weights(
     compare(expected, config, tmp_path, train(config, tmp_path / "run"))
 
 
+def test_law_9_holds_for_another_optimizer_and_a_schedule_that_looks_at_scores(
+    config: Path, tmp_path: Path
+) -> None:
+    text = config.read_text().replace("freeze_encoder: 1", "freeze_encoder: 0")
+    added = "  optimizer: {name: rmsprop, momentum: 0.9}\n  monitor: accuracy\n  loss: 0.5*ce + lovasz\n"
+    config.write_text(f"{text}{added}  schedule: {{name: plateau, patience: 1, factor: 0.5, warm_up: 0.2}}\n")
+    with pytest.MonkeyPatch.context() as patch:
+        at_records(3)(patch)  # its score falls to be judged again
+        with pytest.raises(Killed):
+            train(config, tmp_path / "run")
+    expected: dict[str, Any] = {}
+    compare(expected, config, tmp_path, train(config, tmp_path / "run"))
+    rates = [line["learning_rate"] for line in expected["outcome"][1]]
+    assert rates[-1] < rates[0]
+
+
 @pytest.mark.parametrize(
     ("signum", "batch"),
     [
