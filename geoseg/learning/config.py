@@ -131,6 +131,28 @@ def _augment(value: object) -> object:
     return value
 
 
+class TuneConfig(BaseModel):
+    """What thresholds and smallest regions shall make large.
+
+    Attributes
+    ----------
+    metric
+        Of each class of its own; of a binary task, of the class and not of what it is not.
+    reduction
+        ``dataset``: of the summed pixels of all images; ``image``: the mean over images, where a class that is
+        in neither labels nor prediction scores 1.
+    regions
+        Whether regions too small to be believed are looked for too. For pictures: every picture is in memory
+        as a whole then, and what is stored counts where whole pictures are predicted.
+    """
+
+    model_config = _STRICT
+
+    metric: Literal["dice", "iou"] = "dice"
+    reduction: Literal["dataset", "image"] = "dataset"
+    regions: bool = False
+
+
 class TrainConfig(BaseModel):
     """How long, how fast, on what.
 
@@ -170,6 +192,9 @@ class TrainConfig(BaseModel):
         scored by itself, 1 where a class is in neither labels nor prediction, and the mean is taken.
     score_without
         Names of classes that are left out of two more scores, ``mean_iou_without`` and ``mean_dice_without``.
+    tune
+        Thresholds, and smallest regions, of a binary or multilabel task, found on the validation images after
+        the last epoch and stored in the card; None: 0.5, and regions of any size.
     patience
         Epochs without a better score after which training stops; None: never.
     save_minutes
@@ -204,6 +229,7 @@ class TrainConfig(BaseModel):
     augment: Annotated[AugmentConfig, BeforeValidator(_augment)] = AugmentConfig()
     monitor: str = "mean_iou"
     score_without: tuple[str, ...] = ()
+    tune: TuneConfig | None = None
     patience: Count | None = None
     save_minutes: Positive = 10
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -231,6 +257,10 @@ class Config(BaseModel):
         weights = self.train.loss.class_weights
         if isinstance(weights, dict) and set(weights) != set(self.data.legend.codes):
             raise ValueError("train.loss.class_weights must name every class code of data.classes once")
+        if self.train.tune is not None and self.data.task == "multiclass":
+            raise ValueError(
+                "train.tune is for binary and multilabel tasks, data.task is multiclass; leave it out"
+            )
         # What is left open follows from the task and the optimizer.
         settled = {
             "loss": self.train.loss.settled(self.data.task),

@@ -1,0 +1,211 @@
+"""Thresholds and smallest regions of each class that score best on the validation images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from geoseg.datasets.dataset import Pair
+from geoseg.engine.decision import THRESHOLD
+from geoseg.engine.small_regions import regions
+from geoseg.grid.legend import NODATA
+from geoseg.learning.config import TuneConfig
+from geoseg.learning.scoring import Scorer, scored_sizes
+from geoseg.models.card import Card
+
+Counts = npt.NDArray[np.int64]
+Numbers = npt.NDArray[np.float64]
+
+_HUNDREDTHS: Final = tuple(step / 100 for step in range(1, 100))
+_TWENTIETHS: Final = tuple(step / 20 for step in range(1, 20))
+_SIZES: Final = (0, *(step * 10**power // 2 for power in (1, 2, 3, 4, 5) for step in (2, 3, 4, 6, 10, 14)))
+"""px: none, then six to a power of ten, from 10 to 700 000."""
+_ALIKE: Final = 1e-12
+"""Sums of other numbers in another order may differ by as much and mean the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuned:
+    """The best setting of one class, and what it changed.
+
+    Parameters
+    ----------
+    threshold : float
+    min_region : int
+        px of the images' own grid; 0 where regions were not asked for.
+    before, after : float or None
+        The score with the defaults and with this setting; None where the class is in no label.
+    """
+
+    threshold: float
+    min_region: int
+    before: float | None
+    after: float | None
+
+
+def tune(scorer: Scorer, network: nn.Module, pairs: Iterable[Pair], config: TuneConfig) -> tuple[Tuned, ...]:
+    """Find the setting of each channel that scores best on some images.
+
+    Every threshold of a fixed grid is tried (0.01 to 0.99; by 0.05 where regions are looked for, since each
+    labels every image anew), and with it every smallest region of another. Nothing of an image is kept but
+    counts by threshold and size: without regions the images go by in bands, with them one is in memory at a
+    time, at two bytes a pixel and class.
+
+    Laws: no setting of the grid scores better; the defaults are on it, so a tuned class is never worse on
+    these images than an untuned one; of settings that score alike the one nearest to the defaults is taken,
+    by threshold first; each class stands for itself. A class that is in no label stays as it is: whatever
+    keeps quiet would score best.
+
+    Parameters
+    ----------
+    scorer : Scorer
+    network : nn.Module
+        Of a binary or multilabel task.
+    pairs : iterable of Pair
+    config : TuneConfig
+
+    Returns
+    -------
+    tuple of Tuned
+        One a network channel.
+    """
+    thresholds, sizes = (_TWENTIETHS, _SIZES) if config.regions else (_HUNDREDTHS, _SIZES[:1])
+    count = _with_regions if config.regions else _in_bands
+    parts = (count(scorer, network, pair, thresholds) for pair in pairs)
+    summed = next(parts)
+    each, images = summed.of_one_image(config.metric)
+    for part in parts:
+        scores, counted = part.of_one_image(config.metric)
+        summed, each, images = summed + part, each + scores, images + counted
+    if config.reduction == "dataset":
+        table = summed.scores(config.metric)
+    else:
+        table = each / np.maximum(images, 1)[:, None, None]
+    return tuple(
+        _best(scores, thresholds, sizes, known=bool(referenced))
+        for scores, referenced in zip(table, summed.referenced, strict=True)
+    )
+
+
+def decided_by(card: Card, tuned: Sequence[Tuned], config: TuneConfig) -> Card:
+    """Return a card with what was found, and in `training` what it was found by and what it changed."""
+    names = [card.classes[code].name for code in card.channels]
+    found = {
+        name: {
+            "threshold": each.threshold, "min_region": each.min_region,
+            "before": each.before, "after": each.after,
+        }
+        for name, each in zip(names, tuned, strict=True)
+    }  # fmt: skip
+    return card.changed(
+        thresholds=[each.threshold for each in tuned],
+        min_regions=[each.min_region for each in tuned] if config.regions else None,
+        training={**(card.training or {}), "tuned": {**config.model_dump(), "classes": found}},
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Counts:
+    """Pixels of images by class, threshold and smallest region: (class, threshold, size), or (class,)."""
+
+    hits: Counts
+    predicted: Counts
+    referenced: Counts
+    counted: Counts
+
+    def __add__(self, other: _Counts) -> _Counts:
+        """Add other images."""
+        return _Counts(
+            self.hits + other.hits,
+            self.predicted + other.predicted,
+            self.referenced + other.referenced,
+            self.counted + other.counted,
+        )
+
+    def scores(self, metric: Literal["dice", "iou"]) -> Numbers:
+        """Score each setting; 1 where a class is neither referenced nor predicted."""
+        both = self.predicted + self.referenced[:, None, None]
+        part, whole = (2 * self.hits, both) if metric == "dice" else (self.hits, both - self.hits)
+        scores = np.ones(part.shape)
+        np.divide(part, whole, out=scores, where=whole > 0)
+        return scores
+
+    def of_one_image(self, metric: Literal["dice", "iou"]) -> tuple[Numbers, Counts]:
+        """Score each setting, 0 for classes of which no pixel counts, and say of which one does."""
+        known = self.counted > 0
+        return np.where(known[:, None, None], self.scores(metric), 0.0), known.astype(np.int64)
+
+
+def _in_bands(scorer: Scorer, network: nn.Module, pair: Pair, thresholds: Sequence[float]) -> _Counts:
+    """Count the pixels of an image above each threshold, band by band, from their histogram."""
+    steps, classes = len(thresholds) + 1, pair.channels.count
+    histogram: Counts = np.zeros((classes, 2, steps), dtype=np.int64)
+    for result, mask in scorer.bands(network, pair, probabilities=True):
+        assert result.probabilities is not None
+        places = _places(result.probabilities, thresholds)
+        truth = torch.from_numpy(mask.reshape(places.shape)).to(places.device)
+        offset = torch.arange(classes, device=places.device).view(-1, 1, 1)
+        keys = (offset * 2 + truth) * steps + places
+        found = torch.bincount(keys[truth >= 0], minlength=histogram.size)
+        histogram += found.cpu().numpy().reshape(histogram.shape)
+    above = np.flip(np.flip(histogram, -1).cumsum(axis=-1), -1)[..., 1:, None]
+    referenced = histogram[:, 1].sum(axis=-1)
+    return _Counts(above[:, 1], above.sum(axis=1), referenced, histogram.sum(axis=(1, 2)))
+
+
+def _places(probabilities: torch.Tensor, thresholds: Sequence[float]) -> torch.Tensor:
+    """How many thresholds each probability is above, as the engine compares them."""
+    grid = torch.tensor(thresholds, dtype=torch.float32, device=probabilities.device)
+    return torch.bucketize(probabilities.contiguous(), grid, out_int32=True)
+
+
+def _with_regions(scorer: Scorer, network: nn.Module, pair: Pair, thresholds: Sequence[float]) -> _Counts:
+    """Count the pixels of an image in regions of each size above each threshold; the image is in memory."""
+    shape = (pair.channels.count, -1, pair.grid.width)
+    bands = []
+    for result, mask in scorer.bands(network, pair, everywhere=True, probabilities=True):
+        assert result.probabilities is not None
+        places = _places(result.probabilities, thresholds).to(torch.uint8).cpu().numpy()
+        places[result.codes.reshape(shape) == NODATA] = 0
+        bands.append((places, mask.reshape(shape).astype(np.int8)))
+    places, truth = (np.concatenate(parts, axis=1) for parts in zip(*bands, strict=True))
+    sizes = np.array(scored_sizes(pair, _SIZES))
+    hits, predicted = np.zeros((2, len(places), len(thresholds), len(sizes)), dtype=np.int64)
+    for index, (layer, labels) in enumerate(zip(places, truth, strict=True)):
+        for step in range(int(layer.max())):
+            hits[index, step], predicted[index, step] = _by_size(layer > step, labels, sizes)
+    return _Counts(hits, predicted, (truth == 1).sum(axis=(1, 2)), (truth >= 0).sum(axis=(1, 2)))
+
+
+def _by_size(layer: npt.NDArray[np.bool_], labels: npt.NDArray[np.int8], sizes: Counts) -> Counts:
+    """Return hits and predicted pixels that count, (2, size), of the regions that have each size."""
+    numbers, extents = regions(layer)
+    # A region is there for all sizes up to its own, of which there are so many.
+    kept = np.searchsorted(sizes, extents, side="right")
+    kept[0] = 0
+    found = [
+        np.bincount(kept[numbers[chosen]], minlength=len(sizes) + 1) for chosen in (labels == 1, labels >= 0)
+    ]
+    above: Counts = np.flip(np.flip(np.stack(found), -1).cumsum(axis=-1), -1)[:, 1:]
+    return above
+
+
+def _best(scores: Numbers, thresholds: Sequence[float], sizes: Sequence[int], *, known: bool) -> Tuned:
+    """Choose the best of (threshold, size), the nearest to the defaults among those alike."""
+    middle = thresholds.index(THRESHOLD)
+    if not known:
+        return Tuned(threshold=THRESHOLD, min_region=sizes[0], before=None, after=None)
+    alike = np.argwhere(scores >= scores.max() - _ALIKE)
+    step, size = min(alike.tolist(), key=lambda place: (abs(place[0] - middle), place[1]))
+    return Tuned(
+        threshold=thresholds[step],
+        min_region=sizes[size],
+        before=float(scores[middle, 0]),
+        after=float(scores[step, size]),
+    )
