@@ -46,7 +46,9 @@ train:
   device: cpu
   threads: 1
 """
-LEFT = ["config.yaml", "metrics.jsonl", "model.safetensors", "tensorboard"]
+LEFT = [
+    "config.yaml", "curves.png", "metrics.jsonl", "model.safetensors", "report.html", "run.json", "tensorboard",
+]  # fmt: skip
 WORKERS = {
     0: [],
     2: ["--set", "train.workers=2", "--set", "train.start_method=fork"],
@@ -134,6 +136,7 @@ def test_the_same_command_ends_in_the_same_weights(
     again = program.run(train(config, run, workers))
     if again.returncode == 4:  # it had just finished
         assert "already exists" in error_line(again)
+        assert program.run(["report", str(run)]).returncode == 0  # killed while it was written, perhaps
     else:
         assert again.returncode == 0, again.stderr
     same(run, trained)
