@@ -10,33 +10,21 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
 
 from geoseg.datasets.description import TAGS, DataConfig
-from geoseg.datasets.quantities import Count, Seed
+from geoseg.datasets.quantities import STRICT, Amount, Count, Positive, Probability, Seed
 from geoseg.errors import ConfigError
+from geoseg.learning.augment_config import AugmentChoice, AugmentConfig
 from geoseg.learning.loss_text import LossConfig
 from geoseg.learning.optimizers import OptimizerConfig
 from geoseg.learning.schedules import SCHEDULES, OneCycle, ScheduleConfig
 from geoseg.models.one_line import one_line
 
-_STRICT = ConfigDict(extra="forbid", frozen=True)
 _LARGEST_FILE = 2**20
-
-Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class ModelConfig(BaseModel):
@@ -51,7 +39,7 @@ class ModelConfig(BaseModel):
         Model file to go on from: its network and weights, with this data's classes and bands.
     """
 
-    model_config = _STRICT
+    model_config = STRICT
 
     name: str | None = None
     architecture: str = "Unet"
@@ -71,66 +59,6 @@ class ModelConfig(BaseModel):
         return self
 
 
-class AugmentConfig(BaseModel):
-    """Random changes of training chips, as `geoseg.learning.augment.Augment` takes them.
-
-    Attributes
-    ----------
-    symmetries
-        ``all`` eight of the square, ``horizontal`` flips only, or ``none``.
-    rotate
-        Free rotation by up to this many degrees.
-    scale
-        Zoom in or out by up to a factor of ``1 + scale``.
-    crop
-        Largest share of an edge that is cut away before the rest is brought back to size.
-    brightness, contrast, gamma
-        Moved, stretched and bent by up to this much, in units of the network's input.
-    per_band
-        Share of brightness and contrast that each band draws for itself instead of all together.
-    noise
-        Standard deviation of noise that each pixel of each band draws for itself.
-    shift
-        Each band is moved by up to this many px against the others.
-    blur
-        Largest standard deviation of a Gaussian blur, px.
-    cutout
-        Largest share of the chip's area that one rectangle hides.
-    """
-
-    model_config = _STRICT
-
-    symmetries: Literal["all", "horizontal", "none"] = "all"
-    rotate: Annotated[float, Field(ge=0, le=180)] = 0.0
-    scale: Annotated[float, Field(ge=0, le=3)] = 0.0
-    crop: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    brightness: Amount = 0.0
-    contrast: Amount = 0.0
-    gamma: Amount = 0.0
-    per_band: Probability = 0.0
-    noise: Amount = 0.0
-    shift: Amount = 0.0
-    blur: Amount = 0.0
-    cutout: Probability = 0.0
-
-
-PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
-    "none": {"symmetries": "none"},
-    "aerial": {"symmetries": "all"},
-    "upright": {"symmetries": "horizontal"},
-}
-"""Presets of `AugmentConfig`: pictures from above have no up, photographs have."""
-
-
-def _augment(value: object) -> object:
-    """Take the name of a preset."""
-    if isinstance(value, str):
-        if value not in PRESETS:
-            raise ValueError(f"no preset is called {value!r}, expected one of {', '.join(PRESETS)}")
-        return dict(PRESETS[value])
-    return value
-
-
 class TuneConfig(BaseModel):
     """What thresholds and smallest regions shall make large.
 
@@ -146,7 +74,7 @@ class TuneConfig(BaseModel):
         as a whole then, and what is stored counts where whole pictures are predicted.
     """
 
-    model_config = _STRICT
+    model_config = STRICT
 
     metric: Literal["dice", "iou"] = "dice"
     reduction: Literal["dataset", "image"] = "dataset"
@@ -209,7 +137,7 @@ class TrainConfig(BaseModel):
         Devices that train together, each with its own share of the chips.
     """
 
-    model_config = _STRICT
+    model_config = STRICT
 
     epochs: Count
     sampling: Literal["random", "balanced", "grid", "whole"] = "random"
@@ -226,7 +154,7 @@ class TrainConfig(BaseModel):
     batch_statistics: bool = True
     freeze_encoder: Annotated[int, Field(ge=0)] = 0
     loss: LossConfig = LossConfig()
-    augment: Annotated[AugmentConfig, BeforeValidator(_augment)] = AugmentConfig()
+    augment: AugmentChoice = AugmentConfig()
     monitor: str = "mean_iou"
     score_without: tuple[str, ...] = ()
     tune: TuneConfig | None = None
@@ -244,7 +172,7 @@ class TrainConfig(BaseModel):
 class Config(BaseModel):
     """A whole training configuration."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     data: DataConfig
     model: ModelConfig = ModelConfig()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Self
+from typing import Any, Final, Self
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, model_validator
 
-from geoseg.datasets.quantities import STRICT
+from geoseg.datasets.quantities import STRICT, Amount, Positive, Share
 from geoseg.grid.legend import Task
 
 NAMES: Final = ("ce", "bce", "dice", "jaccard", "focal", "tversky", "lovasz")
@@ -23,9 +23,6 @@ _OPTIONS: Final[Mapping[str, tuple[tuple[str, ...], float]]] = {
 """Which terms an option is of, and what it is where nothing is said."""
 _EXAMPLE: Final = "0.7*ce + 0.3*lovasz"
 _TERM: Final = re.compile(r"(?:(?P<share>\d+(?:\.\d*)?|\.\d+)\s*\*\s*)?(?P<name>[A-Za-z_]\w*)")
-
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +113,7 @@ class LossConfig(BaseModel):
 
     terms: str | None = None
     class_weights: dict[int, Positive] | Amount = 0.0
-    label_smoothing: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.0
+    label_smoothing: Share = 0.0
     focal_gamma: Amount | None = None
     tversky_alpha: Positive | None = None
     tversky_beta: Positive | None = None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field
 
-from geoseg.datasets.quantities import STRICT, Count, Share
+from geoseg.datasets.quantities import STRICT, Count, Positive, Share
 
 if TYPE_CHECKING:
     import torch
@@ -56,7 +56,7 @@ class Poly(BaseModel):
 
     name: Literal["poly"] = "poly"
     warm_up: Share = 0.0
-    power: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.9
+    power: Positive = 0.9
 
 
 class Plateau(BaseModel):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from geoseg.datasets.dataset import IGNORED
 from geoseg.learning.augment import D4, Augment, _stream, turn
-from geoseg.learning.config import PRESETS, AugmentConfig
+from geoseg.learning.augment_config import PRESETS, AugmentConfig
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 

@@ -47,6 +47,16 @@ def test_focal_without_gamma_is_cross_entropy() -> None:
     torch.testing.assert_close(focal(LOGITS, LAYERS, pairs, 0.0), binary_cross_entropy(LOGITS, LAYERS, pairs))
 
 
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0])
+def test_focal_of_a_pixel_that_is_sure_has_a_slope_of_0(gamma: float) -> None:
+    """Powers below 1 have none at 0."""
+    logits = torch.tensor([[[[200.0, 0.0]]]]).requires_grad_()
+    torch.autograd.backward(focal(logits, torch.ones(1, 1, 1, 2, dtype=torch.int64), gamma=gamma))
+    assert logits.grad is not None
+    assert logits.grad[..., 0] == 0
+    assert logits.grad[..., 1] < 0
+
+
 def test_smoothing_of_a_layer_is_smoothing_of_two_classes() -> None:
     x = LOGITS[:, :1]
     two = torch.cat([torch.zeros_like(x), x], dim=1)
