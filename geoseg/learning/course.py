@@ -122,7 +122,7 @@ class Course(lightning.Callback):  # type: ignore[misc]  # Lightning is untyped 
         progress.seconds += time.monotonic() - self._clock
         self._clock = time.monotonic()
         progress.epoch, progress.batch = progress.epoch + 1, 0
-        loss = progress.loss_sum / max(1, progress.loss_count)
+        loss = self._mean(trainer, progress.loss_sum / max(1, progress.loss_count))
         progress.loss_sum, progress.loss_count = 0.0, 0
         values = self.records.epoch(progress, loss, score, trainer)
         found = self.run.monitor.value(values)
@@ -159,6 +159,13 @@ class Course(lightning.Callback):  # type: ignore[misc]  # Lightning is untyped 
             return found
 
         return total.added_by(add)
+
+    def _mean(self, trainer: Any, value: float) -> float:
+        """Mean of a number over all ranks."""
+        if trainer.world_size == 1:
+            return value
+        number = torch.tensor(value, dtype=torch.float64, device=self.task.device)
+        return float(trainer.strategy.reduce(number, reduce_op="mean"))
 
     def _stop(self, trainer: Any) -> None:
         self._save(trainer)
