@@ -24,21 +24,21 @@ from geoseg.engine.decision import Decision
 from geoseg.engine.pictures import Cutting, Picture, PictureEngine, Predicted, read_picture
 from geoseg.engine.settings import Settings
 from geoseg.errors import GeosegError, SceneError
-from geoseg.grid.window import Window
 from geoseg.inference.options import PredictOptions, Progress
 from geoseg.inference.prepare import tiling_of
 from geoseg.models.card import Card, read_card
 from geoseg.models.match import match
 from geoseg.models.model import Model
 from geoseg.raster.cache import limited_cache
+from geoseg.raster.held import held
 from geoseg.raster.scene import Scene
 from geoseg.storage.journal import Journal
 
 log = logging.getLogger("geoseg")
 
 _THREADS = max(2, min(8, os.cpu_count() or 2))
-_CACHE_MEGABYTES = 256
-"""Holds what the threads decode: checking a picture and reading it then decode it once."""
+_CACHE_MEGABYTES = 64
+"""Every picture is decoded once and whole."""
 _FEW = 64
 """So many pictures are opened beforehand to count their tiles; more fill every batch that is chosen for them."""
 _UNWRITTEN = 2
@@ -268,10 +268,7 @@ class _Run:
             assume_crs=options.assume_crs,
         )
         self._sink.check(name, scene.grid.shape)
-        if options.on_error == "stop" and scene.driver in ("JPEG", "PNG"):
-            # Decoded from the top, and once: what is read again comes from GDAL's cache.
-            scene.read(Window(row=0, col=0, height=scene.grid.height, width=scene.grid.width))
-        found = match(scene, self._work.card, options.bands, force=options.force)
+        found = match(held(scene), self._work.card, options.bands, force=options.force)
         picture = read_picture(
             name,
             found.source,
