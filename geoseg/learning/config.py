@@ -258,6 +258,9 @@ class Config(BaseModel):
         fields = self.model_dump(mode="json", exclude_none=True)
         # JSON has no numbers as keys, YAML and people have.
         fields["data"]["classes"] = {int(k): v for k, v in fields["data"]["classes"].items()}
+        weights = fields["train"]["loss"]["class_weights"]
+        if isinstance(weights, dict):
+            fields["train"]["loss"]["class_weights"] = {int(k): v for k, v in weights.items()}
         return fields
 
 

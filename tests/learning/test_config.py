@@ -55,6 +55,12 @@ def test_the_resolved_configuration_reads_back_the_same(tmp_path: Path) -> None:
     assert again == config
 
 
+def test_weights_of_codes_read_back_as_they_were_written(tmp_path: Path) -> None:
+    config = read(tmp_path, GOOD.replace("epochs: 3", "epochs: 3, loss: {class_weights: {1: 0.5, 3: 2}}"))
+    assert config.fields()["train"]["loss"]["class_weights"] == {1: 0.5, 3: 2.0}
+    assert read(tmp_path, yaml.safe_dump(config.fields())) == config
+
+
 def test_what_follows_from_task_and_optimizer_is_filled_in(tmp_path: Path) -> None:
     train = read(tmp_path, GOOD).train
     assert train.loss.terms == "ce + dice"
