@@ -175,24 +175,28 @@ def _with_regions(scorer: Scorer, network: nn.Module, pair: Pair, thresholds: Se
         places[result.codes.reshape(shape) == NODATA] = 0
         bands.append((places, mask.reshape(shape).astype(np.int8)))
     places, truth = (np.concatenate(parts, axis=1) for parts in zip(*bands, strict=True))
+    truth = np.where(truth < 0, 0, truth + 1).astype(np.int8)
     sizes = np.array(scored_sizes(pair, _SIZES))
     hits, predicted = np.zeros((2, len(places), len(thresholds), len(sizes)), dtype=np.int64)
     for index, (layer, labels) in enumerate(zip(places, truth, strict=True)):
         for step in range(int(layer.max())):
             hits[index, step], predicted[index, step] = _by_size(layer > step, labels, sizes)
-    return _Counts(hits, predicted, (truth == 1).sum(axis=(1, 2)), (truth >= 0).sum(axis=(1, 2)))
+    return _Counts(hits, predicted, (truth == 2).sum(axis=(1, 2)), (truth > 0).sum(axis=(1, 2)))
 
 
 def _by_size(layer: npt.NDArray[np.bool_], labels: npt.NDArray[np.int8], sizes: Counts) -> Counts:
-    """Return hits and predicted pixels that count, (2, size), of the regions that have each size."""
+    """Return hits and predicted pixels that count, (2, size), of the regions that have each size.
+
+    Labels: 0 where nothing counts, 1 where the class is not, 2 where it is.
+    """
     numbers, extents = regions(layer)
+    # One pass over the image; what comes after it is about regions.
+    found = np.bincount((numbers * 3 + labels).ravel(), minlength=3 * len(extents)).reshape(-1, 3)[1:]
     # A region is there for all sizes up to its own, of which there are so many.
-    kept = np.searchsorted(sizes, extents, side="right")
-    kept[0] = 0
-    found = [
-        np.bincount(kept[numbers[chosen]], minlength=len(sizes) + 1) for chosen in (labels == 1, labels >= 0)
-    ]
-    above: Counts = np.flip(np.flip(np.stack(found), -1).cumsum(axis=-1), -1)[:, 1:]
+    kept = np.searchsorted(sizes, extents[1:], side="right")
+    by_size = np.zeros((len(sizes) + 1, 2), dtype=np.int64)
+    np.add.at(by_size, kept, np.stack([found[:, 2], found[:, 1] + found[:, 2]], axis=1))
+    above: Counts = np.flip(np.flip(by_size, 0).cumsum(axis=0), 0)[1:].T
     return above
 
 
