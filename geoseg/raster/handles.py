@@ -123,6 +123,18 @@ def close_handles() -> None:
             shelf.open.popitem()[1].close()
 
 
+def drop_handle(location: Location) -> None:
+    """Close this thread's dataset of a raster after a read that failed.
+
+    Some drivers report what is missing once, and from then on show it as grey without an error.
+    """
+    shelf: _Shelf | None = getattr(_local, "shelf", None)
+    if shelf is not None and shelf.pid == os.getpid():
+        dataset = shelf.open.pop(location, None)
+        if dataset is not None:
+            dataset.close()
+
+
 def forget_error(dataset: rasterio.DatasetReader) -> None:
     """Take the error of a failed read out of GDAL's state: `colorinterp` would raise it a second time."""
     with suppress(CPLE_BaseError):

@@ -19,7 +19,7 @@ from geoseg.grid.grid import Grid
 from geoseg.grid.window import Window
 from geoseg.raster.chip import Chip
 from geoseg.raster.description import Description, describe
-from geoseg.raster.handles import GDAL_ERRORS, forget_error, handle, one_line
+from geoseg.raster.handles import GDAL_ERRORS, drop_handle, forget_error, handle, one_line
 from geoseg.raster.opening import locate
 from geoseg.raster.padding import border_indices
 from geoseg.raster.palette import Palette
@@ -260,6 +260,7 @@ class Scene:
                     valid &= dataset.read_masks(band, window=_rasterio(window)) != 0
             except GDAL_ERRORS as error:
                 forget_error(dataset)
+                drop_handle(self.file.location)
                 raise SceneError(
                     f"{self.path}: damaged or incomplete at rows {window.row} to {window.row_stop - 1}, "
                     f"cols {window.col} to {window.col_stop - 1} ({one_line(error)})"

@@ -303,3 +303,22 @@ def test_the_shared_alpha_is_validity_and_the_bands_are_the_rest(write):
     as_data = scene.select([4, 1], validity_band=None)
     assert _whole(as_data).valid.all()
     assert np.array_equal(_whole(as_data).pixels, pixels[[3, 0]])
+
+
+@pytest.mark.parametrize("bands", [1, 3])
+def test_what_a_picture_lacks_is_an_error_every_time(tmp_path, bands):
+    """The driver says so once, and shows grey from then on."""
+    generator = np.random.default_rng(0)
+    path = tmp_path / "cut.jpg"
+    pixels = generator.integers(0, 256, (bands, 256, 64), dtype=np.uint8)
+    with open_quietly(path, "w", driver="JPEG", count=bands, height=256, width=64, dtype="uint8") as file:
+        file.write(pixels)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) * 3 // 4])
+    scene = Scene.open(path)
+    for _ in range(2):
+        with pytest.raises(SceneError, match="damaged or incomplete at rows 0 to 255"):
+            scene.read(Window(row=0, col=0, height=256, width=64))
+        with pytest.raises(SceneError, match="damaged or incomplete at rows 247 to 255"):
+            scene.read(Window(row=247, col=0, height=9, width=9))
+    assert scene.read(Window(row=0, col=0, height=8, width=64)).pixels.std() > 10
