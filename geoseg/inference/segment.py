@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.grid.legend import NODATA
+from geoseg.grid.legend import NODATA, Legend
 from geoseg.inference.options import PredictOptions, Progress
 from geoseg.inference.predict import (
     Writing,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from geoseg.inference.run import Run
     from geoseg.models.model import Model
     from geoseg.vector.features import Features
+    from geoseg.vector.summary import Tally
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,26 +132,37 @@ def segment_file(
 
 
 Strips = Iterable[npt.NDArray[np.uint8]]
+Layered = Callable[[int | None], Strips]
+"""Rows from top to bottom, of the whole result or of one of its layers."""
 
 
 def _write_polygons(
     run: Run, layer: str | dict[int, str]
 ) -> tuple[tuple[list[dict[str, Any]], int], list[str]]:
     """Vectorize the stored bands, write, verify and commit; return what `report_on` takes, and hints."""
-    from geoseg.vector.geopackage import write_geopackage
-    from geoseg.vector.summary import class_rows, hints
+    from geoseg.vector.geopackage import Layer, write_layers
 
-    legend = run.job.card.classes
-    features, valid = _features(run.job, run.store.codes, run.store.confidence)
+    job, legend = run.job, run.job.card.classes
+    tally, streams = _polygons(job, run.store.codes, run.store.confidence)
+    styles = {c.code: Legend(classes=(c,)) for c in legend.classes}
+    names = [(layer, legend)] if isinstance(layer, str) else [(layer[code], styles[code]) for code in layer]
+    layers = (
+        (Layer(name=name, crs=job.grid.crs, legend=partial(_same, style), metadata=product_tags(run)), parts)
+        for (name, style), parts in zip(names, streams, strict=True)
+    )
     claim = run.claims[0]
     finished = claim.prepare()
-    write_geopackage(finished, features, layer=layer, legend=legend, metadata=product_tags(run))
+    write_layers(finished, layers)
     claim.commit(finished)
-    return (class_rows(features), valid), hints(features)
+    valid = tally.pixels
+    if job.layers is not None:
+        valid = sum(int((strip != NODATA).sum()) for strip in run.store.codes(0))
+    return (tally.class_rows(), valid), tally.hints()
 
 
 def _frame(job: Job) -> geopandas.GeoDataFrame:
     from geoseg.inference.run import compute_in_memory
+    from geoseg.vector.features import Features
 
     results, _ = compute_in_memory(job, None)
 
@@ -159,27 +172,40 @@ def _frame(job: Job) -> geopandas.GeoDataFrame:
     def confidence(layer: int | None) -> Strips:
         return (result.confidence if layer is None else result.confidence[layer] for result in results)
 
-    return _features(job, codes, confidence)[0].to_geodataframe()
+    _, streams = _polygons(job, codes, confidence)
+    parts = [part for stream in streams for part in stream]
+    return Features.joined(parts, job.card.classes).to_geodataframe()
 
 
-def _features(
-    job: Job, codes: Callable[[int | None], Strips], confidence: Callable[[int | None], Strips]
-) -> tuple[Features, int]:
-    """Vectorize strips of a result, or of each of its layers; return the polygons and the valid pixels."""
-    from geoseg.vector.layers import polygonize_layers
-    from geoseg.vector.polygonize import polygonize
+def _polygons(job: Job, codes: Layered, confidence: Layered) -> tuple[Tally, Iterator[Iterator[Features]]]:
+    """Vectorize strips of a result, or of each of its layers, as they are asked for and counted."""
+    from geoseg.vector.bands import Band
+    from geoseg.vector.layers import stream_layer
+    from geoseg.vector.stream import Wanted, polygonize_strips
+    from geoseg.vector.summary import Tally
 
-    grid, legend = job.grid, job.card.classes
-    if job.layers is None:
-        whole = _whole(codes(None))
-        valid = whole != NODATA
-        share = _whole(confidence(None))
-        return polygonize(whole, valid, grid, legend=legend, confidence=share), int(valid.sum())
-    features = polygonize_layers(
-        lambda i: _whole(codes(i)) == 1, grid, legend, lambda i: _whole(confidence(i))
-    )
-    return features, sum(int((strip != NODATA).sum()) for strip in codes(0))
+    legend = job.card.classes
+    wanted = Wanted(grid=job.grid, legend=legend, confidence=True)
+    tally = Tally(lambda _: legend)
+
+    def whole() -> Iterator[Band]:
+        for strip, share in zip(codes(None), confidence(None), strict=True):
+            yield Band(codes=strip, valid=strip != NODATA, confidence=share)
+
+    def layer(index: int) -> Iterator[Band]:
+        for strip, share in zip(codes(index), confidence(index), strict=True):
+            present = strip == 1
+            yield Band(codes=present.view(np.uint8), valid=present, confidence=share)
+
+    def streams() -> Iterator[Iterator[Features]]:
+        if job.layers is None:
+            yield tally.watch(polygonize_strips(whole(), wanted))
+            return
+        for index in range(len(legend.classes)):
+            yield tally.watch(stream_layer(layer(index), wanted, index))
+
+    return tally, streams()
 
 
-def _whole(strips: Strips) -> npt.NDArray[np.uint8]:
-    return np.concatenate(list(strips))
+def _same(legend: Legend) -> Legend:
+    return legend

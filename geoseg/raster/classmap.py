@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,20 @@ from geoseg.raster.legend_file import LEGEND_TAG, TASK_TAG, legend_from_json
 from geoseg.raster.scene import Scene
 from geoseg.raster.verified_cog import write_cog
 
-__all__ = ["ClassMap", "LayeredMap", "class_map_sidecars", "read_class_map", "read_map", "write_cog"]
+__all__ = [
+    "ClassMap",
+    "LayeredMap",
+    "StoredMap",
+    "Strip",
+    "class_map_sidecars",
+    "open_map",
+    "read_class_map",
+    "read_map",
+    "write_cog",
+]
+
+Strip: TypeAlias = tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]
+"""Some rows of a map, (row, col): numbers, and what is valid of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -46,6 +59,45 @@ class ClassMap:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class StoredMap:
+    """A class map in a file, which is read when it is wanted.
+
+    Parameters
+    ----------
+    scene : Scene
+    legend : Legend or None
+        In place of the file's own.
+    """
+
+    scene: Scene
+    legend: Legend | None = None
+
+    @property
+    def grid(self) -> Grid:
+        """Where its pixels lie."""
+        return self.scene.grid
+
+    def strips(self) -> Iterator[Strip]:
+        """Read its rows from top to bottom, codes as integers.
+
+        Raises
+        ------
+        ClassMapError
+            If they cannot be read, or hold fractions.
+        """
+        for codes, valid in _read_strips(self.scene):
+            whole = codes if codes.dtype.kind != "f" else _whole_numbers(codes, valid, self.scene.path)
+            yield whole, valid
+
+    def legend_of(self, present: Iterable[int]) -> Legend | None:
+        """Return the legend that was given, or the one that the file carries, with the codes of its pixels.
+
+        Without these, the classes that the file names; what they are called does not depend on the codes.
+        """
+        return self.legend or _own_legend(self.scene, present)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LayeredMap:
     """A multilabel map: classes may overlap, so each has a layer, which is read when it is wanted.
 
@@ -54,14 +106,18 @@ class LayeredMap:
     legend : Legend
         A class for each layer, in the same order.
     grid : Grid
-    layer : callable
-        Called with the number of a layer, from 0: (row, col) numbers, 1 where the class is, 0 where it is
-        not, and (row, col) bool, what is valid of it.
+    strips : callable
+        Called with the number of a layer, from 0: its rows from top to bottom, 1 where the class is, 0 where
+        it is not.
     """
 
     legend: Legend
     grid: Grid
-    layer: Callable[[int], tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]]
+    strips: Callable[[int], Iterable[Strip]]
+
+    def layer(self, index: int) -> Strip:
+        """Read a whole layer."""
+        return _whole(self.strips(index))
 
 
 def class_map_sidecars(legend: Legend, *, layered: bool = False) -> dict[str, str]:
@@ -88,22 +144,33 @@ def read_map(path: str | os.PathLike[str], *, legend: Legend | None = None) -> C
     ClassMapError
         If it is no such map or cannot be read.
     """
+    found = open_map(path, legend=legend)
+    if isinstance(found, LayeredMap):
+        return found
+    codes, valid = _whole(found.strips())
+    return ClassMap(codes=codes, valid=valid, grid=found.grid, legend=found.legend_of(_present(codes, valid)))
+
+
+def open_map(path: str | os.PathLike[str], *, legend: Legend | None = None) -> StoredMap | LayeredMap:
+    """Open a map as `read_map` reads it.
+
+    Raises
+    ------
+    ClassMapError
+        If it is no such map.
+    """
     try:
         scene = Scene.open(path, palette_as_codes=True)
-        if TASK_TAG in scene.file.tags:
-            return _layered(scene, legend)
-        if scene.count != 1:
-            raise ClassMapError(
-                f"{path}: has {scene.count} bands, expected one band of class codes; an image becomes a class map "
-                "with geoseg predict"
-            )
-        codes, valid = _read_all(scene)
     except SceneError as error:
         raise ClassMapError(str(error)) from error
-    if codes.dtype.kind == "f":
-        codes = _whole_numbers(codes, valid, path)
-    legend = legend or _own_legend(scene, codes, valid)
-    return ClassMap(codes=codes, valid=valid, grid=scene.grid, legend=legend)
+    if TASK_TAG in scene.file.tags:
+        return _layered(scene, legend)
+    if scene.count != 1:
+        raise ClassMapError(
+            f"{path}: has {scene.count} bands, expected one band of class codes; an image becomes a class map "
+            "with geoseg predict"
+        )
+    return StoredMap(scene=scene, legend=legend)
 
 
 def read_class_map(path: str | os.PathLike[str], *, legend: Legend | None = None) -> ClassMap:
@@ -134,28 +201,30 @@ def _layered(scene: Scene, given: Legend | None) -> LayeredMap:
             "multilabel with a band for each class"
         )
 
-    def layer(index: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
-        try:
-            return _read_all(scene.select([index + 1], validity_band=None))
-        except SceneError as error:
-            raise ClassMapError(str(error)) from error
+    def strips(index: int) -> Iterator[Strip]:
+        return _read_strips(scene.select([index + 1], validity_band=None))
 
-    return LayeredMap(legend=legend, grid=scene.grid, layer=layer)
+    return LayeredMap(legend=legend, grid=scene.grid, strips=strips)
 
 
-def _read_all(scene: Scene) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
-    """Read the whole scene a few block rows at a time, so that only the result is large."""
+def _read_strips(scene: Scene) -> Iterator[Strip]:
+    """Read a scene's first band a few block rows at a time."""
     height, width = scene.grid.shape
     block = scene.block_shape[0]
     step = min(height, max(block, 512 // block * block))
-    codes = np.empty((height, width), dtype=scene.dtype)
-    valid = np.empty((height, width), dtype=bool)
     with limited_cache():
         for row in range(0, height, step):
             window = Window(row=row, col=0, height=min(step, height - row), width=width)
-            chip = scene.read(window)
-            codes[row : window.row_stop], valid[row : window.row_stop] = chip.pixels[0], chip.valid
-    return codes, valid
+            try:
+                chip = scene.read(window)
+            except SceneError as error:
+                raise ClassMapError(str(error)) from error
+            yield chip.pixels[0], chip.valid
+
+
+def _whole(strips: Iterable[Strip]) -> Strip:
+    codes, valid = zip(*strips, strict=True)
+    return np.concatenate(codes), np.concatenate(valid)
 
 
 def _whole_numbers(
@@ -169,9 +238,7 @@ def _whole_numbers(
     return whole.astype(np.int32)
 
 
-def _own_legend(
-    scene: Scene, codes: npt.NDArray[np.integer[Any]], valid: npt.NDArray[np.bool_]
-) -> Legend | None:
+def _own_legend(scene: Scene, present: Iterable[int]) -> Legend | None:
     """Return the legend that a file carries, or None."""
     if tagged := _tagged_legend(scene):
         return tagged
@@ -179,8 +246,7 @@ def _own_legend(
     colors = dict(scene.file.palette or ())
     if not names and not colors:
         return None
-    present = _present(codes, valid)
-    return _legend_of(sorted({*names, *present} if names else present), names, colors)
+    return _legend_of({*names, *present} if names else set(present), names, colors)
 
 
 def _tagged_legend(scene: Scene) -> Legend | None:
@@ -194,7 +260,7 @@ def _tagged_legend(scene: Scene) -> Legend | None:
         raise ClassMapError(f"{scene.path}: {error}; pass a legend of your own") from error
 
 
-def _present(codes: npt.NDArray[np.integer[Any]], valid: npt.NDArray[np.bool_]) -> Sequence[int]:
+def _present(codes: npt.NDArray[np.integer[Any]], valid: npt.NDArray[np.bool_]) -> list[int]:
     """Codes of valid pixels."""
     if codes.dtype.itemsize <= 2:
         shift = int(np.iinfo(codes.dtype).min)
@@ -203,13 +269,26 @@ def _present(codes: npt.NDArray[np.integer[Any]], valid: npt.NDArray[np.bool_]) 
     return [int(i) for i in np.unique(codes[valid])]
 
 
-def _legend_of(codes: Sequence[int], names: dict[int, str], colors: dict[int, RGBA]) -> Legend | None:
-    """Legend of codes: names made up where missing or repeated, colours where missing."""
-    classes, taken = [], set()
-    for i, code in enumerate(codes):
+def _legend_of(codes: set[int], names: dict[int, str], colors: dict[int, RGBA]) -> Legend | None:
+    """Legend of codes: names made up where missing or repeated, colours where missing.
+
+    The file's own names go first: what a class is called does not depend on codes without a name.
+    """
+    called: dict[int, str] = {}
+    taken: set[str] = set()
+    for code in sorted(codes, key=lambda code: (code not in names, code)):
         name = names.get(code, f"class {code}")
-        name = f"{name} ({code})" if name in taken else name
+        name = f"{name} ({code})" if name in taken and code in names else name
+        while name in taken:
+            name += "'"
         taken.add(name)
-        color = "#{:02x}{:02x}{:02x}".format(*colors[code][:3]) if code in colors else made_up_color(i)
-        classes.append(LegendClass(code=code, name=name, color=color))
+        called[code] = name
+    classes = [
+        LegendClass(
+            code=code,
+            name=called[code],
+            color="#{:02x}{:02x}{:02x}".format(*colors[code][:3]) if code in colors else made_up_color(i),
+        )
+        for i, code in enumerate(sorted(codes))
+    ]
     return Legend(classes=tuple(classes)) if classes else None

@@ -68,7 +68,7 @@ def cut(whole: Band, rows: int) -> Iterator[Band]:
         )
 
 
-def connected(strips: Iterable[Band], shape: tuple[int, int]) -> Iterator[Band]:
+def connected(strips: Iterable[Band], shape: tuple[int, int], rows: int | None = None) -> Iterator[Band]:
     """Give strips of rows, which follow each other from the first row of the raster on, their halos.
 
     Parameters
@@ -77,6 +77,8 @@ def connected(strips: Iterable[Band], shape: tuple[int, int]) -> Iterator[Band]:
         Without rows, halos and ends.
     shape : tuple of int
         (row, col) of the raster.
+    rows : int, optional
+        Strips are cut into bands of so many rows at most, `rows_of_band` by default.
 
     Raises
     ------
@@ -84,25 +86,24 @@ def connected(strips: Iterable[Band], shape: tuple[int, int]) -> Iterator[Band]:
         If they are not the rows of such a raster.
     """
     row = 0
-    above: Band | None = None
+    above: tuple[Ints, Bools] | None = None
     for strip in strips:
-        stop = row + len(strip.codes)
-        if strip.codes.shape[1:] != shape[1:] or stop > shape[0]:
+        if strip.codes.shape[1:] != shape[1:] or row + len(strip.codes) > shape[0]:
             raise ClassMapError(
                 f"a strip of the class map has shape {strip.codes.shape} at row {row} of {shape}"
             )
-        if not len(strip.codes):
-            continue
-        band = replace(strip, row=row, last=stop == shape[0])
-        if above is not None:
-            band = replace(
-                band,
-                codes=np.concatenate([above.codes[-1:], strip.codes]),
-                valid=np.concatenate([above.valid[-1:], strip.valid]),
-                row=row - 1,
-                halo=True,
-            )
-        yield band
-        above, row = strip, stop
+        for part in cut(strip, rows or rows_of_band(shape[1])):
+            stop = row + len(part.codes) - part.halo
+            band = replace(part, row=row - part.halo, last=stop == shape[0])
+            if row and not part.halo:
+                assert above is not None
+                codes, valid = (
+                    np.concatenate(pair) for pair in zip(above, (part.codes, part.valid), strict=True)
+                )
+                band = replace(band, codes=codes, valid=valid, row=row - 1, halo=True)
+            yield band
+            row = stop
+        if len(strip.codes):
+            above = strip.codes[-1:].copy(), strip.valid[-1:].copy()
     if row != shape[0]:
         raise ClassMapError(f"the class map ends at row {row}, expected {shape[0]} rows")

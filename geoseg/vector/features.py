@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +19,23 @@ GEOMETRY = "geom"
 """Name of the geometry column in a GeoPackage."""
 
 _CHUNK_BYTES = 2**30
+_BATCH = 2**15
+_BATCH_BYTES = 2**28
+"""Features that are handed to a writer at a time."""
 _COLUMNS = ("class_code", "pixels", "area_m2", "perimeter_m", "confidence", "second_code", "second_share")
 """Fields with a number for each feature."""
+
+
+def batch_stop(offset: npt.NDArray[np.int64], count: int = 0, size: int = 0) -> int:
+    """Say how many of the next features go into a batch that holds `count` features of `size` bytes.
+
+    Parameters
+    ----------
+    offset : (feature + 1,) int64
+        Where their polygons begin, from 0, and stop.
+    """
+    fits = int(np.searchsorted(offset, _BATCH_BYTES - size, side="right")) - 1
+    return max(min(fits, _BATCH - count, len(offset) - 1), int(count == 0), 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -66,14 +81,14 @@ class Features:
     legend: Legend
 
     @classmethod
-    def joined(cls, parts: Sequence[Features], legend: Legend) -> Features:
+    def joined(cls, parts: Sequence[Features], legend: Legend | None = None) -> Features:
         """Return the features of several in their order; all have the same columns and one CRS.
 
         Parameters
         ----------
         parts : sequence of Features
-        legend : Legend
-            Of them all.
+        legend : Legend, optional
+            Of them all; by default the classes of all their legends, which are one where they have one code.
 
         Raises
         ------
@@ -81,15 +96,20 @@ class Features:
             If there are none.
         """
         first, *_ = parts
+        if len(parts) == 1:
+            return first if legend is None else replace(first, legend=legend)
+        if legend is None:
+            classes = {c.code: c for part in parts for c in part.legend.classes}
+            legend = Legend(classes=tuple(classes.values()))
         columns: dict[str, Any] = {
             name: np.concatenate([getattr(part, name) for part in parts])
-            for name in (*_COLUMNS, "buffer")
+            for name in _COLUMNS
             if getattr(first, name) is not None
         }
-        ends = np.cumsum([0, *(part.offset[-1] for part in parts)])
-        offset = np.concatenate(
-            [[0], *(part.offset[1:] + end for part, end in zip(parts, ends, strict=False))]
-        )
+        columns["buffer"] = np.concatenate([part.buffer[part.offset[0] : part.offset[-1]] for part in parts])
+        ends = np.cumsum([0, *(part.offset[-1] - part.offset[0] for part in parts)])
+        offsets = [part.offset[1:] - part.offset[0] + end for part, end in zip(parts, ends, strict=False)]
+        offset = np.concatenate([[0], *offsets])
         return replace(first, **columns, offset=offset, legend=legend)
 
     def of_class(self, code: int) -> Features:
@@ -103,6 +123,29 @@ class Features:
         given: dict[str, Any] = {name: getattr(self, name) for name in _COLUMNS}
         columns = {name: column[first:stop] for name, column in given.items() if column is not None}
         return replace(self, **columns, offset=self.offset[first : stop + 1])
+
+    @classmethod
+    def rebatched(cls, parts: Iterable[Features]) -> Iterator[Features]:
+        """Cut a stream of features anew, as `batch_stop` says; at least one part, of none if there are none.
+
+        The bytes of some formats depend on how many features were handed over at a time: so this may depend on
+        the features alone.
+        """
+        waiting: list[Features] = []
+        count = size = 0
+        empty: Features | None = None
+        for part in parts:
+            empty, rest = part[:0], part
+            while len(rest):
+                stop = batch_stop(rest.offset - rest.offset[0], count, size)
+                waiting.append(rest[:stop])
+                count, size = count + stop, size + int(rest.offset[stop] - rest.offset[0])
+                rest = rest[stop:]
+                if len(rest):
+                    yield cls.joined(waiting)
+                    waiting, count, size, empty = [], 0, 0, None
+        if waiting or empty is not None:
+            yield cls.joined(waiting or [cast("Features", empty)])
 
     def __len__(self) -> int:
         """Return the number of features."""

@@ -9,18 +9,22 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from string import punctuation
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from geoseg.errors import OptionError, OutputError
 from geoseg.grid.legend import Legend
 from geoseg.grid.qml import polygon_qml
-from geoseg.vector.features import GEOMETRY, Features
+from geoseg.vector.features import GEOMETRY, Features, batch_stop
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -57,8 +61,8 @@ class Layer:
     name : str
     crs : str or None
         WKT; None becomes the undefined Cartesian CRS.
-    legend : Legend
-        Becomes the default style.
+    legend : callable
+        Asked, when all features are written, for the legend that becomes the default style.
     geometry_type : str
         OGC name.
     metadata : mapping of str to str
@@ -67,7 +71,7 @@ class Layer:
 
     name: str
     crs: str | None
-    legend: Legend
+    legend: Callable[[], Legend]
     geometry_type: str = "Polygon"
     metadata: Mapping[str, str] = field(default_factory=dict)
 
@@ -134,25 +138,60 @@ def write_geopackage(
         parts = [
             (name, features.of_class(code), Legend(classes=(legend[code],))) for code, name in layer.items()
         ]
-    tables = []
+    layers = []
     for name, each, own in parts:
-        about = Layer(name=name, crs=each.crs, legend=own, metadata=metadata or {})
-        tables.append((each.attributes().append_column(GEOMETRY, each.wkb_arrow()), about))
-    write_tables(path, tables)
+        style = partial(Legend, classes=own.classes)
+        layers.append((Layer(name=name, crs=each.crs, legend=style, metadata=metadata or {}), [each]))
+    write_layers(path, layers)
 
 
-def write_tables(path: Path, tables: Sequence[tuple[pa.Table, Layer]]) -> None:
-    """Write Arrow tables whose column `GEOMETRY` is well-known binary; otherwise as `write_geopackage`."""
+def write_layers(path: Path, layers: Iterable[tuple[Layer, Iterable[Features]]]) -> None:
+    """Write streams of features, a layer for each; otherwise as `write_geopackage`.
+
+    The features are asked for while they are written, one layer after the other, at least one part of each, which
+    may be empty. What their stream raises comes through.
+    """
+    write_tables(path, ((_record_batches(parts), layer) for layer, parts in layers))
+
+
+def _record_batches(parts: Iterable[Features]) -> Iterator[pa.RecordBatch]:
+    for part in Features.rebatched(parts):
+        yield _one_batch(part.attributes().append_column(GEOMETRY, part.wkb_arrow()))
+
+
+def table_batches(table: pa.Table) -> Iterator[pa.RecordBatch]:
+    """Cut a table as `Features.rebatched` cuts features."""
+    import pyarrow.compute as pc
+
+    sizes = pc.binary_length(table[GEOMETRY]).to_numpy()
+    offset = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+    start = 0
+    while start < table.num_rows or start == 0:
+        stop = start + (batch_stop(offset[start:] - offset[start]) if table.num_rows else 1)
+        yield _one_batch(table.slice(start, stop - start))
+        start = stop
+
+
+def _one_batch(table: pa.Table) -> pa.RecordBatch:
+    import pyarrow as pa
+
+    batches = table.combine_chunks().to_batches()
+    return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=table.schema)
+
+
+def write_tables(path: Path, tables: Iterable[tuple[Iterable[pa.RecordBatch], Layer]]) -> None:
+    """Write Arrow batches whose column `GEOMETRY` is well-known binary; otherwise as `write_geopackage`."""
     from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
 
     path.unlink(missing_ok=True)
+    written: list[tuple[Layer, int]] = []
     try:
         with _literal(path) as literal:
-            for table, layer in tables:
-                _write_features(literal, table, layer)
-        _write_styles(path, [layer for _, layer in tables])
-        for table, layer in tables:
-            _verify(path, table.num_rows, layer)
+            for batches, layer in tables:
+                written.append((layer, _write_features(literal, batches, layer)))
+        _write_styles(path, [layer for layer, _ in written])
+        for layer, count in written:
+            _verify(path, count, layer)
     except (
         sqlite3.Error,
         OSError,
@@ -163,11 +202,23 @@ def write_tables(path: Path, tables: Sequence[tuple[pa.Table, Layer]]) -> None:
         FieldError,
         GeometryError,
     ) as error:
+        if isinstance(error, _StoppedError):
+            raise error.cause from None
         reason = " ".join(str(error).split())
         raise OutputError(f"{path}: the GeoPackage could not be written ({reason}); {_room(path)}") from error
 
 
-def _write_features(path: Path, table: pa.Table, layer: Layer) -> None:
+class _StoppedError(RuntimeError):
+    """The features ended with an error of their own, which GDAL would swallow."""
+
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+def _write_features(path: Path, batches: Iterable[pa.RecordBatch], layer: Layer) -> int:
+    """Write a layer as its features come; return their number."""
+    import pyarrow as pa
     import pyogrio
 
     options = {
@@ -178,18 +229,42 @@ def _write_features(path: Path, table: pa.Table, layer: Layer) -> None:
     }
     if layer.crs is None:
         options["SRID"] = "-1"
-    with _options():
-        pyogrio.write_arrow(
-            table,
-            str(path),
-            layer=layer.name,
-            driver="GPKG",
-            geometry_name=GEOMETRY,
-            geometry_type=layer.geometry_type,
-            crs=_canonical(layer.crs),
-            layer_metadata=dict(layer.metadata) or None,
-            layer_options=options,
-        )
+    count = 0
+    failed: list[BaseException] = []
+
+    def counted() -> Iterator[pa.RecordBatch]:
+        nonlocal count
+        try:
+            for batch in chain([first], coming):
+                count += batch.num_rows
+                yield batch
+        except BaseException as error:
+            failed.append(error)
+            raise
+
+    coming = iter(batches)
+    try:
+        first = next(coming)
+    except Exception as error:
+        raise _StoppedError(error) from error
+    try:
+        with _options():
+            pyogrio.write_arrow(
+                pa.RecordBatchReader.from_batches(first.schema, counted()),
+                str(path),
+                layer=layer.name,
+                driver="GPKG",
+                geometry_name=GEOMETRY,
+                geometry_type=layer.geometry_type,
+                crs=_canonical(layer.crs),
+                layer_metadata=dict(layer.metadata) or None,
+                layer_options=options,
+            )
+    except Exception as error:
+        if failed:
+            raise _StoppedError(failed[0]) from error
+        raise
+    return count
 
 
 def _canonical(crs: str | None) -> str:
@@ -270,7 +345,7 @@ def _write_styles(path: Path, layers: Iterable[Layer]) -> None:
                     layer.name,
                     GEOMETRY,
                     layer.name[:30],
-                    polygon_qml(layer.legend),
+                    polygon_qml(layer.legend()),
                     "legend by geoseg",
                     TIMESTAMP,
                 ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 from geoseg.errors import ClassMapError
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend, LegendClass
-from geoseg.raster.classmap import ClassMap, LayeredMap
+from geoseg.raster.classmap import LayeredMap, Strip
 from geoseg.vector.areas import NO_CONFIDENCE
 
 if TYPE_CHECKING:
@@ -20,21 +21,38 @@ _LARGEST = 2**53
 """Beyond it, floats skip whole numbers: what they hold is no code."""
 
 
-def class_map_of(array: xr.DataArray, legend: Legend | None = None) -> ClassMap:
-    """Class map of a DataArray with `.rio` coordinates.
+def grid_of(array: xr.DataArray) -> Grid:
+    """Grid of a DataArray with `.rio` coordinates.
+
+    Raises
+    ------
+    ClassMapError
+        If it has no regular coordinates.
+    """
+    import rioxarray  # noqa: F401  (registers .rio)
+
+    crs = array.rio.crs
+    return Grid(
+        height=array.sizes[array.rio.y_dim],
+        width=array.sizes[array.rio.x_dim],
+        transform=array.rio.transform(recalc=False),
+        crs=crs.to_wkt() if crs else None,
+    )
+
+
+def strips_of(array: xr.DataArray) -> Iterator[Strip]:
+    """Rows of a DataArray with `.rio` coordinates, from top to bottom; of a lazy one, chunk by chunk.
 
     Parameters
     ----------
     array : DataArray (y, x), or (band, y, x) with one band
         Integer codes, True and False for 1 and 0, or floats that are whole numbers, as rioxarray's
         ``masked=True`` makes them; NaN is no data.
-    legend : Legend, optional
-        In place of the CF attributes `flag_values`, `flag_meanings` and `flag_colors`.
 
     Raises
     ------
     ClassMapError
-        If it has another shape, fractions, or no regular coordinates.
+        If it has another shape or fractions.
     """
     import rioxarray  # noqa: F401  (registers .rio)
 
@@ -45,8 +63,15 @@ def class_map_of(array: xr.DataArray, legend: Legend | None = None) -> ClassMap:
             f"the DataArray has dimensions {dict(array.sizes)}, expected (y, x) and at most one band"
         )
     flat = array.squeeze(others, drop=True).transpose(y, x)
-    codes = np.asarray(flat.values)
     nodata = flat.rio.nodata
+    heights = flat.chunksizes.get(y, (flat.sizes[y],))
+    row = 0
+    for height in heights:
+        yield _strip_of(np.asarray(flat.isel({y: slice(row, row + height)}).values), nodata)
+        row += height
+
+
+def _strip_of(codes: npt.NDArray[Any], nodata: float | None) -> Strip:
     valid = np.ones(codes.shape, np.bool_) if nodata is None or np.isnan(nodata) else codes != nodata
     if np.issubdtype(codes.dtype, np.floating):
         valid &= np.isfinite(codes)
@@ -58,14 +83,7 @@ def class_map_of(array: xr.DataArray, legend: Legend | None = None) -> ClassMap:
         codes = whole.astype(np.int64)
     elif codes.dtype == np.bool_:  # the mask of one class
         codes = codes.astype(np.uint8)
-    crs = flat.rio.crs
-    grid = Grid(
-        height=codes.shape[0],
-        width=codes.shape[1],
-        transform=flat.rio.transform(recalc=False),
-        crs=crs.to_wkt() if crs else None,
-    )
-    return ClassMap(codes=codes, valid=valid, grid=grid, legend=legend or _flags(array.attrs))
+    return codes, valid
 
 
 def layered_map_of(array: xr.DataArray, legend: Legend | None = None) -> LayeredMap:
@@ -95,11 +113,10 @@ def layered_map_of(array: xr.DataArray, legend: Legend | None = None) -> Layered
     if len(legend.classes) != count:
         raise ClassMapError(f"the DataArray has {count} classes and the legend {len(legend.classes)}")
 
-    def layer(index: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
-        one = class_map_of(array.isel({"class": index}, drop=True))
-        return one.codes, one.valid
+    def strips(index: int) -> Iterator[Strip]:
+        return strips_of(array.isel({"class": index}, drop=True))
 
-    return LayeredMap(legend=legend, grid=class_map_of(array.isel({"class": 0}, drop=True)).grid, layer=layer)
+    return LayeredMap(legend=legend, grid=grid_of(array), strips=strips)
 
 
 def confidence_of(values: xr.DataArray | npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
@@ -110,20 +127,20 @@ def confidence_of(values: xr.DataArray | npt.NDArray[Any]) -> npt.NDArray[np.uin
     ClassMapError
         If the numbers are neither.
     """
-    array = np.asarray(values).squeeze()
+    array = np.asarray(values)
     if array.dtype == np.uint8:
         return array
     if not np.issubdtype(array.dtype, np.floating):
         raise ClassMapError(f"confidence is {array.dtype}, expected uint8 (0 to 254) or floats from 0 to 1")
     present = np.isfinite(array)
     share = np.where(present, array, 0)
-    if share.min() < 0 or share.max() > 1:
+    if share.size and (share.min() < 0 or share.max() > 1):
         raise ClassMapError(f"confidence runs from {share.min():g} to {share.max():g}, expected 0 to 1")
     return np.where(present, np.rint(share * 254), NO_CONFIDENCE).astype(np.uint8)
 
 
-def _flags(attributes: dict[Any, Any]) -> Legend | None:
-    """Legend of the CF attributes, where they are there and complete."""
+def flags_of(attributes: dict[Any, Any]) -> Legend | None:
+    """Return the legend of the CF attributes, where they are there and complete."""
     values = np.ravel(attributes.get("flag_values", [])).tolist()
     meanings = str(attributes.get("flag_meanings", "")).split()
     if not values or len(values) != len(meanings) or len(set(meanings)) != len(meanings):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from string import punctuation
 
@@ -12,10 +12,12 @@ import numpy.typing as npt
 from geoseg.errors import OptionError
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend
+from geoseg.vector.bands import Band
 from geoseg.vector.features import Features
 from geoseg.vector.geopackage import check_layer_name
 from geoseg.vector.polygonize import polygonize
 from geoseg.vector.runs import Bools
+from geoseg.vector.stream import Wanted, polygonize_strips
 
 Confidence = npt.NDArray[np.uint8]
 
@@ -47,6 +49,29 @@ def polygonize_layers(
         found = polygonize(inside.view(np.uint8), inside, grid, confidence=share)
         parts.append(replace(found, class_code=np.full(len(found), c.code, np.int64), legend=legend))
     return Features.joined(parts, legend)
+
+
+def stream_layer(
+    strips: Iterable[Band], wanted: Wanted, index: int, *, workers: int = 1, rows: int | None = None
+) -> Iterator[Features]:
+    """Turn the regions of one class of several that may overlap into polygons, strip by strip.
+
+    Parameters
+    ----------
+    strips : iterable of Band
+        Valid where the class is, and there of one code, whatever it is.
+    wanted : Wanted
+        With the legend of all classes.
+    index : int
+        Number of the class in the legend.
+    workers, rows
+        As `polygonize_strips` takes them.
+    """
+    legend = wanted.legend
+    assert legend is not None
+    for part in polygonize_strips(strips, wanted, workers=workers, rows=rows):
+        code = np.full(len(part), legend.classes[index].code, np.int64)
+        yield replace(part, class_code=code, legend=legend)
 
 
 LAYER = "landcover"

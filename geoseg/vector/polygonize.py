@@ -8,10 +8,10 @@ import numpy.typing as npt
 from geoseg.errors import ClassMapError
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend
-from geoseg.vector.bands import Band, cut, rows_of_band
+from geoseg.vector.bands import Band
 from geoseg.vector.features import Features
 from geoseg.vector.runs import Bools, Ints
-from geoseg.vector.stream import Wanted, complete_legend, polygonize_bands
+from geoseg.vector.stream import Wanted, complete_legend, polygonize_strips
 
 
 def polygonize(
@@ -47,6 +47,6 @@ def polygonize(
             raise ClassMapError(f"{what} has shape {array.shape}, expected that of the grid, {grid.shape}")
     whole = Band(codes=codes, valid=valid, confidence=confidence)
     wanted = Wanted(grid=grid, legend=legend, confidence=confidence is not None)
-    parts = list(polygonize_bands(cut(whole, rows_of_band(grid.width)), wanted))
+    parts = list(polygonize_strips([whole], wanted))
     found = sorted({code for part in parts for code in np.unique(part.class_code).tolist()})
     return Features.joined(parts, complete_legend(legend, found))

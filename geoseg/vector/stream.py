@@ -20,7 +20,7 @@ import numpy.typing as npt
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend, LegendClass, made_up_color
 from geoseg.vector.areas import PIXELS, Ground, columns, mean_confidence, second_class, sum_regions
-from geoseg.vector.bands import Band
+from geoseg.vector.bands import Band, connected
 from geoseg.vector.features import Features
 from geoseg.vector.runs import Runs, find_regions
 from geoseg.vector.seams import Closed, Seams
@@ -65,6 +65,28 @@ class _Traced:
     arcs: Arcs
     sums: Longs
     last: Longs
+
+
+def polygonize_strips(
+    strips: Iterable[Band], wanted: Wanted, *, workers: int = 1, rows: int | None = None
+) -> Iterator[Features]:
+    """Turn strips of rows from the first to the last into polygons, as `polygonize_bands` does.
+
+    Parameters
+    ----------
+    strips : iterable of Band
+        Without rows, halos and ends, of any heights.
+    wanted : Wanted
+    workers : int
+    rows : int, optional
+        Most rows of a band.
+
+    Raises
+    ------
+    ClassMapError
+        If they are not the rows of the grid.
+    """
+    return polygonize_bands(connected(strips, wanted.grid.shape, rows), wanted, workers=workers)
 
 
 def polygonize_bands(bands: Iterable[Band], wanted: Wanted, *, workers: int = 1) -> Iterator[Features]:

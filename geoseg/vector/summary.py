@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from geoseg.grid.legend import Legend
 from geoseg.vector.features import Features
+from geoseg.vector.stream import complete_legend
 
 SPECK = 4
 """A region of at most so many pixels is a speck: finer than land cover can be mapped at this resolution."""
@@ -15,55 +19,112 @@ _MANY_CLASSES = 256
 _MANY_POLYGONS = 100
 
 
-def class_rows(features: Features) -> list[dict[str, Any]]:
-    """One row per class that occurs: code, name, pixels, area_m2 (None where unknown), polygons."""
-    rows = []
-    for c in features.legend.classes:
-        chosen = features.class_code == c.code
-        if chosen.any():
-            area = float(features.area_m2[chosen].sum())
-            rows.append(
-                {
-                    "code": c.code,
-                    "name": c.name,
-                    "pixels": int(features.pixels[chosen].sum()),
-                    "area_m2": None if np.isnan(area) else area,
-                    "polygons": int(chosen.sum()),
-                }
-            )
-    return rows
+@dataclass(slots=True)
+class _Row:
+    polygons: int = 0
+    pixels: int = 0
+    area_m2: float = 0.0
 
 
-def speck_share(features: Features) -> float:
-    """Share of the polygons that are specks, 0 to 1."""
-    return float(np.mean(features.pixels <= SPECK)) if len(features) else 0.0
-
-
-def hints(features: Features, *, predicted: bool = True) -> list[str]:
-    """Lines for a person: how many polygons came out, and what would help where that is a worry.
+class Tally:
+    """Counts features while they stream by.
 
     Parameters
     ----------
-    features : Features
-    predicted : bool
-        Whether a model made the map just now; else it is a map from anywhere.
+    legend_of : callable
+        Called with the codes that occur: the map's legend, or None.
     """
-    lines = ["1 polygon" if len(features) == 1 else f"{len(features):,} polygons"]
-    if not len(features):
-        lines.append("no polygon: every pixel is no data, so the layer is empty")
-    if features.crs is None:
-        lines.append("no CRS: coordinates are as in the raster, areas on the ground are unknown")
-    classes = len(np.unique(features.class_code))
-    share = speck_share(features)
-    if classes > _MANY_CLASSES:
-        lines.append(
-            f"{classes:,} classes: is it a class map? Numbers that measure something, such as heights, "
-            "are to be put into classes first"
-        )
-    elif share > 0.5 and len(features) >= _MANY_POLYGONS:
-        calm = "a larger --overlap or a better model calms the map, and " if predicted else ""
-        lines.append(
-            f"{share:.0%} of the polygons are specks of {SPECK} pixels or fewer; {calm}gdal_sieve.py merges "
-            "specks of a class map into their neighbours"
-        )
-    return lines
+
+    def __init__(self, legend_of: Callable[[Iterable[int]], Legend | None]) -> None:
+        self._legend_of = legend_of
+        self._rows: dict[int, _Row] = {}
+        self._second: set[int] = set()
+        self._placed = True
+        self.specks = 0
+
+    @classmethod
+    def of(cls, features: Features) -> Tally:
+        """Count features that are there."""
+        tally = cls(lambda _: features.legend)
+        for _ in tally.watch([features]):
+            pass
+        return tally
+
+    def watch(self, parts: Iterable[Features]) -> Iterator[Features]:
+        """Let features pass and count them."""
+        for part in parts:
+            self._placed = part.crs is not None
+            codes, place = np.unique(part.class_code, return_inverse=True)
+            numbers = [
+                np.bincount(place),
+                *(np.bincount(place, each) for each in (part.pixels, part.area_m2)),
+            ]
+            for code, polygons, pixels, area in zip(codes.tolist(), *numbers, strict=True):
+                row = self._rows.setdefault(code, _Row())
+                row.polygons, row.pixels = row.polygons + int(polygons), row.pixels + int(pixels)
+                row.area_m2 += float(area)
+            if part.second_code is not None:
+                self._second.update(np.unique(part.second_code).tolist())
+            self.specks += int((part.pixels <= SPECK).sum())
+            yield part
+
+    @property
+    def legend(self) -> Legend:
+        """Classes of all codes that have been seen, and those of the map's own legend."""
+        codes = sorted(self._rows)
+        return complete_legend(self._legend_of(codes), sorted({*codes, *self._second}))
+
+    @property
+    def polygons(self) -> int:
+        """Features that have been seen."""
+        return sum(row.polygons for row in self._rows.values())
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of all features."""
+        return sum(row.pixels for row in self._rows.values())
+
+    def class_rows(self) -> list[dict[str, Any]]:
+        """One row per class that occurs: code, name, pixels, area_m2 (None where unknown), polygons."""
+        return [
+            {
+                "code": c.code,
+                "name": c.name,
+                "pixels": self._rows[c.code].pixels,
+                "area_m2": None if np.isnan(self._rows[c.code].area_m2) else self._rows[c.code].area_m2,
+                "polygons": self._rows[c.code].polygons,
+            }
+            for c in self.legend.classes
+            if c.code in self._rows
+        ]
+
+    @property
+    def speck_share(self) -> float:
+        """Share of the polygons that are specks, 0 to 1."""
+        return self.specks / self.polygons if self.polygons else 0.0
+
+    def hints(self, *, predicted: bool = True) -> list[str]:
+        """Lines for a person: how many polygons came out, and what would help where that is a worry.
+
+        Parameters
+        ----------
+        predicted : bool
+            Whether a model made the map just now; else it is a map from anywhere.
+        """
+        lines = ["1 polygon" if self.polygons == 1 else f"{self.polygons:,} polygons"]
+        if not self.polygons:
+            lines.append("no polygon: every pixel is no data, so the layer is empty")
+        if not self._placed:
+            lines.append("no CRS: coordinates are as in the raster, areas on the ground are unknown")
+        if len(self._rows) > _MANY_CLASSES:
+            lines.append(
+                f"{len(self._rows):,} classes: is it a class map? Numbers that measure something, such as heights, "
+                "are to be put into classes first"
+            )
+        elif self.speck_share > 0.5 and self.polygons >= _MANY_POLYGONS:
+            calm = "a larger --overlap or a better model calms the map, and " if predicted else ""
+            lines.append(
+                f"{self.speck_share:.0%} of the polygons are specks of {SPECK} pixels or fewer; {calm}gdal_sieve.py "
+                "merges specks of a class map into their neighbours"
+            )
+        return lines

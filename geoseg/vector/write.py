@@ -14,7 +14,7 @@ from geoseg.grid.legend import Legend
 from geoseg.raster.legend_file import legend_of
 from geoseg.storage.output import claim
 from geoseg.vector.features import GEOMETRY
-from geoseg.vector.geopackage import Layer, check_geopackage_name, write_tables
+from geoseg.vector.geopackage import Layer, check_geopackage_name, table_batches, write_tables
 from geoseg.vector.stream import complete_legend
 
 if TYPE_CHECKING:
@@ -63,19 +63,16 @@ def write(
     names = dict(zip(gdf["class_code"].tolist(), map(str, named), strict=True))
     colors = legend_of(legend)
     shapes, kind = _uniform(gdf.geometry.to_numpy())
-    about = Layer(
-        name=layer,
-        crs=gdf.crs.to_wkt() if gdf.crs else None,
-        legend=complete_legend(colors, names) if colors else Legend.made_up(names or (0,), names),
-        geometry_type=kind,
-    )
+    style = complete_legend(colors, names) if colors else Legend.made_up(names or (0,), names)
+    crs = gdf.crs.to_wkt() if gdf.crs else None
+    about = Layer(name=layer, crs=crs, legend=lambda: style, geometry_type=kind)
     attributes = pa.Table.from_pandas(gdf.drop(columns=gdf.geometry.name), preserve_index=False)
     geometry = pa.array(shapely.to_wkb(shapes, byte_order=1), pa.binary())
     target = Path(path)
     check_geopackage_name(target)
     with claim(target, overwrite=overwrite) as claimed:
         finished = claimed.scratch / target.name
-        write_tables(finished, [(attributes.append_column(GEOMETRY, geometry), about)])
+        write_tables(finished, [(table_batches(attributes.append_column(GEOMETRY, geometry)), about)])
         claimed.commit(finished)
     return target
 

@@ -185,7 +185,7 @@ def test_verification_sees_what_a_killed_writer_leaves(tmp_path: Path, damage: s
     with closing(sqlite3.connect(path)) as database:
         database.execute(damage)
         database.commit()
-    layer = Layer(name="landcover", crs=FEATURES.crs, legend=LEGEND)
+    layer = Layer(name="landcover", crs=FEATURES.crs, legend=lambda: LEGEND)
     with pytest.raises(OutputError, match=what):
         geopackage._verify(path, len(FEATURES), layer)
 
@@ -193,7 +193,7 @@ def test_verification_sees_what_a_killed_writer_leaves(tmp_path: Path, damage: s
 def test_verification_counts_the_features_and_sees_truncation(tmp_path: Path) -> None:
     path = tmp_path / "a.gpkg"
     write_geopackage(path, FEATURES)
-    layer = Layer(name="landcover", crs=FEATURES.crs, legend=LEGEND)
+    layer = Layer(name="landcover", crs=FEATURES.crs, legend=lambda: LEGEND)
     with pytest.raises(OutputError, match="number of features"):
         geopackage._verify(path, len(FEATURES) + 1, layer)
     content = path.read_bytes()
@@ -205,4 +205,6 @@ def test_verification_counts_the_features_and_sees_truncation(tmp_path: Path) ->
 def test_features_that_gdal_refuses_are_an_output_error(tmp_path: Path) -> None:
     broken = pa.table({"class_code": [1], GEOMETRY: pa.array([b"\x01\x03"], pa.binary())})
     with pytest.raises(OutputError, match="entries in the R-tree is 0 after writing, expected 1"):
-        write_tables(tmp_path / "a.gpkg", [(broken, Layer(name="a", crs=None, legend=LEGEND))])
+        write_tables(
+            tmp_path / "a.gpkg", [(broken.to_batches(), Layer(name="a", crs=None, legend=lambda: LEGEND))]
+        )

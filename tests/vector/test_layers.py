@@ -248,7 +248,7 @@ def test_what_does_not_fit_is_one_line(written: Path, tmp_path: Path) -> None:
         vectorize(written, confidence=tmp_path / "one.tif")
     with pytest.raises(ClassMapError, match="the confidence has 2 bands, expected one for each of 3 classes"):
         vectorize(written, confidence=shares()[:2])
-    odd = LayeredMap(legend=LEGEND, grid=grid, layer=lambda i: (LAYERS[i] * 2, LAYERS[i] != 255))
+    odd = LayeredMap(legend=LEGEND, grid=grid, strips=lambda i: [(LAYERS[i] * 2, LAYERS[i] != 255)])
     with pytest.raises(ClassMapError, match="the layer of class 'cloud & fog' holds other numbers than 0"):
         vectorize(odd)
 

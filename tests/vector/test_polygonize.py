@@ -21,7 +21,7 @@ from geoseg.grid.legend import Legend
 from geoseg.vector import features as features_module
 from geoseg.vector.polygonize import polygonize
 from geoseg.vector.stream import complete_legend
-from geoseg.vector.summary import class_rows, hints, speck_share
+from geoseg.vector.summary import Tally
 from tests.strategies import Map, drawn, maps
 
 LEGEND = Legend.parse("water,forest=#228B22,town")
@@ -167,20 +167,20 @@ def test_polygons_reach_arrow_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None
 def test_the_summary_counts_classes_and_specks() -> None:
     m = drawn(("1111", "1121", "1111", "3311"))
     features = polygonize(m.codes, m.valid, on_grid(m, crs=EQUAL_AREA), legend=LEGEND)
-    rows = class_rows(features)
+    rows = Tally.of(features).class_rows()
     assert [(r["code"], r["name"], r["pixels"], r["polygons"]) for r in rows] == [
         (1, "water", 13, 1),
         (2, "forest", 1, 1),
         (3, "town", 2, 1),
     ]
     assert rows[0]["area_m2"] == pytest.approx(1300, rel=1e-8)
-    assert speck_share(features) == pytest.approx(2 / 3)
-    assert hints(features) == ["3 polygons"], "specks among a few polygons are no worry"
+    assert Tally.of(features).speck_share == pytest.approx(2 / 3)
+    assert Tally.of(features).hints() == ["3 polygons"], "specks among a few polygons are no worry"
     empty = polygonize(m.codes, np.zeros_like(m.valid), on_grid(m, crs=None))
-    assert class_rows(empty) == []
-    assert any("empty" in line for line in hints(empty))
-    assert any("no CRS" in line for line in hints(empty))
-    assert class_rows(polygonize(m.codes, m.valid, on_grid(m, crs=None)))[0]["area_m2"] is None
+    assert Tally.of(empty).class_rows() == []
+    assert any("empty" in line for line in Tally.of(empty).hints())
+    assert any("no CRS" in line for line in Tally.of(empty).hints())
+    assert Tally.of(polygonize(m.codes, m.valid, on_grid(m, crs=None))).class_rows()[0]["area_m2"] is None
 
 
 def test_specks_and_maps_that_are_none_get_a_hint() -> None:
@@ -191,10 +191,10 @@ def test_specks_and_maps_that_are_none_get_a_hint() -> None:
         polygonize(codes, np.ones(codes.shape, np.bool_), grid)
         for codes, grid in zip((checkers, every), grids, strict=True)
     )
-    assert "100% of the polygons are specks" in hints(specks)[-1]
-    assert "--overlap" in hints(specks)[-1]
-    assert "--overlap" not in hints(specks, predicted=False)[-1], "a foreign map has no tiles"
-    assert "400 classes: is it a class map?" in hints(values)[-1]
+    assert "100% of the polygons are specks" in Tally.of(specks).hints()[-1]
+    assert "--overlap" in Tally.of(specks).hints()[-1]
+    assert "--overlap" not in Tally.of(specks).hints(predicted=False)[-1], "a foreign map has no tiles"
+    assert "400 classes: is it a class map?" in Tally.of(values).hints()[-1]
 
 
 def test_areas_of_a_table_are_in_one_unit_that_fits() -> None:

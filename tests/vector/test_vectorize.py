@@ -21,7 +21,8 @@ from geoseg.errors import ClassMapError, LegendError, OptionError, OutputError, 
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend
 from geoseg.raster.classmap import ClassMap
-from geoseg.vector.vectorize import vectorize
+from geoseg.vector import features
+from geoseg.vector.vectorize import VectorizeOptions, vectorize
 from geoseg.vector.write import write
 from tests.strategies import drawn
 
@@ -162,6 +163,63 @@ def test_the_file_is_what_the_frame_would_be_written_as(tmp_path: Path, raster: 
     again = write(frame, tmp_path / "b.gpkg", legend=LEGEND)
     assert output.read_bytes() == again.read_bytes()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.gpkg", "b.gpkg", "classes.tif"]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 100])
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_bands_and_workers_give_the_same_bytes(tmp_path: Path, rows: int, workers: int) -> None:
+    random = np.random.default_rng(6)
+    codes = random.integers(0, 4, (40, 30)).astype(np.uint8)
+    share = random.integers(0, 256, codes.shape, dtype=np.uint8)
+    path = write_raster(tmp_path / "m.tif", codes, nodata=0)
+    options = VectorizeOptions(rows=rows, workers=workers)
+    found = vectorize(path, confidence=share, options=options, output=tmp_path / "a.gpkg")
+    expected = vectorize(path, confidence=share, output=tmp_path / "b.gpkg")
+    assert found.read_bytes() == expected.read_bytes()
+    lazy = rioxarray.open_rasterio(path).chunk({"y": 7, "x": 11})
+    frame = vectorize(lazy, confidence=xr.DataArray(share, dims=("y", "x")).chunk({"y": 5}), options=options)
+    assert write(frame, tmp_path / "c.gpkg").read_bytes() == expected.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["rows", "workers"])
+def test_options_below_one_are_refused(name: str) -> None:
+    with pytest.raises(OptionError, match=f"{name} is 0, expected at least 1"):
+        VectorizeOptions(**{name: 0})
+
+
+def test_many_features_are_handed_over_at_places_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(7)
+    path = write_raster(tmp_path / "m.tif", random.integers(0, 4, (40, 30)).astype(np.uint8), nodata=0)
+    whole = vectorize(path)
+    for batch, size in ((1, 2**28), (7, 2**28), (1000, 500), (64, 2000)):
+        monkeypatch.setattr(features, "_BATCH", batch)
+        monkeypatch.setattr(features, "_BATCH_BYTES", size)
+        files = [
+            vectorize(
+                path, options=VectorizeOptions(rows=rows), output=tmp_path / f"{rows}.gpkg", overwrite=True
+            )
+            for rows in (1, 13, 40)
+        ]
+        files.append(write(whole, tmp_path / "frame.gpkg", overwrite=True))
+        assert len({file.read_bytes() for file in files}) == 1
+        gpd.testing.assert_geodataframe_equal(
+            gpd.read_file(files[0], layer="landcover"), whole, check_dtype=False
+        )
+
+
+def test_a_map_that_fails_half_way_says_why_and_leaves_the_old_file(tmp_path: Path) -> None:
+    codes = np.ones((1100, 8), np.float32)
+    codes[-1, -1] = 0.5
+    path = write_raster(tmp_path / "m.tif", codes)
+    output = tmp_path / "a.gpkg"
+    output.write_bytes(b"old")
+    for rows in (5, 2000):
+        with pytest.raises(ClassMapError, match=r"m\.tif: holds 0\.5, expected whole numbers"):
+            vectorize(path, output=output, overwrite=True, options=VectorizeOptions(rows=rows, workers=2))
+    assert output.read_bytes() == b"old"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.gpkg", "m.tif"]
 
 
 def test_an_output_is_never_clobbered(tmp_path: Path, raster: Path) -> None:
