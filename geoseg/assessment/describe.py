@@ -9,9 +9,11 @@ import numpy as np
 
 from geoseg.errors import SceneError
 from geoseg.grid.grid import Grid
+from geoseg.grid.legend import THRESHOLD
 
 if TYPE_CHECKING:
     from geoseg.grid.legend import LegendClass
+    from geoseg.models.card import Card
     from geoseg.raster.scene import Scene
 
 Description = dict[str, Any]
@@ -57,7 +59,22 @@ def _model_file(path: Path) -> Description:
         "bytes": path.stat().st_size,
         "stored_numbers": sum(int(np.prod(entry["shape"], dtype=np.int64)) for entry in tensors.values()),
         "stored_types": sorted({entry["dtype"] for entry in tensors.values()}),
+        **_presence(card),
         "card": card.fields(),
+    }
+
+
+def _presence(card: Card) -> Description:
+    """Say when each class of a binary or multilabel task is there."""
+    if card.task == "multiclass":
+        return {}
+    count = len(card.channels)
+    thresholds, sizes = card.thresholds or (THRESHOLD,) * count, card.min_regions or (0,) * count
+    return {
+        "present": {
+            card.classes[code].name: {"probability_above": threshold, "region_px_at_least": size}
+            for code, threshold, size in zip(card.channels, thresholds, sizes, strict=True)
+        }
     }
 
 

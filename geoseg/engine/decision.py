@@ -7,12 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from geoseg.grid.legend import NODATA, Task
+from geoseg.grid.legend import NODATA, THRESHOLD, Task
 
 CONFIDENCE_STEPS = 254
 """Stored confidence is probability * 254, rounded; 255 is no data."""
-THRESHOLD = 0.5
-"""A binary or multilabel class is there where its probability is above this, unless the card says another."""
 
 
 class Decision:

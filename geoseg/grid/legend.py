@@ -17,6 +17,9 @@ Task = Literal["multiclass", "binary", "multilabel"]
 """What is said of a pixel: one class of several; whether it is of the one class (codes 1 and 0); or, of each
 class, whether it is there: a layer a class."""
 
+THRESHOLD = 0.5
+"""A binary or multilabel class is there where its probability is above this, unless the card says another."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LegendClass:

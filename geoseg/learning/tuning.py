@@ -12,9 +12,8 @@ import torch
 from torch import nn
 
 from geoseg.datasets.dataset import Pair
-from geoseg.engine.decision import THRESHOLD
 from geoseg.engine.small_regions import regions
-from geoseg.grid.legend import NODATA
+from geoseg.grid.legend import NODATA, THRESHOLD
 from geoseg.learning.config import TuneConfig
 from geoseg.learning.scoring import Scorer, scored_sizes
 from geoseg.models.card import Card

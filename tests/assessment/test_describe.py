@@ -20,6 +20,7 @@ from geoseg.assessment.installation import describe_versions
 from geoseg.errors import GeosegError
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import NODATA, Legend
+from geoseg.models.model import Model
 from geoseg.raster.classmap import class_map_sidecars, write_cog
 from geoseg.vector.vectorize import vectorize
 
@@ -184,3 +185,17 @@ def test_the_installation() -> None:
     text = CliRunner().invoke(group, ["info"]).stdout
     assert "GDAL of rasterio" in text
     assert json.loads(CliRunner().invoke(group, ["info", "--json"]).stdout) == found
+
+
+def test_a_model_file_says_when_a_class_is_there(tmp_path: Path, small: dict[str, Any]) -> None:
+    model, path = Model.new(**small, task="multilabel"), tmp_path / "m.safetensors"
+    model.save(path)
+    untold = {"probability_above": 0.5, "region_px_at_least": 0}
+    assert describe(path)["present"] == {"water": untold, "forest": untold, "town": untold}
+    model.card = model.card.changed(thresholds=(0.5, 0.35, 0.9), min_regions=(0, 900, 0))
+    model.save(path, overwrite=True)
+    assert describe(path)["present"]["forest"] == {"probability_above": 0.35, "region_px_at_least": 900}
+    assert "  forest\n    probability_above   0.35\n    region_px_at_least  900\n" in shown(path)
+    model = Model.new(**small)
+    model.save(path, overwrite=True)
+    assert "present" not in describe(path)
