@@ -232,7 +232,9 @@ def _element(text: str, title: str) -> str:
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
     text = re.sub(r'<g id="[^"]*">', "<g>", text)
-    text = re.sub(r"font: ([\d.]+)px [^;\"]+", r"font: \1px var(--sans)", text)
+    # Families are the page's; matplotlib before 3.11 writes size and family as one.
+    text = re.sub(r"font: ([\d.]+px) [^;\"]+", r"font-size: \1", text)
+    text = re.sub(r"font-family: [^;\"]+;? ?", "", text)
     for sentinel, variable in _VARIABLES.items():
         text = text.replace(sentinel, variable)
     box = re.search(r'viewBox="[^"]*"', text)

@@ -142,7 +142,7 @@ def _settings(config: dict[str, Any]) -> list[str]:
         data["root"] = "."
     # Short lists and mappings stay on a line, as people write them.
     return [
-        yaml.safe_dump({key: part}, sort_keys=False, allow_unicode=True, default_flow_style=None, width=56)
+        yaml.safe_dump({key: part}, sort_keys=False, allow_unicode=True, default_flow_style=None, width=44)
         for key, part in {**config, "data": data}.items()
     ]
 

@@ -20,7 +20,7 @@ _EDGE: Final = 384
 """Longest edge of a picture, px."""
 _QUALITY: Final = 82
 _NATURAL: Final = ("red", "green", "blue")
-_RIGHT, _WRONG = (128, 138, 146, 56), (214, 48, 79, 255)
+_RIGHT, _WRONG = (128, 138, 146, 56), (214, 48, 79)
 _NOTHING: Final = (0, 0, 0, 0)
 
 Pixels = npt.NDArray[Any]
@@ -95,12 +95,16 @@ def painted(values: Mask, colors: Sequence[tuple[int, int, int]]) -> str:
 
 
 def differences(reference: Mask, predicted: Mask) -> str:
-    """Return where two maps differ as a picture: red where they do, grey where not, nothing where none counts."""
-    counted = reference >= 0
-    wrong = (reference != predicted) & counted
-    if reference.ndim == 3:
-        counted, wrong = np.any(counted, axis=0), np.any(wrong, axis=0)
-    return _plane(np.where(wrong, 1, np.where(counted, 0, 2)), [_RIGHT, _WRONG, _NOTHING])
+    """Return where two maps differ as a picture: red where they do, grey where not, nothing where none counts.
+
+    Where classes lie on each other the red is the stronger the more of them differ.
+    """
+    layers = reference[None] if reference.ndim == 2 else reference
+    counted = layers >= 0
+    wrong = ((layers != predicted) & counted).sum(axis=0)
+    most = max(1, int(wrong.max()))
+    reds = [(*_WRONG, round(255 - 135 * (most - n) / most)) for n in range(1, most + 1)]
+    return _plane(np.where(counted.any(axis=0), wrong, most + 1), [_RIGHT, *reds, _NOTHING])
 
 
 def _plane(indices: npt.NDArray[np.integer], colors: Sequence[tuple[int, int, int, int]]) -> str:

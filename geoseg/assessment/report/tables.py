@@ -33,7 +33,7 @@ class ClassRow:
     name: str
     color: str
     scores: Mapping[str, Mapping[str, float | None]]
-    shares: Mapping[str, float | None]
+    shares: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,37 +52,32 @@ class Matrix:
 def class_rows(record: Record, card: Card) -> list[ClassRow]:
     """Return a row for each class."""
     metrics: Mapping[str, Any] = record.training.get("metrics", {})
-    pixels = {"train": record.training.get("class_pixels")}
-    for split in metrics:
-        counts = counts_of(record, split)
-        pixels[split] = None if counts is None else counts.referenced.tolist()
-    totals = {split: _total(record, split, each) for split, each in pixels.items() if each}
-    rows = []
-    for place, each in enumerate(classes_of(card)):
-        rows.append(
-            ClassRow(
-                name=each.name,
-                color=each.color,
-                scores={
-                    split: {kind: found[kind].get(each.name) for kind in KINDS}
-                    for split, found in metrics.items()
-                },
-                shares={
-                    split: None if not totals.get(split) else counted[place] / totals[split]
-                    for split, counted in pixels.items()
-                    if counted
-                },
-            )
+    shares = {split: _shares(record, split) for split in ("train", *metrics)}
+    return [
+        ClassRow(
+            name=each.name,
+            color=each.color,
+            scores={
+                split: {kind: found[kind].get(each.name) for kind in KINDS}
+                for split, found in metrics.items()
+            },
+            shares={split: found[place] for split, found in shares.items() if found is not None},
         )
-    return rows
+        for place, each in enumerate(classes_of(card))
+    ]
 
 
-def _total(record: Record, split: str, pixels: Sequence[int]) -> int | None:
-    """Labelled pixels of a split; those of one class where classes overlap, None where they are not known."""
-    if record.config["data"].get("task") != "multilabel":
-        return sum(pixels)
+def _shares(record: Record, split: str) -> list[float] | None:
+    """Share of each class in the labelled pixels of a split; None where these are not known."""
     counts = counts_of(record, split)
-    return None if counts is None else int(counts.counts[0].sum())
+    if counts is not None:
+        labelled = counts.counts.sum(axis=(-2, -1))
+        return [float(share) for share in counts.referenced / np.maximum(labelled, 1)]
+    pixels = record.training.get("class_pixels")
+    # Where classes overlap, pixels by class do not tell how many there are.
+    if split != "train" or not pixels or record.config["data"].get("task") == "multilabel":
+        return None
+    return [pixel / sum(pixels) for pixel in pixels]
 
 
 def counts_of(record: Record, split: str) -> Confusion | None:
@@ -135,7 +130,7 @@ def totals(metrics: Mapping[str, Any], without: Sequence[str] = ()) -> dict[str,
 def compact(number: float) -> str:
     """Write a count in three digits: 12 345 678 as 12.3 M."""
     for step, unit in _STEPS:
-        if number >= step:
+        if number >= 0.9995 * step:  # 999 999 is 1 M
             return f"{number / step:.3g} {unit}"
     return f"{number:g}"
 
