@@ -231,7 +231,7 @@ def _element(text: str, title: str) -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
-    text = re.sub(r'<g id="[^"]*">', "<g>", text)
+    text = re.sub(r'<g id="[^"]*"(/?)>', r"<g\1>", text)
     # Families are the page's; matplotlib before 3.11 writes size and family as one.
     text = re.sub(r"font: ([\d.]+px) [^;\"]+", r"font-size: \1", text)
     text = re.sub(r"font-family: [^;\"]+;? ?", "", text)
