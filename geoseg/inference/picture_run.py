@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -21,6 +21,8 @@ import torch
 from torch import Tensor
 
 from geoseg.engine.decision import Decision
+from geoseg.engine.memory import fitted_to_memory
+from geoseg.engine.network import Network
 from geoseg.engine.pictures import Cutting, Picture, PictureEngine, Predicted, read_picture
 from geoseg.engine.settings import Settings
 from geoseg.errors import GeosegError, SceneError
@@ -129,7 +131,7 @@ def run_pictures(work: Work, sink: Sink, progress: Progress | None) -> Tally:
     """
     model = work.load()
     begun = sink.settings
-    settings = Settings.from_json(begun) if begun else _choose_settings(work, sink.todo)
+    settings = Settings.from_json(begun) if begun else _choose_settings(work, model, sink.todo)
     if not begun:
         sink.journal.append({"settings": settings.to_json()})
     engine = PictureEngine(
@@ -148,14 +150,23 @@ def run_pictures(work: Work, sink: Sink, progress: Progress | None) -> Tally:
     return tally
 
 
-def _choose_settings(work: Work, pictures: Mapping[str, Path]) -> Settings:
-    """Resolve ``auto``, and spread the pictures evenly over batches that are filled."""
+def _choose_settings(work: Work, model: Model, pictures: Mapping[str, Path]) -> Settings:
+    """Resolve ``auto``, and spread the pictures evenly over batches that are filled and fit the memory."""
     options, count = work.options, len(pictures)
     if work.cutting.image_size is None and count <= max(options.batch_size or 0, _FEW):
         count = sum(_tiles(path, work.cutting) for path in pictures.values())
     settings = Settings.choose(options.device, options.precision, options.batch_size, (max(count, 1), 1))
     batches = -(-max(count, 1) // settings.batch_size)
-    return Settings.from_json(settings.to_json() | {"batch_size": -(-max(count, 1) // batches)})
+    settings = replace(settings, batch_size=-(-max(count, 1) // batches))
+    bands = len(work.card.bands)
+    shape = work.card.image_size or (work.cutting.tiling.size,) * 2
+    plain = (1.0,) * bands, (0.0,) * bands
+
+    def trial(tiles: int) -> None:
+        network = Network(model.network, *plain, replace(settings, batch_size=tiles), task=work.card.task)
+        network.probabilities([torch.zeros((bands, *shape))], [torch.ones(shape, dtype=torch.bool)])
+
+    return fitted_to_memory(settings, trial)
 
 
 def _tiles(path: Path, cutting: Cutting) -> int:

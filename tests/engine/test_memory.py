@@ -1,0 +1,75 @@
+"""Batches that the machine's memory would not hold are made smaller before they are run."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+import geoseg.engine.memory as module
+from geoseg.engine.memory import fitted_to_memory, free_memory, peak, resident
+from geoseg.engine.settings import Settings
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of its memory in /proc")
+CPU = Settings(device="cpu", precision="fp32", batch_size=500, threads=1)
+MEGABYTE = 2**20
+
+
+@pytest.fixture
+def system(monkeypatch: pytest.MonkeyPatch) -> dict[str, int | None]:
+    """A made-up machine with 4 GB free, where a tile needs 100 MB."""
+    state: dict[str, int | None] = {
+        "resident": 1000 * MEGABYTE,
+        "peak": 1000 * MEGABYTE,
+        "free": 4000 * MEGABYTE,
+    }
+    monkeypatch.setattr(module, "resident", lambda: state["resident"])
+    monkeypatch.setattr(module, "peak", lambda: state["peak"])
+    monkeypatch.setattr(module, "free_memory", lambda: state["free"])
+    return state
+
+
+def test_a_batch_is_as_large_as_the_memory_allows(
+    system: dict[str, int | None], caplog: pytest.LogCaptureFixture
+) -> None:
+    def run(tiles: int) -> None:
+        system["peak"] = (1000 + 100 * tiles) * MEGABYTE
+
+    fitted = fitted_to_memory(CPU, run)
+    assert fitted.batch_size == 28, "0.7 * 4000 / 100, and 500 are 18 batches of it"
+    assert "a batch of 500 would need about 52 GB and 4 GB are free: the batch size is 28" in caplog.text
+    caplog.clear()
+    system["free"] = 80_000 * MEGABYTE
+    assert fitted_to_memory(CPU, run) == CPU
+    system["free"] = 0
+    assert fitted_to_memory(CPU, run).batch_size == 4, "what was tried is known to fit"
+
+
+def test_nothing_is_run_where_nothing_can_be_learnt(system: dict[str, int | None]) -> None:
+    def run(tiles: int) -> None:
+        raise AssertionError(tiles)
+
+    for settings in (
+        Settings(device="cpu", precision="fp32", batch_size=32, threads=1),
+        Settings(device="cuda", precision="fp32", batch_size=500, threads=1),
+    ):
+        assert fitted_to_memory(settings, run) == settings
+    system["resident"] = None
+    assert fitted_to_memory(CPU, run) == CPU
+
+
+def test_the_system_tells_what_is_used_and_free() -> None:
+    before, most = resident(), peak()
+    if before is None or most is None:
+        pytest.skip("this sandbox leaves it out")
+    free = free_memory()
+    assert free is not None
+    assert free > 0
+    held = np.ones(64 * MEGABYTE, dtype=np.uint8)
+    after, highest = resident(), peak()
+    assert after is not None
+    assert highest is not None
+    assert after - before > 50 * MEGABYTE
+    assert highest >= max(most, after - MEGABYTE)
+    assert held.all()
