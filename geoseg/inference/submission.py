@@ -48,7 +48,7 @@ class Submission:
     content : (int, int, int, int), optional
         (row, col, height, width) in px of the pictures: the part that the masks show, without the bars around
         it. By default what the labels of the model's training covered, which is all where they do not say.
-    like : Path, optional
+    like : path, optional
         A sample of the table: its columns, and its rows in their order. By default ``Image_Label`` and
         ``EncodedPixels``, of a binary model ``ImageId`` and ``EncodedPixels``; pictures in the order of their
         names, and of each the classes in that of theirs.
@@ -56,7 +56,7 @@ class Submission:
 
     size: tuple[int, int] | None = None
     content: tuple[int, int, int, int] | None = None
-    like: Path | None = None
+    like: Path | str | None = None
 
 
 def content_of(card: Card) -> tuple[int, int, int, int] | None:
@@ -103,7 +103,7 @@ class Sheet:
         return _csv(lines)
 
 
-def plan_sheet(pictures: Iterable[str], card: Card, like: Path | None = None) -> Sheet:
+def plan_sheet(pictures: Iterable[str], card: Card, like: Path | str | None = None) -> Sheet:
     """Settle the rows of a table.
 
     Raises
