@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 _FLAGS = (
@@ -36,8 +36,8 @@ class Page:
         What it said on the console, and the errors it threw.
     """
 
-    def __init__(self, reader: int, writer: int) -> None:
-        self._reader, self._writer = os.fdopen(reader, "rb"), os.fdopen(writer, "wb")
+    def __init__(self, reader: BinaryIO, writer: BinaryIO) -> None:
+        self._reader, self._writer = reader, writer
         self._numbers = itertools.count(1)
         self.requests: list[str] = []
         self.complaints: list[str] = []
@@ -48,11 +48,9 @@ class Page:
             self._ask(f"{domain}.enable")
 
     def close(self) -> None:
-        """End the browser."""
+        """Ask the browser to end."""
         self._session = None
         self._ask("Browser.close")
-        self._reader.close()
-        self._writer.close()
 
     def open(self, path: Path, *, width: int = 1280, dark: bool = False) -> None:
         """Load a file and wait until all of it is there."""
@@ -132,10 +130,11 @@ def browser(profile: Path) -> Iterator[Page]:
     for end in (there, back, reads, writes):
         os.close(end)
     try:
-        page = Page(read_end, write_end)
-        yield page
-        page.close()
-        process.wait(30)
+        with os.fdopen(read_end, "rb") as reader, os.fdopen(write_end, "wb") as writer:
+            page = Page(reader, writer)
+            yield page
+            page.close()
+            process.wait(30)
     finally:
         if process.poll() is None:
             process.kill()

@@ -126,7 +126,6 @@ def test_names_are_text_and_nothing_is_run_or_asked_for(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     outline = Outline(page)
     assert not outline.all("script")
-    assert not outline.all("b") or "Küste" not in text.replace("&lt;b&gt;Küste&lt;/b&gt;", "")
     assert AWKWARD in outline.text
     assert "<b>Küste</b>" in outline.text
     for tag, attributes in outline.tags:
