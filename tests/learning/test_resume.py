@@ -69,7 +69,7 @@ def compare(expected: dict[str, Any], config: Path, tmp_path: Path, model: Path)
         expected["outcome"] = outcome(train(config, tmp_path / "whole"))
     assert outcome(model) == expected["outcome"]
     left = sorted(p.name for p in model.parent.iterdir())
-    assert left == ["config.yaml", "metrics.jsonl", "model.safetensors", "tensorboard"]
+    assert left == ["config.yaml", "metrics.jsonl", "model.safetensors", "run.json", "tensorboard"]
 
 
 Stop = Callable[[pytest.MonkeyPatch], None]
