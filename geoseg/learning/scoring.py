@@ -29,6 +29,11 @@ from geoseg.models.card import Card
 
 _CLOSEST = 1e-7
 """Probabilities nearer to 0 or 1 than this have no float32 logit worth the name."""
+_PIECE = 2**22
+"""Labels that a loss is computed of at once: it holds about ten numbers for each of every channel."""
+
+Mask = npt.NDArray[np.int16]
+"""A mask of `Pair` as scoring keeps it: whole rows of a scene, in a quarter of the memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +92,7 @@ class Scorer:
 
     def bands(
         self, network: nn.Module, pair: Pair, *, everywhere: bool = False, probabilities: bool = False
-    ) -> Iterator[tuple[BandResult, npt.NDArray[np.int64]]]:
+    ) -> Iterator[tuple[BandResult, Mask]]:
         """Run the network over an image.
 
         Parameters
@@ -103,7 +108,7 @@ class Scorer:
         ------
         result : BandResult
             Its codes are channels, or 0 and 1, as masks have them.
-        mask : int64, (rows, width) or (class, rows, width)
+        mask : int16, (rows, width) or (class, rows, width)
             IGNORED also where there is no result.
         """
         settings, plan = self._plan(pair.grid.shape)
@@ -137,16 +142,28 @@ class Scorer:
         first, *others = (self.image(network, pair) for pair in pairs)
         return sum(others, start=first)
 
-    def _loss(self, probabilities: Tensor | None, mask: npt.NDArray[np.int64]) -> tuple[float, int]:
-        """Loss of a band times its pixels that count, and their number."""
-        counted = int((mask >= 0).sum())
-        if self.loss is None or probabilities is None or not counted:
+    def _loss(self, probabilities: Tensor | None, mask: Mask) -> tuple[float, int]:
+        """Loss of a band times its pixels that count, and their number; piece by piece where it is large."""
+        if self.loss is None or probabilities is None:
             return 0.0, 0
+        counts = (mask >= 0).reshape(-1, mask.shape[-1]).sum(axis=0)
+        found = np.flatnonzero(counts)
+        if not len(found):
+            return 0.0, 0
+        width, summed = max(1, _PIECE // mask[..., 0].size), 0.0
+        for first in range(int(found[0]), int(found[-1]) + 1, width):
+            cols = slice(first, min(first + width, int(found[-1]) + 1))
+            counted = int(counts[cols].sum())
+            if counted:
+                summed += counted * self._mean_loss(self.loss, probabilities[..., cols], mask[..., cols])
+        return summed, int(counts.sum())
+
+    @staticmethod
+    def _mean_loss(loss: Loss, probabilities: Tensor, mask: Mask) -> float:
         sure = probabilities.clamp(_CLOSEST, 1 - _CLOSEST)
-        logits = sure.log() if self.loss.task == "multiclass" else torch.logit(sure)
-        target = torch.from_numpy(mask).to(logits.device)
-        value = float(self.loss(logits.unsqueeze(0), target.unsqueeze(0)))
-        return value * counted, counted
+        logits = sure.log() if loss.task == "multiclass" else torch.logit(sure)
+        target = torch.from_numpy(mask.astype(np.int64)).to(logits.device)
+        return float(loss(logits.unsqueeze(0), target.unsqueeze(0)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,7 +241,7 @@ class _Truth:
 
     def __init__(self, pair: Pair) -> None:
         self._pair = pair
-        self._kept: list[tuple[int, npt.NDArray[np.int64]]] = []
+        self._kept: list[tuple[int, Mask]] = []
 
     def counted(self, first: int, stop: int) -> npt.NDArray[np.bool_]:
         """(rows, width): whether a pixel counts, in any class."""
@@ -234,15 +251,22 @@ class _Truth:
         counted = mask >= 0
         return np.asarray(counted.any(axis=0)) if counted.ndim == 3 else counted
 
-    def rows(self, first: int, stop: int) -> npt.NDArray[np.int64]:
+    def rows(self, first: int, stop: int) -> Mask:
         """Mask of rows, to be changed at will."""
         for start, mask in self._kept:
             if start <= first and stop <= start + mask.shape[-2]:
                 return mask[..., first - start : stop - start, :].copy()
         return self._read(first, stop)
 
-    def _read(self, first: int, stop: int) -> npt.NDArray[np.int64]:
-        return self._pair.mask(Window(row=first, col=0, height=stop - first, width=self._pair.grid.width))
+    def _read(self, first: int, stop: int) -> Mask:
+        """Read in pieces: a mask is int64 while it is read."""
+        shape = (stop - first, self._pair.grid.width)
+        width = max(1, _PIECE // shape[0])
+        parts = []
+        for col in range(0, shape[1], width):
+            window = Window(row=first, col=col, height=shape[0], width=min(width, shape[1] - col))
+            parts.append(self._pair.mask(window).astype(np.int16))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
 
 
 def _count(
