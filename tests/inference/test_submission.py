@@ -270,6 +270,13 @@ def test_a_region_is_as_small_at_any_size(least: int, above: int, below: int) ->
         assert kept.any() == (n * below >= least * above)
 
 
+def test_the_sizes_of_regions_are_those_of_the_channels_whatever_their_order() -> None:
+    card = pointwise_card(codes=(8, 3, 5), task="multilabel", min_regions=(4, 0, 2))
+    codes = np.zeros((3, 5, 5), dtype=np.uint8)
+    codes[:, 1, 1:4] = 1
+    assert large_regions(card, codes).any(axis=(1, 2)).tolist() == [True, True, False], "codes 3, 5 and 8"
+
+
 @pytest.mark.parametrize("calls", [0, 1, 2])
 def test_a_table_goes_on_after_a_kill(tmp_path: Path, calls: int) -> None:
     # Weights that have a name, as those of a file: wrapped ones would have another.
