@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from .verbosity import verbosity_options
     epilog=examples(
         "geoseg vectorize classes.tif -o landcover.gpkg",
         "geoseg vectorize worldcover.tif -o landcover.gpkg --legend legend.csv",
+        "geoseg vectorize classes.tif -o landcover.gpkg --min-area 500m2",
     )
 )
 @click.argument("classes", type=EXISTING_FILE)
@@ -27,6 +29,24 @@ from .verbosity import verbosity_options
 )
 @click.option(
     "--legend", type=EXISTING_FILE, help="CSV with code, name, colour; the map's own legend by default."
+)
+@click.option(
+    "--probabilities",
+    type=EXISTING_FILE,
+    help="Probabilities on the same grid, a band for each class of the legend: names each polygon's second class.",
+)
+@click.option(
+    "--min-area",
+    metavar="AREA",
+    help="Merge smaller regions into the neighbour with the longest shared border: 20px or 500m2.",
+)
+@click.option("--scene", metavar="NAME", help="Name of the scene, kept with every polygon.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=os.cpu_count() or 1,
+    show_default="all cores",
+    help="Threads.",
 )
 @layer
 @overwrite
@@ -38,6 +58,7 @@ def command(
     legend: Path | None,
     layer: str | None,
     overwrite: bool,
+    **options: Any,
 ) -> None:
     """Turn a class map into land-cover polygons.
 
@@ -45,13 +66,14 @@ def command(
     The map of a multilabel model becomes a layer for each class.
     """
     from geoseg.raster.legend_file import read_legend_csv
-    from geoseg.vector.vectorize import vectorize
+    from geoseg.vector.vectorize import VectorizeOptions, vectorize
 
     started = time.perf_counter()
     written = vectorize(
         classes,
         confidence=confidence,
         legend=read_legend_csv(legend) if legend else None,
+        options=VectorizeOptions(**options),
         output=output,
         layer=layer,
         overwrite=overwrite,

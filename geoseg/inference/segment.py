@@ -188,21 +188,16 @@ def _polygons(job: Job, codes: Layered, confidence: Layered) -> tuple[Tally, Ite
     wanted = Wanted(grid=job.grid, legend=legend, confidence=True)
     tally = Tally(lambda _: legend)
 
-    def whole() -> Iterator[Band]:
-        for strip, share in zip(codes(None), confidence(None), strict=True):
+    def strips(layer: int | None) -> Iterator[Band]:
+        for strip, share in zip(codes(layer), confidence(layer), strict=True):
             yield Band(codes=strip, valid=strip != NODATA, confidence=share)
-
-    def layer(index: int) -> Iterator[Band]:
-        for strip, share in zip(codes(index), confidence(index), strict=True):
-            present = strip == 1
-            yield Band(codes=present.view(np.uint8), valid=present, confidence=share)
 
     def streams() -> Iterator[Iterator[Features]]:
         if job.layers is None:
-            yield tally.watch(polygonize_strips(whole(), wanted))
+            yield tally.watch(polygonize_strips(strips(None), wanted))
             return
         for index in range(len(legend.classes)):
-            yield tally.watch(stream_layer(layer(index), wanted, index))
+            yield tally.watch(stream_layer(strips(index), wanted, index))
 
     return tally, streams()
 

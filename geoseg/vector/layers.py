@@ -59,7 +59,7 @@ def stream_layer(
     Parameters
     ----------
     strips : iterable of Band
-        Valid where the class is, and there of one code, whatever it is.
+        Of code 1 where the class is, and of 0 where it is not.
     wanted : Wanted
         With the legend of all classes.
     index : int
@@ -69,7 +69,8 @@ def stream_layer(
     """
     legend = wanted.legend
     assert legend is not None
-    for part in polygonize_strips(strips, wanted, workers=workers, rows=rows):
+    inside = (replace(strip, valid=strip.valid & (strip.codes == 1)) for strip in strips)
+    for part in polygonize_strips(inside, wanted, workers=workers, rows=rows):
         code = np.full(len(part), legend.classes[index].code, np.int64)
         yield replace(part, class_code=code, legend=legend)
 

@@ -44,7 +44,8 @@ class ReadMap:
     legend_of : callable
         Called with the codes that occur: the map's legend, or None. The names do not depend on these codes.
     strips : callable
-        Its rows; of a multilabel map called with the number of a layer, else with 0.
+        Its rows; of a multilabel map called with the number of a layer, else with 0. A layer is 1 where the
+        class is and 0 where it is not.
     layers : Legend or None
         The classes of a multilabel map, a layer for each.
     """
@@ -119,7 +120,7 @@ def _layered(source: LayeredMap, legend: Legend | None = None) -> ReadMap:
             if (valid & ~present & (values != 0)).any():
                 name = layers.classes[index].name
                 raise ClassMapError(f"the layer of class {name!r} holds other numbers than 0 and 1")
-            yield present.view(np.uint8), present
+            yield present.view(np.uint8), valid
 
     return ReadMap(grid=source.grid, legend_of=lambda _: layers, strips=strips, layers=layers)
 
@@ -158,6 +159,11 @@ def share_rows(share: Confidence, grid: Grid, *, expected: int, what: str) -> li
     if bands[0].shape != grid.shape:
         raise ClassMapError(f"{what} has shape {share.shape}, expected that of the grid, {grid.shape}")
     return [partial(_array_rows, one) for one in bands]
+
+
+def stacked(bands: list[Rows]) -> Rows:
+    """Read several bands as one array (band, row, col)."""
+    return lambda row, stop: np.stack([rows(row, stop) for rows in bands])
 
 
 def _bands(count: int) -> str:

@@ -124,7 +124,7 @@ class Tally:
         elif self.speck_share > 0.5 and self.polygons >= _MANY_POLYGONS:
             calm = "a larger --overlap or a better model calms the map, and " if predicted else ""
             lines.append(
-                f"{self.speck_share:.0%} of the polygons are specks of {SPECK} pixels or fewer; {calm}gdal_sieve.py "
-                "merges specks of a class map into their neighbours"
+                f"{self.speck_share:.0%} of the polygons are specks of {SPECK} pixels or fewer; {calm}"
+                f"geoseg vectorize --min-area {SPECK + 1}px merges them into their neighbours"
             )
         return lines

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, overload
 
 from geoseg.errors import OptionError
+from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend
 from geoseg.raster.legend_file import legend_of
 from geoseg.storage.output import claim
+from geoseg.vector.absorb import MinArea, absorbed
 from geoseg.vector.features import Features
 from geoseg.vector.geopackage import Layer, check_geopackage_name, check_layer_name, write_layers
 from geoseg.vector.layers import layer_names_of, stream_layer
-from geoseg.vector.sources import ReadMap, Rows, opened, share_rows
+from geoseg.vector.sources import ReadMap, Rows, opened, share_rows, stacked
 from geoseg.vector.stream import Wanted, polygonize_strips
 from geoseg.vector.summary import Tally
 
@@ -31,26 +33,43 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class VectorizeOptions:
-    """How a class map becomes polygons; none of it changes their geometry but `min_area`.
+    """How a class map becomes polygons, and what they say besides.
 
     Parameters
     ----------
+    min_area : str, optional
+        Planar area that a polygon has at least, ``20px`` or ``500m2``: smaller regions go to the neighbour with
+        the longest shared border (`geoseg.vector.absorb`).
+    probabilities : path, DataArray or (class, row, col) array, optional
+        Of the classes of the map's legend, in their order, as confidence has them: polygons say which other
+        class is the most probable.
+    scene : str, optional
+        Name of what the map is of, said by every polygon.
     workers : int
-        Threads.
+        Threads; the polygons do not depend on it.
     rows : int, optional
-        Rows of the map in work at a time, by default about four million pixels.
+        Rows of the map in work at a time, by default about four million pixels; nor on this.
     """
 
+    min_area: str | None = None
+    probabilities: Confidence | None = None
+    scene: str | None = None
     workers: int = 1
     rows: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse numbers below 1."""
+        """Refuse numbers below 1, and an area without a unit."""
         for name, number in (("workers", self.workers), ("rows", self.rows)):
             if number is not None and number < 1:
                 raise OptionError(f"{name} is {number}, expected at least 1")
+        if self.min_area is not None:
+            MinArea.parse(self.min_area)
+
+    def least_pixels(self, grid: Grid) -> int:
+        """Fewest pixels of a polygon."""
+        return 0 if self.min_area is None else MinArea.parse(self.min_area).pixels(grid)
 
 
 @overload
@@ -115,8 +134,9 @@ def vectorize(
     Returns
     -------
     GeoDataFrame or Path
-        Polygons with `class_code`, `class_name`, `area_m2`, `pixels`, where given `confidence`, and
-        `perimeter_m`; or `output`. Of a multilabel map a coverage for each class, one after the other.
+        Polygons with `class_code`, `class_name`, `area_m2`, `pixels`, where given `confidence`, `perimeter_m`,
+        and as the options say `second_code`, `second_name`, `second_share` and `scene`; or `output`.
+        Of a multilabel map a coverage for each class, one after the other.
 
     Raises
     ------
@@ -146,7 +166,9 @@ class _Job:
     """A map that is about to be vectorized."""
 
     map: ReadMap
-    shares: list[Rows] = field(default_factory=list)
+    wanted: Wanted
+    confidence: list[Rows]
+    probabilities: Rows | None
     options: VectorizeOptions
     tally: Tally
 
@@ -154,32 +176,58 @@ class _Job:
     def of(
         cls, source: Source, confidence: Confidence | None, legend: Legend | None, options: VectorizeOptions
     ) -> _Job:
+        """Open everything that is to be read."""
         import xarray as xr
 
         if confidence is None and isinstance(source, xr.Dataset):
             confidence = source.get("confidence")
         found = opened(source, legend)
+        known = found.legend_of(()) if found.layers is None else found.layers
         shares: list[Rows] = []
         if confidence is not None:
             bands = 1 if found.layers is None else len(found.layers.classes)
             shares = share_rows(confidence, found.grid, expected=bands, what="confidence")
-        return cls(map=found, shares=shares, options=options, tally=Tally(found.legend_of))
+        probable = None
+        if options.probabilities is not None:
+            if found.layers is not None or known is None:
+                raise OptionError(
+                    "probabilities are of the classes of a map's legend, and this map "
+                    + ("is multilabel: pass its confidence" if found.layers else "has none: pass --legend")
+                )
+            expected = len(known.classes)
+            probable = stacked(
+                share_rows(options.probabilities, found.grid, expected=expected, what="probabilities")
+            )
+        wanted = Wanted(
+            grid=found.grid,
+            legend=known,
+            confidence=bool(shares),
+            classes=known.codes if probable is not None and known is not None else None,
+            scene=options.scene,
+        )
+        return cls(
+            map=found,
+            wanted=wanted,
+            confidence=shares,
+            probabilities=probable,
+            options=options,
+            tally=Tally(found.legend_of),
+        )
 
     def streams(self) -> Iterator[tuple[int, Iterator[Features]]]:
         """Yield the layers' numbers and polygons, which are counted."""
         classes = self.map.layers
-        wanted = Wanted(
-            grid=self.map.grid,
-            legend=self.map.legend_of(()) if classes is None else classes,
-            confidence=bool(self.shares),
-        )
+        workers, rows = self.options.workers, self.options.rows
+        least = self.options.least_pixels(self.map.grid)
         for index in range(1 if classes is None else len(classes.classes)):
-            strips = self.map.bands(index, self.shares[index] if self.shares else None)
-            workers, rows = self.options.workers, self.options.rows
+            share = self.confidence[index] if self.confidence else None
+            strips = self.map.bands(index, share, self.probabilities)
+            if least > 1:
+                strips = absorbed(strips, self.map.grid, least, rows)
             if classes is None:
-                parts = polygonize_strips(strips, wanted, workers=workers, rows=rows)
+                parts = polygonize_strips(strips, self.wanted, workers=workers, rows=rows)
             else:
-                parts = stream_layer(strips, wanted, index, workers=workers, rows=rows)
+                parts = stream_layer(strips, self.wanted, index, workers=workers, rows=rows)
             yield index, self.tally.watch(parts)
 
     def layers(self, names: str | dict[int, str]) -> Iterator[tuple[Layer, Iterable[Features]]]:

@@ -32,7 +32,7 @@ from geoseg.vector.features import Features
 from geoseg.vector.geopackage import Layer, check_layer_name, write_geopackage
 from geoseg.vector.layers import layer_names, polygonize_layers
 from geoseg.vector.polygonize import polygonize
-from geoseg.vector.vectorize import vectorize
+from geoseg.vector.vectorize import VectorizeOptions, vectorize
 
 LEGEND = Legend(
     classes=(
@@ -270,3 +270,9 @@ def test_no_class_anywhere_gives_empty_layers(tmp_path: Path) -> None:
 def test_rasterio_reads_every_band_of_the_file(written: Path) -> None:
     with rasterio.open(written) as dataset:
         np.testing.assert_array_equal(dataset.read(), LAYERS)
+
+
+def test_small_regions_of_a_class_go_and_small_holes_are_filled(written: Path) -> None:
+    frame = vectorize(written, options=VectorizeOptions(min_area="5px"))
+    assert frame["class_code"].tolist() == [0, 9], "the single pixel of class 9 is gone"
+    assert frame["pixels"].tolist() == [int((LAYERS[0] == 1).sum()) + 4, int((LAYERS[2] == 1).sum()) - 1]

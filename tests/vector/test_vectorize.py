@@ -330,3 +330,49 @@ def test_what_is_no_polygon_is_refused(tmp_path: Path) -> None:
 def test_an_empty_frame_is_written(tmp_path: Path, raster: Path) -> None:
     path = write(vectorize(raster).iloc[:0], tmp_path / "a.gpkg")
     assert len(gpd.read_file(path, layer="landcover")) == 0
+
+
+def test_small_regions_are_merged_on_the_way(tmp_path: Path) -> None:
+    random = np.random.default_rng(9)
+    codes = np.where(random.random((60, 50)) < 0.2, random.integers(1, 5, (60, 50)), 1).astype(np.uint8)
+    codes[:, 25:][codes[:, 25:] == 1] = 2
+    path = write_raster(tmp_path / "m.tif", codes, nodata=0)
+    expected = vectorize(codes, options=VectorizeOptions(min_area="6px"))
+    assert expected["pixels"].min() >= 6
+    assert expected["pixels"].sum() == codes.size
+    assert shapely.coverage_is_valid(expected.geometry.to_numpy())
+    for rows in (1, 7, 60):
+        found = vectorize(path, options=VectorizeOptions(min_area="600m2", rows=rows, workers=2))
+        assert found["pixels"].tolist() == expected["pixels"].tolist()
+        assert found["class_code"].tolist() == expected["class_code"].tolist()
+
+
+def test_the_second_class_is_the_most_probable_other_one(tmp_path: Path) -> None:
+    codes = np.array([[1, 1, 2, 2], [1, 1, 2, 0]], np.uint8)
+    share = np.zeros((3, 2, 4))
+    share[:, :, :2] = np.array([0.6, 0.1, 0.3])[:, None, None]
+    share[:, :, 2:] = np.array([0.2, 0.7, 0.1])[:, None, None]
+    share[:, 0, 3] = np.nan
+    path = write_raster(tmp_path / "m.tif", codes, nodata=0)
+    legend = Legend.parse("water,forest,town")
+    for rows in (1, 2):
+        options = VectorizeOptions(probabilities=share, rows=rows, scene="north")
+        frame = vectorize(path, legend=legend, options=options)
+        assert list(zip(frame["class_code"], frame["second_code"], frame["second_name"], strict=True)) == [
+            (1, 3, "town"),
+            (2, 1, "water"),
+        ]
+        np.testing.assert_allclose(
+            frame["second_share"], [np.rint(0.3 * 254) / 254, np.rint(0.2 * 254) / 254]
+        )
+        assert set(frame["scene"]) == {"north"}
+    unknown = vectorize(
+        path, legend=legend, options=VectorizeOptions(probabilities=np.full((3, 2, 4), np.nan))
+    )
+    assert unknown[["second_code", "second_name", "second_share"]].isna().all(axis=None)
+    with pytest.raises(
+        ClassMapError, match="the probabilities has 2 bands, expected one for each of 3 classes"
+    ):
+        vectorize(path, legend=legend, options=VectorizeOptions(probabilities=share[:2]))
+    with pytest.raises(OptionError, match="and this map has none: pass --legend"):
+        vectorize(path, options=VectorizeOptions(probabilities=share))

@@ -1,0 +1,203 @@
+"""Small regions go where the definition says, whatever the strips."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from affine import Affine
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from pyproj import CRS
+from scipy import ndimage
+
+from geoseg.errors import OptionError
+from geoseg.grid.grid import Grid
+from geoseg.vector.absorb import MinArea, absorbed
+from geoseg.vector.bands import Band, cut
+from tests.strategies import ADVERSARIES, Map, drawn, maps, tiny_maps
+from tests.vector.test_stream import SEAMS, random_map
+
+
+def grid_of(m: Map, transform: Affine | None = None, crs: str | None = None) -> Grid:
+    height, width = m.codes.shape
+    return Grid(height=height, width=width, transform=transform or Affine.identity(), crs=crs)
+
+
+def in_strips(m: Map, least: int, rows: int, grid: Grid | None = None) -> npt.NDArray[np.uint8]:
+    strips = (
+        Band(codes=m.codes[row : row + rows], valid=m.valid[row : row + rows])
+        for row in range(0, len(m.codes), rows)
+    )
+    found = list(absorbed(strips, grid or grid_of(m), least, 1))
+    np.testing.assert_array_equal(np.concatenate([band.valid for band in found]), m.valid)
+    return np.where(m.valid, np.concatenate([band.codes for band in found]), 0)
+
+
+def defined(m: Map, least: int, across: float = 1, down: float = 1) -> npt.NDArray[np.uint8]:
+    """The definition, region by region over the whole map."""
+    label = np.zeros(m.codes.shape, int)
+    for code in np.unique(m.codes[m.valid]):
+        found, _ = ndimage.label(m.valid & (m.codes == code))
+        label[found > 0] = found[found > 0] + label.max()
+    count = label.max()
+    pixels = np.bincount(label.ravel(), minlength=count + 1)
+    first = {i: int(np.flatnonzero(label.ravel() == i)[0]) for i in range(1, count + 1)}
+    group = np.arange(count + 1)  # of each region the one it ended in
+    order = sorted((i for i in range(1, count + 1) if pixels[i] < least), key=lambda i: (pixels[i], first[i]))
+    for own in order:
+        now = group[label]
+        border: dict[int, float] = {}
+        for one, other, length in (
+            (now[:, 1:], now[:, :-1], down),
+            (now[:, :-1], now[:, 1:], down),
+            (now[1:], now[:-1], across),
+            (now[:-1], now[1:], across),
+        ):
+            for neighbour in other[(one == own) & (other != own) & (other > 0)].tolist():
+                border[neighbour] = border.get(neighbour, 0) + length
+        if border:
+            best = min(border, key=lambda i: (-border[i], first[i]))
+            group[group == own] = best
+    codes = np.zeros(count + 1, np.uint8)
+    for i in range(1, count + 1):
+        codes[i] = m.codes.ravel()[first[group[i]]]
+    return np.where(m.valid, codes[label], 0).astype(np.uint8)
+
+
+def check(m: Map, least: int, heights: tuple[int, ...]) -> None:
+    expected = defined(m, least)
+    for rows in heights:
+        np.testing.assert_array_equal(in_strips(m, least, rows), expected, err_msg=f"strips of {rows} rows")
+
+
+@pytest.mark.parametrize("rows", [*ADVERSARIES.values(), *SEAMS.values()], ids=[*ADVERSARIES, *SEAMS])
+def test_cases_on_which_merging_fails(rows: tuple[str, ...]) -> None:
+    m = drawn(rows)
+    for turns in (0, 1):
+        turned = Map(codes=np.rot90(m.codes, turns).copy(), valid=np.rot90(m.valid, turns).copy())
+        for least in (2, 5, 100):
+            check(turned, least, (1, 2, 3, 100))
+
+
+@settings(max_examples=40)
+@given(maps(most=20), st.integers(1, 20), st.integers(1, 20))
+def test_maps_in_strips(m: Map, least: int, rows: int) -> None:
+    check(m, least, (rows, 100))
+
+
+@given(tiny_maps, st.integers(1, 6))
+@example(drawn(("1112", "1331", "1111", "1111")), 3)
+def test_tiny_maps_in_strips(m: Map, least: int) -> None:
+    check(m, least, (1, 2, 4))
+
+
+@pytest.mark.parametrize("count", [40, pytest.param(2000, marks=pytest.mark.long)])
+def test_a_sweep_of_random_maps(count: int) -> None:
+    random = np.random.default_rng(8)
+    for _ in range(count):
+        m = random_map(random)
+        m = Map(codes=m.codes[:, :16].copy(), valid=m.valid[:, :16].copy())
+        check(m, int(random.integers(1, 30)), (1, int(random.integers(1, 12))))
+
+
+@pytest.mark.parametrize(
+    ("rows", "least", "expected"),
+    [
+        # The longest border, not the largest neighbour, as the sieve of GDAL has it.
+        (("2222222", "2222222", "1321111", "1331111", "1111111"), 4, None),
+        # Two arms of one region count together: three edges each against five.
+        (("1112111", "1112111", "1333331", "1444441", "1444441"), 6, None),
+        # Of equal borders the neighbour with the lower first pixel.
+        (("11322",), 2, ("11122",)),
+        (("22311",), 2, ("22211",)),
+        # Alone in no data: the class of the last one, the largest.
+        (("...", "12.", ".2."), 9, ("...", "22.", ".2.")),
+        (("...", ".1.", "..."), 9, ("...", ".1.", "...")),
+        # No data is no neighbour, however long the border.
+        (("..22", ".1.2", ".112"), 4, ("..22", ".2.2", ".222")),
+    ],
+)
+def test_what_the_definition_means(
+    rows: tuple[str, ...], least: int, expected: tuple[str, ...] | None
+) -> None:
+    m = drawn(rows)
+    check(m, least, (1, 2, 10))
+    if expected is not None:
+        np.testing.assert_array_equal(
+            in_strips(m, least, 1), np.where(drawn(expected).valid, drawn(expected).codes, 0)
+        )
+
+
+def test_arms_that_meet_far_below_are_one_neighbour() -> None:
+    """Three edges with either arm of 1, four with 5 and four with 6: the arms together have the most."""
+    codes = np.ones((40, 12), np.uint8)
+    codes[:10, 4:8], codes[10:13, 4:8], codes[13:39, 4:8] = 5, 3, 6
+    m = Map(codes=codes, valid=np.ones(codes.shape, np.bool_))
+    assert (in_strips(m, 13, 1)[10:13] == 1).all()
+    check(m, 13, (1, 3, 20))
+    cut_off = Map(codes=codes[:39], valid=m.valid[:39])
+    assert (in_strips(cut_off, 13, 1)[10:13, 4:8] == 5).all(), "now they are two neighbours"
+
+
+def test_borders_are_measured_and_not_counted() -> None:
+    """Where pixels are three times as wide as high, one edge along a row outweighs two along a column."""
+    m = drawn(("13...", "13...", "12222"))
+    wide = grid_of(m, Affine(3, 0, 0, 0, -1, 0))
+    assert in_strips(m, 3, 1)[0, 1] == 1
+    assert in_strips(m, 3, 1, wide)[0, 1] == 2
+    np.testing.assert_array_equal(in_strips(m, 3, 1, wide), defined(m, 3, across=3))
+
+
+def test_pixels_that_change_have_no_confidence() -> None:
+    m = drawn(("1121", "1111"))
+    whole = Band(codes=m.codes, valid=m.valid, confidence=np.full(m.codes.shape, 9, np.uint8))
+    (found,) = absorbed([whole], grid_of(m), 2)
+    assert found.confidence is not None
+    assert found.confidence.tolist() == [[9, 9, 255, 9], [9, 9, 9, 9]]
+    assert m.codes[0, 2] == 2, "what was given is not written to"
+
+
+def test_rows_leave_when_they_are_decided() -> None:
+    random = np.random.default_rng(3)
+    codes = np.where(random.random((600, 40)) < 0.1, random.integers(2, 5, (600, 40)), 1).astype(np.uint8)
+    m = Map(codes=codes, valid=np.ones(codes.shape, np.bool_))
+    largest = max(
+        len(band.codes) for band in absorbed(cut(Band(codes=m.codes, valid=m.valid), 600), grid_of(m), 5)
+    )
+    assert largest == 600, "one strip is looked at once"
+    strips = [Band(codes=m.codes[r : r + 10], valid=m.valid[r : r + 10]) for r in range(0, 600, 10)]
+    assert max(len(band.codes) for band in absorbed(strips, grid_of(m), 5, 10)) <= 40
+
+
+@pytest.mark.parametrize(
+    ("text", "crs", "pixels"),
+    [
+        ("20px", None, 20),
+        ("500m2", "EPSG:32632", 5),
+        ("501 m²", "EPSG:32632", 6),
+        ("0.5PX", "EPSG:4326", 1),
+        ("0m2", "EPSG:2263", 0),
+    ],
+)
+def test_least_areas(text: str, crs: str | None, pixels: int) -> None:
+    grid = grid_of(drawn(("1",)), Affine(10, 0, 0, 0, -10, 0), CRS(crs).to_wkt() if crs else None)
+    assert MinArea.parse(text).pixels(grid) == pixels
+
+
+def test_feet_are_not_metres() -> None:
+    grid = grid_of(drawn(("1",)), Affine(10, 0, 0, 0, -10, 0), CRS("EPSG:2263").to_wkt())
+    assert MinArea.parse("100m2").pixels(grid) == 11  # of 9.29 m²
+
+
+@pytest.mark.parametrize("text", ["20", "px", "-1px", "nanpx", "5ha", ""])
+def test_least_areas_without_a_unit_are_refused(text: str) -> None:
+    with pytest.raises(OptionError, match="expected a number with its unit, as 20px or 500m2"):
+        MinArea.parse(text)
+
+
+@pytest.mark.parametrize(("crs", "message"), [("EPSG:4326", "is in degrees"), (None, "has no CRS")])
+def test_square_metres_need_a_grid_that_has_them(crs: str | None, message: str) -> None:
+    grid = grid_of(drawn(("1",)), crs=CRS(crs).to_wkt() if crs else None)
+    with pytest.raises(OptionError, match=message):
+        MinArea.parse("500m2").pixels(grid)
