@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from geoseg.engine.pictures import Picture, Predicted
+from geoseg.engine.cutting import Picture
+from geoseg.engine.pictures import Predicted
 from geoseg.engine.small_regions import without_small
 from geoseg.errors import OptionError, OutputError, OutputExistsError, ResumeError
 from geoseg.grid.legend import NODATA, Legend

@@ -20,10 +20,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from geoseg.engine.cutting import Cutting, Picture, read_picture
 from geoseg.engine.decision import Decision
 from geoseg.engine.memory import fitted_to_memory
 from geoseg.engine.network import Network
-from geoseg.engine.pictures import Cutting, Picture, PictureEngine, Predicted, read_picture
+from geoseg.engine.pictures import PictureEngine, Predicted
 from geoseg.engine.settings import Settings
 from geoseg.errors import GeosegError, SceneError
 from geoseg.inference.options import PredictOptions, Progress

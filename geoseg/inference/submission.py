@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,26 +13,22 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from geoseg.engine.pictures import Picture, Predicted
+from geoseg.engine.cutting import Picture
+from geoseg.engine.pictures import Predicted
 from geoseg.engine.resized import resize_planes, resize_valid
-from geoseg.errors import DataError, OptionError, OutputError, OutputExistsError
-from geoseg.grid.legend import LegendClass
+from geoseg.errors import OptionError, OutputError, OutputExistsError
 from geoseg.grid.window import Window
 from geoseg.inference.fingerprint import work_fingerprint
 from geoseg.inference.masks import large_regions
 from geoseg.inference.picture_files import signatures
 from geoseg.inference.picture_run import Work
 from geoseg.inference.predict import Writing
+from geoseg.inference.sheet import Sheet, plan_sheet
 from geoseg.models.card import Card
-from geoseg.raster.labels import listed
 from geoseg.raster.rle import encode
-from geoseg.raster.run_length_table import RunLengthTable, read_table, stem
 from geoseg.storage.durable import write_bytes
 from geoseg.storage.journal import Journal
 from geoseg.storage.output import Claim, claim
-
-_BOTH, _IMAGE, _APART = ("Image_Label",), ("ImageId",), ("ImageId", "ClassId")
-_RUNS = "EncodedPixels"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,107 +62,6 @@ def content_of(card: Card) -> tuple[int, int, int, int] | None:
         return None
     row, col, height, width = (int(value) for value in found)
     return row, col, height, width
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sheet:
-    """Rows of a table.
-
-    Parameters
-    ----------
-    columns : tuple of str
-        Before the run lengths: of image and class in one, of the image, or of both apart.
-    images : mapping of str to (str, tuple of LegendClass)
-        By the picture's name, in the table's order: how the table calls it, and the classes of its rows.
-    """
-
-    columns: tuple[str, ...]
-    images: Mapping[str, tuple[str, tuple[LegendClass, ...]]]
-
-    @property
-    def head(self) -> str:
-        """First line."""
-        return _csv([(*self.columns, _RUNS)])
-
-    def rows(self, picture: str, runs: Mapping[int, str]) -> str:
-        """Return the lines of a picture; `runs` by code, absent ones are empty."""
-        image, classes = self.images[picture]
-        lines = []
-        for each in classes:
-            if self.columns == _BOTH:
-                start: tuple[str, ...] = (f"{image}_{each.name}",)
-            else:
-                start = (image, each.name)[: len(self.columns)]
-            lines.append((*start, runs.get(each.code, "")))
-        return _csv(lines)
-
-
-def plan_sheet(pictures: Iterable[str], card: Card, like: Path | str | None = None) -> Sheet:
-    """Settle the rows of a table.
-
-    Raises
-    ------
-    DataError
-        If the sample names pictures that are not there, or classes that the model does not know.
-    """
-    classes = sorted(_written(card), key=lambda each: each.name)
-    if like is None:
-        columns = _IMAGE if card.task == "binary" else _BOTH
-        return Sheet(columns=columns, images={name: (name, tuple(classes)) for name in pictures})
-    return _sheet_like(read_table(like), list(pictures), classes)
-
-
-def _written(card: Card) -> list[LegendClass]:
-    """Classes that a table tells of."""
-    if card.task == "binary":
-        return [card.classes[1]]
-    return [each for each in card.classes.classes if each.code != card.ignore_code]
-
-
-def _sheet_like(table: RunLengthTable, pictures: Sequence[str], classes: Sequence[LegendClass]) -> Sheet:
-    known = {each.name: each for each in classes}
-    if table.classes == (None,):
-        if len(classes) != 1:
-            raise DataError(
-                f"{table.path}: names no classes, and the model has {listed(known)}; expected a sample that does"
-            )
-        known = {None: classes[0]}  # type: ignore[dict-item]
-    unknown = [str(name) for name in table.classes if name not in known]
-    if unknown:
-        raise DataError(
-            f"{table.path}: names {listed(unknown)}, expected classes of the model: {listed(map(str, known))}"
-        )
-    files: dict[str, list[str]] = {}
-    for name in pictures:
-        files.setdefault(stem(name), []).append(name)
-    there, images = set(pictures), {}
-    line = 0
-    for image, rows in table.rows.items():
-        found = [image] if image in there else files.get(stem(image), [])
-        if len(found) != 1:
-            raise DataError(
-                f"{table.path}: names {image}, expected one picture of this name, found {listed(found) or 'none'}"
-            )
-        lines = [row.line for each in rows.values() for row in each]
-        if len(lines) > len(rows) or not line < lines[0] or lines[-1] - lines[0] != len(lines) - 1:
-            raise DataError(
-                f"{table.path}: the rows of {image} are not together, one a class; expected them below each other"
-            )
-        line = lines[-1]
-        images[found[0]] = image, tuple(known[name] for name in rows)  # type: ignore[index]
-    return Sheet(columns=_columns(table), images=images)
-
-
-def _columns(table: RunLengthTable) -> tuple[str, ...]:
-    with Path(table.path).open(encoding="utf-8-sig", newline="") as file:
-        head = tuple(next(csv.reader(file)))
-    expected = {len(columns) + 1 for columns in ((_IMAGE,) if table.classes == (None,) else (_BOTH, _APART))}
-    if len(head) not in expected or table.runs_at != len(head) - 1:
-        raise DataError(
-            f"{table.path}: has the columns {', '.join(head)}, expected Image_Label,{_RUNS} or ImageId,{_RUNS} or "
-            f"ImageId,ClassId,{_RUNS}"
-        )
-    return head[:-1]
 
 
 class SubmissionSink:
@@ -341,9 +234,3 @@ def submission(
         if output.exists() and not writing.overwrite:
             raise OutputExistsError(f"{output}: already exists; pass --overwrite to replace it")
         yield SubmissionSink(claimed, journal, work, form, sheet, pictures)
-
-
-def _csv(rows: Iterable[Sequence[str]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 import geoseg.engine.pictures as module
 from geoseg.engine.bands import Engine
+from geoseg.engine.cutting import Cutting, Picture, read_picture
 from geoseg.engine.decision import Decision
 from geoseg.engine.network import Network
-from geoseg.engine.pictures import Cutting, Picture, PictureEngine, Predicted, read_picture
+from geoseg.engine.pictures import PictureEngine, Predicted
 from geoseg.engine.rows import RowReader
 from geoseg.engine.settings import Settings
 from geoseg.errors import GeosegError
