@@ -23,7 +23,7 @@ from .verbosity import verbosity_options
     )
 )
 @click.argument("classes", type=EXISTING_FILE)
-@output("GeoPackage to write.", metavar="OUT.gpkg")
+@output("File to write: .gpkg, .parquet, .fgb or .geojson.", metavar="OUT.gpkg")
 @click.option(
     "--confidence", type=EXISTING_FILE, help="Confidence raster on the same grid, averaged per polygon."
 )
@@ -62,29 +62,25 @@ def command(
 ) -> None:
     """Turn a class map into land-cover polygons.
 
-    The GeoPackage opens coloured in QGIS. Any integer raster will do, from geoseg or not: no model is needed.
+    A GeoPackage opens coloured in QGIS. Any integer raster will do, from geoseg or not: no model is needed.
     The map of a multilabel model becomes a layer for each class.
     """
     from geoseg.raster.legend_file import read_legend_csv
-    from geoseg.vector.vectorize import VectorizeOptions, vectorize
+    from geoseg.vector.vectorize import Target, VectorizeOptions, vectorize_file
 
     started = time.perf_counter()
-    written = vectorize(
+    counted = vectorize_file(
         classes,
+        Target(path=output, layer=layer, overwrite=overwrite),
         confidence=confidence,
         legend=read_legend_csv(legend) if legend else None,
         options=VectorizeOptions(**options),
-        output=output,
-        layer=layer,
-        overwrite=overwrite,
     )
     seconds = time.perf_counter() - started
-    from geoseg.assessment.layers import describe_geopackage
     from geoseg.inference.summary import peak_memory_mb
 
-    say(str(written))
-    described = describe_geopackage(written)["layers"]
-    for line in _table([row for each in described for row in each["classes"]]):
+    say(str(output))
+    for line in _table(counted.class_rows()):
         say(line)
     say(f"  vectorize {seconds:.1f} s; peak memory {peak_memory_mb():,.0f} MB")
 

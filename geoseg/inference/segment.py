@@ -140,7 +140,8 @@ def _write_polygons(
     run: Run, layer: str | dict[int, str]
 ) -> tuple[tuple[list[dict[str, Any]], int], list[str]]:
     """Vectorize the stored bands, write, verify and commit; return what `report_on` takes, and hints."""
-    from geoseg.vector.geopackage import Layer, write_layers
+    from geoseg.vector.arrow_writer import Layer
+    from geoseg.vector.geopackage import write_layers
 
     job, legend = run.job, run.job.card.classes
     tally, streams = _polygons(job, run.store.codes, run.store.confidence)

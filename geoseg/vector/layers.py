@@ -12,9 +12,9 @@ import numpy.typing as npt
 from geoseg.errors import OptionError
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend
+from geoseg.vector.arrow_writer import check_layer_name
 from geoseg.vector.bands import Band
 from geoseg.vector.features import Features
-from geoseg.vector.geopackage import check_layer_name
 from geoseg.vector.polygonize import polygonize
 from geoseg.vector.runs import Bools
 from geoseg.vector.stream import Wanted, polygonize_strips

@@ -16,8 +16,9 @@ from geoseg.grid.legend import Legend
 from geoseg.raster.legend_file import legend_of
 from geoseg.storage.output import claim
 from geoseg.vector.absorb import MinArea, absorbed
+from geoseg.vector.arrow_writer import Layer, check_layer_name
 from geoseg.vector.features import Features
-from geoseg.vector.geopackage import Layer, check_geopackage_name, check_layer_name, write_layers
+from geoseg.vector.formats import check_vector_name, write_polygons
 from geoseg.vector.layers import layer_names_of, stream_layer
 from geoseg.vector.sources import ReadMap, Rows, opened, share_rows, stacked
 from geoseg.vector.stream import Wanted, polygonize_strips
@@ -124,10 +125,12 @@ def vectorize(
         Names and colours, or a CSV file of them, in place of the map's own.
     options : VectorizeOptions, optional
     output : path, optional
-        GeoPackage to write, ``.gpkg``; without it a GeoDataFrame is returned.
+        File to write: a GeoPackage, ``.gpkg``, with the legend as QGIS's default style; GeoParquet,
+        ``.parquet``; FlatGeobuf, ``.fgb``, in the order of its spatial index; or GeoJSON, ``.geojson``, in
+        longitude and latitude. Without it a GeoDataFrame is returned.
     layer : str, optional
-        Layer of the GeoPackage, ``landcover`` by default. A multilabel map becomes a layer for each class,
-        named as the class is; then this stands before each name.
+        Layer of the file, ``landcover`` by default. A multilabel map becomes a layer of a GeoPackage for each
+        class, named as the class is; then this stands before each name.
     overwrite : bool
         Whether `output` may replace a file.
 
@@ -147,18 +150,40 @@ def vectorize(
         job = _Job.of(source, confidence, names, chosen)
         parts = [part for _, stream in job.streams() for part in stream]
         return Features.joined(parts, job.tally.legend).to_geodataframe()
-    if layer is not None:
-        check_layer_name(layer)
-    path = Path(output)
-    check_geopackage_name(path)
-    with claim(path, overwrite=overwrite) as claimed:
-        job = _Job.of(source, confidence, names, chosen)
-        finished = claimed.scratch / path.name
-        write_layers(finished, job.layers(layer_names_of(job.map.layers, layer)))
+    target = Target(path=Path(output), layer=layer, overwrite=overwrite)
+    vectorize_file(source, target, confidence=confidence, legend=names, options=chosen)
+    return target.path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A file of polygons that is to be written; as `vectorize` takes it."""
+
+    path: Path
+    layer: str | None = None
+    overwrite: bool = False
+
+
+def vectorize_file(
+    source: Source,
+    target: Target,
+    *,
+    confidence: Confidence | None = None,
+    legend: Legend | None = None,
+    options: VectorizeOptions | None = None,
+) -> Tally:
+    """Write the polygons of a class map, as `vectorize` with an output does; return what they count."""
+    if target.layer is not None:
+        check_layer_name(target.layer)
+    check_vector_name(target.path)
+    with claim(target.path, overwrite=target.overwrite) as claimed:
+        job = _Job.of(source, confidence, legend, options or VectorizeOptions())
+        finished = claimed.scratch / target.path.name
+        write_polygons(finished, job.layers(layer_names_of(job.map.layers, target.layer)))
         for line in job.tally.hints(predicted=False):
             _log.info(line)
         claimed.commit(finished)
-    return path
+    return job.tally
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

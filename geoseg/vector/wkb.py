@@ -90,8 +90,46 @@ def _store(kind: types.Type) -> Any:
     return store
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def _load_double(_typing: Any, _buffer: Any, _at: Any) -> Any:
+    """Read a float64 at any byte of a buffer, aligned or not."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        buffer, at = arguments
+        data = context.make_array(signature.args[0])(context, builder, buffer).data
+        kind = context.get_value_type(types.float64)
+        return builder.load(builder.bitcast(builder.gep(data, [at]), kind.as_pointer()), align=1)
+
+    return types.float64(types.Array(types.uint8, 1, "C"), types.int64), generate
+
+
 _store_double = _store(types.float64)
 _store_count = _store(types.uint32)
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def polygon_bounds(buffer: Bytes, offset: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """(west, south, east, north) of each polygon of `write_wkb`, from its shell, which is its first ring."""
+    bounds = np.empty((len(offset) - 1, 4))
+    for polygon in range(len(offset) - 1):
+        at = offset[polygon] + _HEADER
+        count = (
+            np.int64(buffer[at])
+            + np.int64(buffer[at + 1]) * 2**8
+            + np.int64(buffer[at + 2]) * 2**16
+            + np.int64(buffer[at + 3]) * 2**24
+        )
+        west = south = np.inf
+        east = north = -np.inf
+        for vertex in range(count):
+            x, y = (
+                _load_double(buffer, at + 4 + _POINT * vertex),
+                _load_double(buffer, at + 12 + _POINT * vertex),
+            )
+            west, east = min(west, x), max(east, x)
+            south, north = min(south, y), max(north, y)
+        bounds[polygon] = west, south, east, north
+    return bounds
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]

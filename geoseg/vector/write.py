@@ -13,8 +13,9 @@ from geoseg.errors import OptionError
 from geoseg.grid.legend import Legend
 from geoseg.raster.legend_file import legend_of
 from geoseg.storage.output import claim
+from geoseg.vector.arrow_writer import Layer, table_batches
 from geoseg.vector.features import GEOMETRY
-from geoseg.vector.geopackage import Layer, check_geopackage_name, table_batches, write_tables
+from geoseg.vector.geopackage import check_geopackage_name, write_tables
 from geoseg.vector.stream import complete_legend
 
 if TYPE_CHECKING:

@@ -23,8 +23,9 @@ from geoseg.errors import OptionError, OutputError
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend, LegendClass
 from geoseg.vector import geopackage
+from geoseg.vector.arrow_writer import TIMESTAMP, Layer
 from geoseg.vector.features import GEOMETRY, Features
-from geoseg.vector.geopackage import TIMESTAMP, Layer, write_geopackage, write_tables
+from geoseg.vector.geopackage import write_geopackage, write_tables
 from geoseg.vector.polygonize import polygonize
 from tests.strategies import ADVERSARIES, drawn
 

@@ -28,8 +28,9 @@ from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend, LegendClass
 from geoseg.raster.classmap import LayeredMap, write_cog
 from geoseg.vector import geopackage
+from geoseg.vector.arrow_writer import TIMESTAMP, Layer, check_layer_name
 from geoseg.vector.features import Features
-from geoseg.vector.geopackage import Layer, check_layer_name, write_geopackage
+from geoseg.vector.geopackage import write_geopackage
 from geoseg.vector.layers import layer_names, polygonize_layers
 from geoseg.vector.polygonize import polygonize
 from geoseg.vector.vectorize import VectorizeOptions, vectorize
@@ -129,7 +130,7 @@ def test_equal_features_give_equal_bytes_without_a_clock(tmp_path: Path) -> None
     content = (tmp_path / "one.gpkg").read_bytes()
     assert content == (tmp_path / "other.gpkg").read_bytes()
     times = set(re.findall(rb"(?:19|20)\d\d-\d\d-\d\dT[\d:.]+Z", content))
-    assert times == {geopackage.TIMESTAMP.encode()}
+    assert times == {TIMESTAMP.encode()}
 
 
 @pytest.mark.parametrize("damaged", ["cloud & fog", "roof>"])

@@ -277,9 +277,9 @@ def test_a_confidence_raster_of_another_crs_is_refused(tmp_path: Path, raster: P
     assert "confidence" in vectorize(raster, confidence=write_raster(path, share, crs=None)).columns
 
 
-@pytest.mark.parametrize("name", ["o.shp", "o.geojson", "o"])
+@pytest.mark.parametrize("name", ["o.shp", "o.json", "o"])
 def test_a_name_that_promises_another_format_is_refused(tmp_path: Path, raster: Path, name: str) -> None:
-    with pytest.raises(OptionError, match="expected a name that ends in .gpkg"):
+    with pytest.raises(OptionError, match="expected a name that ends in .gpkg, .parquet"):
         vectorize(raster, output=tmp_path / name)
     with pytest.raises(OptionError, match="expected a name that ends in .gpkg"):
         write(vectorize(raster), tmp_path / name)

@@ -1,0 +1,169 @@
+"""Every format holds the polygons that a GeoPackage holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+import pyogrio
+import pytest
+import shapely
+from affine import Affine
+from rasterio.features import rasterize
+
+from geoseg.errors import ClassMapError, OptionError, OutputError
+from geoseg.grid.legend import Legend
+from geoseg.vector import features
+from geoseg.vector.formats import write_polygons
+from geoseg.vector.polygonize import polygonize
+from geoseg.vector.vectorize import VectorizeOptions, vectorize
+from tests.strategies import Map, drawn
+from tests.vector.test_vectorize import LEGEND, UTM, write_raster
+
+SUFFIXES = (".gpkg", ".parquet", ".geoparquet", ".fgb", ".geojson")
+
+
+def noise(seed: int = 2) -> npt.NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 5, (30, 40)).astype(np.uint8)
+
+
+@pytest.fixture
+def raster(tmp_path: Path) -> Path:
+    (tmp_path / "in").mkdir()
+    return write_raster(tmp_path / "in" / "m.tif", noise(), nodata=0)
+
+
+def read(path: Path) -> gpd.GeoDataFrame:
+    return gpd.read_parquet(path) if "parquet" in path.suffix else gpd.read_file(path, layer=0)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_the_polygons_are_the_map(raster: Path, tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    share = np.full((30, 40), 200, np.uint8)
+    options = VectorizeOptions(rows=7, workers=2, scene="north")
+    vectorize(raster, legend=LEGEND, confidence=share, options=options, output=path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [path.name, "in"]
+    expected = vectorize(raster, legend=LEGEND, confidence=share, options=options)
+    found = read(path).to_crs(expected.crs)
+    assert len(found) == len(expected)
+    assert set(expected.columns) <= {*found.columns}
+    assert sorted(found["area_m2"]) == pytest.approx(sorted(expected["area_m2"]))
+    assert set(found["class_name"]) == set(expected["class_name"])
+    burnt = rasterize(
+        zip(found.geometry, found["class_code"], strict=True), out_shape=(30, 40), transform=UTM
+    )
+    np.testing.assert_array_equal(burnt, noise())
+    assert shapely.is_ccw(found.geometry.exterior.to_numpy()).all()
+    if suffix != ".geojson":  # whose coordinates have seven decimals
+        assert shapely.coverage_is_valid(found.geometry.to_numpy())
+
+
+def test_equal_maps_give_equal_bytes(raster: Path, tmp_path: Path) -> None:
+    for suffix in SUFFIXES:
+        one = vectorize(raster, output=tmp_path / f"one{suffix}", options=VectorizeOptions(rows=3))
+        two = vectorize(raster, output=tmp_path / f"two{suffix}", options=VectorizeOptions(workers=2))
+        assert one.read_bytes() == two.read_bytes(), suffix
+
+
+def test_geoparquet_says_what_the_specification_asks(
+    raster: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features, "_BATCH", 50)
+    path = vectorize(raster, output=tmp_path / "a.parquet")
+    file = pq.ParquetFile(path)
+    about = json.loads(file.metadata.metadata[b"geo"])
+    assert (about["version"], about["primary_column"]) == ("1.1.0", "geometry")
+    column = about["columns"]["geometry"]
+    assert (column["encoding"], column["geometry_types"]) == ("WKB", ["Polygon"])
+    assert column["crs"]["id"] == {"authority": "EPSG", "code": 32632}
+    assert column["orientation"] == "counterclockwise"
+    expected = vectorize(raster)
+    assert column["bbox"] == expected.total_bounds.tolist()
+    boxes = file.read(["bbox"])["bbox"].combine_chunks().flatten()
+    np.testing.assert_array_equal(
+        np.column_stack([box.to_numpy() for box in boxes]), expected.bounds.to_numpy()
+    )
+    assert file.num_row_groups == -(-len(expected) // 50)
+    near = gpd.read_parquet(path, bbox=(500000, 5399950, 500050, 5400000))
+    assert 0 < len(near) < len(expected)
+    assert near.geometry.intersects(shapely.box(500000, 5399950, 500050, 5400000)).all()
+
+
+def test_geojson_is_in_longitude_and_latitude(raster: Path, tmp_path: Path) -> None:
+    path = vectorize(raster, output=tmp_path / "a.geojson")
+    west, south, east, north = pyogrio.read_info(path)["total_bounds"]
+    assert 8.99 < west < east < 9.01
+    assert 48.7 < south < north < 48.8
+    assert json.loads(path.read_text())["features"][0]["geometry"]["type"] == "Polygon"
+    nowhere = write_raster(tmp_path / "nowhere.tif", noise(), crs=None)
+    with pytest.raises(OptionError, match="GeoJSON is in longitude and latitude, and the map has no CRS"):
+        vectorize(nowhere, output=tmp_path / "b.geojson")
+    assert not (tmp_path / "b.geojson").exists()
+    assert (
+        json.loads(pq.read_metadata(vectorize(nowhere, output=tmp_path / "b.parquet")).metadata[b"geo"])[
+            "columns"
+        ]["geometry"]["crs"]
+        is None
+    )
+
+
+def test_geojson_is_cut_at_the_antimeridian(tmp_path: Path) -> None:
+    codes = np.ones((2, 4), np.uint8)
+    path = write_raster(tmp_path / "m.tif", codes, Affine(0.1, 0, 179.8, 0, -0.1, 10), crs="EPSG:4326")
+    found = json.loads(vectorize(path, output=tmp_path / "a.geojson").read_text())
+    (feature,) = found["features"]
+    assert feature["geometry"]["type"] == "MultiPolygon"
+    lon = shapely.get_coordinates(shapely.geometry.shape(feature["geometry"]))[:, 0]
+    assert lon.min() >= -180
+    assert lon.max() <= 180
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_no_data_only_gives_a_file_without_features(tmp_path: Path, suffix: str) -> None:
+    path = write_raster(tmp_path / "m.tif", np.zeros((3, 3), np.uint8), nodata=0)
+    assert len(read(vectorize(path, output=tmp_path / f"a{suffix}"))) == 0
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_failure_half_way_comes_through(tmp_path: Path, suffix: str) -> None:
+    codes = np.ones((1100, 8), np.float32)
+    codes[-1, -1] = 0.5
+    path = write_raster(tmp_path / "m.tif", codes)
+    with pytest.raises(ClassMapError, match="holds 0.5"):
+        vectorize(path, output=tmp_path / f"a{suffix}", options=VectorizeOptions(rows=9))
+    assert [p.name for p in tmp_path.iterdir()] == ["m.tif"]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_folder_that_is_not_there_is_an_output_error(tmp_path: Path, suffix: str) -> None:
+    m: Map = drawn(("12",))
+    from geoseg.vector.arrow_writer import Layer
+    from tests.vector.test_layers import WKT, grid_of
+
+    found: Any = polygonize(m.codes, m.valid, grid_of(m.codes.shape))
+    layer = Layer(name="a", crs=WKT, legend=lambda: Legend.made_up((1, 2)))
+    with pytest.raises(OutputError, match="could not be written"):
+        write_polygons(tmp_path / "missing" / f"a{suffix}", [(layer, [found])])
+
+
+def test_a_multilabel_map_is_one_layer_elsewhere(tmp_path: Path) -> None:
+    import xarray as xr
+
+    from tests.vector.test_layers import FEATURES, LAYERS
+    from tests.vector.test_layers import LEGEND as CLASSES
+    from tests.vector.test_layers import UTM as TRANSFORM
+
+    array = xr.DataArray(
+        LAYERS,
+        dims=("class", "y", "x"),
+        coords={"class": list(CLASSES.names), "class_code": ("class", list(CLASSES.codes))},
+        attrs={"_FillValue": np.uint8(255)},
+    ).rio.write_crs("EPSG:32632")
+    path = vectorize(array.rio.write_transform(TRANSFORM), output=tmp_path / "a.parquet")
+    assert gpd.read_parquet(path)["class_code"].tolist() == FEATURES.class_code.tolist()
