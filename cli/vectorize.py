@@ -28,7 +28,9 @@ from .verbosity import verbosity_options
     "--confidence", type=EXISTING_FILE, help="Confidence raster on the same grid, averaged per polygon."
 )
 @click.option(
-    "--legend", type=EXISTING_FILE, help="CSV with code, name, colour; the map's own legend by default."
+    "--legend",
+    type=EXISTING_FILE,
+    help="CSV with code, name, colour; .clr or .qml. The map's own by default.",
 )
 @click.option(
     "--probabilities",
@@ -65,7 +67,7 @@ def command(
     A GeoPackage opens coloured in QGIS. Any integer raster will do, from geoseg or not: no model is needed.
     The map of a multilabel model becomes a layer for each class.
     """
-    from geoseg.raster.legend_file import read_legend_csv
+    from geoseg.raster.legend_file import legend_of
     from geoseg.vector.vectorize import Target, VectorizeOptions, vectorize_file
 
     started = time.perf_counter()
@@ -73,7 +75,7 @@ def command(
         classes,
         Target(path=output, layer=layer, overwrite=overwrite),
         confidence=confidence,
-        legend=read_legend_csv(legend) if legend else None,
+        legend=legend_of(legend),
         options=VectorizeOptions(**options),
     )
     seconds = time.perf_counter() - started

@@ -1,8 +1,13 @@
-"""A legend as the style text QGIS reads: categorised polygons and paletted rasters."""
+"""A legend as the style text QGIS reads, and back: categorised polygons and paletted rasters.
+
+A style is read for its words and colours alone: entities are refused, and nothing is fetched.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from xml.etree import ElementTree
 from xml.sax.saxutils import quoteattr
 
 from geoseg.grid.legend import Legend
@@ -84,3 +89,52 @@ def _paletted(classes: Iterable[tuple[int, str, str, int]]) -> str:
             "",
         ]
     )
+
+
+def style_tree(text: str) -> ElementTree.Element | None:
+    """Return the root of a style, None where the text is none; entities are not declared by QGIS."""
+    if "<!ENTITY" in text:
+        return None
+    try:
+        return ElementTree.fromstring(text)  # noqa: S314  entities are refused above
+    except ElementTree.ParseError:
+        return None
+
+
+def symbol_color(symbol: ElementTree.Element) -> str | None:
+    """Return the colour of the first layer of a symbol that is drawn in one."""
+    for layer in symbol.findall("./layer"):
+        if layer.get("enabled", "1") != "1":
+            continue
+        properties = {e.get("name"): e.get("value") for e in layer.findall("./Option/Option")}
+        properties |= {e.get("k"): e.get("v") for e in layer.findall("./prop")}
+        text = properties.get("line_color" if layer.get("class") == "SimpleLine" else "color")
+        numbers = re.match(r"(\d+),(\d+),(\d+)(,|$)", text or "")
+        if numbers and all(int(n) < 256 for n in numbers.groups()[:3]):
+            return "#{:02x}{:02x}{:02x}".format(*map(int, numbers.groups()[:3]))
+    return None
+
+
+def style_classes(text: str) -> list[tuple[str, str, str | None]] | None:
+    """Read the value, label and colour (``#rrggbb`` or None) of each class of a style; None where it has none.
+
+    Parameters
+    ----------
+    text : str
+        Style of a paletted raster, or of a layer with categories.
+    """
+    root = style_tree(text)
+    if root is None:
+        return None
+    entries = root.findall(".//rasterrenderer[@type='paletted']/colorPalette/paletteEntry")
+    if entries:
+        return [(e.get("value", ""), e.get("label", "").strip(), e.get("color")) for e in entries]
+    renderer = root.find("./renderer-v2[@type='categorizedSymbol']")
+    if renderer is None:
+        return None
+    colors = {symbol.get("name"): symbol_color(symbol) for symbol in renderer.findall("./symbols/symbol")}
+    return [
+        (c.get("value", ""), c.get("label", "").strip(), colors.get(c.get("symbol")))
+        for c in renderer.findall("./categories/category")
+        if c.get("value")  # the category of all other values has none
+    ]

@@ -208,7 +208,12 @@ def _settings() -> Iterator[None]:
     """
     import pyogrio
 
-    options = {"OGR_CURRENT_DATE": TIMESTAMP, "OGR_SQLITE_SYNCHRONOUS": "OFF"}
+    options = {
+        "OGR_CURRENT_DATE": TIMESTAMP,
+        "OGR_SQLITE_SYNCHRONOUS": "OFF",
+        # Otherwise a share of the machine's memory: peaks would grow with the features, and bytes with the machine.
+        "OGR_GPKG_MAX_RAM_USAGE_RTREE": str(2**26),
+    }
     with _settings_lock:  # options are global to the process
         before = {name: pyogrio.get_gdal_config_option(name) for name in options}
         pyogrio.set_gdal_config_options(options)

@@ -357,9 +357,8 @@ def _after(pool: _Pool, piece: int) -> int:
     number, side = (-2 - following) // 2, (-2 - following) % 2
     if not pinch[number, _APART]:
         one, other = _root(pool.slot, pinch[number, _SLOT]), _root(pool.slot, pinch[number, _OTHER_SLOT])
-        pinch[number, _APART] = (
-            one != other
-        )  # for good: one of them is closed, and its place may go to others
+        # For good: one of them is closed, and its place may go to others.
+        pinch[number, _APART] = one != other
     following = pinch[number, _IN + (side if pinch[number, _APART] else 1 - side)]
     pinch[number, _SIDES] -= 1
     if pinch[number, _SIDES] == 0:

@@ -5,13 +5,13 @@ A style is read for its words and colours alone: entities are refused, and nothi
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from xml.etree import ElementTree
+
+from geoseg.grid.qml import style_tree, symbol_color
 
 _LARGEST: Final = 16 * 2**20
 _EMBEDDED: Final = """
@@ -43,10 +43,11 @@ def class_styles(path: Path, layer: str, class_field: str | None, *, alone: bool
         Whether it is the only layer, which a style file beside would belong to.
     """
     text = _embedded(path, layer) or (_beside(path) if alone else None)
-    renderer = _renderer(text) if text else None
+    root = style_tree(text) if text else None
+    renderer = None if root is None else root.find("./renderer-v2")
     if renderer is None:
         return {}
-    colors = {symbol.get("name"): _color(symbol) for symbol in renderer.findall("./symbols/symbol")}
+    colors = {symbol.get("name"): symbol_color(symbol) for symbol in renderer.findall("./symbols/symbol")}
     if class_field is None:
         single = renderer.get("type") == "singleSymbol"
         return {layer: ClassStyle("", next(iter(colors.values()), None))} if single else {}
@@ -81,28 +82,3 @@ def _beside(path: Path) -> str | None:
         return style.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError):
         return None
-
-
-def _renderer(text: str) -> ElementTree.Element | None:
-    """Return the renderer of a style, None where the text is none; entities are not declared by QGIS."""
-    if "<!ENTITY" in text:
-        return None
-    try:
-        root = ElementTree.fromstring(text)  # noqa: S314  entities are refused above
-    except ElementTree.ParseError:
-        return None
-    return root.find("./renderer-v2")
-
-
-def _color(symbol: ElementTree.Element) -> str | None:
-    """Return the colour of the first layer of a symbol that is drawn in one."""
-    for layer in symbol.findall("./layer"):
-        if layer.get("enabled", "1") != "1":
-            continue
-        properties = {e.get("name"): e.get("value") for e in layer.findall("./Option/Option")}
-        properties |= {e.get("k"): e.get("v") for e in layer.findall("./prop")}
-        text = properties.get("line_color" if layer.get("class") == "SimpleLine" else "color")
-        numbers = re.match(r"(\d+),(\d+),(\d+)(,|$)", text or "")
-        if numbers and all(int(n) < 256 for n in numbers.groups()[:3]):
-            return "#{:02x}{:02x}{:02x}".format(*map(int, numbers.groups()[:3]))
-    return None

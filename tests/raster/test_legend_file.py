@@ -4,7 +4,8 @@ from hypothesis import strategies as st
 
 from geoseg.errors import LegendError
 from geoseg.grid.legend import Legend, LegendClass
-from geoseg.raster.legend_file import legend_from_json, legend_to_json, read_legend_csv
+from geoseg.grid.qml import polygon_qml, raster_qml
+from geoseg.raster.legend_file import legend_from_json, legend_of, legend_to_json, read_legend_csv
 
 
 def _csv(tmp_path, text, encoding="utf-8"):
@@ -74,3 +75,56 @@ def test_the_tag_gives_the_legend_back(names):
 def test_a_damaged_tag_is_refused(text):
     with pytest.raises(LegendError, match="GEOSEG_LEGEND is damaged"):
         legend_from_json(text)
+
+
+COLORS = """\
+# made by hand
+INTERPOLATION:EXACT
+1 0 0 255
+20,34,139,34,255,open forest
+-3 1 2 3 200 "town"
+nv 0 0 0
+"""
+
+
+def test_a_colour_table_is_a_legend(tmp_path):
+    path = tmp_path / "a.clr"
+    path.write_text(COLORS)
+    found = [(c.code, c.name, c.color) for c in legend_of(path).classes]
+    assert found == [(-3, "town", "#010203"), (1, "class 1", "#0000ff"), (20, "open forest", "#228b22")]
+
+
+@pytest.mark.parametrize("line", ["1 2 3", "1 2 3 256", "a 1 2 3", "1.5 1 2 3"])
+def test_a_line_that_is_no_colour_is_named(tmp_path, line):
+    path = tmp_path / "a.clr"
+    path.write_text(f"1 0 0 255 water\n{line}\n")
+    with pytest.raises(LegendError, match="a.clr, line 2: holds .* expected value red green blue name"):
+        legend_of(path)
+
+
+@pytest.mark.parametrize("style", [raster_qml, polygon_qml])
+def test_a_style_gives_the_legend_that_made_it(tmp_path, style):
+    legend = Legend.parse("water=#0000ff,<forest> & 'co',town")
+    path = tmp_path / "a.qml"
+    path.write_text(style(legend), encoding="utf-8")
+    assert legend_of(path) == legend
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("<qgis/>", "is no QGIS style with classes"),
+        ("no xml", "is no QGIS style with classes"),
+        ('<!DOCTYPE q [<!ENTITY a "b">]><qgis/>', "is no QGIS style with classes"),
+        (
+            raster_qml(Legend.parse("a")).replace('value="1"', 'value="x"'),
+            "the value 'x', expected a whole number",
+        ),
+        (raster_qml(Legend.parse("a,b")).replace('value="2"', 'value="1"'), "repeats a code"),
+    ],
+)
+def test_a_style_without_a_legend_is_refused(tmp_path, text, message):
+    path = tmp_path / "a.qml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(LegendError, match=message):
+        legend_of(path)

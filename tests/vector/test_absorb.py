@@ -140,6 +140,20 @@ def test_arms_that_meet_far_below_are_one_neighbour() -> None:
     assert (in_strips(cut_off, 13, 1)[10:13, 4:8] == 5).all(), "now they are two neighbours"
 
 
+def test_equal_borders_wait_for_the_first_pixel_of_a_region() -> None:
+    """The left arm of 1 begins below 2, and the right one above it: together they come before it."""
+    codes = np.full((12, 9), 9, np.uint8)
+    codes[0] = 8
+    codes[1:, 6:] = codes[3:, :3] = codes[11] = 1
+    codes[2:11, 4], codes[3:11, 3] = 2, 7
+    codes[5, 3] = 3
+    m = Map(codes=codes, valid=np.ones(codes.shape, np.bool_))
+    assert in_strips(m, 2, 1)[5, 3] == 1
+    check(m, 2, (1, 3, 20))
+    cut_off = Map(codes=codes[:11], valid=m.valid[:11])
+    assert in_strips(cut_off, 2, 1)[5, 3] == 2, "now the arms are two regions"
+
+
 def test_borders_are_measured_and_not_counted() -> None:
     """Where pixels are three times as wide as high, one edge along a row outweighs two along a column."""
     m = drawn(("13...", "13...", "12222"))
