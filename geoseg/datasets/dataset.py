@@ -114,7 +114,8 @@ class Pair:
         """
         mask = self.channels.mask(self.labels.read(window))
         if self.area is not None:
-            mask[..., ~self.area.inside(window)] = IGNORED
+            # An index of the pixels would be eight times as large as the mask of codes it is made for.
+            np.copyto(mask, IGNORED, where=~self.area.inside(window))
         return mask
 
     def read(self, window: Window) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
@@ -128,7 +129,7 @@ class Pair:
         chip = self.image.read(window)
         mask = self.mask(window)
         if not chip.valid.all():
-            mask[..., ~chip.valid] = IGNORED
+            np.copyto(mask, IGNORED, where=~chip.valid)
         return chip.pixels, chip.valid, mask
 
     def sample(self, window: Window, index: int = 0) -> Sample:

@@ -37,6 +37,9 @@ class ModelConfig(BaseModel):
         ``ResNet50_Weights.SENTINEL2_ALL_MOCO``.
     start
         Model file to go on from: its network and weights, with this data's classes and bands.
+    tile_size
+        Edge of the tiles that the model predicts in, px; that of the chips by default. Many networks pool over
+        the whole tile (squeeze and excitation, ASPP), and know only what tiles of the size they learned on come to.
     """
 
     model_config = STRICT
@@ -47,7 +50,7 @@ class ModelConfig(BaseModel):
     encoder_weights: str | None = None
     start: str | None = None
     decoder_options: dict[str, Any] = {}
-    tile_size: Count = 512
+    tile_size: Count | None = None
     overlap: Annotated[int, Field(ge=0)] | None = None
     gsd_m: Positive | None = None
     weights: Literal["fp32", "fp16"] = "fp32"
@@ -189,12 +192,18 @@ class Config(BaseModel):
             raise ValueError(
                 "train.tune is for binary and multilabel tasks, data.task is multiclass; leave it out"
             )
-        # What is left open follows from the task and the optimizer.
+        # What is left open follows from the rest.
         settled = {
             "loss": self.train.loss.settled(self.data.task),
             "weight_decay": self.train.optimizer.decay(self.train.weight_decay),
         }
-        return self.model_copy(update={"train": self.train.model_copy(update=settled)})
+        tile = self.model.tile_size or max(self.data.image_size or (self.train.chip_size,))
+        return self.model_copy(
+            update={
+                "train": self.train.model_copy(update=settled),
+                "model": self.model.model_copy(update={"tile_size": tile}),
+            }
+        )
 
     @classmethod
     def read(cls, path: Path | str, changes: Sequence[str] = ()) -> Config:

@@ -131,7 +131,7 @@ def prepare(config: Config, *, skip_bad: bool = False) -> Run:
     precision = choose_precision(config.train.precision, device)
     model = _new_model(config)
     monitor = Monitor.of(config.train.monitor, ScoredClasses.of(model.card, config.train.score_without))
-    for size in (config.model.tile_size, config.train.chip_size, *(config.data.image_size or ())):
+    for size in (config.train.chip_size, *(config.data.image_size or ())):
         model.check_tile_size(size)
     opened = open_data(config.data, config.data_root, model.card, skip_bad=skip_bad)
     for split in ("train", "val"):
@@ -167,6 +167,7 @@ def prepare(config: Config, *, skip_bad: bool = False) -> Run:
 def _new_model(config: Config) -> Model:
     wanted = config.model
     first = Scene.open(first_image(config.data, config.data_root))
+    assert wanted.tile_size is not None, "a configuration fills it in"
     model = Model.new(
         architecture=wanted.architecture,
         encoder=wanted.encoder,

@@ -31,6 +31,8 @@ _CLOSEST = 1e-7
 """Probabilities nearer to 0 or 1 than this have no float32 logit worth the name."""
 _PIECE = 2**22
 """Labels that a loss is computed of at once: it holds about ten numbers for each of every channel."""
+_READ = 2**20
+"""Labels that are read at once."""
 
 Mask = npt.NDArray[np.int16]
 """A mask of `Pair` as scoring keeps it: whole rows of a scene, in a quarter of the memory."""
@@ -126,7 +128,7 @@ class Scorer:
         for result in engine.run():
             if result.band.rows:
                 mask = truth.rows(result.band.rows.start, result.band.rows.stop)
-                mask[np.broadcast_to(result.codes == NODATA, mask.shape)] = IGNORED
+                np.copyto(mask, IGNORED, where=result.codes == NODATA)
                 yield result, mask
 
     def _plan(self, shape: tuple[int, int]) -> tuple[Settings, Plan]:
@@ -261,7 +263,7 @@ class _Truth:
     def _read(self, first: int, stop: int) -> Mask:
         """Read in pieces: a mask is int64 while it is read."""
         shape = (stop - first, self._pair.grid.width)
-        width = max(1, _PIECE // shape[0])
+        width = max(1, _READ // shape[0])
         parts = []
         for col in range(0, shape[1], width):
             window = Window(row=first, col=col, height=shape[0], width=min(width, shape[1] - col))
