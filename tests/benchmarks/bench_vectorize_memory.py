@@ -27,7 +27,7 @@ _PATTERN = 1024
 
 def make_map(path: Path, edge: int) -> None:
     """Write a map of so many pixels a side."""
-    from tests.benchmarks.bench_vectorize import class_map
+    from bench_vectorize import class_map
 
     codes = class_map(_PATTERN, 9.9)
     codes[0], codes[:, 0] = 0, 0

@@ -242,9 +242,8 @@ def test_a_sweep_of_random_maps(count: int) -> None:
     for number in range(count):
         m = random_map(random)
         height = len(m.codes)
-        check_bands(
-            m, (1, int(random.integers(1, height + 1))) if count < 1000 else tuple(range(1, height + 1))
-        )
+        every = number % 50 == 0
+        check_bands(m, tuple(range(1, height + 1)) if every else (1, int(random.integers(1, height + 1))))
         check_against_gdal(m, int(random.integers(1, height + 1)))
         if number % 10 == 0:
             for workers in (2, 4):
