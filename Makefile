@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-faults test-long test-peers test-wheel check bench clean
+.PHONY: help install demo test test-faults test-long test-sweep test-peers test-wheel check bench clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -30,8 +30,11 @@ test: $(READY)  ## run the tests (without kill and disk-full sweeps)
 test-faults: $(READY)  ## run the kill, disk-full and lock sweeps
 	$(BIN)/python -m pytest -m faults
 
-test-long: $(READY)  ## predict every scene of every shared data set
+test-long: $(READY)  ## predict every scene of every shared data set, run every recipe
 	$(BIN)/python -m pytest -m long
+
+test-sweep: $(READY)  ## polygons of twelve thousand random maps (a quarter of an hour)
+	$(BIN)/python -m pytest -m sweep
 
 test-wheel: $(READY)  ## build the wheel, look into it, install it elsewhere and run its demo
 	rm -rf build dist .venv-wheel

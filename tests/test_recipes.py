@@ -21,7 +21,7 @@ UNET = (
     "model.decoder_options={decoder_channels: [16, 8, 8, 8, 8]}",
 )
 CHANGES = {
-    "deepglobe": ("model.decoder_options={decoder_channels: [4, 4, 4]}", "train.chip_size=64"),
+    "deepglobe": ("model.decoder_options={decoder_channels: [4, 4, 4]}", "train.chip_size=256"),
     "clouds": (*UNET, "data.image_size=[64, 64]"),
     "clouds-early-stop": (*UNET, "data.image_size=[64, 64]"),
     "people": (*UNET, "data.image_size=[64, 64]"),
@@ -29,7 +29,7 @@ CHANGES = {
 VARIANTS = {
     "deepglobe-smp": (
         "deepglobe",
-        (*UNET, "model.architecture=Unet", "train.optimizer=adamw", "train.chip_size=64"),
+        (*UNET, "model.architecture=Unet", "train.optimizer=adamw", "train.chip_size=256"),
     ),
     "people-linknet": ("people", ("model.architecture=Linknet", UNET[0], "data.image_size=[64, 64]")),
     "roofs-control": ("roofs", (*UNET, "train.augment=none", "train.chip_size=64")),

@@ -92,7 +92,7 @@ def test_tiny_maps_in_strips(m: Map, least: int) -> None:
     check(m, least, (1, 2, 4))
 
 
-@pytest.mark.parametrize("count", [40, pytest.param(2000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("count", [40, pytest.param(2000, marks=pytest.mark.sweep)])
 def test_a_sweep_of_random_maps(count: int) -> None:
     random = np.random.default_rng(8)
     for _ in range(count):
