@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 
@@ -16,15 +15,15 @@ def test_the_first_signal_is_remembered_and_handlers_come_back(signum: signal.Si
     before = signal.getsignal(signum)
     with listening() as interruption:
         assert interruption.signum is None
-        os.kill(os.getpid(), signum)
+        signal.raise_signal(signum)
         assert interruption.signum == signum
     assert signal.getsignal(signum) is before
 
 
 def test_the_second_signal_ends_at_once() -> None:
     with pytest.raises(KeyboardInterrupt), listening():
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
 
 
 def test_handlers_that_others_set_meanwhile_are_set_aside() -> None:
@@ -32,7 +31,7 @@ def test_handlers_that_others_set_meanwhile_are_set_aside() -> None:
     with listening() as interruption:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         interruption.listen()
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
         assert interruption.signum == signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) is before
 

@@ -13,7 +13,7 @@ import pytest
 from geoseg.errors import OutputBusyError
 from geoseg.storage.lock import locked
 
-# Takes the lock, forks a child that lives on, says so, and waits to be killed.
+# Takes the lock, forks a child that says so and lives on, and waits to be killed.
 FORKING = """
 import os, sys, time
 from pathlib import Path
@@ -21,9 +21,9 @@ from geoseg.storage.lock import locked
 with locked(Path(sys.argv[1]), Path("output")):
     child = os.fork()
     if child == 0:
+        print(os.getpid(), flush=True)  # by now it has let go of what it was born with
         time.sleep(60)
         os._exit(0)
-    print(child, flush=True)
     time.sleep(60)
 """
 
