@@ -260,7 +260,8 @@ class Scene:
                     valid &= dataset.read_masks(band, window=_rasterio(window)) != 0
             except GDAL_ERRORS as error:
                 forget_error(dataset)
-                drop_handle(self.file.location)
+                if dataset.driver != "GTiff":  # a GeoTIFF fails again by itself, block by block
+                    drop_handle(self.file.location)
                 raise SceneError(
                     f"{self.path}: damaged or incomplete at rows {window.row} to {window.row_stop - 1}, "
                     f"cols {window.col} to {window.col_stop - 1} ({one_line(error)})"
