@@ -13,6 +13,9 @@ endif
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+# A test process for each core, four at most: each holds torch, 1 GB. One thread in each.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-faults test-long test-sweep test-peers test-wheel check bench clean
 
@@ -25,16 +28,16 @@ demo: $(READY)  ## turn the two demo scenes into land-cover maps in demo/
 	$(BIN)/geoseg demo -o demo --overwrite
 
 test: $(READY)  ## run the tests (without kill and disk-full sweeps)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-faults: $(READY)  ## run the kill, disk-full and lock sweeps
-	$(BIN)/python -m pytest -m faults
+	$(PYTEST) -m faults
 
 test-long: $(READY)  ## predict every scene of every shared data set, run every recipe
-	$(BIN)/python -m pytest -m long
+	$(PYTEST) -m long
 
 test-sweep: $(READY)  ## polygons of twelve thousand random maps (a quarter of an hour)
-	$(BIN)/python -m pytest -m sweep
+	$(PYTEST) -m sweep
 
 test-wheel: $(READY)  ## build the wheel, look into it, install it elsewhere and run its demo
 	rm -rf build dist .venv-wheel
