@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numba
 import numpy as np
@@ -34,8 +34,8 @@ import numpy.typing as npt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from geoseg.errors import OptionError
 from geoseg.grid.grid import Grid
+from geoseg.vector.amounts import Amount
 from geoseg.vector.areas import NO_CONFIDENCE
 from geoseg.vector.bands import Band, rows_of_band
 from geoseg.vector.runs import Bools, Ints, Runs, find_regions
@@ -45,56 +45,26 @@ Longs = npt.NDArray[np.int64]
 _LARGE, _SMALL, _UNDECIDED, _SETTLED = range(4)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MinArea:
-    """Planar area that a polygon has at least.
+def parse_min_area(text: str) -> Amount:
+    """Read ``20px`` or ``500m2``.
 
-    Parameters
-    ----------
-    amount : float
-    unit : str
-        ``px``, or ``m2`` where the grid's CRS measures lengths.
+    Raises
+    ------
+    OptionError
     """
+    return Amount.parse(text, ("px", "m2"), what="the least area", example="20px or 500m2")
 
-    amount: float
-    unit: str = "px"
 
-    @classmethod
-    def parse(cls, text: str) -> MinArea:
-        """Read ``20px`` or ``500m2``.
+def least_pixels(min_area: str | None, grid: Grid) -> int:
+    """Fewest pixels of a polygon on a grid.
 
-        Raises
-        ------
-        OptionError
-        """
-        for unit in ("px", "m2", "m²"):
-            if text.strip().lower().endswith(unit):
-                try:
-                    amount = float(text.strip()[: -len(unit)])
-                except ValueError:
-                    break
-                if math.isfinite(amount) and amount >= 0:
-                    return cls(amount=amount, unit="px" if unit == "px" else "m2")
-        raise OptionError(f"the least area is {text!r}, expected a number with its unit, as 20px or 500m2")
-
-    def pixels(self, grid: Grid) -> int:
-        """Fewest pixels that have it.
-
-        Raises
-        ------
-        OptionError
-            If the grid does not say how many square metres a pixel has.
-        """
-        if self.unit == "px":
-            return math.ceil(self.amount)
-        from pyproj import CRS
-
-        crs = CRS.from_wkt(grid.crs) if grid.crs else None
-        if crs is None or crs.is_geographic or crs.is_geocentric:
-            measured = "is in degrees" if crs is not None else "has no CRS"
-            raise OptionError(f"the least area is in m2 and the grid {measured}: give it in px, as 20px")
-        square_metres = grid.pixel_area * float(crs.axis_info[0].unit_conversion_factor) ** 2
-        return math.ceil(self.amount / square_metres * (1 - 1e-12))  # 500 m2 are 5 px of 100 m2, not 6
+    Raises
+    ------
+    OptionError
+        If the grid does not say how many square metres a pixel has.
+    """
+    # 500 m2 are 5 px of 100 m2, not 6.
+    return 0 if min_area is None else math.ceil(parse_min_area(min_area).pixels(grid) * (1 - 1e-12))
 
 
 def absorbed(strips: Iterable[Band], grid: Grid, least: int, rows: int | None = None) -> Iterator[Band]:

@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from geoseg.grid.grid import Grid
 from geoseg.grid.ground import edge_lengths, ground_scales, row_areas
+from geoseg.vector.rings import Rings
 from geoseg.vector.runs import Ints, Runs
-from geoseg.vector.trace import Rings
 
 Floats = npt.NDArray[np.float64]
 Longs = npt.NDArray[np.int64]
@@ -84,29 +84,41 @@ class Ground:
             self._bits = 62 - math.frexp(float(zones.sum()) * grid.width)[1]
             self.zones = np.rint(np.ldexp(zones, self._bits)).astype(np.int64)
 
-    def measure(self, sums: Longs, rings: Rings) -> tuple[Floats, Floats]:
+    def measure(self, sums: Longs, rings: Rings, scale: int = 1) -> tuple[Floats, Floats]:
         """Area in m² and perimeter in m of each region; NaN where the CRS is not tied to the Earth.
+
+        The area is that of the region's pixels, the perimeter that of the rings.
 
         Parameters
         ----------
         sums : (region, column) int64
         rings : Rings
+        scale : int
+            Steps of the rings' lattice to a pixel.
         """
         if self._edges is not None:
-            across, down = self._edges
-            lengths = _sum_edges(rings.corner, rings.ring_first, rings.polygon_first, across, down)
-            return np.ldexp(sums[:, _GROUND].astype(np.float64), -self._bits), lengths[:, 0] + lengths[:, 1]
+            ones, right_angle = np.ones(len(sums)), 0.0
+            lengths = _lengths(rings, self._edges, (ones, ones), right_angle, scale)
+            return np.ldexp(sums[:, _GROUND].astype(np.float64), -self._bits), lengths
         pixels = sums[:, PIXELS]
         scales = ground_scales(self._grid, sums[:, _COL] / (2 * pixels), sums[:, _ROW] / pixels + 0.5)
         if scales is None:
             unknown = np.full(len(sums), np.nan)
             return unknown, unknown
         area, across, down = scales
-        rows = self._grid.height
-        steps = _sum_edges(
-            rings.corner, rings.ring_first, rings.polygon_first, np.ones(rows + 1), np.ones(rows)
-        )
-        return pixels * self._grid.pixel_area * area, steps[:, 0] * across + steps[:, 1] * down
+        t, rows = self._grid.transform, self._grid.height
+        cosine = (t.a * t.b + t.d * t.e) / (math.hypot(t.a, t.d) * math.hypot(t.b, t.e))
+        lengths = _lengths(rings, (np.ones(rows + 1), np.ones(rows)), (across, down), cosine, scale)
+        return pixels * self._grid.pixel_area * area, lengths
+
+
+def _lengths(
+    rings: Rings, edges: tuple[Floats, Floats], scales: tuple[Floats, Floats], cosine: float, scale: int
+) -> Floats:
+    length: Floats = _sum_edges(
+        (rings.corner, rings.ring_first, rings.polygon_first), edges, scales, cosine, scale
+    )
+    return length
 
 
 def mean_confidence(sums: Longs) -> Floats:
@@ -186,27 +198,62 @@ def _sum_shares(
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _sum_edges(
-    corner: npt.NDArray[np.int32], ring_first: Longs, polygon_first: Longs, across: Floats, down: Floats
+    rings: tuple[npt.NDArray[np.int32], Longs, Longs],
+    edges: tuple[Floats, Floats],
+    scales: tuple[Floats, Floats],
+    cosine: float,
+    scale: int,
 ) -> Floats:
-    """Length of each polygon's edges along rows and along columns.
+    """Length of each polygon's boundary.
 
     Parameters
     ----------
-    across : (row + 1,) float64
-        Of an edge between two columns, by the row of corners it lies on.
-    down : (row,) float64
-        Of an edge between two rows of corners.
+    rings
+        The arrays of `Rings`.
+    edges
+        Lengths of a pixel's edge along a row, by the row of corners it lies on, and along a column, by row.
+    scales
+        By polygon, what these are multiplied with.
+    cosine : float
+        Of the angle between rows and columns.
+    scale : int
+        Steps of the corners' lattice to a pixel.
     """
+    corner, ring_first, polygon_first = rings
+    across, down = edges
     upto = np.zeros(len(down) + 1)
     for row in range(len(down)):
         upto[row + 1] = upto[row] + down[row]
-    length = np.zeros((len(polygon_first) - 1, 2))
+    length = np.zeros(len(polygon_first) - 1)
     for polygon in range(len(polygon_first) - 1):
         for ring in range(polygon_first[polygon], polygon_first[polygon + 1]):
             before = ring_first[ring + 1] - 1
             for vertex in range(ring_first[ring], ring_first[ring + 1]):
                 col, row = corner[vertex, 0], corner[vertex, 1]
-                length[polygon, 0] += abs(col - corner[before, 0]) * across[row]
-                length[polygon, 1] += abs(upto[row] - upto[corner[before, 1]])
+                other_col, other_row = corner[before, 0], corner[before, 1]
                 before = vertex
+                if row == other_row:
+                    x = abs(col - other_col) / scale * _between(across, row, scale) * scales[0][polygon]
+                    length[polygon] += x
+                    continue
+                y = (_between(upto, row, scale) - _between(upto, other_row, scale)) * scales[1][polygon]
+                if col == other_col:
+                    length[polygon] += abs(y)
+                    continue
+                x = (
+                    (col - other_col)
+                    / scale
+                    * _between(across, row + other_row, 2 * scale)
+                    * scales[0][polygon]
+                )
+                length[polygon] += math.sqrt(max(0.0, x * x + y * y + 2 * cosine * x * y))
     return length
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _between(values: Floats, place: int, scale: int) -> float:
+    """Return the value at ``place / scale``, linear between two."""
+    whole, rest = place // scale, place % scale
+    if rest == 0:
+        return float(values[whole])
+    return float(values[whole] + (values[whole + 1] - values[whole]) * rest / scale)

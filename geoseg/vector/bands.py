@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -66,6 +67,50 @@ def cut(whole: Band, rows: int) -> Iterator[Band]:
             halo=halo,
             last=stop == height,
         )
+
+
+def even(strips: Iterable[Band], rows: int) -> Iterator[Band]:
+    """Cut and join strips of rows, without halos, into strips of so many rows; the last one may have fewer."""
+    waiting: list[Band] = []
+    count = 0
+    for strip in strips:
+        for part in _parts(strip, rows - count, rows):
+            waiting.append(part)
+            count += len(part.codes)
+            if count == rows:
+                yield _joined(waiting)
+                waiting, count = [], 0
+    if waiting:
+        yield _joined(waiting)
+
+
+def _parts(strip: Band, first: int, rows: int) -> Iterator[Band]:
+    """Cut a strip after so many rows, and the rest after so many each."""
+    begin, stop = 0, first
+    while begin < len(strip.codes):
+        yield Band(
+            codes=strip.codes[begin:stop],
+            valid=strip.valid[begin:stop],
+            confidence=None if strip.confidence is None else strip.confidence[begin:stop],
+            probabilities=None if strip.probabilities is None else strip.probabilities[:, begin:stop],
+        )
+        begin, stop = stop, stop + rows
+
+
+def _joined(strips: list[Band]) -> Band:
+    if len(strips) == 1:
+        return strips[0]
+
+    def rows_of(name: str, axis: int = 0) -> Any:
+        parts = [getattr(strip, name) for strip in strips]
+        return None if parts[0] is None else np.concatenate(parts, axis=axis)
+
+    return Band(
+        codes=rows_of("codes"),
+        valid=rows_of("valid"),
+        confidence=rows_of("confidence"),
+        probabilities=rows_of("probabilities", axis=1),
+    )
 
 
 def connected(strips: Iterable[Band], shape: tuple[int, int], rows: int | None = None) -> Iterator[Band]:

@@ -27,8 +27,9 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from geoseg.vector.rings import Rings, arranged
 from geoseg.vector.runs import Ints, Runs
-from geoseg.vector.trace import Arcs, Rings, offsets
+from geoseg.vector.trace import Arcs
 
 Longs = npt.NDArray[np.int64]
 _Number = TypeVar("_Number", bound=np.integer[Any])
@@ -149,19 +150,9 @@ class Seams:
     def _string(self, closing: Longs, most_rings: int, vertices: int) -> Rings:
         """Make the rings of closed regions, and free their places."""
         corner = np.empty((vertices, 2), np.int32)
-        owner = np.empty(most_rings, np.int64)
-        length, begin = np.empty(most_rings, np.int64), np.empty(most_rings, np.int64)
-        count = _string_arcs(self._pool, closing, corner, (owner, length, begin))
-        owner, length, begin = owner[:count], length[:count], begin[:count]
-        place = offsets(length)[:-1]
-        order = np.lexsort((corner[begin, 0], corner[begin, 1], owner)) if count else owner
-        ordered = np.empty_like(corner)
-        _turn_rings(corner, place[order], length[order], begin[order], ordered)
-        return Rings(
-            corner=ordered,
-            ring_first=offsets(length[order]),
-            polygon_first=offsets(np.bincount(owner, minlength=len(closing))),
-        )
+        owner, length = np.empty(most_rings, np.int64), np.empty(most_rings, np.int64)
+        count, written = _string_arcs(self._pool, closing, corner, (owner, length))
+        return arranged(corner[:written], owner[:count], length[:count], len(closing))
 
     def _make_room(self, arcs: int, vertices: int, slots: int, pinches: int) -> None:
         used = self._pool.used
@@ -303,7 +294,7 @@ def _join(
             mine += arc[piece, _LENGTH]
             piece = arc[piece, _SIBLING]
         vertices += mine
-        rings += mine // 4  # no ring has fewer than four corners
+        rings += mine // 3  # no ring has fewer than three corners
     return count, rings, vertices
 
 
@@ -368,17 +359,18 @@ def _after(pool: _Pool, piece: int) -> int:
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _string_arcs(
-    pool: _Pool, closing: Longs, corner: npt.NDArray[np.int32], rings: tuple[Longs, Longs, Longs]
-) -> int:
-    """Write the rings of closed regions one after the other; return their number.
+    pool: _Pool, closing: Longs, corner: npt.NDArray[np.int32], rings: tuple[Longs, Longs]
+) -> tuple[int, int]:
+    """Write the rings of closed regions one after the other; return their number, and that of their vertices.
+
+    Two arcs that meet in the middle of a seam's row both have the vertex there, where lines are smoothed.
 
     Parameters
     ----------
     rings
-        Out: by ring the place of its region in `closing`, its vertices, and which one of all is its
-        top-left-most.
+        Out: by ring the place of its region in `closing`, and its vertices.
     """
-    owner, length, begin = rings
+    owner, length = rings
     arc, slot, used = pool.arc, pool.slot, pool.used
     count = written = 0
     for i in range(len(closing)):
@@ -386,19 +378,27 @@ def _string_arcs(
         while origin != _NONE:
             sibling = arc[origin, _SIBLING]
             if arc[origin, _LENGTH] != _VACANT:
-                start = best = written
+                start = written
                 piece = origin
                 while arc[piece, _LENGTH] != _VACANT:
                     first = arc[piece, _FIRST]
+                    used[_ALIVE] -= arc[piece, _LENGTH]
                     for vertex in range(first, first + arc[piece, _LENGTH]):
                         col, row = pool.corner[vertex, 0], pool.corner[vertex, 1]
+                        if (
+                            written > start
+                            and corner[written - 1, 0] == col
+                            and corner[written - 1, 1] == row
+                        ):
+                            continue
                         corner[written, 0], corner[written, 1] = col, row
-                        if row < corner[best, 1] or (row == corner[best, 1] and col < corner[best, 0]):
-                            best = written
                         written += 1
                     arc[piece, _LENGTH] = _VACANT
                     piece = _after(pool, piece)
-                owner[count], length[count], begin[count] = i, written - start, best
+                last = written - 1
+                if corner[last, 0] == corner[start, 0] and corner[last, 1] == corner[start, 1]:
+                    written = last
+                owner[count], length[count] = i, written - start
                 count += 1
             origin = sibling
         # Freed when all are strung: until then they are told apart by their lengths.
@@ -413,23 +413,7 @@ def _string_arcs(
             following = slot[member, _MEMBER]
             _give_back(slot, used, _FREE_SLOT, member)
             member = following
-    used[_ALIVE] -= written
-    return count
-
-
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _turn_rings(
-    corner: npt.NDArray[np.int32], place: Longs, length: Longs, begin: Longs, ordered: npt.NDArray[np.int32]
-) -> None:
-    """Write rings in another order, each from its top-left-most corner."""
-    written = 0
-    for ring in range(len(place)):
-        for vertex in range(begin[ring], place[ring] + length[ring]):
-            ordered[written] = corner[vertex]
-            written += 1
-        for vertex in range(place[ring], begin[ring]):
-            ordered[written] = corner[vertex]
-            written += 1
+    return count, written
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]

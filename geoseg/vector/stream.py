@@ -16,15 +16,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from affine import Affine
 
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend, LegendClass, made_up_color
 from geoseg.vector.areas import PIXELS, Ground, columns, mean_confidence, second_class, sum_regions
-from geoseg.vector.bands import Band, connected
+from geoseg.vector.bands import Band, connected, even
 from geoseg.vector.features import Features
+from geoseg.vector.outline import Outline, band_rows
+from geoseg.vector.rings import Rings
 from geoseg.vector.runs import Runs, find_regions
 from geoseg.vector.seams import Closed, Seams
-from geoseg.vector.trace import Arcs, Rings, complete_regions, trace_band
+from geoseg.vector.trace import Arcs, complete_regions, trace_band
 from geoseg.vector.wkb import write_wkb_of
 
 Longs = npt.NDArray[np.int64]
@@ -46,6 +49,8 @@ class Wanted:
         Codes of the bands' probabilities, in their order.
     scene : str, optional
         What every polygon says that it is of.
+    outline : Outline, optional
+        How boundaries are redrawn.
     """
 
     grid: Grid
@@ -53,6 +58,7 @@ class Wanted:
     confidence: bool = False
     classes: tuple[int, ...] | None = None
     scene: str | None = None
+    outline: Outline | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +69,7 @@ class _Traced:
     complete: npt.NDArray[np.bool_]
     rings: Rings
     arcs: Arcs
+    drawn: int
     sums: Longs
     last: Longs
 
@@ -79,13 +86,16 @@ def polygonize_strips(
     wanted : Wanted
     workers : int
     rows : int, optional
-        Most rows of a band.
+        Most rows of a band; where boundaries are redrawn the map alone says how many there are.
 
     Raises
     ------
     ClassMapError
         If they are not the rows of the grid.
     """
+    if wanted.outline is not None:
+        rows = band_rows(wanted.grid.width)
+        strips = even(strips, rows)
     return polygonize_bands(connected(strips, wanted.grid.shape, rows), wanted, workers=workers)
 
 
@@ -112,7 +122,7 @@ def polygonize_bands(bands: Iterable[Band], wanted: Wanted, *, workers: int = 1)
     seams = Seams(columns(len(wanted.classes or ())))
     if workers == 1:
         for band in bands:
-            traced = _trace(band, ground)
+            traced = _trace(band, wanted, ground)
             yield _finish(traced, _join(seams, traced), wanted, ground)
         return
     with ThreadPoolExecutor(workers) as threads:
@@ -124,7 +134,7 @@ def polygonize_bands(bands: Iterable[Band], wanted: Wanted, *, workers: int = 1)
             finishing.append(threads.submit(_finish, traced, _join(seams, traced), wanted, ground))
 
         for band in bands:
-            tracing.append(threads.submit(_trace, band, ground))
+            tracing.append(threads.submit(_trace, band, wanted, ground))
             if len(tracing) > workers:
                 join_next()
             if len(finishing) > workers:
@@ -135,12 +145,12 @@ def polygonize_bands(bands: Iterable[Band], wanted: Wanted, *, workers: int = 1)
             yield finishing.popleft().result()
 
 
-def _trace(band: Band, ground: Ground) -> _Traced:
+def _trace(band: Band, wanted: Wanted, ground: Ground) -> _Traced:
     runs = find_regions(band.codes, band.valid, row=band.row, halo=band.halo, last=band.last)
     complete = complete_regions(runs)
-    rings, arcs = trace_band(runs, complete)
+    rings, arcs, drawn = trace_band(runs, complete, wanted.outline)
     sums, last = sum_regions(runs, ground.zones, band.confidence, band.probabilities)
-    return _Traced(runs, complete[1:], rings, arcs, sums, last)
+    return _Traced(runs, complete[1:], rings, arcs, drawn, sums, last)
 
 
 def _join(seams: Seams, traced: _Traced) -> Closed:
@@ -154,13 +164,14 @@ def _finish(traced: _Traced, closed: Closed, wanted: Wanted, ground: Ground) -> 
     code = np.concatenate([traced.runs.code[done], closed.code])[order]
     sums = np.concatenate([traced.sums[done], closed.sums])
     parts = [traced.rings, closed.rings]
+    scale = 1 if wanted.outline is None else wanted.outline.scale
     measured = [
-        ground.measure(sums[begin : begin + rings.count], rings)
+        ground.measure(sums[begin : begin + rings.count], rings, scale)
         for rings, begin in zip(parts, (0, traced.rings.count), strict=True)
     ]
     area, perimeter = (np.concatenate(each)[order] for each in zip(*measured, strict=True))
     sums = sums[order]
-    buffer, offset = write_wkb_of(parts, order, wanted.grid.transform)
+    buffer, offset = write_wkb_of(parts, order, wanted.grid.transform @ Affine.scale(1 / scale))
     codes = np.unique(code).tolist()
     second = share = None
     if wanted.classes is not None:

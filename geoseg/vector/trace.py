@@ -47,35 +47,9 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from geoseg.vector.outline import Chains, Outline, redraw
+from geoseg.vector.rings import Rings, arranged, offsets
 from geoseg.vector.runs import Ints, Runs, index_dtype
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Rings:
-    """Polygons of regions as ragged arrays, in the order of the regions.
-
-    A polygon's first ring is its shell, counter-clockwise as seen on the raster (down first); its holes run
-    clockwise and are ordered by their first corner. A ring starts at its top-left-most corner and is open:
-    its first corner is not repeated.
-
-    Parameters
-    ----------
-    corner : (vertex, 2) int32
-        Column and row of pixel corners.
-    ring_first : (ring + 1,) int64
-        First vertex of each ring.
-    polygon_first : (region + 1,) int64
-        First ring of each polygon.
-    """
-
-    corner: npt.NDArray[np.int32]
-    ring_first: npt.NDArray[np.int64]
-    polygon_first: npt.NDArray[np.int64]
-
-    @property
-    def count(self) -> int:
-        """Number of polygons."""
-        return len(self.polygon_first) - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -104,13 +78,15 @@ class Arcs:
     pinch: Ints
 
 
-def trace(runs: Runs) -> Rings:
+def trace(runs: Runs, outline: Outline | None = None) -> Rings:
     """Trace the boundary of every region of a whole map."""
-    rings, _ = trace_band(runs, np.ones(runs.count + 1, np.bool_))
+    rings, _, _ = trace_band(runs, np.ones(runs.count + 1, np.bool_), outline)
     return rings
 
 
-def trace_band(runs: Runs, complete: npt.NDArray[np.bool_]) -> tuple[Rings, Arcs]:
+def trace_band(
+    runs: Runs, complete: npt.NDArray[np.bool_], outline: Outline | None = None
+) -> tuple[Rings, Arcs, int]:
     """Trace a band: the complete regions to rings, in their order, and the open ones to arcs.
 
     Parameters
@@ -118,6 +94,15 @@ def trace_band(runs: Runs, complete: npt.NDArray[np.bool_]) -> tuple[Rings, Arcs
     runs : Runs
     complete : (1 + region,) bool
         As `complete_regions` says.
+    outline : Outline, optional
+        How boundaries are redrawn; without it vertices stand as the module says.
+
+    Returns
+    -------
+    rings : Rings
+    arcs : Arcs
+    drawn : int
+        Vertices before they were redrawn.
     """
     geometry = (runs.width, runs.row, runs.first, runs.start, runs.region)
     ends = (runs.halo, runs.last, complete, runs.code)
@@ -140,7 +125,11 @@ def trace_band(runs: Runs, complete: npt.NDArray[np.bool_]) -> tuple[Rings, Arcs
     following = np.full(size, -1, index_dtype(size))
     pinch = np.empty((pinches, 2), runs.region.dtype)
     visit_corners(geometry, ends, writing, corner, owner, following, pinch)
-    return _collect((corner, owner, following, pinch), complete, (top, count, bottom))
+    chains, sizes = Chains(corner, owner, following), (top, count, bottom)
+    if outline is not None:
+        chains, sizes = redraw(chains, sizes, runs, outline)
+    rings, arcs = _collect((*chains, pinch), complete, sizes, redrawn=outline is not None)
+    return rings, arcs, count
 
 
 def complete_regions(runs: Runs) -> npt.NDArray[np.bool_]:
@@ -158,6 +147,8 @@ def _collect(
     vertices: tuple[npt.NDArray[np.int32], Ints, Ints, Ints],
     complete: npt.NDArray[np.bool_],
     sizes: tuple[int, int, int],
+    *,
+    redrawn: bool,
 ) -> tuple[Rings, Arcs]:
     corner, owner, following, pinch = vertices
     number = np.cumsum(complete) - 1  # of the complete regions, from 1
@@ -165,17 +156,17 @@ def _collect(
     top, count, bottom = sizes
     place = np.zeros(polygons + 1, np.int64)
     inside = count_vertices(owner[2 * top : 2 * top + count], complete, number, place)
-    most = inside // 4  # no ring has fewer than four corners
+    most = inside // 3  # no ring has fewer than three corners
     ring_owner = np.empty(most, owner.dtype)
     ring_length = np.empty(most, np.int64)
     ordered = np.empty((inside, 2), np.int32)
     stubs = 2 * top + 2 * bottom + 4 * len(pinch)
     arcs = Arcs(
         corner=np.empty((count - inside, 2), np.int32),
-        first=np.zeros(stubs + (count - inside) // 4 + 1, np.int64),
-        region=np.empty(stubs + (count - inside) // 4, owner.dtype),
-        head=np.full(stubs + (count - inside) // 4, -1, np.int64),
-        tail=np.full(stubs + (count - inside) // 4, -1, np.int64),
+        first=np.zeros(stubs + (count - inside) // 3 + 1, np.int64),
+        region=np.empty(stubs + (count - inside) // 3, owner.dtype),
+        head=np.full(stubs + (count - inside) // 3, -1, np.int64),
+        tail=np.full(stubs + (count - inside) // 3, -1, np.int64),
         pinch=pinch,
     )
     rings, made = walk(
@@ -188,25 +179,22 @@ def _collect(
     ring_owner, ring_length = ring_owner[:rings] - 1, ring_length[:rings]
     # Stable, so a region's rings stay in the order of their first corners.
     by_region = np.argsort(ring_owner, kind="stable")
-    return Rings(
-        corner=ordered,
-        ring_first=offsets(ring_length[by_region]),
-        polygon_first=offsets(np.bincount(ring_owner, minlength=polygons)),
-    ), Arcs(
-        corner=arcs.corner,
+    if redrawn:
+        found = arranged(ordered, ring_owner[by_region], ring_length[by_region], polygons)
+    else:
+        found = Rings(
+            corner=ordered,
+            ring_first=offsets(ring_length[by_region]),
+            polygon_first=offsets(np.bincount(ring_owner, minlength=polygons)),
+        )
+    return found, Arcs(
+        corner=arcs.corner[: arcs.first[made]],
         first=arcs.first[: made + 1],
         region=arcs.region[:made],
         head=arcs.head[:made],
         tail=arcs.tail[:made],
         pinch=pinch,
     )
-
-
-def offsets(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Where each of several pieces begins, and at the end where the last one stops."""
-    found = np.zeros(len(lengths) + 1, np.int64)
-    np.cumsum(lengths, out=found[1:])
-    return found
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]

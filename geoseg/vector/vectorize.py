@@ -15,7 +15,7 @@ from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend
 from geoseg.raster.legend_file import legend_of
 from geoseg.storage.output import claim
-from geoseg.vector.absorb import MinArea, absorbed
+from geoseg.vector.absorb import absorbed, least_pixels, parse_min_area
 from geoseg.vector.arrow_writer import Layer, check_layer_name
 from geoseg.vector.features import Features
 from geoseg.vector.formats import check_vector_name, write_polygons
@@ -66,11 +66,11 @@ class VectorizeOptions:
             if number is not None and number < 1:
                 raise OptionError(f"{name} is {number}, expected at least 1")
         if self.min_area is not None:
-            MinArea.parse(self.min_area)
+            parse_min_area(self.min_area)
 
     def least_pixels(self, grid: Grid) -> int:
         """Fewest pixels of a polygon."""
-        return 0 if self.min_area is None else MinArea.parse(self.min_area).pixels(grid)
+        return least_pixels(self.min_area, grid)
 
 
 @overload

@@ -12,7 +12,7 @@ from affine import Affine
 from numba import types
 from numba.extending import intrinsic
 
-from geoseg.vector.trace import Rings, offsets
+from geoseg.vector.rings import Rings, offsets
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -91,7 +91,7 @@ def _store(kind: types.Type) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def _load_double(_typing: Any, _buffer: Any, _at: Any) -> Any:
+def load_double(_typing: Any, _buffer: Any, _at: Any) -> Any:
     """Read a float64 at any byte of a buffer, aligned or not."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -123,8 +123,8 @@ def polygon_bounds(buffer: Bytes, offset: npt.NDArray[np.int64]) -> npt.NDArray[
         east = north = -np.inf
         for vertex in range(count):
             x, y = (
-                _load_double(buffer, at + 4 + _POINT * vertex),
-                _load_double(buffer, at + 12 + _POINT * vertex),
+                load_double(buffer, at + 4 + _POINT * vertex),
+                load_double(buffer, at + 12 + _POINT * vertex),
             )
             west, east = min(west, x), max(east, x)
             south, north = min(south, y), max(north, y)

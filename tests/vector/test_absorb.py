@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from geoseg.errors import OptionError
 from geoseg.grid.grid import Grid
-from geoseg.vector.absorb import MinArea, absorbed
+from geoseg.vector.absorb import absorbed, least_pixels, parse_min_area
 from geoseg.vector.bands import Band, cut
 from tests.strategies import ADVERSARIES, Map, drawn, maps, tiny_maps
 from tests.vector.test_stream import SEAMS, random_map
@@ -196,22 +196,22 @@ def test_rows_leave_when_they_are_decided() -> None:
 )
 def test_least_areas(text: str, crs: str | None, pixels: int) -> None:
     grid = grid_of(drawn(("1",)), Affine(10, 0, 0, 0, -10, 0), CRS(crs).to_wkt() if crs else None)
-    assert MinArea.parse(text).pixels(grid) == pixels
+    assert least_pixels(text, grid) == pixels
 
 
 def test_feet_are_not_metres() -> None:
     grid = grid_of(drawn(("1",)), Affine(10, 0, 0, 0, -10, 0), CRS("EPSG:2263").to_wkt())
-    assert MinArea.parse("100m2").pixels(grid) == 11  # of 9.29 m²
+    assert least_pixels("100m2", grid) == 11  # of 9.29 m²
 
 
 @pytest.mark.parametrize("text", ["20", "px", "-1px", "nanpx", "5ha", ""])
 def test_least_areas_without_a_unit_are_refused(text: str) -> None:
     with pytest.raises(OptionError, match="expected a number with its unit, as 20px or 500m2"):
-        MinArea.parse(text)
+        parse_min_area(text)
 
 
 @pytest.mark.parametrize(("crs", "message"), [("EPSG:4326", "is in degrees"), (None, "has no CRS")])
 def test_square_metres_need_a_grid_that_has_them(crs: str | None, message: str) -> None:
     grid = grid_of(drawn(("1",)), crs=CRS(crs).to_wkt() if crs else None)
     with pytest.raises(OptionError, match=message):
-        MinArea.parse("500m2").pixels(grid)
+        least_pixels("500m2", grid)

@@ -17,10 +17,11 @@ from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend
 from geoseg.vector.bands import Band, connected, cut
 from geoseg.vector.features import Features
+from geoseg.vector.rings import Rings
 from geoseg.vector.runs import find_regions
 from geoseg.vector.seams import Seams
 from geoseg.vector.stream import Wanted, polygonize_bands
-from geoseg.vector.trace import Rings, trace
+from geoseg.vector.trace import trace
 from geoseg.vector.wkb import write_wkb
 from tests.strategies import ADVERSARIES, Map, drawn, maps, tiny_maps
 
@@ -179,7 +180,7 @@ def _join_alone(seams: Seams, band: Band) -> None:
     from geoseg.vector.trace import complete_regions, trace_band
 
     runs = find_regions(band.codes, band.valid, row=band.row, halo=band.halo, last=band.last)
-    _, arcs = trace_band(runs, complete_regions(runs))
+    _, arcs, _ = trace_band(runs, complete_regions(runs))
     sums, last = sum_regions(runs, np.zeros(10**4, np.int64), None, None)
     seams.join(runs, arcs, last, np.zeros((len(sums), 7), np.int64))
 

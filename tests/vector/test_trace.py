@@ -15,8 +15,9 @@ from rasterio.features import rasterize
 from scipy import ndimage
 
 from geoseg.errors import ClassMapError
+from geoseg.vector.rings import Rings
 from geoseg.vector.runs import Runs, find_regions
-from geoseg.vector.trace import Rings, trace
+from geoseg.vector.trace import trace
 from geoseg.vector.wkb import write_wkb
 from tests.strategies import ADVERSARIES, Map, affines, drawn, maps, tiny_maps
 

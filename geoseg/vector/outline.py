@@ -1,0 +1,215 @@
+"""Boundaries of a band redrawn, before they are rings and arcs: smoothed, simplified, or both.
+
+A boundary between two regions is two chains of vertices in opposite directions, one in a ring of either region.
+Here each of its corners knows its mate in the other chain, so that what happens to one side happens to the other:
+the polygons stay a coverage. What has no mate is fixed: corners where three or more regions meet, and those on
+the border of the map and of no data.
+
+Bands are redrawn each by itself. The edges that run from one band into the next are fixed at both ends, and no
+other vertex that is there or may vanish lies between bands: so no band needs to know another. The rows of a band
+then show in the polygons, and so they must depend on the map alone (`band_rows`), not on who reads it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+from geoseg.errors import OptionError
+from geoseg.grid.grid import Grid
+from geoseg.vector.amounts import Amount
+from geoseg.vector.bands import rows_of_band
+from geoseg.vector.rings import Corners
+from geoseg.vector.runs import Ints, Runs, index_dtype
+from geoseg.vector.simplify import simplify
+from geoseg.vector.smooth import count_cut, cut_corners
+
+_LEAST_ROWS = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outline:
+    """How boundaries are drawn.
+
+    Parameters
+    ----------
+    limit : int
+        Vertices go whose triangle with their neighbours has at most this area, in halves of a square of the
+        lattice.
+    smooth : bool
+        Whether lines run through the midpoints of pixel edges; the lattice is that of half pixels then.
+    """
+
+    limit: int
+    smooth: bool
+
+    @property
+    def scale(self) -> int:
+        """Steps of the lattice to a pixel."""
+        return 2 if self.smooth else 1
+
+    @classmethod
+    def of(cls, tolerance: str | None, *, smooth: bool, grid: Grid) -> Outline | None:
+        """Read ``1px`` or ``5m``: the square root of the area of the largest triangle that goes.
+
+        Returns
+        -------
+        Outline or None
+            None where boundaries stay as the pixels are.
+
+        Raises
+        ------
+        OptionError
+            If the grid does not say how many metres a pixel has.
+        """
+        if tolerance is None and not smooth:
+            return None
+        squares = 0.0 if tolerance is None else parse_tolerance(tolerance).pixels(grid)
+        scale = 2 if smooth else 1
+        # 5 m are one pixel of 5 m, whatever the last bit of its size.
+        return cls(limit=math.floor(2 * squares * scale**2 * (1 + 1e-12)), smooth=smooth)
+
+
+def parse_tolerance(text: str) -> Amount:
+    """Read a tolerance as an area, that of a square.
+
+    Raises
+    ------
+    OptionError
+    """
+    length = Amount.parse(text, ("px", "m"), what="the tolerance", example="1px or 5m")
+    if length.amount > _LARGEST:
+        raise OptionError(f"the tolerance is {text}, expected at most {_LARGEST:,} px or m")
+    return Amount(amount=length.amount**2, unit="px" if length.unit == "px" else "m2", what="the tolerance")
+
+
+_LARGEST = 1000
+
+
+def band_rows(width: int) -> int:
+    """Rows of the bands that are redrawn: a property of the map."""
+    return max(_LEAST_ROWS, rows_of_band(width))
+
+
+class Chains(NamedTuple):
+    """Vertices and stubs of a band (`geoseg.vector.trace`), and which follows which.
+
+    Parameters
+    ----------
+    corner : (id, 2) int32
+    owner : (id,)
+        1-based region, 0 for none.
+    following : (id,)
+        -1 after the last one of an arc.
+    """
+
+    corner: Corners
+    owner: Ints
+    following: Ints
+
+
+def redraw(
+    chains: Chains, sizes: tuple[int, int, int], runs: Runs, outline: Outline
+) -> tuple[Chains, tuple[int, int, int]]:
+    """Redraw the boundaries of a band.
+
+    Parameters
+    ----------
+    chains : Chains
+        In steps of a pixel; used up.
+    sizes
+        Edges of the top, vertices, edges of the bottom.
+    runs : Runs
+    outline : Outline
+
+    Returns
+    -------
+    chains : Chains
+        In steps of the outline's lattice. Vertices that are gone belong to region 0, and nothing follows them.
+    sizes
+    """
+    corner, owner, following = chains
+    top, count, bottom = sizes
+    inside = (2 * top, 2 * top + count)
+    _place_seam_stubs(runs, corner, inside, bottom)
+    before = np.empty_like(following)
+    mate = np.empty_like(following)
+    _link_back(following, before)
+    _place_pinches(corner, before, inside[1] + 2 * bottom)
+    _find_mates(corner, following, before, mate, inside)
+    if outline.smooth:
+        more = count_cut(corner, before, mate, inside)
+        size = len(owner) + more
+        index = index_dtype(size)
+        new = Chains(np.empty((size, 2), np.int32), np.zeros(size, owner.dtype), np.full(size, -1, index))
+        mates = np.full(size, -1, index)
+        cut_corners((corner, owner, following), (before, mate), new, mates, inside)
+        (corner, owner, following), mate = new, mates
+        before = np.empty_like(following)
+        _link_back(following, before)
+        count += more
+        inside = (2 * top, 2 * top + count)
+    frame = (outline.scale * runs.row, len(runs.first) - 1, runs.width)
+    simplify(
+        (corner, owner, following),
+        (before, mate),
+        inside,
+        (frame[0], outline.scale * frame[1] + 1, outline.scale * frame[2] + 1),
+        outline.limit,
+    )
+    return Chains(corner, owner, following), (top, count, bottom)
+
+
+def _place_seam_stubs(runs: Runs, corner: Corners, inside: tuple[int, int], bottom: int) -> None:
+    """Give stubs of the seams a place on their edge, beyond the band."""
+    begin, stop = inside
+    corner[0:begin:2, 0] = corner[1:begin:2, 0] = runs.start[: begin // 2]
+    corner[:begin, 1] = runs.row
+    last = runs.start[len(runs.start) - bottom :]
+    corner[stop : stop + 2 * bottom : 2, 0] = corner[stop + 1 : stop + 2 * bottom : 2, 0] = last
+    corner[stop : stop + 2 * bottom, 1] = runs.row + len(runs.first) - 1
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _link_back(following: Ints, before: Ints) -> None:
+    before[:] = -1
+    for vertex in range(len(following)):
+        if following[vertex] >= 0:
+            before[following[vertex]] = vertex
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _place_pinches(corner: Corners, before: Ints, first: int) -> None:
+    """Give the stubs of pinches the place of their corner."""
+    for stub in range(first, len(before), 2):
+        corner[stub] = corner[before[stub]]
+        corner[stub + 1] = corner[stub]
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _find_mates(corner: Corners, following: Ints, before: Ints, mate: Ints, inside: tuple[int, int]) -> None:
+    """Fill `mate`: of two vertices at a corner where just two regions meet, the other one; elsewhere -1."""
+    begin, stop = inside
+    mate[:] = -1
+    vertex = begin
+    while vertex < stop:
+        after = vertex + 1
+        while after < stop and _same(corner, vertex, after):
+            after += 1
+        other = vertex + 1
+        if (
+            after == vertex + 2
+            and _same(corner, following[vertex], before[other])
+            and _same(corner, before[vertex], following[other])
+        ):
+            mate[vertex], mate[other] = other, vertex
+        vertex = after
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _same(corner: Corners, one: int, other: int) -> bool:
+    return bool(corner[one, 0] == corner[other, 0] and corner[one, 1] == corner[other, 1])

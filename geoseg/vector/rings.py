@@ -1,0 +1,104 @@
+"""Polygons as rings of corners in ragged arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+Corners = npt.NDArray[np.int32]
+Longs = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Rings:
+    """Polygons of regions as ragged arrays, in the order of the regions.
+
+    A polygon's first ring is its shell, counter-clockwise as seen on the raster (down first); its holes run
+    clockwise and are ordered by their first corner. A ring starts at its top-left-most corner and is open:
+    its first corner is not repeated.
+
+    Parameters
+    ----------
+    corner : (vertex, 2) int32
+        Column and row of pixel corners.
+    ring_first : (ring + 1,) int64
+        First vertex of each ring.
+    polygon_first : (region + 1,) int64
+        First ring of each polygon.
+    """
+
+    corner: npt.NDArray[np.int32]
+    ring_first: npt.NDArray[np.int64]
+    polygon_first: npt.NDArray[np.int64]
+
+    @property
+    def count(self) -> int:
+        """Number of polygons."""
+        return len(self.polygon_first) - 1
+
+
+def offsets(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Where each of several pieces begins, and at the end where the last one stops."""
+    found = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=found[1:])
+    return found
+
+
+def arranged(corner: Corners, owner: Longs, length: Longs, polygons: int) -> Rings:
+    """Put rings in order: of each polygon the shell first, then its holes; each from its top-left-most corner.
+
+    Parameters
+    ----------
+    corner : (vertex, 2) int32
+        Ring after ring; they begin anywhere.
+    owner : (ring,)
+        Polygon of each ring, from 0.
+    length : (ring,) int64
+        Vertices of each ring, at least three.
+    polygons : int
+        Their number.
+    """
+    first = offsets(length)
+    begin, hole = np.empty(len(length), np.int64), np.empty(len(length), np.bool_)
+    _look_at_rings(corner, first, begin, hole)
+    order = np.lexsort((corner[begin, 0], corner[begin, 1], hole, owner))
+    turned = np.empty((int(first[-1]), 2), np.int32)
+    _turn_rings(corner, (first[order], length[order], begin[order]), turned)
+    return Rings(
+        corner=turned,
+        ring_first=offsets(length[order]),
+        polygon_first=offsets(np.bincount(owner, minlength=polygons)),
+    )
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _look_at_rings(corner: Corners, first: Longs, begin: Longs, hole: npt.NDArray[np.bool_]) -> None:
+    """Fill in where the top-left-most corner of each ring is, and whether it runs clockwise, as holes do."""
+    for ring in range(len(begin)):
+        best = before = first[ring + 1] - 1
+        twice = np.int64(0)
+        for vertex in range(first[ring], first[ring + 1]):
+            col, row = np.int64(corner[vertex, 0]), np.int64(corner[vertex, 1])
+            twice += corner[before, 0] * row - col * corner[before, 1]
+            if row < corner[best, 1] or (row == corner[best, 1] and col < corner[best, 0]):
+                best = vertex
+            before = vertex
+        begin[ring] = best
+        hole[ring] = twice > 0  # rows count downwards
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _turn_rings(corner: Corners, rings: tuple[Longs, Longs, Longs], turned: Corners) -> None:
+    """Write rings one after the other; of each is given where it lies, its length and where it is to begin."""
+    place, length, begin = rings
+    written = 0
+    for ring in range(len(place)):
+        for vertex in range(begin[ring], place[ring] + length[ring]):
+            turned[written] = corner[vertex]
+            written += 1
+        for vertex in range(place[ring], begin[ring]):
+            turned[written] = corner[vertex]
+            written += 1
