@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -64,16 +65,16 @@ def source_of_dataarray(array: xarray.DataArray) -> ArraySource:
         names = ", ".join(map(str, array))
         raise SceneError(f"a Dataset ({names}) is no scene, expected a DataArray: pass .to_dataarray('band')")
     array, band = _as_bands(array)
-    pixels, nodata = _stored(np.asarray(array.to_numpy()), array)
-    source = ArraySource.of(pixels, grid=grid_of(array), nodata=nodata, names=_band_names(array, band))
-    scales, offsets = _scaling(array, source.count)
-    if set(scales) == {1.0} and set(offsets) == {0.0}:
+    pixels, nodata = np.asarray(array.to_numpy()), array.rio.nodata
+    # The encoding may outlive what was done to the numbers since.
+    if (encoded := Stored.of(array)) is not None and (found := encoded.restore(pixels)) is not None:
+        pixels, nodata = found, encoded.nodata
+    source = ArraySource.of(pixels, grid=grid_of(array), nodata=nodata, names=band_names(array, band))
+    scaling = scaling_of(array, source.count)
+    if scaling is None:
         return source
-    if "scale_factor" in array.encoding or "scales" in array.encoding:
-        # Applied by rioxarray: the numbers are physical ones already.
-        scales, offsets = (1.0,) * source.count, (0.0,) * source.count
     own = {field.name: getattr(source, field.name) for field in dataclasses.fields(source)}
-    return TaggedArray(**own, scales=scales, offsets=offsets)
+    return TaggedArray(**own, scales=scaling[0], offsets=scaling[1])
 
 
 def _as_bands(array: xarray.DataArray) -> tuple[xarray.DataArray, str]:
@@ -93,24 +94,52 @@ def _as_bands(array: xarray.DataArray) -> tuple[xarray.DataArray, str]:
     return array.transpose(others[0], rows, cols), str(others[0])
 
 
-def _stored(pixels: npt.NDArray[Any], array: xarray.DataArray) -> tuple[npt.NDArray[Any], float | None]:
-    """Numbers as their file stores them, and the no-data value: ``masked=True`` made floats with NaN of them."""
-    nodata, dtype = array.rio.encoded_nodata, np.dtype(array.encoding.get("rasterio_dtype", pixels.dtype))
-    if nodata is None or pixels.dtype.kind != "f" or dtype.kind not in "iu" or not np.isfinite(nodata):
-        return pixels, array.rio.nodata
-    filled = np.where(np.isnan(pixels), nodata, pixels)
-    with np.errstate(invalid="ignore"):
-        stored = filled.astype(dtype)
-    # The encoding may outlive what was done to the numbers since.
-    return (stored, nodata) if np.array_equal(stored, filled) else (pixels, array.rio.nodata)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """Whole numbers of a file of which ``masked=True`` made floats, with NaN for no data.
+
+    Parameters
+    ----------
+    dtype : dtype
+        Of the file.
+    nodata : float
+        What NaN was.
+    """
+
+    dtype: np.dtype[Any]
+    nodata: float
+
+    @classmethod
+    def of(cls, array: xarray.DataArray) -> Stored | None:
+        """Ask the encoding; None where nothing was changed."""
+        nodata, dtype = array.rio.encoded_nodata, np.dtype(array.encoding.get("rasterio_dtype", array.dtype))
+        if nodata is None or array.dtype.kind != "f" or dtype.kind not in "iu" or not np.isfinite(nodata):
+            return None
+        return cls(dtype=dtype, nodata=float(nodata))
+
+    def restore(self, pixels: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
+        """Return the numbers of the file, or None where these are not made of them."""
+        filled = np.where(np.isnan(pixels), self.nodata, pixels)
+        with np.errstate(invalid="ignore"):
+            stored = filled.astype(self.dtype)
+        return stored if np.array_equal(stored, filled) else None
 
 
-def _scaling(array: xarray.DataArray, count: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Scale and offset of each band that rioxarray read from a file, applied or not."""
+Scaling = tuple[tuple[float, ...], tuple[float, ...]]
+"""Scales and offsets, one a band."""
+
+
+def scaling_of(array: xarray.DataArray, count: int) -> Scaling | None:
+    """Scale and offset of each band that rioxarray read from a file; 1 and 0 where it applied them already."""
     tags = array.attrs | array.encoding
     scales = tags.get("scales", [tags.get("scale_factor", 1.0)] * count)
     offsets = tags.get("offsets", [tags.get("add_offset", 0.0)] * count)
-    return tuple(float(scale) for scale in scales), tuple(float(offset) for offset in offsets)
+    found = tuple(float(scale) for scale in scales), tuple(float(offset) for offset in offsets)
+    if set(found[0]) == {1.0} and set(found[1]) == {0.0}:
+        return None
+    if "scale_factor" in array.encoding or "scales" in array.encoding:
+        return (1.0,) * count, (0.0,) * count
+    return found
 
 
 def grid_of(array: xarray.DataArray) -> Grid:
@@ -128,20 +157,34 @@ def _transform(array: xarray.DataArray) -> Affine:
     """Affine of a DataArray: the one that was written into it, bit for bit, where its coordinates agree.
 
     Computed from coordinates it comes out a unit in the last place off; but after a slice the written one is
-    stale.
+    stale. Coordinates are of pixel centres, but for those of stackstac: of corners, unless asked otherwise.
     """
     found: Affine = array.rio.transform()
     mapping = array.coords.get(array.rio.grid_mapping)
     text = None if mapping is None else mapping.attrs.get("GeoTransform")
-    if text is None:
+    if text is not None:
+        written = Affine.from_gdal(*(float(part) for part in str(text).split()))
+    elif "transform" in array.attrs:
+        written = Affine(*array.attrs["transform"][:6])
+        if _of_corners(found, written):
+            found = found @ Affine.translation(0.5, 0.5)
+    else:
         return found
-    written = Affine.from_gdal(*(float(part) for part in str(text).split()))
     # A thousandth of a pixel: coordinates are rounded, a slice moves by whole ones.
     near = 1e-3 * min(abs(found.a) + abs(found.b), abs(found.d) + abs(found.e))
     return written if written.almost_equals(found, near) else found
 
 
-def _band_names(array: xarray.DataArray, dim: str) -> tuple[str | None, ...]:
+def _of_corners(found: Affine, written: Affine) -> bool:
+    """Whether coordinates, taken for those of centres, are half a pixel off the lattice that was written."""
+    if not np.allclose((found.a, found.e), (written.a, written.e), rtol=1e-6, atol=0):
+        return False
+    col, row = ~written @ (found.c, found.f)
+    return all(abs(abs(at - round(at)) - 0.5) < 1e-3 for at in (col, row))
+
+
+def band_names(array: xarray.DataArray, dim: Hashable) -> tuple[str | None, ...]:
+    """Names of the bands: ``long_name``, or the coordinates of their dim where they are text."""
     names = array.attrs.get("long_name")
     if isinstance(names, str) and array.sizes[dim] == 1:
         return (names,)
@@ -153,16 +196,25 @@ def _band_names(array: xarray.DataArray, dim: str) -> tuple[str | None, ...]:
 
 
 def dataset_of(
-    codes: npt.NDArray[np.uint8], confidence: npt.NDArray[np.uint8], grid: Grid, legend: Legend
+    codes: Any,
+    confidence: Any,
+    grid: Grid,
+    legend: Legend,
+    dims: Sequence[Hashable] | None = None,
+    coords: Mapping[Any, Any] | None = None,
 ) -> xarray.Dataset:
     """Return the result of a prediction as a georeferenced Dataset.
 
     Parameters
     ----------
-    codes, confidence : ndarray of uint8, shape (y, x), of a multilabel task (class, y, x)
+    codes, confidence : ndarray or dask array of uint8, shape (y, x), of a multilabel task (class, y, x)
         As the engine gives them.
     grid : Grid
     legend : Legend
+    dims : sequence of str, optional
+        Names of the axes where there are others, or others are called so.
+    coords : mapping, optional
+        Coordinates of these dims, but of ``class``; centres of pixels by default.
 
     Returns
     -------
@@ -174,16 +226,16 @@ def dataset_of(
     import rioxarray  # noqa: F401  (registers .rio)
     import xarray
 
-    from geoseg.engine.decision import CONFIDENCE_STEPS
-
-    layered = codes.ndim == 3
-    dims = ("class", "y", "x") if layered else ("y", "x")
-    share = np.where(
-        confidence == NODATA, np.float32(np.nan), confidence.astype(np.float32) / CONFIDENCE_STEPS
-    )
+    dims = tuple(dims or (("class", "y", "x") if codes.ndim == 3 else ("y", "x")))
+    layered = "class" in dims
+    if hasattr(confidence, "map_blocks"):
+        share = confidence.map_blocks(_share_of, dtype=np.float32)
+    else:
+        share = _share_of(confidence)
+    coords = centres(grid, ("y", "x")) if coords is None else coords
     dataset = xarray.Dataset(
-        {"landcover": (dims, codes), "confidence": (dims, share.astype(np.float32))},
-        coords=_centres(grid) | (_layers(legend) if layered else {}),
+        {"landcover": (dims, codes), "confidence": (dims, share)},
+        coords={**coords, **(_layers(legend) if layered else {})},
     )
     values = (0, 1) if layered else legend.codes
     # CF separates meanings by blanks, so names must not hold any.
@@ -213,12 +265,20 @@ def _layers(legend: Legend) -> dict[str, Any]:
     }
 
 
-def _centres(grid: Grid) -> dict[str, Any]:
-    """Coordinates of pixel centres; a rotated grid has none along single axes."""
+def _share_of(confidence: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Probabilities, NaN for no data."""
+    from geoseg.engine.decision import CONFIDENCE_STEPS
+
+    share = confidence.astype(np.float32) / CONFIDENCE_STEPS
+    return np.where(confidence == NODATA, np.float32(np.nan), share).astype(np.float32)
+
+
+def centres(grid: Grid, dims: tuple[Hashable, Hashable]) -> dict[Hashable, Any]:
+    """Coordinates of pixel centres along rows and columns; a rotated grid has none along single axes."""
     t = grid.transform
     if t.b or t.d:
         return {}
     return {
-        "y": ("y", t.f + (np.arange(grid.height) + 0.5) * t.e),
-        "x": ("x", t.c + (np.arange(grid.width) + 0.5) * t.a),
+        dims[0]: (dims[0], t.f + (np.arange(grid.height) + 0.5) * t.e),
+        dims[1]: (dims[1], t.c + (np.arange(grid.width) + 0.5) * t.a),
     }

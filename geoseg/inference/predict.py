@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from geoseg.errors import OptionError
 from geoseg.grid.ground import pixel_size_m
-from geoseg.inference.options import PredictOptions, Progress
+from geoseg.inference.lazy_scene import is_lazy
+from geoseg.inference.options import STORAGES, PredictOptions, Progress, Storage
 from geoseg.inference.prepare import Job, prepare
 from geoseg.inference.summary import ClassCount, Report, identity
 from geoseg.storage.output import RASTER_SUFFIXES
@@ -21,6 +22,44 @@ if TYPE_CHECKING:
     from geoseg.inference.run import Run
     from geoseg.models.model import Model
     from geoseg.storage.output import Claim
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictOutputs:
+    """Files of one `predict`.
+
+    Parameters
+    ----------
+    classes : Path
+        Class map, a cloud-optimised GeoTIFF.
+    confidence : Path, optional
+        Probability of the written class times 254, 255 no data.
+    probabilities : Path, optional
+        A band for each class of the legend.
+    storage : str
+        How they are stored: ``uint8``, as confidence is, or ``float16``: half floats, NaN no data.
+    """
+
+    classes: Path
+    confidence: Path | None = None
+    probabilities: Path | None = None
+    storage: Storage = "uint8"
+
+    def __post_init__(self) -> None:
+        """Refuse names that say another format than the one that is written, and another storage."""
+        if self.storage not in STORAGES:
+            raise OptionError(f"storage is {self.storage!r}, expected one of {', '.join(STORAGES)}")
+        check_raster_names(self.paths)
+
+    @property
+    def paths(self) -> list[Path]:
+        """All files, the class map first."""
+        return [path for path in (self.classes, self.confidence, self.probabilities) if path is not None]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a fingerprint holds of them."""
+        return identity("predict", self.paths, storage=self.storage if self.probabilities else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +83,7 @@ def predict(
     model: Path | str | Model,
     *,
     options: PredictOptions | None = None,
-    output: Path | str | None = None,
-    confidence: Path | str | None = None,
+    output: PredictOutputs | Path | str | None = None,
     writing: Writing | None = None,
 ) -> xarray.Dataset | Path:
     """Classify every pixel of a scene.
@@ -57,10 +95,8 @@ def predict(
     model : path or Model
         A model file.
     options : PredictOptions, optional
-    output : path, optional
+    output : path or PredictOutputs, optional
         Class map to write, a cloud-optimised GeoTIFF; without it the result is returned.
-    confidence : path, optional
-        Confidence raster to write beside it: probability of the written class times 254, 255 no data.
     writing : Writing, optional
 
     Returns
@@ -75,32 +111,40 @@ def predict(
     GeosegError
         Bad input is found before the model runs.
     """
+    if output is None and is_lazy(scene):
+        from geoseg.inference.lazy import predict_lazy
+
+        return predict_lazy(scene, model, options or PredictOptions())
     job = prepare(scene, model, options or PredictOptions())
     if output is None:
         return _dataset(job)
-    return predict_file(
-        job, Path(output), None if confidence is None else Path(confidence), writing or Writing()
-    ).output
+    outputs = output if isinstance(output, PredictOutputs) else PredictOutputs(classes=Path(output))
+    return predict_file(job, outputs, writing or Writing()).output
 
 
 def predict_file(
-    job: Job, output: Path, confidence: Path | None, writing: Writing, progress: Progress | None = None
+    job: Job, outputs: PredictOutputs, writing: Writing, progress: Progress | None = None
 ) -> Report:
     """Write the class map of a prepared job, resumable, and report on it."""
-    from geoseg.inference.run import computed
+    from geoseg.inference.run import Asked, computed
 
-    outputs = [output, *([confidence] if confidence else [])]
-    check_raster_names(outputs)
-    extra = identity("predict", outputs)
+    asked = Asked(
+        outputs=tuple(outputs.paths),
+        identity=outputs.identity,
+        storage=outputs.storage if outputs.probabilities else None,
+    )
     with computed(
-        job, outputs, overwrite=writing.overwrite, fresh=writing.fresh, progress=progress, extra=extra
+        job, asked, overwrite=writing.overwrite, fresh=writing.fresh, progress=progress
     ) as run:
         started = time.perf_counter()
-        if confidence:
-            write_confidence(run, run.claims[1])
+        claims = {claim.path: claim for claim in run.claims}
+        if outputs.confidence is not None:
+            write_confidence(run, claims[outputs.confidence])
+        if outputs.probabilities is not None:
+            write_probabilities(run, claims[outputs.probabilities])
         count = write_class_map(run, run.claims[0])
         classes = count.rows(_pixel_area_m2(job))
-        report = report_on(run, output, (classes, count.valid), {"write": time.perf_counter() - started})
+        report = report_on(run, outputs.classes, (classes, count.valid), {"write": time.perf_counter() - started})
         if count.only_one and job.card.task == "multiclass":
             report.notes.append("every valid pixel got the same class: does the scene fit the model?")
         report.save()
@@ -151,6 +195,22 @@ def write_confidence(run: Run, claim: Claim) -> None:
     claim.commit(finished)
 
 
+def write_probabilities(run: Run, claim: Claim) -> None:
+    """Write, verify and commit the probabilities of a run, a band for each class of its legend."""
+    from geoseg.raster.classmap import write_cog
+
+    finished = claim.prepare()
+    write_cog(
+        finished,
+        run.store.probabilities(),
+        run.job.grid,
+        legend=None,
+        description=[f"{name}, probability" for name in run.job.card.classes.names],
+        tags=product_tags(run),
+    )
+    claim.commit(finished)
+
+
 def product_tags(run: Run) -> dict[str, str]:
     """Where a product comes from; no time, so that equal work gives equal bytes."""
     return {
@@ -180,6 +240,7 @@ def report_on(
         notes=notes,
         warnings=list(run.job.match.notes),
         settings=run.settings.to_json(),
+        profile=run.profile,
     )
 
 

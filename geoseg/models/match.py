@@ -41,7 +41,12 @@ class Match:
 
 
 def match(
-    source: Source, card: Card, bands: Sequence[int | str] | None = None, *, force: bool = False
+    source: Source,
+    card: Card,
+    bands: Sequence[int | str] | None = None,
+    *,
+    force: bool = False,
+    sampled: bool = True,
 ) -> Match:
     """Choose the bands of a scene that a card asks for and check that they can be meant.
 
@@ -53,6 +58,8 @@ def match(
         The scene's bands (1-based numbers or names) that are the card's, in the card's order.
     force : bool
         Turn refusals that a person may know better about (dtype, range, names) into notes.
+    sampled : bool
+        Whether pixels may be read, to compare them with the card's range.
 
     Raises
     ------
@@ -62,7 +69,7 @@ def match(
     choice = choose_bands(source, card, bands)
     chosen, notes = choice.source, list(choice.notes)
     doubts = [*choice.doubts, *_dtype_doubts(chosen, card)]
-    if not doubts:
+    if sampled and not doubts:
         _check_range(chosen, card, doubts, notes)
     if doubts and not force:
         raise MismatchError(f"{_name(source)}: {doubts[0]}, or --force if you know better")

@@ -1,0 +1,113 @@
+"""Blocks of a scene that are computed alone, with the tiles that the whole scene would have there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+
+import numpy as np
+import numpy.typing as npt
+
+from geoseg.engine.plan import margin_of
+from geoseg.grid.tiling import Tiling
+from geoseg.raster.padding import border_indices
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """Pixels of an axis that a block needs.
+
+    Parameters
+    ----------
+    block : slice
+        The block.
+    start, length : int
+        First pixel of its first tile, and length of all of its tiles together; beyond the scene they show
+        reflected pixels.
+    tiles : int
+        Number of these tiles.
+    needed : slice
+        Pixels of the scene that the tiles show.
+    """
+
+    block: slice
+    start: int
+    length: int
+    tiles: int
+    needed: slice
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """The tiles of a scene and its blocks, along one axis.
+
+    Law: the tiles of a block are those of the whole scene that touch it, wherever it is cut. Taken alone they
+    are the tiling of what they cover (`Tiling.starts`: regular ones, the last one shifted back at most), with
+    the same tapers on the block's pixels, whose tiles are all there. So the engine, asked for that part of the
+    scene, computes the block as it would within the whole.
+
+    Parameters
+    ----------
+    length : int
+        Edge of the scene, px.
+    tiling : Tiling
+    chunks : tuple of int
+        Edges of the blocks, px, first to last.
+    """
+
+    length: int
+    tiling: Tiling
+    chunks: tuple[int, ...]
+
+    @cached_property
+    def edges(self) -> list[int]:
+        """First pixel of each block, and the end of the last."""
+        return [0, *accumulate(self.chunks)]
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        """First pixels of the tiles, in the scene's own pixels."""
+        margin = self.margin
+        return [start - margin for start in self.tiling.starts(self.length + 2 * margin)]
+
+    @property
+    def margin(self) -> int:
+        """As in `Plan`."""
+        return margin_of(self.tiling)
+
+    def span(self, block: int) -> Span:
+        """Return what a block needs."""
+        first, stop, size = self.edges[block], self.edges[block + 1], self.tiling.size
+        touching = [start for start in self._starts if start < stop and start + size > first]
+        start, end = touching[0], touching[-1] + size
+        indices = border_indices(start, end - start, self.length)
+        return Span(
+            block=slice(first, stop),
+            start=start,
+            length=end - start,
+            tiles=len(touching),
+            needed=slice(int(indices.min()), int(indices.max()) + 1),
+        )
+
+    def shown(self, span: Span) -> npt.NDArray[np.intp]:
+        """Which of the needed pixels stand where in the tiles."""
+        places: npt.NDArray[np.intp] = border_indices(span.start, span.length, self.length)
+        places -= span.needed.start
+        return places
+
+    def sources(self, span: Span) -> range:
+        """Blocks that hold the needed pixels."""
+        first = int(np.searchsorted(self.edges, span.needed.start, side="right")) - 1
+        return range(first, int(np.searchsorted(self.edges, span.needed.stop, side="left")))
+
+    @property
+    def most_tiles(self) -> int:
+        """Most tiles of a block."""
+        return max(self.span(block).tiles for block in range(len(self.chunks)))
+
+    @property
+    def repeats(self) -> float:
+        """How often a tile is computed along this axis, on average."""
+        tiles = sum(self.span(block).tiles for block in range(len(self.chunks)))
+        return tiles / len(self._starts)

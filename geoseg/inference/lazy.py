@@ -1,0 +1,153 @@
+"""A prediction that is computed when it is wanted, block by block, wherever dask computes."""
+
+from __future__ import annotations
+
+import logging
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from geoseg.engine.settings import Settings
+from geoseg.errors import OptionError, SceneError
+from geoseg.inference.block_plan import Axis
+from geoseg.inference.blocks import BlockWork, compute_block
+from geoseg.inference.lattice import dataset_of
+from geoseg.inference.lazy_scene import LazyScene
+from geoseg.inference.options import PredictOptions
+from geoseg.inference.prepare import tiling_of
+from geoseg.inference.worker_models import sendable
+from geoseg.models.match import match
+
+if TYPE_CHECKING:
+    import xarray
+
+    from geoseg.models.model import Model
+
+log = logging.getLogger("geoseg")
+
+_MANY = 3.0
+"""Tiles that are computed this often on average are worth a word."""
+
+
+def predict_lazy(scene: Any, model: Path | str | Model, options: PredictOptions) -> xarray.Dataset:
+    """Classify a lazy scene; see `geoseg.predict`.
+
+    Parameters
+    ----------
+    scene : DataArray or Dataset
+        Of dask arrays.
+    model : path or Model
+    options : PredictOptions
+
+    Returns
+    -------
+    Dataset
+        Of dask arrays with the chunks of the scene along rows and columns.
+
+    Raises
+    ------
+    GeosegError
+        What can be found wrong without reading a pixel.
+    """
+    sent = sendable(model)
+    card = (opened := sent.load()).card
+    _check_options(options)
+    if card.image_size is not None:
+        raise OptionError(
+            f"the model {card.name} sees whole images, resized to {card.image_size[0]} x {card.image_size[1]} px, "
+            "which no block of a lazy array is; pass the array after .load()"
+        )
+    tiling = tiling_of(card, options)
+    opened.check_tile_size(tiling.size)
+    source = LazyScene.of(scene)
+    if options.bounds is not None:
+        source = source.crop(source.grid.window(options.bounds))
+    found = match(source, card, options.bands, force=options.force, sampled=False)
+    chosen = found.source
+    assert isinstance(chosen, LazyScene)
+    planes = chosen.planes()
+    heights, widths = _sizes(planes)
+    rows = Axis(length=sum(heights), tiling=tiling, chunks=heights)
+    cols = Axis(length=sum(widths), tiling=tiling, chunks=widths)
+    settings = Settings.choose(
+        options.device, options.precision, options.batch_size, (rows.most_tiles, cols.most_tiles)
+    )
+    for note in [*found.notes, *_notes(rows, cols)]:
+        log.warning("%s: %s", chosen.path, note)
+    work = BlockWork(
+        model=sent, card=card, gain=found.gain, bias=found.bias, settings=settings, rows=rows, cols=cols,
+        bands=chosen.chosen,
+    )  # fmt: skip
+    both = _graph(planes, work)
+    kept = () if chosen.kept is None else (chosen.kept,)
+    classes = ("class",) if work.layers else ()
+    return dataset_of(
+        both[0], both[1], chosen.grid, card.classes, (*kept, *classes, *chosen.spatial), chosen.coords()
+    )
+
+
+def _check_options(options: PredictOptions) -> None:
+    """Refuse what only a file can do."""
+    if options.clip is not None:
+        raise OptionError(
+            "clip is for scenes that are read from files; pass the lazy array after .rio.clip()"
+        )
+    if options.on_error != "stop":
+        raise OptionError(
+            "on_error is for scenes that are read from files; a lazy array says itself what becomes of chunks "
+            "that cannot be read"
+        )
+
+
+def _sizes(planes: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Heights and widths of the chunks, without empty ones."""
+    if 0 in planes.shape or any(size != size for sizes in planes.chunks for size in sizes):
+        raise SceneError(f"array of shape {planes.shape}, expected known edges without an empty axis")
+    rows, cols = (tuple(int(size) for size in sizes) for sizes in planes.chunks[-2:])
+    return rows, cols
+
+
+def _notes(rows: Axis, cols: Axis) -> list[str]:
+    """Say what small chunks cost."""
+    often = rows.repeats * cols.repeats
+    if often < _MANY:
+        return []
+    edge = 4 * rows.tiling.size
+    return [
+        f"its chunks are so small for tiles of {rows.tiling.size} px that a tile is computed {often:.1f} times on "
+        f"average; .chunk(x={edge}, y={edge}) makes it about twice"
+    ]
+
+
+def _graph(planes: Any, work: BlockWork) -> Any:
+    """Return the dask array of all blocks: (codes and confidence, kept, layer, row, col).
+
+    A task is given the chunks that its tiles touch, whole, and what all tasks share by the name of one entry:
+    a scheduler sends that to a worker once.
+    """
+    import dask.array
+    from dask.base import tokenize
+    from dask.highlevelgraph import HighLevelGraph
+
+    name = "geoseg-" + tokenize(
+        planes.name, work.model.key, work.card.to_json(), work.gain, work.bias, work.settings,
+        work.rows.tiling, work.bands,
+    )  # fmt: skip
+    shared = f"{name}-shared"
+    kept = planes.chunks[:-3]
+    layers = ((work.layers,),) if work.layers else ()
+    graph: dict[Any, Any] = {shared: work}
+    sources = [
+        [axis.sources(axis.span(i)) for i in range(len(axis.chunks))] for axis in (work.rows, work.cols)
+    ]
+    for i, j in product(range(len(sources[0])), range(len(sources[1]))):
+        for entry in product(*(range(len(sizes)) for sizes in kept)):
+            needed = [[(planes.name, *entry, 0, r, c) for c in sources[1][j]] for r in sources[0][i]]
+            key = (name, 0, *entry, *([0] if layers else []), i, j)
+            graph[key] = (compute_block, shared, i, j, needed)
+    return dask.array.Array(
+        HighLevelGraph.from_collections(name, graph, dependencies=[planes]),
+        name,
+        chunks=((2,), *kept, *layers, work.rows.chunks, work.cols.chunks),
+        dtype="uint8",
+    )

@@ -1,0 +1,343 @@
+"""xarray's lazy scenes: what is known of them without reading a pixel."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from geoseg.errors import SceneError
+from geoseg.grid.grid import Grid
+from geoseg.grid.window import Window
+from geoseg.inference.lattice import Scaling, Stored, band_names, centres, grid_of, scaling_of
+from geoseg.raster.chip import Chip
+from geoseg.raster.selection import band_numbers
+from geoseg.raster.validity import usable
+
+if TYPE_CHECKING:
+    import xarray
+
+_TITLE = "array"
+_BAND = "geoseg_band"
+"""Dim of bands of an array that has none."""
+
+
+def is_lazy(scene: Any) -> bool:
+    """Whether a scene is an xarray object that dask has still to compute."""
+    graph = getattr(scene, "__dask_graph__", None)
+    return hasattr(scene, "dims") and graph is not None and graph() is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredBand:
+    """How the numbers of a band have to be read.
+
+    Parameters
+    ----------
+    dtype : dtype
+        In which the band's numbers are known to be exact.
+    nodata : float or None
+        The number among them that is not valid.
+    stored : Stored or None
+        Where rioxarray made floats of whole numbers.
+    """
+
+    dtype: np.dtype[Any]
+    nodata: float | None
+    stored: Stored | None
+
+    @classmethod
+    def of(cls, array: xarray.DataArray) -> StoredBand:
+        """Ask the attributes and the encoding."""
+        stored = Stored.of(array)
+        if stored is None:
+            return cls(dtype=array.dtype, nodata=array.rio.nodata, stored=None)
+        return cls(dtype=stored.dtype, nodata=stored.nodata, stored=stored)
+
+
+def restored(
+    pixels: npt.NDArray[Any], bands: Sequence[StoredBand]
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    """Return the numbers as their files store them, (band, row, col), and which pixels are valid.
+
+    Raises
+    ------
+    SceneError
+        If they are not what the encoding says.
+    """
+    if any(band.stored is not None for band in bands):
+        planes = [
+            plane if band.stored is None else band.stored.restore(plane)
+            for plane, band in zip(pixels, bands, strict=True)
+        ]
+        if any(plane is None for plane in planes):
+            raise SceneError(
+                f"{_TITLE}: its numbers are not the {bands[0].dtype} that its encoding names; "
+                "pass .drop_encoding() of it"
+            )
+        pixels = np.stack([plane for plane in planes if plane is not None])
+    return pixels, usable(pixels, [band.nodata for band in bands], [band.dtype for band in bands])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LazyScene:
+    """A lazy array, or a Dataset of one for each band, described as a source whose pixels are not read.
+
+    Parameters
+    ----------
+    data : DataArray (kept, band, y, x) or Dataset of (kept, y, x)
+        In any order of dims.
+    kept : str or None
+        Dim that is neither a band's nor spatial, such as ``time``; each of its entries is a scene.
+    band_dim : str or None
+        Of a DataArray that has one.
+    spatial : (str, str)
+        Names of the dims of rows and columns.
+    grid : Grid
+    descriptions : tuple of str or None
+        Names of all bands.
+    stored : tuple of StoredBand
+        Of all bands.
+    scaling : (tuple of float, tuple of float) or None
+        Scales and offsets of all bands, where any has one.
+    bands : tuple of int
+        Numbers from 1 of the chosen bands.
+    """
+
+    data: xarray.DataArray | xarray.Dataset
+    kept: Hashable | None
+    band_dim: Hashable | None
+    spatial: tuple[Hashable, Hashable]
+    grid: Grid
+    descriptions: tuple[str | None, ...]
+    stored: tuple[StoredBand, ...]
+    scaling: Scaling | None
+    bands: tuple[int, ...]
+
+    @classmethod
+    def of(cls, scene: xarray.DataArray | xarray.Dataset) -> LazyScene:
+        """Describe a scene.
+
+        Raises
+        ------
+        SceneError
+            If its dims are no raster's.
+        """
+        import rioxarray  # noqa: F401  (registers .rio)
+
+        if hasattr(scene, "data_vars"):
+            return cls._of_variables(scene)
+        array: Any = scene
+        spatial, others = _dims(array)
+        kept, band = _roles(array, others)
+        names = band_names(array, band) if band is not None else (_one_name(array),)
+        return cls(
+            data=array, kept=kept, band_dim=band, spatial=spatial, grid=grid_of(array), descriptions=names,
+            stored=(StoredBand.of(array),) * len(names), scaling=scaling_of(array, len(names)),
+            bands=tuple(range(1, len(names) + 1)),
+        )  # fmt: skip
+
+    @classmethod
+    def _of_variables(cls, dataset: Any) -> LazyScene:
+        """Take every variable that has rows and columns for a band of its name."""
+        first = next((name for name in dataset.data_vars if dataset[name].ndim >= 2), None)
+        if first is None:
+            raise SceneError(
+                f"the Dataset ({', '.join(map(str, dataset))}) has no variable of rows and columns"
+            )
+        spatial, _ = _dims(dataset[first])
+        names = [name for name in dataset.data_vars if set(spatial) <= set(dataset[name].dims)]
+        others = {dim for name in names for dim in dataset[name].dims} - set(spatial)
+        if len(others) > 1:
+            listed = ", ".join(sorted(map(str, others)))
+            raise SceneError(
+                f"the Dataset's bands have dims {listed} beside rows and columns, expected one such as time; "
+                "choose one with .isel()"
+            )
+        arrays = [dataset[name] for name in names]
+        return cls(
+            data=dataset[names], kept=next(iter(others), None), band_dim=None, spatial=spatial,
+            grid=grid_of(arrays[0]), descriptions=tuple(map(str, names)),
+            stored=tuple(map(StoredBand.of, arrays)), scaling=_scaling_of_all(arrays),
+            bands=tuple(range(1, len(names) + 1)),
+        )  # fmt: skip
+
+    @property
+    def path(self) -> str:
+        """What messages call it."""
+        return _TITLE
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype that holds the stored numbers of the chosen bands."""
+        return np.result_type(*(band.dtype for band in self.chosen))
+
+    @property
+    def chosen(self) -> tuple[StoredBand, ...]:
+        """How the chosen bands are read."""
+        return tuple(self.stored[i - 1] for i in self.bands)
+
+    @property
+    def count(self) -> int:
+        """Number of chosen bands."""
+        return len(self.bands)
+
+    @property
+    def names(self) -> tuple[str | None, ...]:
+        """Names of the chosen bands."""
+        return tuple(self.descriptions[i - 1] for i in self.bands)
+
+    @property
+    def scale(self) -> tuple[float, ...] | None:
+        """Scale of the chosen bands, where any band has one."""
+        return None if self.scaling is None else tuple(self.scaling[0][i - 1] for i in self.bands)
+
+    @property
+    def offset(self) -> tuple[float, ...] | None:
+        """Offset of the chosen bands, where any band has one."""
+        return None if self.scaling is None else tuple(self.scaling[1][i - 1] for i in self.bands)
+
+    @property
+    def alpha_band(self) -> int | None:
+        """None: an array has no tags."""
+        return None
+
+    @property
+    def validity_band(self) -> int | None:
+        """None: an array has no tags."""
+        return None
+
+    @property
+    def block_shape(self) -> tuple[int, int]:
+        """Rows and columns of the first chunk."""
+        sizes = self.planes().chunks
+        return int(sizes[-2][0]), int(sizes[-1][0])
+
+    def select(self, bands: Sequence[int | str], *, validity_band: int | None) -> LazyScene:
+        """Return the scene with other bands; see `Scene.select`."""
+        assert validity_band is None
+        return dataclasses.replace(self, bands=band_numbers(bands, self.descriptions, _TITLE))
+
+    def crop(self, window: Window) -> LazyScene:
+        """Return the part in a window."""
+        rows, cols = window.slices
+        part = self.data.isel({self.spatial[0]: rows, self.spatial[1]: cols})
+        return dataclasses.replace(self, data=part, grid=self.grid.cropped(window))
+
+    def read(self, window: Window) -> Chip:
+        """Refuse: nothing is read before the result is computed."""
+        raise SceneError(f"{_TITLE}: {window} is not read before the result is computed")
+
+    def planes(self) -> Any:
+        """Return the chosen bands as a dask array (kept, band, row, col), without `kept` where there is none.
+
+        Chunks hold all bands and one entry of `kept`; along rows and columns they are those of the scene.
+        """
+        import dask.array
+
+        data: Any = self.data
+        band: Hashable
+        if hasattr(data, "data_vars"):
+            names = [name for name in data.data_vars if str(name) in self.names]
+            names.sort(key=lambda name: self.names.index(str(name)))
+            array, band = data[names].to_dataarray(_BAND), _BAND
+        elif self.band_dim is None:
+            array, band = data.expand_dims(_BAND), _BAND
+        else:
+            array, band = data, self.band_dim
+            if self.bands != tuple(range(1, array.sizes[band] + 1)):
+                array = array.isel({band: [number - 1 for number in self.bands]})
+        kept = [] if self.kept is None else [self.kept]
+        planes = dask.array.asarray(array.transpose(*kept, band, *self.spatial).data)
+        filled = {
+            axis: tuple(size for size in sizes if size) or sizes for axis, sizes in enumerate(planes.chunks)
+        }
+        return planes.rechunk({**filled, **dict.fromkeys(range(len(kept)), 1), len(kept): -1})
+
+    def coords(self) -> dict[Hashable, Any]:
+        """Coordinates of the result: those of the scene, that what is computed from both lines up.
+
+        Those of rows and columns only where they are pixel centres; of the others those that no band has.
+        """
+        found: dict[Hashable, Any] = dict(centres(self.grid, self.spatial))
+        mapping = self._grid_mapping()
+        for name, coord in self.data.coords.items():
+            if name in self.spatial:
+                ours = found.get(name)
+                if ours is not None and _same_places(coord.to_numpy(), ours[1]):
+                    found[name] = coord.variable
+            elif set(coord.dims) <= {self.kept} and name not in ("band", "class", self.band_dim, mapping):
+                found[name] = coord.variable
+        return found
+
+    def _grid_mapping(self) -> str:
+        data: Any = self.data
+        first = next(iter(data.data_vars.values())) if hasattr(data, "data_vars") else data
+        return str(first.rio.grid_mapping)
+
+
+def _same_places(coords: npt.NDArray[Any], centres: npt.NDArray[np.float64]) -> bool:
+    """Whether coordinates are those of pixel centres, to a thousandth of a pixel."""
+    if coords.dtype.kind not in "iuf" or coords.shape != centres.shape:
+        return False
+    step = abs(centres[1] - centres[0]) if len(centres) > 1 else 1.0
+    return bool((np.abs(coords - centres) <= 1e-3 * step).all())
+
+
+def _scaling_of_all(arrays: Sequence[Any]) -> Scaling | None:
+    """Scales and offsets of arrays of a band each."""
+    each = [scaling_of(array, 1) for array in arrays]
+    if not any(each):
+        return None
+    plain = ((1.0,), (0.0,))
+    return tuple((one or plain)[0][0] for one in each), tuple((one or plain)[1][0] for one in each)
+
+
+def _dims(array: Any) -> tuple[tuple[Hashable, Hashable], list[Hashable]]:
+    """Names of the dims of rows and columns, and of the others."""
+    from rioxarray.exceptions import MissingSpatialDimensionError
+
+    try:
+        rows, cols = array.rio.y_dim, array.rio.x_dim
+    except MissingSpatialDimensionError:
+        raise SceneError(
+            f"{_found(array)}, expected (band, y, x) and at most one more, such as time; rename them with .rename()"
+        ) from None
+    return (rows, cols), [dim for dim in array.dims if dim not in (rows, cols)]
+
+
+def _roles(array: Any, others: list[Hashable]) -> tuple[Hashable | None, Hashable | None]:
+    """Tell which of the other dims is kept, and which is that of bands."""
+    if not others:
+        return None, None
+    if len(others) == 1:
+        return (others[0], None) if others[0] == "time" else (None, others[0])
+    band = (
+        "band"
+        if "band" in others
+        else next((dim for dim in others if "time" in others and dim != "time"), None)
+    )
+    if len(others) > 2 or band is None:
+        raise SceneError(
+            f"{_found(array)}, expected (band, y, x) and at most one more, such as time; choose one with .isel()"
+        )
+    return next(dim for dim in others if dim != band), band
+
+
+def _found(array: Any) -> str:
+    return f"the DataArray has dims ({', '.join(map(str, array.dims))})"
+
+
+def _one_name(array: Any) -> str | None:
+    """Name of the only band of an array without a dim for it."""
+    names = array.attrs.get("long_name")
+    if isinstance(names, tuple | list) and len(names) == 1:
+        names = names[0]
+    if isinstance(names, str):
+        return names
+    coord = array.coords.get("band")
+    return str(coord.item()) if coord is not None and coord.ndim == 0 and coord.dtype.kind in "UO" else None
