@@ -20,6 +20,8 @@ from .verbosity import verbosity_options
         "geoseg vectorize classes.tif -o landcover.gpkg",
         "geoseg vectorize worldcover.tif -o landcover.gpkg --legend legend.csv",
         "geoseg vectorize classes.tif -o landcover.gpkg --min-area 500m2",
+        "geoseg vectorize classes.tif -o water.gpkg --class water --class wetland",
+        "geoseg vectorize south.tif -o landcover.gpkg --append",
     )
 )
 @click.argument("classes", type=EXISTING_FILE)
@@ -42,6 +44,13 @@ from .verbosity import verbosity_options
     metavar="AREA",
     help="Merge smaller regions into the neighbour with the longest shared border: 20px or 500m2.",
 )
+@click.option(
+    "--class",
+    "only",
+    multiple=True,
+    metavar="NAME|CODE",
+    help="Write only the polygons of this class of the legend; may be repeated.",
+)
 @click.option("--scene", metavar="NAME", help="Name of the scene, kept with every polygon.")
 @click.option(
     "--workers",
@@ -51,6 +60,11 @@ from .verbosity import verbosity_options
     help="Threads.",
 )
 @layer
+@click.option(
+    "--append",
+    is_flag=True,
+    help="Add the polygons to the layer of a GeoPackage that is there: same CRS, columns and class names.",
+)
 @overwrite
 @verbosity_options
 def command(
@@ -60,6 +74,8 @@ def command(
     legend: Path | None,
     layer: str | None,
     overwrite: bool,
+    append: bool,
+    only: tuple[str, ...],
     **options: Any,
 ) -> None:
     """Turn a class map into land-cover polygons.
@@ -73,17 +89,20 @@ def command(
     started = time.perf_counter()
     counted = vectorize_file(
         classes,
-        Target(path=output, layer=layer, overwrite=overwrite),
+        Target(path=output, layer=layer, overwrite=overwrite, append=append),
         confidence=confidence,
         legend=legend_of(legend),
-        options=VectorizeOptions(**options),
+        options=VectorizeOptions(**options, classes=only),
     )
     seconds = time.perf_counter() - started
     from geoseg.inference.summary import peak_memory_mb
+    from geoseg.vector.proof import proof_lines
 
     say(str(output))
     for line in _table(counted.class_rows()):
         say(line)
+    for line in proof_lines(counted.proofs):
+        say(f"  {line}")
     say(f"  vectorize {seconds:.1f} s; peak memory {peak_memory_mb():,.0f} MB")
 
 

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from xml.etree import ElementTree
 from xml.sax.saxutils import quoteattr
 
-from geoseg.grid.legend import Legend
+from geoseg.errors import LegendError
+from geoseg.grid.legend import Legend, LegendClass
 
 _DOCTYPE = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>"
 # QGIS writes symbol properties as <Option> since 3.22 and read <prop> before.
@@ -51,6 +52,52 @@ def polygon_qml(legend: Legend) -> str:
             "",
         ]
     )
+
+
+def grown_qml(text: str, legend: Legend) -> str:
+    """Return a style of polygons with a category more for every code that it lacks; what it has stays as it is.
+
+    A style that does not show classes, or cannot be read, stays as it is altogether.
+    """
+    known = style_classes(text)
+    root, more = style_tree(text), style_tree(polygon_qml(legend))
+    renderer = None if root is None else root.find("./renderer-v2[@type='categorizedSymbol']")
+    if known is None or root is None or more is None or renderer is None:
+        return text
+    if renderer.get("attr", "").strip('"') != "class_code":
+        return text
+    values = {value for value, _, _ in known} | {each.get("value") for each in renderer.iter("val")}
+    missing = [c for c in legend.classes if str(c.code) not in values]
+    categories, symbols = renderer.find("./categories"), renderer.find("./symbols")
+    if not missing or categories is None or symbols is None:
+        return text
+    plain = _plain_legend(known)
+    if plain is not None and text == polygon_qml(plain):
+        return polygon_qml(Legend(classes=(*plain.classes, *missing)))
+    taken = {symbol.get("name") for symbol in symbols.findall("./symbol")}
+    free = (str(number) for number in range(len(taken) + len(legend.classes) + 1) if str(number) not in taken)
+    shown = {c.get("value"): c for c in more.findall("./renderer-v2/categories/category")}
+    drawn = {symbol.get("name"): symbol for symbol in more.findall("./renderer-v2/symbols/symbol")}
+    for c in missing:
+        category, name = shown[str(c.code)], next(free)
+        symbol = drawn[category.get("symbol")]
+        category.set("symbol", name)
+        symbol.set("name", name)
+        categories.append(category)
+        symbols.append(symbol)
+    return f"{_DOCTYPE}\n{ElementTree.tostring(root, encoding='unicode')}\n"
+
+
+def _plain_legend(classes: list[tuple[str, str, str | None]]) -> Legend | None:
+    """Legend of the classes of a style, None where they make none."""
+    try:
+        return Legend(
+            classes=tuple(
+                LegendClass(code=int(value), name=name, color=color or "") for value, name, color in classes
+            )
+        )
+    except (ValueError, LegendError):
+        return None
 
 
 def raster_qml(legend: Legend) -> str:

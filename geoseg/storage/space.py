@@ -7,8 +7,10 @@ from pathlib import Path
 
 from geoseg.errors import OutputError
 
+_REMEDY = "make room, choose another folder with -o, or pass --force"
 
-def check_space(folder: Path, needed: int) -> None:
+
+def check_space(folder: Path, needed: int, remedy: str = _REMEDY) -> None:
     """Refuse a run that would fill the disk.
 
     Parameters
@@ -17,6 +19,8 @@ def check_space(folder: Path, needed: int) -> None:
         Where the run writes.
     needed : int
         Bytes it will hold at once at most.
+    remedy : str
+        What to do.
 
     Raises
     ------
@@ -26,6 +30,5 @@ def check_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise OutputError(
-            f"{folder}: has {free / 1e6:,.1f} MB free, the run may need {needed / 1e6:,.1f} MB; make room, choose "
-            "another folder with -o, or pass --force"
+            f"{folder}: has {free / 1e6:,.1f} MB free, the run may need {needed / 1e6:,.1f} MB; {remedy}"
         )

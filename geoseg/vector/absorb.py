@@ -25,7 +25,7 @@ they have doubled, so all looks together cost a few times one look at all rows.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 import numba
@@ -67,7 +67,13 @@ def least_pixels(min_area: str | None, grid: Grid) -> int:
     return 0 if min_area is None else math.ceil(parse_min_area(min_area).pixels(grid) * (1 - 1e-12))
 
 
-def absorbed(strips: Iterable[Band], grid: Grid, least: int, rows: int | None = None) -> Iterator[Band]:
+def absorbed(
+    strips: Iterable[Band],
+    grid: Grid,
+    least: int,
+    rows: int | None = None,
+    merged: Callable[[int], None] | None = None,
+) -> Iterator[Band]:
     """Give the pixels of regions with fewer than `least` pixels to neighbours; see the module.
 
     Parameters
@@ -79,6 +85,8 @@ def absorbed(strips: Iterable[Band], grid: Grid, least: int, rows: int | None = 
     least : int
     rows : int, optional
         Rows that are looked at together at least.
+    merged : callable, optional
+        Told how many regions more went to a neighbour; their sum does not depend on the strips.
 
     Yields
     ------
@@ -86,7 +94,7 @@ def absorbed(strips: Iterable[Band], grid: Grid, least: int, rows: int | None = 
         The same rows, cut elsewhere. Pixels of another class than before have no confidence; their
         probabilities stay.
     """
-    look = _Look(grid, least)
+    look = _Look(grid, least, merged)
     held: list[Band] = []
     count, due = 0, rows or rows_of_band(grid.width)
     for strip in strips:
@@ -119,8 +127,8 @@ def _together(strips: list[Band]) -> Band:
 class _Look:
     """What is known of the rows above those that are held."""
 
-    def __init__(self, grid: Grid, least: int) -> None:
-        self._grid, self._least = grid, least
+    def __init__(self, grid: Grid, least: int, merged: Callable[[int], None] | None = None) -> None:
+        self._grid, self._least, self._merged = grid, least, merged
         t = grid.transform
         self._edges = math.hypot(t.a, t.d), math.hypot(t.b, t.e)
         self.seen = 0  # rows
@@ -202,6 +210,8 @@ class _Look:
         )
         known = (state == _SMALL) & ~late[cluster]
         fate[known, 0], fate[known, 1] = runs.code[head[known]], 1
+        if self._merged is not None:
+            self._merged(int((head[known] != np.flatnonzero(known)).sum()))
         return fate, unsure & ~known
 
     @staticmethod

@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from string import punctuation
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -49,6 +49,8 @@ class Layer:
         OGC name.
     metadata : mapping of str to str
         Kept in the file's metadata table.
+    coverage : callable, optional
+        Asked likewise for what is known of the features (`geoseg.vector.proof`), which is kept there too.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Layer:
     legend: Callable[[], Legend]
     geometry_type: str = "Polygon"
     metadata: Mapping[str, str] = field(default_factory=dict)
+    coverage: Callable[[], Mapping[str, Any]] | None = None
 
     def __post_init__(self) -> None:
         """Refuse a name that a GeoPackage reserves."""
@@ -109,9 +112,15 @@ class StoppedError(RuntimeError):
 
 
 def write_batches(
-    path: Path, batches: Iterable[pa.RecordBatch], layer: Layer, driver: str, options: Mapping[str, str]
+    path: Path,
+    batches: Iterable[pa.RecordBatch],
+    layer: Layer,
+    driver: str,
+    options: Mapping[str, str],
+    *,
+    append: bool = False,
 ) -> int:
-    """Write a layer as its features come; return their number.
+    """Write a layer as its features come, or go on with one that the file has; return their number.
 
     Raises
     ------
@@ -149,8 +158,8 @@ def write_batches(
                 geometry_name=GEOMETRY,
                 geometry_type=layer.geometry_type,
                 crs=canonical(layer.crs),
-                layer_metadata=dict(layer.metadata) or None,
                 layer_options=dict(options),
+                append=append,
             )
     except Exception as error:
         if failed:

@@ -22,7 +22,10 @@ _CHUNK_BYTES = 2**30
 _BATCH = 2**15
 _BATCH_BYTES = 2**28
 """Features that are handed to a writer at a time."""
-_COLUMNS = ("class_code", "pixels", "area_m2", "perimeter_m", "confidence", "second_code", "second_share")
+_COLUMNS = (
+    *("class_code", "pixels", "area_m2", "perimeter_m"),
+    *("confidence", "second_code", "second_share", "vertices_before"),
+)
 """Fields with a number for each feature."""
 
 
@@ -65,6 +68,8 @@ class Features:
         WKT.
     legend : Legend
         Holds every code.
+    vertices_before : (feature,) int64 or None
+        Vertices that the polygon had before it was simplified; None where none was.
     """
 
     class_code: npt.NDArray[np.int64]
@@ -79,6 +84,7 @@ class Features:
     offset: npt.NDArray[np.int64]
     crs: str | None
     legend: Legend
+    vertices_before: npt.NDArray[np.int64] | None = None
 
     @classmethod
     def joined(cls, parts: Sequence[Features], legend: Legend | None = None) -> Features:
@@ -116,6 +122,18 @@ class Features:
         """Return the features of one class, which follow each other, with a legend of that class alone."""
         first, stop = (int(np.searchsorted(self.class_code, code, side=side)) for side in ("left", "right"))
         return replace(self[first:stop], legend=Legend(classes=(self.legend[code],)))
+
+    def of_codes(self, codes: npt.NDArray[np.int64]) -> Features:
+        """Return the features of some classes in their order; the legend stays."""
+        (kept,) = np.nonzero(np.isin(self.class_code, codes))
+        if len(kept) == len(self):
+            return self
+        from geoseg.vector.measure import gathered
+
+        given: dict[str, Any] = {name: getattr(self, name) for name in _COLUMNS}
+        columns = {name: column[kept] for name, column in given.items() if column is not None}
+        buffer, offset = gathered(self.buffer, self.offset, kept)
+        return replace(self, **columns, buffer=buffer, offset=offset)
 
     def __getitem__(self, chosen: slice) -> Features:
         """Return the features of a slice without step; their polygons are not copied."""

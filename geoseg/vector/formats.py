@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from geoseg.errors import OptionError, OutputError
+from geoseg.vector.appending import Base
 from geoseg.vector.arrow_writer import Layer, StoppedError, feature_batches, literal_name, room, write_batches
 from geoseg.vector.features import Features
 from geoseg.vector.geopackage import write_layers
@@ -21,10 +23,25 @@ def check_vector_name(path: Path) -> None:
         raise OptionError(f"{path}: expected a name that ends in {', '.join(_WRITERS)}")
 
 
-def write_polygons(path: Path, layers: Layers) -> None:
+def check_append(path: Path) -> None:
+    """Raise OptionError unless polygons can be added to a file of this name."""
+    if path.suffix.lower() != ".gpkg":
+        raise OptionError(
+            f"{path}: polygons can be added to a GeoPackage only, expected a name that ends in .gpkg"
+        )
+
+
+def write_polygons(path: Path, layers: Layers, base: Base | None = None) -> None:
     """Write streams of features in the format of the file's name, as `write_layers` does.
 
     What is no GeoPackage has one layer: that of all features, with the name of the first.
+
+    Parameters
+    ----------
+    path : Path
+    layers : iterable of Layer and iterable of Features
+    base : Base, optional
+        A GeoPackage that the new one holds, too.
 
     Raises
     ------
@@ -33,18 +50,33 @@ def write_polygons(path: Path, layers: Layers) -> None:
     OutputError
         If the file cannot be written or does not hold what was given.
     """
-    _WRITERS[path.suffix.lower()](path, layers)
+    if base is not None:
+        write_layers(path, layers, base)
+    else:
+        _WRITERS[path.suffix.lower()](path, layers)
 
 
-def _one_layer(layers: Layers) -> tuple[Layer, Iterator[Features]]:
+def _one_layer(layers: Layers) -> tuple[Layer, Iterator[Features], list[Layer]]:
+    """Make one layer of several; return it, its features, and those that have come when they have."""
     coming = iter(layers)
     layer, parts = next(coming)
-    return layer, chain(parts, chain.from_iterable(rest for _, rest in coming))
+    come = [layer]
+
+    def rest() -> Iterator[Features]:
+        for other, more in coming:
+            come.append(other)
+            yield from more
+
+    return layer, chain(parts, rest()), come
 
 
 def _parquet(path: Path, layers: Layers) -> None:
-    layer, parts = _one_layer(layers)
-    write_geoparquet(path, parts, crs=layer.crs)
+    layer, parts, come = _one_layer(layers)
+
+    def coverage() -> list[Mapping[str, Any]]:
+        return [each.coverage() for each in come if each.coverage is not None]
+
+    write_geoparquet(path, parts, crs=layer.crs, coverage=coverage)
 
 
 def _flatgeobuf(path: Path, layers: Layers) -> None:
@@ -52,7 +84,7 @@ def _flatgeobuf(path: Path, layers: Layers) -> None:
 
 
 def _geojson(path: Path, layers: Layers) -> None:
-    layer, parts = _one_layer(layers)
+    layer, parts, _ = _one_layer(layers)
     if layer.crs is None:
         raise OptionError(
             f"{path.name}: GeoJSON is in longitude and latitude, and the map has no CRS; write another format"
@@ -65,7 +97,7 @@ def _write_by_gdal(path: Path, layers: Layers, driver: str, options: dict[str, s
     import pyogrio
     from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
 
-    layer, parts = _one_layer(layers)
+    layer, parts, _ = _one_layer(layers)
     path.unlink(missing_ok=True)
     try:
         with literal_name(path) as literal:

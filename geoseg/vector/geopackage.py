@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING
 
 from geoseg.errors import OptionError, OutputError
 from geoseg.grid.legend import Legend
-from geoseg.grid.qml import polygon_qml
+from geoseg.vector.appending import Base
 from geoseg.vector.arrow_writer import (
-    TIMESTAMP,
     Layer,
     StoppedError,
     feature_batches,
@@ -26,20 +25,11 @@ from geoseg.vector.arrow_writer import (
     write_batches,
 )
 from geoseg.vector.features import GEOMETRY, Features
+from geoseg.vector.geopackage_tables import read_metadata, write_metadata, write_style
+from geoseg.vector.proof import COVERAGE, coverage_entries, coverage_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-# As QGIS itself creates the table.
-_LAYER_STYLES = """
-CREATE TABLE "layer_styles" (
-    "id" INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
-    "f_table_catalog" TEXT(256), "f_table_schema" TEXT(256), "f_table_name" TEXT(256),
-    "f_geometry_column" TEXT(256),
-    "styleName" TEXT(30), "styleQML" TEXT, "styleSLD" TEXT, "useAsDefault" BOOLEAN, "description" TEXT,
-    "owner" TEXT(30), "ui" TEXT(30), "update_time" DATETIME DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ','now'))
-)
-"""
 
 
 def check_geopackage_name(path: Path) -> None:
@@ -104,27 +94,42 @@ def write_geopackage(
     write_layers(path, layers)
 
 
-def write_layers(path: Path, layers: Iterable[tuple[Layer, Iterable[Features]]]) -> None:
+def write_layers(
+    path: Path, layers: Iterable[tuple[Layer, Iterable[Features]]], base: Base | None = None
+) -> None:
     """Write streams of features, a layer for each; otherwise as `write_geopackage`.
 
     The features are asked for while they are written, one layer after the other, at least one part of each, which
     may be empty. What their stream raises comes through.
+
+    Parameters
+    ----------
+    path : Path
+    layers : iterable of Layer and iterable of Features
+    base : Base, optional
+        A GeoPackage which the new file holds, too: layers of its names go on where they end.
     """
-    write_tables(path, ((feature_batches(parts), layer) for layer, parts in layers))
+    write_tables(path, ((feature_batches(parts), layer) for layer, parts in layers), base)
 
 
-def write_tables(path: Path, tables: Iterable[tuple[Iterable[pa.RecordBatch], Layer]]) -> None:
-    """Write Arrow batches whose column `GEOMETRY` is well-known binary; otherwise as `write_geopackage`."""
+def write_tables(
+    path: Path, tables: Iterable[tuple[Iterable[pa.RecordBatch], Layer]], base: Base | None = None
+) -> None:
+    """Write Arrow batches whose column `GEOMETRY` is well-known binary; otherwise as `write_layers`."""
     from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
 
     path.unlink(missing_ok=True)
     written: list[tuple[Layer, int]] = []
     try:
         with literal_name(path) as literal:
+            if base is not None:
+                base.copy_to(literal)
             for batches, layer in tables:
                 options = _OPTIONS | ({"SRID": "-1"} if layer.crs is None else {})
-                written.append((layer, write_batches(literal, batches, layer, "GPKG", options)))
-        _write_styles(path, [layer for layer, _ in written])
+                before = base.features(layer.name) if base is not None else None
+                count = write_batches(literal, batches, layer, "GPKG", options, append=before is not None)
+                written.append((layer, count + (before or 0)))
+        _write_tables_beside(path, [layer for layer, _ in written])
         for layer, count in written:
             _verify(path, count, layer)
     except (
@@ -143,30 +148,17 @@ def write_tables(path: Path, tables: Iterable[tuple[Iterable[pa.RecordBatch], La
         raise OutputError(f"{path}: the GeoPackage could not be written ({reason}); {room(path)}") from error
 
 
-def _write_styles(path: Path, layers: Iterable[Layer]) -> None:
-    """Embed legends as the layers' default styles, in a table that is registered as one of attributes."""
+def _write_tables_beside(path: Path, layers: Iterable[Layer]) -> None:
+    """Embed legends as the layers' default styles, and what is known of the layers."""
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("PRAGMA synchronous = OFF")
-        database.execute(_LAYER_STYLES)
-        database.execute(
-            "INSERT INTO gpkg_contents (table_name, data_type, identifier, description, last_change, srs_id) "
-            "VALUES ('layer_styles', 'attributes', 'layer_styles', '', ?, 0)",
-            (TIMESTAMP,),
-        )
         for layer in layers:
-            database.execute(
-                "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, f_geometry_column, "
-                "styleName, styleQML, styleSLD, useAsDefault, description, owner, update_time) "
-                "VALUES ('', '', ?, ?, ?, ?, '', 1, ?, '', ?)",  # QGIS looks for '', not NULL
-                (
-                    layer.name,
-                    GEOMETRY,
-                    layer.name[:30],
-                    polygon_qml(layer.legend()),
-                    "legend by geoseg",
-                    TIMESTAMP,
-                ),
-            )
+            write_style(database, layer.name, layer.legend())
+            items = dict(layer.metadata)
+            if layer.coverage is not None:
+                before = coverage_entries(read_metadata(database, layer.name).get(COVERAGE))
+                items[COVERAGE] = coverage_json([*before, layer.coverage()])
+            write_metadata(database, layer.name, items)
 
 
 def _verify(path: Path, count: int, layer: Layer) -> None:

@@ -6,7 +6,7 @@ Specification: https://geoparquet.org/releases/v1.1.0/
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from geoseg.errors import OutputError
 from geoseg.vector.arrow_writer import room
 from geoseg.vector.features import Features
+from geoseg.vector.proof import COVERAGE, coverage_json
 from geoseg.vector.wkb import polygon_bounds
 
 if TYPE_CHECKING:
@@ -24,7 +25,13 @@ GEOMETRY = "geometry"
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
-def write_geoparquet(path: Path, parts: Iterable[Features], *, crs: str | None) -> None:
+def write_geoparquet(
+    path: Path,
+    parts: Iterable[Features],
+    *,
+    crs: str | None,
+    coverage: Callable[[], Sequence[Mapping[str, Any]]] = list,
+) -> None:
     """Write a stream of features and verify the file.
 
     Parameters
@@ -35,6 +42,8 @@ def write_geoparquet(path: Path, parts: Iterable[Features], *, crs: str | None) 
         At least one, which may be empty.
     crs : str or None
         WKT.
+    coverage : callable
+        Asked, when all features are written, for what is known of them, which goes into the file's metadata.
 
     Raises
     ------
@@ -58,15 +67,19 @@ def write_geoparquet(path: Path, parts: Iterable[Features], *, crs: str | None) 
                 extent[:2] = np.minimum(extent[:2], bounds[:, :2].min(axis=0, initial=np.inf))
                 extent[2:] = np.maximum(extent[2:], bounds[:, 2:].max(axis=0, initial=-np.inf))
                 part = next(coming, None)
-            writer.add_key_value_metadata({"geo": json.dumps(_metadata(crs, extent if written else None))})
+            known = coverage()
+            writer.add_key_value_metadata(
+                {"geo": json.dumps(_metadata(crs, extent if written else None))}
+                | ({COVERAGE: coverage_json(known)} if known else {})
+            )
         with pq.ParquetFile(path) as file:
-            found, known = file.metadata.num_rows, file.metadata.metadata or {}
+            found, keys = file.metadata.num_rows, file.metadata.metadata or {}
     except (pa.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())
         raise OutputError(
             f"{path}: the GeoParquet file could not be written ({reason}); {room(path)}"
         ) from error
-    if found != written or b"geo" not in known:
+    if found != written or b"geo" not in keys:
         raise OutputError(f"{path}: has {found} features after writing, expected {written}; {room(path)}")
 
 

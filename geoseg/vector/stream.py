@@ -193,6 +193,26 @@ def _finish(traced: _Traced, closed: Closed, wanted: Wanted, ground: Ground) -> 
     )
 
 
+def nothing_of(wanted: Wanted) -> Features:
+    """None of the polygons of a map, with their columns."""
+    none, longs = np.zeros(0), np.zeros(0, np.int64)
+    second = wanted.classes is not None
+    return Features(
+        class_code=longs,
+        pixels=longs,
+        area_m2=none,
+        perimeter_m=none,
+        confidence=none if wanted.confidence else None,
+        second_code=longs if second else None,
+        second_share=none if second else None,
+        scene=wanted.scene,
+        buffer=np.zeros(0, np.uint8),
+        offset=np.zeros(1, np.int64),
+        crs=wanted.grid.crs,
+        legend=complete_legend(wanted.legend, ()),
+    )
+
+
 def complete_legend(legend: Legend | None, codes: Iterable[int]) -> Legend:
     """Return the legend with a made-up class for every code that it lacks.
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from geoseg.errors import OptionError
 from geoseg.grid.legend import Legend
+from geoseg.raster.labels import listed
 from geoseg.vector.features import Features
+from geoseg.vector.proof import Proof
 from geoseg.vector.stream import complete_legend
 
 SPECK = 4
@@ -26,6 +29,40 @@ class _Row:
     area_m2: float = 0.0
 
 
+def chosen_codes(classes: Sequence[str | int], legend: Legend | None) -> frozenset[int] | None:
+    """Codes of classes that are named, or given by their codes; None where none is.
+
+    Parameters
+    ----------
+    classes : sequence of str or int
+    legend : Legend or None
+        Of the map; without one only codes can be given.
+
+    Raises
+    ------
+    OptionError
+        If a class is not there.
+    """
+    if not classes:
+        return None
+    names = {} if legend is None else {c.name.strip(): c.code for c in legend.classes}
+    found = set()
+    for each in classes:
+        text = str(each).strip()
+        code = names.get(text)
+        if code is None and text.lstrip("-").isdecimal() and (legend is None or int(text) in legend.codes):
+            code = int(text)
+        if code is None:
+            known = (
+                listed(f"{c.name} ({c.code})" for c in legend.classes)
+                if legend
+                else "codes: it has no legend"
+            )
+            raise OptionError(f"the map has no class {text!r}, expected {known}")
+        found.add(code)
+    return frozenset(found)
+
+
 class Tally:
     """Counts features while they stream by.
 
@@ -33,10 +70,23 @@ class Tally:
     ----------
     legend_of : callable
         Called with the codes that occur: the map's legend, or None.
+    kept : set of int, optional
+        Codes of the only classes whose features come.
+
+    Attributes
+    ----------
+    proofs : list of Proof
+        What is known of the features, layer by layer.
     """
 
-    def __init__(self, legend_of: Callable[[Iterable[int]], Legend | None]) -> None:
+    def __init__(
+        self,
+        legend_of: Callable[[Iterable[int]], Legend | None],
+        kept: frozenset[int] | None = None,
+    ) -> None:
         self._legend_of = legend_of
+        self._kept = kept
+        self.proofs: list[Proof] = []
         self._rows: dict[int, _Row] = {}
         self._second: set[int] = set()
         self._placed = True
@@ -73,6 +123,17 @@ class Tally:
         """Classes of all codes that have been seen, and those of the map's own legend."""
         codes = sorted(self._rows)
         return complete_legend(self._legend_of(codes), sorted({*codes, *self._second}))
+
+    @property
+    def style(self) -> Legend:
+        """Classes that the features may be of."""
+        legend = self.legend
+        if self._kept is None:
+            return legend
+        codes = {*legend.codes, *self._kept}
+        return Legend(
+            classes=tuple(c for c in complete_legend(legend, codes).classes if c.code in self._kept)
+        )
 
     @property
     def polygons(self) -> int:
@@ -112,8 +173,10 @@ class Tally:
             Whether a model made the map just now; else it is a map from anywhere.
         """
         lines = ["1 polygon" if self.polygons == 1 else f"{self.polygons:,} polygons"]
-        if not self.polygons:
+        if not self.polygons and self._kept is None:
             lines.append("no polygon: every pixel is no data, so the layer is empty")
+        if self._kept is not None and (absent := self._kept - set(self._rows)):
+            lines.append(f"no polygon of {', '.join(c.name for c in self.style.classes if c.code in absent)}")
         if not self._placed:
             lines.append("no CRS: coordinates are as in the raster, areas on the ground are unknown")
         if len(self._rows) > _MANY_CLASSES:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
+
+import numpy as np
 
 from geoseg.errors import OptionError
 from geoseg.grid.grid import Grid
@@ -16,13 +18,15 @@ from geoseg.grid.legend import Legend
 from geoseg.raster.legend_file import legend_of
 from geoseg.storage.output import claim
 from geoseg.vector.absorb import absorbed, least_pixels, parse_min_area
+from geoseg.vector.appending import Base, check_together
 from geoseg.vector.arrow_writer import Layer, check_layer_name
 from geoseg.vector.features import Features
-from geoseg.vector.formats import check_vector_name, write_polygons
+from geoseg.vector.formats import check_append, check_vector_name, write_polygons
 from geoseg.vector.layers import layer_names_of, stream_layer
+from geoseg.vector.proof import Proof
 from geoseg.vector.sources import ReadMap, Rows, opened, share_rows, stacked
-from geoseg.vector.stream import Wanted, polygonize_strips
-from geoseg.vector.summary import Tally
+from geoseg.vector.stream import Wanted, nothing_of, polygonize_strips
+from geoseg.vector.summary import Tally, chosen_codes
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -48,6 +52,9 @@ class VectorizeOptions:
         class is the most probable.
     scene : str, optional
         Name of what the map is of, said by every polygon.
+    classes : sequence of str or int
+        Names or codes of the legend: only polygons of these classes come out, as they would with all others
+        around them. None for all.
     workers : int
         Threads; the polygons do not depend on it.
     rows : int, optional
@@ -57,6 +64,7 @@ class VectorizeOptions:
     min_area: str | None = None
     probabilities: Confidence | None = None
     scene: str | None = None
+    classes: Sequence[str | int] = ()
     workers: int = 1
     rows: int | None = None
 
@@ -71,6 +79,14 @@ class VectorizeOptions:
     def least_pixels(self, grid: Grid) -> int:
         """Fewest pixels of a polygon."""
         return least_pixels(self.min_area, grid)
+
+    @property
+    def words(self) -> dict[str, Any]:
+        """What is kept with the polygons of how they were made."""
+        return {
+            "min_area": self.min_area,
+            "classes": [str(each) for each in self.classes] or None,
+        }
 
 
 @overload
@@ -94,6 +110,7 @@ def vectorize(
     output: str | PathLike[str],
     layer: str | None = ...,
     overwrite: bool = ...,
+    append: bool = ...,
 ) -> Path: ...
 
 
@@ -106,6 +123,7 @@ def vectorize(
     output: str | PathLike[str] | None = None,
     layer: str | None = None,
     overwrite: bool = False,
+    append: bool = False,
 ) -> gpd.GeoDataFrame | Path:
     """Turn a class map into land-cover polygons.
 
@@ -133,6 +151,10 @@ def vectorize(
         class, named as the class is; then this stands before each name.
     overwrite : bool
         Whether `output` may replace a file.
+    append : bool
+        Whether the polygons are added to the layer of a GeoPackage, which then is the old complete file or the new
+        complete one at every instant. CRS, columns and the names of codes must be those that the layer has. A
+        file or layer that is not there is made.
 
     Returns
     -------
@@ -148,9 +170,9 @@ def vectorize(
     names, chosen = legend_of(legend), options or VectorizeOptions()
     if output is None:
         job = _Job.of(source, confidence, names, chosen)
-        parts = [part for _, stream in job.streams() for part in stream]
+        parts = [part for _, _, stream in job.streams() for part in stream]
         return Features.joined(parts, job.tally.legend).to_geodataframe()
-    target = Target(path=Path(output), layer=layer, overwrite=overwrite)
+    target = Target(path=Path(output), layer=layer, overwrite=overwrite, append=append)
     vectorize_file(source, target, confidence=confidence, legend=names, options=chosen)
     return target.path
 
@@ -162,6 +184,17 @@ class Target:
     path: Path
     layer: str | None = None
     overwrite: bool = False
+    append: bool = False
+
+    def check(self) -> None:
+        """Raise OptionError unless it can be written."""
+        if self.layer is not None:
+            check_layer_name(self.layer)
+        check_vector_name(self.path)
+        if self.append:
+            check_append(self.path)
+        if self.append and self.overwrite:
+            raise OptionError("append adds to a file and overwrite replaces it, expected one of the two")
 
 
 def vectorize_file(
@@ -173,15 +206,17 @@ def vectorize_file(
     options: VectorizeOptions | None = None,
 ) -> Tally:
     """Write the polygons of a class map, as `vectorize` with an output does; return what they count."""
-    if target.layer is not None:
-        check_layer_name(target.layer)
-    check_vector_name(target.path)
-    with claim(target.path, overwrite=target.overwrite) as claimed:
+    target.check()
+    with claim(target.path, overwrite=target.overwrite or target.append) as claimed:
+        base = Base.of(target.path) if target.append and target.path.exists() else None
         job = _Job.of(source, confidence, legend, options or VectorizeOptions())
+        layers = job.layers(layer_names_of(job.map.layers, target.layer), base)
         finished = claimed.scratch / target.path.name
-        write_polygons(finished, job.layers(layer_names_of(job.map.layers, target.layer)))
+        write_polygons(finished, layers, base)
         for line in job.tally.hints(predicted=False):
             _log.info(line)
+        if base is not None:
+            base.check_unchanged()
         claimed.commit(finished)
     return job.tally
 
@@ -195,6 +230,7 @@ class _Job:
     confidence: list[Rows]
     probabilities: Rows | None
     options: VectorizeOptions
+    kept: frozenset[int] | None
     tally: Tally
 
     @classmethod
@@ -208,6 +244,7 @@ class _Job:
             confidence = source.get("confidence")
         found = opened(source, legend)
         known = found.legend_of(()) if found.layers is None else found.layers
+        kept = chosen_codes(options.classes, known)
         shares: list[Rows] = []
         if confidence is not None:
             bands = 1 if found.layers is None else len(found.layers.classes)
@@ -236,37 +273,71 @@ class _Job:
             confidence=shares,
             probabilities=probable,
             options=options,
-            tally=Tally(found.legend_of),
+            kept=kept,
+            tally=Tally(found.legend_of, kept),
         )
 
-    def streams(self) -> Iterator[tuple[int, Iterator[Features]]]:
-        """Yield the layers' numbers and polygons, which are counted."""
+    def streams(self) -> Iterator[tuple[int, Proof, Iterator[Features]]]:
+        """Yield the layers' numbers, what will be known of their polygons, and these, which are counted."""
         classes = self.map.layers
-        workers, rows = self.options.workers, self.options.rows
-        least = self.options.least_pixels(self.map.grid)
         for index in range(1 if classes is None else len(classes.classes)):
-            share = self.confidence[index] if self.confidence else None
-            strips = self.map.bands(index, share, self.probabilities)
-            if least > 1:
-                strips = absorbed(strips, self.map.grid, least, rows)
-            if classes is None:
-                parts = polygonize_strips(strips, self.wanted, workers=workers, rows=rows)
-            else:
-                parts = stream_layer(strips, self.wanted, index, workers=workers, rows=rows)
-            yield index, self.tally.watch(parts)
+            if classes is not None and self.kept is not None and classes.codes[index] not in self.kept:
+                continue
+            proof = Proof(grid=self.map.grid, scene=self.options.scene, about=self.options.words)
+            self.tally.proofs.append(proof)
+            yield index, proof, self.tally.watch(proof.watch(self._polygons(index, proof)))
 
-    def layers(self, names: str | dict[int, str]) -> Iterator[tuple[Layer, Iterable[Features]]]:
-        """Yield what is to be written."""
+    def _polygons(self, index: int, proof: Proof) -> Iterator[Features]:
+        workers, rows = self.options.workers, self.options.rows
+        share = self.confidence[index] if self.confidence else None
+        strips = self.map.bands(index, share, self.probabilities)
+        if self.map.layers is None and self.kept is None:
+            strips = proof.rows(strips)
+        least = self.options.least_pixels(self.map.grid)
+        if least > 1:
+            strips = absorbed(strips, self.map.grid, least, rows, proof.merge)
+        if self.map.layers is not None:
+            return stream_layer(strips, self.wanted, index, workers=workers, rows=rows)
+        parts = polygonize_strips(strips, self.wanted, workers=workers, rows=rows)
+        if self.kept is None:
+            return parts
+        codes = np.array(sorted(self.kept), np.int64)
+        return (part.of_codes(codes) for part in parts)
+
+    def layers(
+        self, names: str | dict[int, str], base: Base | None = None
+    ) -> Iterator[tuple[Layer, Iterable[Features]]]:
+        """Return what is to be written, as an addition to what is there already.
+
+        Raises
+        ------
+        OptionError, LegendError
+            If it cannot be added.
+        """
         classes = self.map.layers
-        for index, parts in self.streams():
-            if classes is None:
-                assert isinstance(names, str)
-                name, style = names, self._legend
-            else:
-                assert not isinstance(names, str)
-                own = Legend(classes=(classes.classes[index],))
-                name, style = names[own.codes[0]], partial(Legend, classes=own.classes)
-            yield Layer(name=name, crs=self.map.grid.crs, legend=style), parts
+        legends: list[Legend | None] = [self.wanted.legend]
+        if classes is not None:
+            legends = [Legend(classes=(c,)) for c in classes.classes]
+        called = [names] if isinstance(names, str) else [names[code] for code in names]
+        if base is not None:
+            called = [base.spelled(name) for name in called]
+            nothing = nothing_of(self.wanted)
+            for name, legend in zip(called, legends, strict=True):
+                base.check(name, nothing, legend)
+        return self._layers(called, legends, base)
 
-    def _legend(self) -> Legend:
-        return self.tally.legend
+    def _layers(
+        self, names: list[str], legends: list[Legend | None], base: Base | None
+    ) -> Iterator[tuple[Layer, Iterable[Features]]]:
+        for index, proof, parts in self.streams():
+            own = legends[index] if self.map.layers is not None else None
+            style = partial(self._style, names[index], own, base)
+            yield Layer(name=names[index], crs=self.map.grid.crs, legend=style, coverage=proof.entry), parts
+
+    def _style(self, name: str, own: Legend | None, base: Base | None) -> Legend:
+        """Legend of what was written to a layer; codes that had no name until now may not fit what is there."""
+        legend = own or self.tally.style
+        known = None if base is None else base.legend(name)
+        if known is not None and base is not None:
+            check_together(known, legend, f"{base.path}, layer {name}")
+        return legend

@@ -32,7 +32,8 @@ def write(
 ) -> Path:
     """Write land-cover polygons as a GeoPackage with the legend as QGIS's default style.
 
-    What `geoseg.vectorize` returned gives the bytes that its `output` would have got.
+    What `geoseg.vectorize` returned gives the features and the style that its `output` would have got; what is known
+    of a coverage is not said of a frame, which may have been edited.
 
     Parameters
     ----------

@@ -137,7 +137,7 @@ def test_equal_features_give_equal_bytes_without_a_clock(tmp_path: Path) -> None
 def test_verification_looks_into_every_layer(
     tmp_path: Path, damaged: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_styles = geopackage._write_styles
+    write_styles = geopackage._write_tables_beside
 
     def and_lose_a_feature(path: Path, layers: list[Layer]) -> None:
         write_styles(path, layers)
@@ -145,7 +145,7 @@ def test_verification_looks_into_every_layer(
             database.execute(f'DELETE FROM "rtree_{damaged}_geom_rowid" WHERE rowid = 1')
             database.commit()
 
-    monkeypatch.setattr(geopackage, "_write_styles", and_lose_a_feature)
+    monkeypatch.setattr(geopackage, "_write_tables_beside", and_lose_a_feature)
     with pytest.raises(OutputError, match="entries in the R-tree"):
         write_geopackage(tmp_path / "a.gpkg", FEATURES, layer=layer_names(LEGEND))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -155,13 +157,19 @@ def test_confidence_comes_in_every_form(tmp_path: Path, raster: Path) -> None:
     assert forms[0]["confidence"].between(0, 1).any()
 
 
+def without_proof(path: Path) -> list[str]:
+    """Everything in a GeoPackage but what is known of the polygons, which a frame that may be edited cannot say."""
+    with closing(sqlite3.connect(path)) as database:
+        return [line for line in database.iterdump() if "gpkg_metadata" not in line]
+
+
 def test_the_file_is_what_the_frame_would_be_written_as(tmp_path: Path, raster: Path) -> None:
-    """Law 12: with `output` the same bytes as through a frame."""
+    """Law 12: with `output` the same tables as through a frame."""
     confidence = np.full(MAP.codes.shape, 200, np.uint8)
     output = vectorize(raster, confidence=confidence, legend=LEGEND, output=tmp_path / "a.gpkg")
     frame = vectorize(raster, confidence=confidence, legend=LEGEND)
     again = write(frame, tmp_path / "b.gpkg", legend=LEGEND)
-    assert output.read_bytes() == again.read_bytes()
+    assert without_proof(output) == without_proof(again)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.gpkg", "b.gpkg", "classes.tif"]
 
 
@@ -178,7 +186,7 @@ def test_bands_and_workers_give_the_same_bytes(tmp_path: Path, rows: int, worker
     assert found.read_bytes() == expected.read_bytes()
     lazy = rioxarray.open_rasterio(path).chunk({"y": 7, "x": 11})
     frame = vectorize(lazy, confidence=xr.DataArray(share, dims=("y", "x")).chunk({"y": 5}), options=options)
-    assert write(frame, tmp_path / "c.gpkg").read_bytes() == expected.read_bytes()
+    assert without_proof(write(frame, tmp_path / "c.gpkg")) == without_proof(expected)
 
 
 @pytest.mark.parametrize("name", ["rows", "workers"])
@@ -202,8 +210,9 @@ def test_many_features_are_handed_over_at_places_of_their_own(
             )
             for rows in (1, 13, 40)
         ]
-        files.append(write(whole, tmp_path / "frame.gpkg", overwrite=True))
         assert len({file.read_bytes() for file in files}) == 1
+        frame = write(whole, tmp_path / "frame.gpkg", overwrite=True)
+        assert without_proof(frame) == without_proof(files[0])
         gpd.testing.assert_geodataframe_equal(
             gpd.read_file(files[0], layer="landcover"), whole, check_dtype=False
         )
