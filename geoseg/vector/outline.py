@@ -153,14 +153,11 @@ def redraw(
         _link_back(following, before)
         count += more
         inside = (2 * top, 2 * top + count)
-    frame = (outline.scale * runs.row, len(runs.first) - 1, runs.width)
-    simplify(
-        (corner, owner, following),
-        (before, mate),
-        inside,
-        (frame[0], outline.scale * frame[1] + 1, outline.scale * frame[2] + 1),
-        outline.limit,
-    )
+    scale, rows = outline.scale, len(runs.first) - 1
+    upper = scale * runs.row + 1 if outline.smooth and runs.halo else -1
+    lower = scale * (runs.row + rows) - 1 if outline.smooth and not runs.last else -1
+    lattice = (scale * runs.row, scale * rows + 1, scale * runs.width + 1, upper, lower)
+    simplify((corner, owner, following), (before, mate), inside, lattice, outline.limit)
     return Chains(corner, owner, following), (top, count, bottom)
 
 

@@ -2,8 +2,9 @@
 
 Of all vertices the one goes first whose triangle with its two neighbours on the boundary is the smallest
 (M. Visvalingam and J. D. Whyatt, Line generalisation by repeated elimination of points, 1993). Corners are whole
-numbers, so twice the area is one: vertices wait in a queue for each area, those of one area in the order in which
-they came to it, and nothing is sorted.
+numbers, so twice the area is one: vertices wait in a stack for each area, and nothing is sorted. Of equal areas the
+last one goes first, so that a line goes on where it was: it then runs through the middle of stairs. In the order in
+which they came, every other corner would go, and the line would run along the outer or the inner ones.
 
 Law: what was a valid coverage is one. A vertex goes only if
 
@@ -24,8 +25,9 @@ import numpy.typing as npt
 from geoseg.vector.rings import Corners
 from geoseg.vector.runs import Ints
 
-_Queue = tuple[Ints, Ints, Ints, Ints, Ints]
+_Queue = tuple[Ints, Ints]
 _NONE = -1
+_BELOW, _ABOVE, _AREA = range(3)  # columns of the stacks: vertices below and above; twice the area
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -33,7 +35,7 @@ def simplify(
     chains: tuple[Corners, Ints, Ints],
     links: tuple[Ints, Ints],
     inside: tuple[int, int],
-    lattice: tuple[int, int, int],
+    lattice: tuple[int, int, int, int, int],
     limit: int,
 ) -> None:
     """Take vertices away; they get the owner 0, and nothing follows them.
@@ -47,27 +49,24 @@ def simplify(
     inside
         First vertex, and behind the last one; other ids are stubs, and what is next to those of seams stays.
     lattice
-        First row, rows and columns of corners.
+        First row, rows and columns of corners; then the rows on which the upper and the lower seam lie, where both
+        bands may have vertices: none of them goes, and none is joined to another there.
     limit : int
         Largest area of a triangle, in halves of a square.
     """
     corner, owner, following = chains
     before, mate = links
     begin, stop = inside
-    row, rows, cols = lattice
-    words = (cols + 63) // 64
-    there = np.zeros((rows, words), np.uint64)
+    row, rows, cols = lattice[:3]
+    seams = lattice[3:]
+    there = np.zeros((rows, cols), np.bool_)
     for vertex in range(begin, stop):
-        _put(there, corner[vertex, 0], corner[vertex, 1] - row)
+        there[corner[vertex, 1] - row, corner[vertex, 0]] = True
     head = np.full(limit + 1, _NONE, following.dtype)
-    tail = np.full(limit + 1, _NONE, following.dtype)
-    after = np.full(stop - begin, _NONE, following.dtype)
-    ahead = np.full(stop - begin, _NONE, following.dtype)
-    waits = np.full(stop - begin, _NONE, np.int32)
-    queue = (head, tail, after, ahead, waits)
+    queue = (head, np.full((stop - begin, 3), _NONE, following.dtype))
     for vertex in range(begin, stop):
         if vertex < mate[vertex]:
-            _enqueue(queue, vertex, chains, mate, inside)
+            _enqueue(queue, vertex, chains, mate, (inside, seams))
     area = 0
     while area <= limit:
         if head[area] == _NONE:
@@ -80,33 +79,47 @@ def simplify(
             there, corner, before, vertex, other, row
         ):
             continue
-        _take(there, corner[vertex, 0], corner[vertex, 1] - row)
-        for gone in (vertex, other):
-            previous, following_one = before[gone], following[gone]
-            following[previous] = following_one
-            before[following_one] = previous
-            following[gone] = _NONE
-            owner[gone] = 0
-            if mate[following_one] != _NONE:
-                neighbour = min(following_one, mate[following_one])
-                if waits[neighbour - begin] != _NONE:
-                    _dequeue(queue, neighbour - begin)
-                now = _enqueue(queue, neighbour, chains, mate, inside)
-                if now != _NONE:
-                    area = min(area, now)
+        there[corner[vertex, 1] - row, corner[vertex, 0]] = False
+        one, two = following[vertex], following[other]
+        _unlink(following, before, vertex)
+        _unlink(following, before, other)
+        owner[vertex] = owner[other] = 0
+        for side in range(2):
+            neighbour = one if side == 0 else two
+            if mate[neighbour] == _NONE:
+                continue
+            neighbour = min(neighbour, mate[neighbour])
+            if queue[1][neighbour - begin, _AREA] != _NONE:
+                _dequeue(queue, neighbour - begin)
+            now = _enqueue(queue, neighbour, chains, mate, (inside, seams))
+            if now != _NONE:
+                area = min(area, now)
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _unlink(following: Ints, before: Ints, vertex: int) -> None:
+    following[before[vertex]] = following[vertex]
+    before[following[vertex]] = before[vertex]
+    following[vertex] = _NONE
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _enqueue(
-    queue: _Queue, vertex: int, chains: tuple[Corners, Ints, Ints], mate: Ints, inside: tuple[int, int]
+    queue: _Queue,
+    vertex: int,
+    chains: tuple[Corners, Ints, Ints],
+    mate: Ints,
+    ends: tuple[tuple[int, int], tuple[int, int]],
 ) -> int:
-    """Put a vertex last among those of its area, if it may go; return the area, or -1."""
+    """Put a vertex on those of its area, if it may go; return the area, or -1."""
     corner, _, following = chains
-    begin, stop = inside
+    (begin, stop), (upper, lower) = ends
     one, other = following[vertex], following[mate[vertex]]
     if one < begin or one >= stop or other < begin or other >= stop:
         return _NONE
-    head, tail, after, ahead, waits = queue
+    if corner[one, 1] == corner[other, 1] and (corner[one, 1] == upper or corner[one, 1] == lower):
+        return _NONE
+    head, stack = queue
     across = np.int64(corner[one, 0]) - corner[vertex, 0]
     down = np.int64(corner[one, 1]) - corner[vertex, 1]
     area = abs(
@@ -116,30 +129,24 @@ def _enqueue(
     if area >= len(head):
         return _NONE
     place = vertex - begin
-    waits[place] = area
-    after[place] = _NONE
-    ahead[place] = tail[area]
-    if tail[area] == _NONE:
-        head[area] = place
-    else:
-        after[tail[area]] = place
-    tail[area] = place
+    stack[place, _AREA], stack[place, _ABOVE], stack[place, _BELOW] = area, _NONE, head[area]
+    if head[area] != _NONE:
+        stack[head[area], _ABOVE] = place
+    head[area] = place
     return int(area)
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _dequeue(queue: _Queue, place: int) -> None:
-    head, tail, after, ahead, waits = queue
-    area = waits[place]
-    if ahead[place] == _NONE:
-        head[area] = after[place]
+    head, stack = queue
+    above, below = stack[place, _ABOVE], stack[place, _BELOW]
+    if above == _NONE:
+        head[stack[place, _AREA]] = below
     else:
-        after[ahead[place]] = after[place]
-    if after[place] == _NONE:
-        tail[area] = ahead[place]
-    else:
-        ahead[after[place]] = ahead[place]
-    waits[place] = _NONE
+        stack[above, _BELOW] = below
+    if below != _NONE:
+        stack[below, _ABOVE] = above
+    stack[place, _AREA] = _NONE
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -183,68 +190,27 @@ def _same(corner: Corners, one: int, other: int) -> bool:
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _put(there: npt.NDArray[np.uint64], col: int, row: int) -> None:
-    there[row, col >> 6] |= np.uint64(1) << np.uint64(col & 63)
-
-
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _take(there: npt.NDArray[np.uint64], col: int, row: int) -> None:
-    there[row, col >> 6] &= ~(np.uint64(1) << np.uint64(col & 63))
-
-
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _occupied(
-    there: npt.NDArray[np.uint64], corner: Corners, before: Ints, vertex: int, other: int, row: int
+    there: npt.NDArray[np.bool_], corner: Corners, before: Ints, vertex: int, other: int, row: int
 ) -> bool:
     """Say whether the triangle of a vertex and its neighbours holds another vertex, its sides included."""
-    x = (np.int64(corner[vertex, 0]), np.int64(corner[before[vertex], 0]), np.int64(corner[before[other], 0]))
-    y = (
-        np.int64(corner[vertex, 1]) - row,
-        np.int64(corner[before[vertex], 1]) - row,
-        np.int64(corner[before[other], 1]) - row,
-    )
-    twice = abs((x[1] - x[0]) * (y[2] - y[0]) - (y[1] - y[0]) * (x[2] - x[0]))
-    if twice == 1:  # by Pick's theorem it holds no other point of the lattice
+    one, two = before[vertex], before[other]
+    x, y = np.int64(corner[vertex, 0]), np.int64(corner[vertex, 1]) - row
+    x1, y1 = np.int64(corner[one, 0]) - x, np.int64(corner[one, 1]) - row - y
+    x2, y2 = np.int64(corner[two, 0]) - x, np.int64(corner[two, 1]) - row - y
+    twice = x1 * y2 - y1 * x2
+    if abs(twice) == 1:  # by Pick's theorem it holds no other point of the lattice
         return False
-    for i in range(3):
-        _take(there, x[i], y[i])
-    found = False
-    for at in range(min(y[0], min(y[1], y[2])), max(y[0], max(y[1], y[2])) + 1):
-        west, east = there.shape[1] * 64, np.int64(-1)
-        for i in range(3):
-            j = (i + 1) % 3
-            low, high = (i, j) if y[i] <= y[j] else (j, i)
-            if at < y[low] or at > y[high]:
+    turn = -1 if twice < 0 else 1
+    for down in range(min(0, y1, y2), max(0, y1, y2) + 1):
+        for across in range(min(0, x1, x2), max(0, x1, x2) + 1):
+            if not there[y + down, x + across]:
                 continue
-            height = y[high] - y[low]
-            if height == 0:
-                west, east = min(west, min(x[i], x[j])), max(east, max(x[i], x[j]))
-            else:
-                run = (at - y[low]) * (x[high] - x[low])
-                west = min(west, x[low] - ((-run) // height))  # rounded up
-                east = max(east, x[low] + run // height)
-        if _any_between(there[at], west, east):
-            found = True
-            break
-    for i in range(3):
-        _put(there, x[i], y[i])
-    return found
-
-
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _any_between(bits: npt.NDArray[np.uint64], west: int, east: int) -> bool:
-    """Say whether one of the bits from `west` to `east` is set."""
-    if west > east:
-        return False
-    everything = ~np.uint64(0)
-    first, last = west >> 6, east >> 6
-    from_west = everything << np.uint64(west & 63)
-    to_east = everything >> np.uint64(63 - (east & 63))
-    if first == last:
-        return bool(bits[first] & from_west & to_east)
-    if bits[first] & from_west or bits[last] & to_east:
-        return True
-    for word in range(first + 1, last):  # noqa: SIM110 (numba takes no generators)
-        if bits[word]:
-            return True
+            if (across == 0 and down == 0) or (across == x1 and down == y1) or (across == x2 and down == y2):
+                continue
+            # On which side of the three edges it lies; in a triangle without area all are 0 on the line.
+            first = turn * (x1 * down - y1 * across)
+            second = turn * (across * y2 - down * x2)
+            if first >= 0 and second >= 0 and first + second <= abs(twice):
+                return True
     return False
