@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 
 import click
 
+from geoseg.engine.storage import STORAGES
 from geoseg.inference.options import DEVICES, ON_ERROR, PRECISIONS, PredictOptions
 
 from .values import BANDS, BATCH_SIZE, BOUNDS
@@ -74,6 +75,18 @@ layer = click.option(
     "class, named as it is; then NAME stands before their names.",
 )
 
+save_probabilities = together(
+    click.option(
+        "--save-probabilities",
+        metavar="FILE",
+        help="Also write the probabilities, a band for each class (a folder where -o is one).",
+    ),
+    click.option(
+        "--storage", type=click.Choice(STORAGES), default=STORAGES[0], show_default=True,
+        help="How they are stored: bytes in steps of 1/254 with 255 for no data, or half floats.",
+    ),
+)  # fmt: skip
+
 save_confidence = click.option(
     "--save-confidence", metavar="FILE", help="Also write the confidence raster (a folder where -o is one)."
 )
@@ -104,6 +117,11 @@ prediction = together(
         "--precision", type=click.Choice(PRECISIONS), default=_DEFAULTS["precision"], show_default=True,
         help="Numbers the model computes with.",
     ),
+    click.option(
+        "--tta", is_flag=True, help="Look at every tile in its 8 symmetries and take the mean: 8 times the work."
+    ),
+    click.option("--compile", is_flag=True, help="Compile the network first: a minute that large scenes earn back."),
+    click.option("--profile", is_flag=True, help="Say where the time went."),
     click.option(
         "--on-error", type=click.Choice(ON_ERROR), default=_DEFAULTS["on_error"], show_default=True,
         help="What an unreadable part of the scene does: stop the run, or become no data (exit code 3).",

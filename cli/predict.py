@@ -15,12 +15,14 @@ from .options import (
     predict_options,
     prediction,
     save_confidence,
+    save_probabilities,
     scenes,
 )
 from .scenes import Task, beside, folder_of, listed, run
 from .values import NUMBERS, SIZE
 
 if TYPE_CHECKING:
+    from geoseg.engine.storage import Storage
     from geoseg.inference.options import Progress
     from geoseg.inference.predict import Writing
     from geoseg.inference.prepare import Job
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
 )
 @click.option("--like", type=EXISTING_FILE, help="Sample of that table: its columns, rows and order.")
 @save_confidence
+@save_probabilities
 @prediction
 @click.pass_context
 def command(
@@ -67,6 +70,8 @@ def command(
     model: Path,
     output: str | None,
     save_confidence: str | None,
+    save_probabilities: str | None,
+    storage: Storage,
     overwrite: bool,
     fresh: bool,
     **values: Any,
@@ -76,34 +81,37 @@ def command(
     SCENE is a raster; - reads a list of them from stdin. A folder stands for the pictures in it, which become
     PNG files or, with --submission, a table. An interrupted run continues with the same command.
     """
-    from geoseg.inference.predict import Writing, predict_file
-    from geoseg.inference.summary import identity
+    from geoseg.inference.predict import PredictOutputs, Writing, predict_file
 
     names, writing = listed(scenes), Writing(overwrite=overwrite, fresh=fresh)
     form = {name: values.pop(name) for name in ("submission", "size", "content", "like")}
     if form["submission"] is not None or any(Path(name).is_dir() for name in names):
-        if save_confidence is not None:
-            raise click.UsageError("--save-confidence is for scenes, and these are pictures")
+        for name, value in (("confidence", save_confidence), ("probabilities", save_probabilities)):
+            if value is not None:
+                raise click.UsageError(f"--save-{name} is for scenes, and these are pictures")
         ctx.exit(_pictures(names, model, output, form, (predict_options(values), writing)))
     _refuse_form(form)
     if output is None:
         raise click.UsageError("Missing option '-o' / '--output'.")
     folder = folder_of(names, output, ".tif")
 
-    def products(written: Path) -> list[Path]:
-        confidence = beside(save_confidence, written, folder, ".confidence.tif")
-        return [written] if confidence is None else [written, confidence]
+    def outputs(written: Path) -> PredictOutputs:
+        return PredictOutputs(
+            classes=written,
+            confidence=beside(save_confidence, written, folder, ".confidence.tif"),
+            probabilities=beside(save_probabilities, written, folder, ".probabilities.tif"),
+            storage=storage,
+        )
 
     def work(job: Job, written: Path, bar: Progress | None) -> Report:
-        _, confidence = (*products(written), None)[:2]
-        return predict_file(job, written, confidence, writing, bar)
+        return predict_file(job, outputs(written), writing, bar)
 
     task = Task(
         model=model,
         options=predict_options(values),
         suffix=".tif",
         work=work,
-        beside_options=lambda written: identity("predict", products(written)),
+        beside_options=lambda written: outputs(written).identity,
         again=fresh,
     )
     ctx.exit(run(names, output, folder, task))

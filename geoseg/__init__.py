@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from geoseg.grid.window import Window
     from geoseg.inference.options import PredictOptions
     from geoseg.inference.pictures import predict_pictures
-    from geoseg.inference.predict import Writing, predict
+    from geoseg.inference.predict import PredictOutputs, Writing, predict
+    from geoseg.inference.rasterize import rasterize
     from geoseg.inference.segment import SegmentOutputs, segment
     from geoseg.inference.submission import Submission
     from geoseg.learning.train import TrainOptions, train
@@ -36,6 +37,7 @@ __all__ = [
     "Legend",
     "Model",
     "PredictOptions",
+    "PredictOutputs",
     "Scene",
     "SegmentOutputs",
     "Submission",
@@ -61,6 +63,7 @@ _HOMES = {
     "Legend": "geoseg.grid.legend",
     "Model": "geoseg.models.model",
     "PredictOptions": "geoseg.inference.options",
+    "PredictOutputs": "geoseg.inference.predict",
     "Scene": "geoseg.raster.scene",
     "SegmentOutputs": "geoseg.inference.segment",
     "Submission": "geoseg.inference.submission",

@@ -1,7 +1,7 @@
 """The loop: read a band, run its tiles, stitch, hand over codes and confidence.
 
-Reader, device and the caller's writer overlap: the next band is read while the device works, and finished
-bands leave through a queue of one.
+Reader, device and the caller's writer overlap: the next band is read while the device works, and a finished
+band is fetched from it when the work on the next one stands in its queue.
 """
 
 from __future__ import annotations
@@ -9,18 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from geoseg.engine.clock import Clock
 from geoseg.engine.decision import Decision
 from geoseg.engine.network import Network
 from geoseg.engine.plan import Band, Plan
 from geoseg.engine.resized import resize_chip, resize_planes
 from geoseg.engine.rows import RowReader
 from geoseg.engine.stitch import Stitcher
+from geoseg.engine.storage import Storage
 from geoseg.errors import GeosegError
 from geoseg.raster.scene import Chip
 
@@ -42,12 +45,15 @@ class BandResult:
         Probability of what is written times 254, 255 no data.
     probabilities : Tensor of float32, shape (channel, rows, cols), optional
         Stitched probabilities in the network's order, on its device; undefined where codes are no data.
+    stored : ndarray of uint8 or float16, shape (class, rows, cols), optional
+        Probabilities as files hold them, see `Decision.stored`.
     """
 
     band: Band
     codes: npt.NDArray[np.uint8]
     confidence: npt.NDArray[np.uint8]
     probabilities: Tensor | None = None
+    stored: npt.NDArray[Any] | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -66,6 +72,8 @@ class Engine:
     clip : callable, optional
     keep_probabilities : bool
         Whether results carry them.
+    storage : str, optional
+        What results carry them as for files: ``uint8`` or ``float16``.
     image_size : tuple of int, optional
         (rows, cols) that the whole scene is resized to before the network sees it, in place of tiles; its
         probabilities are resized back before anything is decided. The plan is `Plan.whole`.
@@ -89,6 +97,7 @@ class Engine:
     thresholds: Sequence[float] | None = None
     clip: Clip | None = None
     keep_probabilities: bool = False
+    storage: Storage | None = None
     image_size: tuple[int, int] | None = None
     shrunk: list[tuple[int, int]] = field(default_factory=list)
 
@@ -109,25 +118,33 @@ class Engine:
         first = self._warm_up(start)
         if first:
             stitcher.resume(plan.bands[first].start, plan.bands[first].tile_rows.start)
+        coming: _Coming | None = None
         with ThreadPoolExecutor(1, thread_name_prefix="geoseg-read") as pool:
-            coming = pool.submit(self._read, plan.bands[first])
+            reading = pool.submit(self._read, plan.bands[first])
             for band in plan.bands[first:]:
-                chip, wanted = coming.result()
+                rows = reading.result()
                 if band.index + 1 < len(plan.bands):
-                    coming = pool.submit(self._read, plan.bands[band.index + 1])
-                self._add_tiles(stitcher, band, chip, wanted)
-                # Not kept in a name, or these rows would live on while the next band is worked on.
-                if band.index >= start:
-                    yield self._result(band, wanted, stitcher.finish(band.stop), decide)
-                else:
-                    stitcher.finish(band.stop)
+                    reading = pool.submit(self._read, plan.bands[band.index + 1])
+                self._add_tiles(stitcher, band, rows)
+                with self.clock.stage("stitch"):
+                    # Not kept in a name, or these rows would live on while the next band is worked on.
+                    if band.index < start:
+                        stitcher.finish(band.stop)
+                        continue
+                    found, coming = (
+                        coming,
+                        self._decide(decide, band, rows.wanted, stitcher.finish(band.stop)),
+                    )
+                if found is not None:
+                    yield self._fetched(found)
+        if coming is not None:
+            yield self._fetched(coming)
 
     def _run_whole(self, image_size: tuple[int, int]) -> BandResult:
         """Run the whole scene through the network at once, at the size that it wants."""
         (band,), device = self.plan.bands, self.network.device
-        chip, wanted = self._read(band)
+        chip, wanted = read_band(self.reader, self.plan, band, self.clip)
         image = resize_chip(chip, image_size)
-        decide = Decision(self.network.task, self.channels, self.thresholds, device)
         try:
             found = self.network.probabilities(
                 [_upload(image.pixels, device)], [_upload(image.valid, device)]
@@ -138,28 +155,41 @@ class Engine:
                 f"{device.type}: out of memory with the whole scene of {self.plan.shape[0]} x "
                 f"{self.plan.shape[1]} px; pass --device cpu, or cut the scene with --bounds"
             ) from None
-        return self._result(band, wanted, means, decide)
+        decide = Decision(self.network.task, self.channels, self.thresholds, device)
+        return self._fetched(self._decide(decide, band, _upload(wanted, device), means))
+
+    @property
+    def clock(self) -> Clock:
+        """Where the time goes: the network's."""
+        return self.network.clock
 
     def _warm_up(self, start: int) -> int:
         """Index of the first band whose tiles reach into band `start`."""
         bands = self.plan.bands
         return next(i for i in range(start + 1) if i == start or bands[i].read_stop > bands[start].start)
 
-    def _read(self, band: Band) -> tuple[Chip, npt.NDArray[np.bool_]]:
-        """Read a band of the plan."""
-        return read_band(self.reader, self.plan, band, self.clip)
+    def _read(self, band: Band) -> _Rows:
+        """Read a band of the plan, and have it ready where the device can fetch it by itself."""
+        with self.clock.stage("read"):
+            chip, wanted = read_band(self.reader, self.plan, band, self.clip)
+            device = self.network.device
+            return _Rows(
+                pixels=_staged(chip.pixels, device),
+                valid=_staged(chip.valid, device),
+                wanted=_staged(wanted, device),
+                tiles=[(tile, window, bool(wanted[window].any())) for tile, window in self.plan.tiles(band)],
+            )
 
-    def _add_tiles(self, stitcher: Stitcher, band: Band, chip: Chip, wanted: npt.NDArray[np.bool_]) -> None:
+    def _add_tiles(self, stitcher: Stitcher, band: Band, rows: _Rows) -> None:
         """Run the tiles of a band through the network, in row-major order, those without a result left out."""
-        tiles = []
-        for tile, window in self.plan.tiles(band):
-            if wanted[window].any():
-                tiles.append((tile, window))
-            else:
+        tiles = [(tile, window) for tile, window, needed in rows.tiles if needed]
+        for tile, _, needed in rows.tiles:
+            if not needed:
                 stitcher.skip(tile)
         if not tiles:
             return
-        pixels, valid = _upload(chip.pixels, self.network.device), _upload(chip.valid, self.network.device)
+        with self.clock.stage("upload"):
+            pixels, valid = (_sent(each, self.network.device) for each in (rows.pixels, rows.valid))
         done = 0
         while done < len(tiles):
             batch = tiles[done : done + self.network.settings.batch_size]
@@ -171,8 +201,9 @@ class Engine:
             except torch.OutOfMemoryError:
                 self._shrink(band)
                 continue
-            for (tile, _), each in zip(batch, probabilities, strict=True):
-                stitcher.add(tile, each)
+            with self.clock.stage("stitch"):
+                for (tile, _), each in zip(batch, probabilities, strict=True):
+                    stitcher.add(tile, each)
             done += len(batch)
 
     def _shrink(self, band: Band) -> None:
@@ -187,24 +218,61 @@ class Engine:
         if settings.device == "cuda":
             torch.cuda.empty_cache()
 
-    def _result(
-        self, band: Band, wanted: npt.NDArray[np.bool_], means: Tensor, decide: Decision
-    ) -> BandResult:
-        inside = self.plan.inside(band)
-        probabilities = means[(slice(None), *inside)]
-        decided = decide(probabilities, _upload(wanted[inside], means.device))
-        if decided is None:
+    def _decide(self, decide: Decision, band: Band, wanted: Tensor, means: Tensor) -> _Coming:
+        """Decide the rows that a band finishes, and send them off without waiting for them."""
+        inside, device = self.plan.inside(band), self.network.device
+        probabilities, valid = means[(slice(None), *inside)], _sent(wanted, device)[inside]
+        *decided, odd = decide(probabilities, valid)
+        if self.storage is not None:
+            decided.append(decide.stored(probabilities, valid, self.storage))
+        sent = [each.to("cpu", non_blocking=True) for each in (*decided, odd)]
+        return _Coming(
+            band=band,
+            sent=sent,
+            there=torch.cuda.current_stream().record_event() if device.type == "cuda" else None,
+            probabilities=probabilities if self.keep_probabilities else None,
+        )
+
+    def _fetched(self, coming: _Coming) -> BandResult:
+        """Wait for the rows of a band."""
+        if coming.there is not None:
+            coming.there.synchronize()
+        codes, confidence, *stored, odd = coming.sent
+        band = coming.band
+        if bool(odd):
             raise GeosegError(
                 f"the network's output in rows {band.rows.start} to {band.rows.stop - 1} is not a number at "
                 f"precision {self.network.settings.precision}; pass --precision fp32, or mend the model"
             )
-        codes, confidence = (each.cpu().numpy() for each in decided)
         return BandResult(
             band=band,
-            codes=codes,
-            confidence=confidence,
-            probabilities=probabilities if self.keep_probabilities else None,
+            codes=codes.numpy(),
+            confidence=confidence.numpy(),
+            probabilities=coming.probabilities,
+            stored=stored[0].numpy() if stored else None,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Rows:
+    """A band on this side of the device: stored numbers, valid, where results are wanted, and its tiles with
+    whether any is wanted in them.
+    """
+
+    pixels: Tensor
+    valid: Tensor
+    wanted: Tensor
+    tiles: list[tuple[tuple[int, int], tuple[slice, slice], bool]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Coming:
+    """A decided band, maybe still on its way from the device; `sent` ends with whether it is not a number."""
+
+    band: Band
+    sent: list[Tensor]
+    there: torch.cuda.Event | None
+    probabilities: Tensor | None
 
 
 def read_band(
@@ -228,7 +296,18 @@ def read_band(
 
 def _upload(array: npt.NDArray[np.generic], device: torch.device) -> Tensor:
     """Move an array to the device in its own dtype; on the CPU it is shared, not copied."""
+    return _sent(_staged(array, device), device)
+
+
+def _staged(array: npt.NDArray[np.generic], device: torch.device) -> Tensor:
+    """Return an array in its own dtype where the device can copy it from while others work."""
     native = np.asarray(array, dtype=array.dtype.newbyteorder("="))
     if not native.flags.writeable:
         native = native.copy()
-    return torch.from_numpy(native).to(device)
+    tensor = torch.from_numpy(native)
+    return tensor.pin_memory() if device.type == "cuda" else tensor
+
+
+def _sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """Move what is staged to the device, behind what it has to do; on the CPU it stays where it is."""
+    return tensor.to(device, non_blocking=True)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from geoseg.engine.storage import Storage
 from geoseg.grid.legend import NODATA, THRESHOLD, Task
 
 CONFIDENCE_STEPS = 254
@@ -40,8 +41,8 @@ class Decision:
         order = sorted(range(len(channels)), key=lambda i: channels[i])
         self._order = None if order == list(range(len(channels))) else torch.tensor(order, device=device)
 
-    def __call__(self, probabilities: Tensor, valid: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Decide every pixel.
+    def __call__(self, probabilities: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Decide every pixel, without waiting for the device.
 
         Parameters
         ----------
@@ -50,16 +51,36 @@ class Decision:
 
         Returns
         -------
-        tuple of two Tensors of uint8, or None
-            Codes and confidence * 254, 255 where not valid: (row, col), of a multilabel task (layer, row,
-            col). None where the probability of a valid pixel is not a number.
+        codes, confidence : Tensor of uint8
+            Confidence * 254; 255 where not valid. (row, col), of a multilabel task (layer, row, col).
+        odd : Tensor of bool, no axes
+            Whether the probability of a valid pixel is not a number; the others mean nothing then.
         """
         codes, share, odd = self._decided(probabilities)
-        if bool((valid & odd).any()):
-            return None
         codes = torch.where(valid, codes, NODATA)
-        confidence = torch.where(valid, (share * CONFIDENCE_STEPS).round().clamp(0, CONFIDENCE_STEPS), NODATA)
-        return codes.to(torch.uint8), confidence.to(torch.uint8)
+        return codes.to(torch.uint8), _steps(share, valid), (valid & odd).any()
+
+    def stored(self, probabilities: Tensor, valid: Tensor, storage: Storage) -> Tensor:
+        """Probabilities as files hold them: a plane for each class of the legend, in ascending order of codes.
+
+        Parameters
+        ----------
+        probabilities : Tensor of float32, shape (channel, row, col)
+        valid : Tensor of bool, shape (row, col)
+        storage : str
+
+        Returns
+        -------
+        Tensor of uint8 or float16, shape (class, row, col)
+            Of a binary task 1 - p and p: of the codes 0 and 1.
+        """
+        if self._task == "binary":
+            probabilities = torch.cat([1 - probabilities, probabilities])
+        elif self._order is not None:
+            probabilities = probabilities.index_select(0, self._order)
+        if storage == "uint8":
+            return _steps(probabilities, valid)
+        return torch.where(valid, probabilities.half(), torch.nan)
 
     def codes(self, probabilities: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
         """Decide every pixel of images of one shape, without waiting for the device.
@@ -96,3 +117,10 @@ class Decision:
         if self._order is not None:
             return codes.index_select(-3, self._order), share.index_select(-3, self._order), odd
         return codes, share, odd
+
+
+def _steps(share: Tensor, valid: Tensor) -> Tensor:
+    """Probabilities in steps of 1/254 as uint8, 255 where not valid."""
+    return torch.where(valid, (share * CONFIDENCE_STEPS).round().clamp(0, CONFIDENCE_STEPS), NODATA).to(
+        torch.uint8
+    )

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from geoseg.engine.settings import Settings
+from geoseg.engine.clock import Clock
+from geoseg.engine.compiled import compiled
+from geoseg.engine.settings import DTYPES, Settings
+from geoseg.engine.symmetries import averaged
 from geoseg.grid.legend import Task
-
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Network:
@@ -28,6 +29,11 @@ class Network:
     task : str
         Multiclass: the channels' probabilities sum to 1 (softmax); binary and multilabel: each stands for
         itself (sigmoid).
+
+    Attributes
+    ----------
+    clock : Clock
+        Off, unless it is replaced.
     """
 
     def __init__(
@@ -42,8 +48,11 @@ class Network:
         self.task = task
         self.device = torch.device(settings.device)
         self.settings = settings
-        self._dtype = _DTYPES[settings.precision]
+        self.clock = Clock()
+        self._dtype = DTYPES[settings.precision]
         self._module = module.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        if settings.compile:
+            self._module = compiled(self._module, self.device)
         self._gain = torch.tensor(gain, dtype=torch.float32, device=self.device).view(1, -1, 1, 1)
         self._bias = torch.tensor(bias, dtype=torch.float32, device=self.device).view(1, -1, 1, 1)
         self._temperature = temperature
@@ -63,14 +72,33 @@ class Network:
         -------
         Tensor of float32, shape (len(chips), channel, row, col)
         """
-        logits = self.logits(self.normalised(chips, valid))[: len(chips)]
-        if self._temperature != 1:
-            logits = logits.float() / self._temperature
-        # Back to whole planes while the numbers are still narrow: the softmax is a third faster there.
-        logits = logits.contiguous()
-        if self.task == "multiclass":
-            return torch.softmax(logits, dim=1, dtype=torch.float32)
-        return torch.sigmoid(logits.float())
+        with self.clock.stage("upload"):
+            inputs = self.normalised(chips, valid)
+        if self.settings.tta:
+            return averaged(lambda turned: self._shares(turned, len(chips)), inputs, self.clock)
+        return self._shares(inputs, len(chips))
+
+    def _shares(self, inputs: Tensor, count: int) -> Tensor:
+        """Probabilities of the first `count` of a batch."""
+        with self.clock.stage("model"):
+            logits = self.logits(inputs)[:count]
+        with self.clock.stage("stitch"):
+            if self._temperature != 1:
+                logits = logits.float() / self._temperature
+            # Back to whole planes while the numbers are still narrow: the softmax is a third faster there.
+            logits = logits.contiguous()
+            if self.task == "multiclass":
+                return torch.softmax(logits, dim=1, dtype=torch.float32)
+            return torch.sigmoid(logits.float())
+
+    def try_out(self, bands: int, shape: tuple[int, int]) -> None:
+        """Run a batch of tiles without content, and wait for it: it is compiled then, or known how long it takes."""
+        chips = [
+            torch.zeros((bands, *shape), dtype=torch.uint8, device=self.device)
+        ] * self.settings.batch_size
+        self.probabilities(
+            chips, [torch.ones(shape, dtype=torch.bool, device=self.device)] * len(chips)
+        ).sum().item()
 
     def logits(self, inputs: Tensor) -> Tensor:
         """Run the bare model at the chosen precision."""

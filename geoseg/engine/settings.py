@@ -28,12 +28,18 @@ class Settings:
         Tiles a call; every batch is filled to it.
     threads : int
         CPU threads of torch, which change the order of its sums.
+    tta : bool
+        Whether every tile is seen in its 8 symmetries.
+    compile : bool
+        Whether the network is compiled.
     """
 
     device: str
     precision: str
     batch_size: int
     threads: int
+    tta: bool = False
+    compile: bool = False
 
     @classmethod
     def choose(cls, device: str, precision: str, batch_size: int | None, tiles: tuple[int, int]) -> Settings:
@@ -44,7 +50,7 @@ class Settings:
         device, precision : str
             As in `PredictOptions`.
         batch_size : int or None
-            None chooses by `fitting_batch`.
+            None chooses by `fitting_batch`; `with_fastest_batch` tries others.
         tiles : tuple of int
             Rows and columns of the tiling.
         """
@@ -80,12 +86,22 @@ def fitting_batch(rows: int, columns: int, largest: int) -> int:
     """
 
     def cost(batch: int) -> float:
-        together = -(-batch // columns)
-        bands, rest = divmod(rows, together)
-        calls = bands * -(-together * columns // batch) + -(-rest * columns // batch)
-        return calls * (batch + 0.5)
+        return calls(rows, columns, batch) * (batch + 0.5)
 
     return min(range(1, largest + 1), key=lambda batch: (cost(batch), -batch))
+
+
+def calls(rows: int, columns: int, batch: int) -> int:
+    """How many batches a tiling takes."""
+    together = -(-batch // columns)
+    bands, rest = divmod(rows, together)
+    return bands * -(-together * columns // batch) + -(-rest * columns // batch)
+
+
+def batch_sizes(tiles: tuple[int, int], device: str) -> set[int]:
+    """Sizes worth trying: what fits a tiling best up to each power of 2, to twice what is taken untried."""
+    powers = (2**i for i in range((2 * _LARGEST_BATCH[device]).bit_length()))
+    return {fitting_batch(*tiles, power) for power in powers}
 
 
 def why_no_gpu() -> str | None:

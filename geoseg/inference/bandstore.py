@@ -5,12 +5,14 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from geoseg.engine.bands import BandResult
 from geoseg.engine.plan import Band, Plan
+from geoseg.engine.storage import Storage
 from geoseg.grid.window import Window
 from geoseg.storage.durable import write_bytes
 from geoseg.storage.journal import Journal
@@ -29,10 +31,20 @@ class BandStore:
     journal : Journal
     layers : int, optional
         Of a multilabel task: how many layers a result has.
+    storage : str, optional
+        How results hold probabilities, where they do.
     """
 
-    def __init__(self, folder: Path, plan: Plan, journal: Journal, layers: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        plan: Plan,
+        journal: Journal,
+        layers: int | None = None,
+        storage: Storage | None = None,
+    ) -> None:
         self._folder, self._plan, self._journal, self._layers = folder, plan, journal, layers
+        self._storage = storage
         checksums = {entry["band"]: entry["crc32"] for entry in journal.entries if "band" in entry}
         self.done = 0
         while self.done < len(plan.bands) and self._whole(plan.bands[self.done], checksums.get(self.done)):
@@ -40,7 +52,8 @@ class BandStore:
 
     def put(self, result: BandResult, damaged: Sequence[Window]) -> None:
         """Store the next band; on return it is on the disk and in the journal."""
-        data = result.codes.tobytes() + result.confidence.tobytes()
+        parts = [result.codes, result.confidence, *([] if result.stored is None else [result.stored])]
+        data = b"".join(part.tobytes() for part in parts)
         write_bytes(self._file(result.band), data)
         self._journal.append(
             {
@@ -58,6 +71,16 @@ class BandStore:
     def confidence(self, layer: int | None = None) -> Iterator[npt.NDArray[np.uint8]]:
         """Yield stored confidence as `codes` does codes."""
         return (self._read(band, 1, layer) for band in self._plan.bands if band.rows)
+
+    def probabilities(self) -> Iterator[npt.NDArray[Any]]:
+        """Yield stored probabilities from top to bottom, (class, rows, cols): uint8, or float32 of halves."""
+        for band in self._plan.bands:
+            if band.rows:
+                rows, cols = len(band.rows), self._plan.shape[1]
+                with self._file(band).open("rb") as file:
+                    file.seek(2 * (self._layers or 1) * rows * cols)
+                    found = np.frombuffer(file.read(), dtype=self._storage).reshape(-1, rows, cols)
+                yield found.astype(np.float32) if self._storage == "float16" else found
 
     @property
     def damaged(self) -> list[list[int]]:

@@ -32,9 +32,15 @@ class PredictOptions:
     tile_size, overlap : int, optional
         Px; the card's by default.
     batch_size : int, optional
-        Tiles a model call; chosen to fit the scene's width by default.
+        Tiles a model call; by default what a short trial on the device finds fastest for the scene.
     device, precision : str
         One of `DEVICES` and `PRECISIONS`.
+    tta : bool
+        Whether every tile is seen in its 8 symmetries and their mean counts: 8 times the work.
+    compile : bool
+        Whether the network is compiled first: worth it for large scenes.
+    profile : bool
+        Whether it is measured where the time goes.
     on_error : str
         What a block that cannot be read does: ``stop`` the run, or become ``nodata``.
     allow_remote : bool
@@ -55,6 +61,9 @@ class PredictOptions:
     batch_size: int | None = None
     device: str = "auto"
     precision: str = "auto"
+    tta: bool = False
+    compile: bool = False
+    profile: bool = False
     on_error: str = "stop"
     allow_remote: bool = False
     expand_palette: bool = False

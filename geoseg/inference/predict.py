@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from geoseg.engine.storage import STORAGES, Storage
 from geoseg.errors import OptionError
 from geoseg.grid.ground import pixel_size_m
 from geoseg.inference.lazy_scene import is_lazy
-from geoseg.inference.options import STORAGES, PredictOptions, Progress, Storage
+from geoseg.inference.options import PredictOptions, Progress
 from geoseg.inference.prepare import Job, prepare
 from geoseg.inference.summary import ClassCount, Report, identity
 from geoseg.storage.output import RASTER_SUFFIXES
@@ -132,10 +133,10 @@ def predict_file(
         outputs=tuple(outputs.paths),
         identity=outputs.identity,
         storage=outputs.storage if outputs.probabilities else None,
+        overwrite=writing.overwrite,
+        fresh=writing.fresh,
     )
-    with computed(
-        job, asked, overwrite=writing.overwrite, fresh=writing.fresh, progress=progress
-    ) as run:
+    with computed(job, asked, progress) as run:
         started = time.perf_counter()
         claims = {claim.path: claim for claim in run.claims}
         if outputs.confidence is not None:
@@ -144,7 +145,9 @@ def predict_file(
             write_probabilities(run, claims[outputs.probabilities])
         count = write_class_map(run, run.claims[0])
         classes = count.rows(_pixel_area_m2(job))
-        report = report_on(run, outputs.classes, (classes, count.valid), {"write": time.perf_counter() - started})
+        report = report_on(
+            run, outputs.classes, (classes, count.valid), {"write": time.perf_counter() - started}
+        )
         if count.only_one and job.card.task == "multiclass":
             report.notes.append("every valid pixel got the same class: does the scene fit the model?")
         report.save()
@@ -234,7 +237,7 @@ def report_on(
         fingerprint=run.fingerprint,
         classes=classes,
         valid_pixels=valid_pixels,
-        seconds={"predict": run.seconds, **stages},
+        seconds={**run.preparing, "predict": run.seconds, **stages},
         megapixels_per_second=run.computed / 1e6 / max(run.seconds, 1e-9),
         damaged=run.store.damaged,
         notes=notes,

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from geoseg.engine.bands import BandResult, Engine
+from geoseg.engine.clock import Clock
+from geoseg.engine.compiled import check_compiler
 from geoseg.engine.network import Network
 from geoseg.engine.plan import Plan, tile_starts
 from geoseg.engine.rows import RowReader
+from geoseg.engine.search import with_fastest_batch
 from geoseg.engine.settings import Settings
+from geoseg.engine.storage import Storage
 from geoseg.errors import OptionError, OutputExistsError
+from geoseg.grid.window import Window
 from geoseg.inference.bandstore import BandStore
 from geoseg.inference.fingerprint import fingerprint_of as fingerprint_of
 from geoseg.inference.options import Progress
@@ -29,6 +36,32 @@ from geoseg.storage.space import check_space
 
 _BYTES_PER_PIXEL = 5
 """Scratch bands (codes and confidence), their joined copy and the products: an upper bound, compressed or not."""
+_WORTH_SAYING = 0.5  # s
+_COPIES = 4
+"""Of probabilities, likewise: scratch bands, their joined copy, and the product with its overviews."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What is to become of a job.
+
+    Parameters
+    ----------
+    outputs : tuple of Path
+        The main output, which owns the scratch folder and the journal, then further products.
+    identity : dict
+        What the products depend on beside the pixels (layer names, further paths), as plain JSON values.
+    storage : str, optional
+        How probabilities are stored, where they are wanted.
+    overwrite, fresh : bool
+        As in `claim`.
+    """
+
+    outputs: tuple[Path, ...]
+    identity: dict[str, Any]
+    storage: Storage | None = None
+    overwrite: bool = False
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +84,10 @@ class Run:
         From the loaded model to the last band.
     computed : int
         Pixels that this process computed; fewer than the scene's after a resume.
+    preparing : dict of str to float
+        Seconds before that which the person asked for: of the search for a batch size, of compiling.
+    profile : dict of str to float, optional
+        As from `Clock.profile`.
     """
 
     job: Job
@@ -61,18 +98,12 @@ class Run:
     shrunk: list[tuple[int, int]]
     seconds: float
     computed: int
+    preparing: dict[str, float]
+    profile: dict[str, float] | None
 
 
 @contextmanager
-def computed(
-    job: Job,
-    outputs: Sequence[Path],
-    *,
-    overwrite: bool,
-    fresh: bool,
-    progress: Progress | None,
-    extra: dict[str, Any],
-) -> Iterator[Run]:
+def computed(job: Job, asked: Asked, progress: Progress | None) -> Iterator[Run]:
     """Claim the outputs, compute what is missing, and hold everything while products are written.
 
     Law: the scratch folder of the first output outlives a kill; the same call then goes on behind the last
@@ -81,47 +112,40 @@ def computed(
     Parameters
     ----------
     job : Job
-    outputs : sequence of Path
-        The main output, which owns the scratch folder and the journal, then further products.
-    overwrite, fresh : bool
-        As in `claim`.
+    asked : Asked
     progress : callable, optional
-    extra : dict
-        What the products depend on beside the pixels (layer names, further paths), as plain JSON values.
 
     Raises
     ------
     GeosegError
         Before the long work starts where it can be known.
     """
-    main, *others = outputs
-    _check_names(job, outputs)
+    main, *others = asked.outputs
+    _check_names(job, asked.outputs)
     with ExitStack() as stack:
-        claimed = stack.enter_context(claim(main, overwrite=overwrite, resumable=True, fresh=fresh))
-        fingerprint = fingerprint_of(job) | extra
+        claimed = stack.enter_context(
+            claim(main, overwrite=asked.overwrite, resumable=True, fresh=asked.fresh)
+        )
+        fingerprint = fingerprint_of(job) | asked.identity
         journal = Journal(claimed.scratch, fingerprint)
-        begun = journal.last("settings")
         # Products of this very run that a kill left renamed are its own to replace; what was put there before
         # it began to write them is not.
-        ours = overwrite or journal.last("products") is not None
+        ours = asked.overwrite or journal.last("products") is not None
         if main.exists() and not ours:
             raise OutputExistsError(f"{main}: already exists; pass --overwrite to replace it")
         claims = [stack.enter_context(claim(path, overwrite=ours)) for path in others]
         if not job.options.force:
-            layers = job.layers or 1
-            check_space(main.parent, job.grid.height * job.grid.width * layers * _BYTES_PER_PIXEL)
-        model = load_checked(job)
-        settings = Settings.from_json(begun["settings"]) if begun else choose_settings(job)
-        if not begun:
-            journal.append({"settings": settings.to_json()})
-        plan = plan_of(job, settings)
-        store = BandStore(claimed.scratch, plan, journal, job.layers)
-        engine = build_engine(job, model, settings, plan)
+            check_space(main.parent, job.grid.height * job.grid.width * _bytes_per_pixel(job, asked.storage))
+        engine, preparing = _prepared(job, journal)
+        engine.storage = asked.storage
+        plan = engine.plan
+        store = BandStore(claimed.scratch, plan, journal, job.layers, asked.storage)
         for entry in journal.entries:
             engine.shrunk += [tuple(entry["shrunk"])] if "shrunk" in entry else []
-        first, started = store.done, time.perf_counter()
+        settings, first, started = engine.network.settings, store.done, time.perf_counter()
         with limited_cache(_cache_megabytes(job)):
             _fill(engine, store, journal, progress)
+        seconds = time.perf_counter() - started
         journal.append({"products": True})
         yield Run(
             job=job,
@@ -130,9 +154,40 @@ def computed(
             fingerprint=fingerprint,
             settings=settings,
             shrunk=engine.shrunk,
-            seconds=time.perf_counter() - started,
+            seconds=seconds,
             computed=sum(len(band.rows) for band in plan.bands[first:]) * plan.shape[1],
+            preparing=preparing,
+            profile=engine.clock.profile(seconds),
         )
+
+
+def _bytes_per_pixel(job: Job, storage: Storage | None) -> int:
+    """Return how much of the disk a pixel takes at most."""
+    plain = (job.layers or 1) * _BYTES_PER_PIXEL
+    if storage is None:
+        return plain
+    return plain + _COPIES * len(job.card.classes.classes) * np.dtype(storage).itemsize
+
+
+def _prepared(job: Job, journal: Journal) -> tuple[Engine, dict[str, float]]:
+    """Put everything together, with the settings that an unfinished run began with; time what takes long."""
+    begun = journal.last("settings")
+    model = load_checked(job)
+    seconds: dict[str, float] = {}
+    started = time.perf_counter()
+    if begun:
+        settings = Settings.from_json(begun["settings"])
+    else:
+        settings = choose_settings(job, model)
+        journal.append({"settings": settings.to_json()})
+        if time.perf_counter() - started > _WORTH_SAYING:
+            seconds["batch size"] = time.perf_counter() - started
+    engine = build_engine(job, model, settings, plan_of(job, settings))
+    if settings.compile:
+        started = time.perf_counter()
+        engine.network.try_out(len(job.card.bands), job.card.image_size or (job.tiling.size,) * 2)
+        seconds["compile"] = time.perf_counter() - started
+    return engine, seconds
 
 
 def _check_names(job: Job, outputs: Sequence[Path]) -> None:
@@ -163,19 +218,23 @@ def _fill(engine: Engine, store: BandStore, journal: Journal, progress: Progress
             shrunk = len(engine.shrunk)
             damaged = engine.reader.damaged[reported:]
             reported += len(damaged)
-            writing = pool.submit(store.put, result, damaged)
+            writing = pool.submit(_store, engine.clock, store, result, damaged)
             if progress is not None:
                 progress(result.band.rows.stop, bands[-1].rows.stop, "predict")
         if writing is not None:
             writing.result()
 
 
+def _store(clock: Clock, store: BandStore, result: BandResult, damaged: Sequence[Window]) -> None:
+    with clock.stage("write"):
+        store.put(result, damaged)
+
+
 def compute_in_memory(job: Job, progress: Progress | None) -> tuple[list[BandResult], Engine]:
     """All bands of a job, top to bottom, and the engine that made them."""
     model = load_checked(job)
-    settings = choose_settings(job)
-    plan = plan_of(job, settings)
-    engine = build_engine(job, model, settings, plan)
+    settings = choose_settings(job, model)
+    engine = build_engine(job, model, settings, plan_of(job, settings))
     results = []
     with limited_cache(_cache_megabytes(job)), closing(engine.run()) as coming:
         for result in coming:
@@ -207,14 +266,34 @@ def plan_of(job: Job, settings: Settings) -> Plan:
     return Plan.of(job.grid.shape, job.tiling, settings.batch_size)
 
 
-def choose_settings(job: Job) -> Settings:
-    """Resolve ``auto`` for a job on this machine."""
-    if job.card.image_size is not None:
-        return Settings.choose(job.options.device, job.options.precision, 1, (1, 1))
-    rows, cols = tile_starts(job.grid.shape, job.tiling)
-    return Settings.choose(
-        job.options.device, job.options.precision, job.options.batch_size, (len(rows), len(cols))
+def choose_settings(job: Job, model: Model) -> Settings:
+    """Resolve ``auto`` for a job on this machine, on a short trial where the scene is worth one."""
+    options, whole = job.options, job.card.image_size is not None
+    rows, cols = ([0], [0]) if whole else tile_starts(job.grid.shape, job.tiling)
+    tiles = len(rows), len(cols)
+    settings = replace(
+        Settings.choose(options.device, options.precision, options.batch_size, tiles),
+        tta=options.tta,
+        compile=options.compile,
     )
+    if settings.compile:
+        check_compiler(settings.device)
+    if options.batch_size is not None or whole:
+        return settings
+    size, bands = job.tiling.size, len(job.card.bands)
+
+    def trial(batch: int) -> Callable[[], None]:
+        # Not compiled: that would take longer than what it tells is worth.
+        network = build_network(job, model, replace(settings, batch_size=batch, compile=False))
+        return lambda: network.try_out(bands, (size, size))
+
+    return with_fastest_batch(settings, tiles, trial)
+
+
+def build_network(job: Job, model: Model, settings: Settings) -> Network:
+    """Return the network of a job on its device."""
+    card, match = job.card, job.match
+    return Network(model.network, match.gain, match.bias, settings, card.temperature or 1.0, card.task)
 
 
 def build_engine(job: Job, model: Model, settings: Settings, plan: Plan) -> Engine:
@@ -224,11 +303,11 @@ def build_engine(job: Job, model: Model, settings: Settings, plan: Plan) -> Engi
         from geoseg.inference.clip import ClipArea
 
         clip = ClipArea(job.options.clip, job.grid)
-    card = job.card
+    card, network = job.card, build_network(job, model, settings)
+    if job.options.profile:
+        network.clock = Clock(network.device)
     return Engine(
-        network=Network(
-            model.network, job.match.gain, job.match.bias, settings, card.temperature or 1.0, card.task
-        ),
+        network=network,
         plan=plan,
         reader=RowReader(job.source, plan, tolerant=job.options.on_error == "nodata"),
         channels=card.channels,

@@ -102,17 +102,20 @@ def segment_file(
     job: Job, outputs: SegmentOutputs, writing: Writing, progress: Progress | None = None
 ) -> Report:
     """Write the polygons of a prepared job, and the rasters that are to be kept, and report on it."""
-    from geoseg.inference.run import computed
+    from geoseg.inference.run import Asked, computed
     from geoseg.vector.geopackage import check_geopackage_name
     from geoseg.vector.layers import layer_names_of
 
     layer = layer_names_of(job.card.classes if job.layers else None, outputs.layer)
     check_geopackage_name(outputs.polygons)
     check_raster_names(outputs.paths[1:])
-    extra = outputs.identity
-    with computed(
-        job, outputs.paths, overwrite=writing.overwrite, fresh=writing.fresh, progress=progress, extra=extra
-    ) as run:
+    asked = Asked(
+        outputs=tuple(outputs.paths),
+        identity=outputs.identity,
+        overwrite=writing.overwrite,
+        fresh=writing.fresh,
+    )
+    with computed(job, asked, progress) as run:
         started = time.perf_counter()
         claims = {claim.path: claim for claim in run.claims}
         if outputs.confidence is not None:

@@ -46,7 +46,9 @@ class Report:
     warnings : list of str
         What was said before the run.
     settings : dict
-        Device, precision, batch size, threads.
+        As `Settings` has them.
+    profile : dict of str to float, optional
+        Where the time of `seconds["predict"]` went, s; see `Clock`.
     """
 
     output: Path
@@ -59,6 +61,7 @@ class Report:
     notes: list[str]
     warnings: list[str]
     settings: dict[str, Any]
+    profile: dict[str, float] | None = None
 
     @property
     def exit_code(self) -> int:
@@ -83,6 +86,8 @@ class Report:
             "settings": self.settings,
             "versions": {"geoseg": __version__, "python": platform.python_version()},
         }
+        if self.profile is not None:
+            content["profile"] = {key: round(value, 3) for key, value in self.profile.items()}
         write_bytes(run_file(self.output), (json.dumps(content, indent=1) + "\n").encode())
 
     def lines(self) -> Iterable[str]:
@@ -95,12 +100,27 @@ class Report:
         stages = ", ".join(f"{key} {value:.1f} s" for key, value in self.seconds.items())
         yield (
             f"  {stages}; {self.megapixels_per_second:.2f} million px/s; peak memory {peak_memory_mb():,.0f} MB; "
-            f"{', '.join(f'{key} {value}' for key, value in self.settings.items())}"
+            f"{', '.join(_setting(key, value) for key, value in self.settings.items() if value is not False)}"
         )
+        if self.profile is not None:
+            yield f"  {profile_line(self.profile, self.seconds['predict'])}"
         if self.damaged:
             yield f"  {len(self.damaged)} areas could not be read and are no data; they are listed in run.json"
         for note in self.notes:
             yield f"  {note}"
+
+
+def _setting(key: str, value: object) -> str:
+    words = key.replace("_", " ")
+    return words if value is True else f"{words} {value}"
+
+
+def profile_line(profile: Mapping[str, float], seconds: float) -> str:
+    """Say where the time of a run went: what the device did, the largest share first, and what others did."""
+    beside = ("read", "write")
+    shares = sorted((key for key in profile if key not in beside), key=lambda key: -profile[key])
+    spent = ", ".join(f"{key} {profile[key] / max(seconds, 1e-9):.1%}" for key in shares)
+    return f"profile: {spent}; meanwhile {', '.join(f'{key} {profile[key]:.1f} s' for key in beside)}"
 
 
 def run_file(output: Path) -> Path:

@@ -13,7 +13,9 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +35,11 @@ _log = logging.getLogger(__name__)
 
 _BLOCK = 512  # px
 _CACHE = 32  # MB
-Rows = npt.NDArray[np.uint8]
+_BYTES = np.dtype(np.uint8)
+_HALVES = {"nbits": 16}
+"""float32 to whoever reads it, half as large in the file."""
+Rows = npt.NDArray[Any]
+"""uint8, or float32 whose numbers fit half floats."""
 
 
 def write_cog(
@@ -45,7 +51,7 @@ def write_cog(
     description: str | Sequence[str],
     tags: Mapping[str, str],
 ) -> None:
-    """Write a raster of bytes as a COG and verify every pixel of it.
+    """Write a raster of bytes or half floats as a COG and verify every pixel of it.
 
     Laws: the pixels and the affine in the file are those that came in, bit for bit; overviews of a class map
     hold no class that the map does not; memory does not grow with the height.
@@ -54,8 +60,9 @@ def write_cog(
     ----------
     path : Path
         Scratch name; a second scratch file beside it is gone afterwards. On failure both are.
-    strips : iterable of ndarray of uint8, shape (rows, width) or (band, rows, width)
-        From top to bottom, any number of rows each; 255 is no data.
+    strips : iterable of ndarray of uint8 or float32, shape (rows, width) or (band, rows, width)
+        From top to bottom, any number of rows each; 255 is no data. Of float32 NaN is, and the numbers are
+        those that half floats hold, as which they are stored.
     grid : Grid
         Its height is the sum of the strips' rows.
     legend : Legend or None
@@ -75,7 +82,8 @@ def write_cog(
     """
     layered = not isinstance(description, str)
     names = tuple(description) if layered else (str(description),)
-    target = _Target(path=path, grid=grid, legend=legend, names=names, layered=layered)
+    dtype, strips = _typed(strips)
+    target = _Target(path=path, grid=grid, legend=legend, names=names, layered=layered, dtype=dtype)
     scratch = path.with_name(path.name + ".rows.tif")
     try:
         with limited_cache(_CACHE), rasterio.Env(GDAL_PAM_ENABLED="NO"):
@@ -99,6 +107,7 @@ class _Target:
     legend: Legend | None
     names: tuple[str, ...] = ("",)
     layered: bool = False
+    dtype: np.dtype[Any] = _BYTES
 
     def write_rows(self, scratch: Path, strips: Iterable[Rows], tags: Mapping[str, str]) -> int:
         """Write a plain tiled TIFF of block rows and return the checksum of what was given."""
@@ -108,11 +117,14 @@ class _Target:
             tags = {**tags, LEGEND_TAG: legend_to_json(self.legend)}
             tags |= {TASK_TAG: "multilabel"} if self.layered else {}
         profile = {
-            "driver": "GTiff", "dtype": "uint8", "count": count, "height": grid.height, "width": grid.width,
+            "driver": "GTiff", "dtype": self.dtype.name, "count": count, "height": grid.height, "width": grid.width,
             "crs": _storable(grid.crs), "transform": grid.transform,
-            "nodata": NODATA, "tiled": True, "blockxsize": _BLOCK, "blockysize": _BLOCK,
+            "nodata": NODATA if self.dtype == _BYTES else np.nan,
+            "tiled": True, "blockxsize": _BLOCK, "blockysize": _BLOCK,
             "compress": "deflate", "zlevel": 1, "bigtiff": "if_safer",
         }  # fmt: skip
+        if self.dtype != _BYTES:
+            profile |= _HALVES
         if self.layered:
             # Three or four bands of bytes would be taken for colours, the fourth for alpha.
             profile |= {"photometric": "minisblack", "interleave": "band"}
@@ -126,7 +138,7 @@ class _Target:
                     dataset.set_band_description(number, name)
                 if self.legend is not None and not self.layered:
                     dataset.write_colormap(1, {c.code: (*c.rgb, 255) for c in self.legend.classes})
-            for block in _block_rows(strips, (count, grid.width), layered=self.layered):
+            for block in _block_rows(strips, (count, grid.width), self.dtype, layered=self.layered):
                 height = block.shape[1]
                 if row + height > grid.height:
                     raise ValueError(f"strips have more than the grid's {grid.height} rows")
@@ -147,7 +159,7 @@ class _Target:
             copy(
                 scratch, self.path, driver="COG", compress="DEFLATE", blocksize=_BLOCK, bigtiff="IF_SAFER",
                 overview_resampling="AVERAGE" if self.legend is None else "MODE",
-                num_threads=min(4, os.cpu_count() or 1),
+                num_threads=min(4, os.cpu_count() or 1), **({} if self.dtype == _BYTES else _HALVES),
             )  # fmt: skip
 
     def verify(self, path: Path, crc: int) -> None:
@@ -183,7 +195,7 @@ class _Target:
 
     def _failure(self) -> str:
         # Rows and COG stand side by side for a while; with overviews the COG is 4/3 of its base.
-        needed = self.grid.height * self.grid.width * len(self.names) * 7 // 3
+        needed = self.grid.height * self.grid.width * len(self.names) * self.dtype.itemsize * 7 // 3
         try:
             free = f"{shutil.disk_usage(self.path.parent).free} are free"
         except OSError as error:
@@ -202,16 +214,26 @@ def _storable(crs: str | None) -> CRS | None:
     return CRS.from_wkt(crs)
 
 
-def _block_rows(strips: Iterable[Rows], shape: tuple[int, int], *, layered: bool) -> Iterator[Rows]:
+def _typed(strips: Iterable[Rows]) -> tuple[np.dtype[Any], Iterable[Rows]]:
+    """Look at the first strip: return what the file will hold, and all strips."""
+    coming = iter(strips)
+    first = list(islice(coming, 1))
+    halves = bool(first) and first[0].dtype == np.float32
+    return np.dtype(np.float32) if halves else _BYTES, chain(first, coming)
+
+
+def _block_rows(
+    strips: Iterable[Rows], shape: tuple[int, int], dtype: np.dtype[Any], *, layered: bool
+) -> Iterator[Rows]:
     """Cut strips anew into (band, rows, width), so that every block of the file is written once."""
     count, width = shape
-    pending = np.empty((count, _BLOCK, width), dtype=np.uint8)
+    pending = np.empty((count, _BLOCK, width), dtype=dtype)
     filled = 0
     expected = (count, width) if layered else (width,)
     for strip in strips:
-        if (*strip.shape[:-2], *strip.shape[-1:]) != expected or strip.dtype != np.uint8:
+        if (*strip.shape[:-2], *strip.shape[-1:]) != expected or strip.dtype != dtype:
             form = f"({count}, rows, {width})" if layered else f"(rows, {width})"
-            raise ValueError(f"strip of {strip.shape} {strip.dtype}, expected {form} uint8")
+            raise ValueError(f"strip of {strip.shape} {strip.dtype}, expected {form} {dtype}")
         start, rows = 0, strip.shape[-2]
         while start < rows:
             taken = min(_BLOCK - filled, rows - start)
@@ -237,6 +259,6 @@ def _scan(dataset: rasterio.DatasetReader) -> tuple[int, npt.NDArray[np.bool_]]:
     for row in range(0, dataset.height, _BLOCK):
         rows = dataset.read(window=FileWindow(0, row, dataset.width, min(_BLOCK, dataset.height - row)))
         crc = _checksum(rows, crc)
-        for band, values in zip(seen, rows, strict=True):
+        for band, values in zip(seen, rows if rows.dtype == _BYTES else (), strict=rows.dtype == _BYTES):
             band |= np.bincount(values.ravel(), minlength=256) > 0
     return crc, seen

@@ -16,6 +16,7 @@ from geoseg_cli.main import group
 
 import geoseg
 from geoseg.inference.options import PredictOptions
+from geoseg.inference.predict import PredictOutputs
 
 OPTIONS = ("--batch-size", "2", "--device", "cpu", "--precision", "fp32")
 PYTHON_OPTIONS = PredictOptions(batch_size=2, device="cpu", precision="fp32")
@@ -84,7 +85,10 @@ def made(folder: Path) -> Path:
 def test_predict_writes_what_python_writes_and_returns(made: Path, tmp_path: Path) -> None:
     scene, model = made / "a.tif", made / "m.safetensors"
     geoseg.predict(
-        scene, model, options=PYTHON_OPTIONS, output=tmp_path / "p.tif", confidence=tmp_path / "p_c.tif"
+        scene,
+        model,
+        options=PYTHON_OPTIONS,
+        output=PredictOutputs(classes=tmp_path / "p.tif", confidence=tmp_path / "p_c.tif"),
     )
     for name in ("p.tif", "p_c.tif", "p.qml", "p.tif.aux.xml"):
         assert (tmp_path / name).read_bytes() == (made / name).read_bytes()

@@ -16,7 +16,7 @@ import geoseg
 from geoseg.engine import settings
 from geoseg.errors import ClassMapError, GeosegError, OptionError, OutputExistsError, ResumeError, SceneError
 from geoseg.inference.options import PredictOptions
-from geoseg.inference.predict import Writing
+from geoseg.inference.predict import PredictOutputs, Writing
 from geoseg.inference.summary import same_work
 from geoseg.storage.journal import JOURNAL
 from tests.oracle import pointwise_model
@@ -31,7 +31,12 @@ def names(folder: Path) -> list[str]:
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory, scene_file: Path, model_file: Path) -> Path:
     folder = tmp_path_factory.mktemp("predict")
-    geoseg.predict(scene_file, model_file, options=FP32, output=folder / "c.tif", confidence=folder / "p.tif")
+    geoseg.predict(
+        scene_file,
+        model_file,
+        options=FP32,
+        output=PredictOutputs(classes=folder / "c.tif", confidence=folder / "p.tif"),
+    )
     return folder / "c.tif"
 
 
@@ -86,7 +91,10 @@ def test_equal_work_gives_equal_bytes(
     written: Path, scene_file: Path, model_file: Path, tmp_path: Path
 ) -> None:
     geoseg.predict(
-        scene_file, model_file, options=FP32, output=tmp_path / "c.tif", confidence=tmp_path / "p.tif"
+        scene_file,
+        model_file,
+        options=FP32,
+        output=PredictOutputs(classes=tmp_path / "c.tif", confidence=tmp_path / "p.tif"),
     )
     for name in ("c.tif", "p.tif", "c.qml", "c.tif.aux.xml"):
         assert (tmp_path / name).read_bytes() == written.with_name(name).read_bytes()
@@ -154,7 +162,7 @@ def interrupt(job_args: tuple[Any, Any], output: Path, after: int) -> None:
             raise Stop
 
     with pytest.raises(Stop) as caught:
-        predict_file(prepare(*job_args, FP32), output, None, Writing(), progress)
+        predict_file(prepare(*job_args, FP32), PredictOutputs(classes=output), Writing(), progress)
     # While the error is held, and with it the frames it went through: all that was begun has been ended.
     assert caught.value is not None
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("geoseg-")]
@@ -206,8 +214,9 @@ def test_existing_outputs_stay_unless_told(scene_file: Path, model_file: Path, t
                 geoseg.predict(
                     scene_file,
                     model_file,
-                    output=tmp_path / output,
-                    confidence=confidence and tmp_path / confidence,
+                    output=PredictOutputs(
+                        classes=tmp_path / output, confidence=confidence and tmp_path / confidence
+                    ),
                 )
     assert (tmp_path / "c.tif").read_text() == (tmp_path / "p.tif").read_text() == "mine"
     geoseg.predict(scene_file, model_file, output=tmp_path / "c.tif", writing=Writing(overwrite=True))
@@ -220,7 +229,9 @@ def test_the_scene_is_never_an_output(scene_file: Path, model_file: Path, tmp_pa
     with pytest.raises(OptionError, match="also the name of the scene"):
         geoseg.predict(copy, model_file, output=copy, writing=Writing(overwrite=True))
     with pytest.raises(OptionError, match="another output"):
-        geoseg.predict(copy, model_file, output=tmp_path / "c.tif", confidence=tmp_path / "c.tif")
+        geoseg.predict(
+            copy, model_file, output=PredictOutputs(classes=tmp_path / "c.tif", confidence=tmp_path / "c.tif")
+        )
     assert copy.read_bytes() == scene_file.read_bytes()
 
 

@@ -21,7 +21,7 @@ from rasterio.features import rasterize
 import geoseg
 from geoseg.grid.legend import Legend, LegendClass
 from geoseg.inference.options import PredictOptions
-from geoseg.inference.predict import Writing, predict_file
+from geoseg.inference.predict import PredictOutputs, Writing, predict_file
 from geoseg.inference.prepare import prepare
 from geoseg.inference.segment import SegmentOutputs, segment_file
 from geoseg.models.model import Model
@@ -71,7 +71,12 @@ def truth(model: Model, scene: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray
 
 def test_a_multilabel_map_has_a_band_a_class_on_the_scenes_grid(scene: Path, tmp_path: Path) -> None:
     model = multilabel(thresholds=[0.3, 0.5, 0.8])
-    geoseg.predict(scene, model, options=FP32, output=tmp_path / "m.tif", confidence=tmp_path / "p.tif")
+    geoseg.predict(
+        scene,
+        model,
+        options=FP32,
+        output=PredictOutputs(classes=tmp_path / "m.tif", confidence=tmp_path / "p.tif"),
+    )
     expected, valid = truth(model, scene)
     with (
         rasterio.open(tmp_path / "m.tif") as ours,
@@ -99,7 +104,12 @@ def test_files_and_arrays_say_the_same(scene: Path, tmp_path: Path) -> None:
     model = multilabel()
     result = geoseg.predict(scene, model, options=FP32)
     assert isinstance(result, xarray.Dataset)
-    geoseg.predict(scene, model, options=FP32, output=tmp_path / "m.tif", confidence=tmp_path / "p.tif")
+    geoseg.predict(
+        scene,
+        model,
+        options=FP32,
+        output=PredictOutputs(classes=tmp_path / "m.tif", confidence=tmp_path / "p.tif"),
+    )
     with rasterio.open(tmp_path / "m.tif") as file, rasterio.open(tmp_path / "p.tif") as share:
         np.testing.assert_array_equal(result["landcover"].to_numpy(), file.read())
         stored = share.read()
@@ -191,7 +201,8 @@ def test_a_run_that_was_stopped_goes_on_and_gives_the_same_bytes(
         folder.mkdir(exist_ok=True)
         job = prepare(scene, model, FP32)
         if command == "predict":
-            predict_file(job, folder / "m.tif", folder / "p.tif", Writing(), progress)
+            outputs = PredictOutputs(classes=folder / "m.tif", confidence=folder / "p.tif")
+            predict_file(job, outputs, Writing(), progress)
         else:
             outputs = SegmentOutputs(
                 polygons=folder / "l.gpkg", raster=folder / "l.tif", confidence=folder / "p.tif"

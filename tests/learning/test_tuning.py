@@ -82,9 +82,8 @@ def test_thresholds_are_compared_as_the_engine_compares_them(
     places = _places(probabilities, thresholds)
     valid = torch.ones(probabilities.shape[1:], dtype=torch.bool)
     for step, threshold in enumerate(thresholds):
-        decided = Decision("multilabel", (1,), (threshold,), torch.device("cpu"))(probabilities, valid)
-        assert decided is not None
-        assert torch.equal(decided[0] == 1, places > step)
+        codes, _, _ = Decision("multilabel", (1,), (threshold,), torch.device("cpu"))(probabilities, valid)
+        assert torch.equal(codes == 1, places > step)
 
 
 def test_ties_go_to_the_threshold_in_the_middle_then_to_the_smaller_region() -> None:

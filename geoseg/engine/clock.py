@@ -1,0 +1,95 @@
+"""Where the time of a run goes, when it was asked for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Literal
+
+import torch
+
+Stage = Literal["read", "upload", "model", "stitch", "write"]
+ON_DEVICE: tuple[Stage, ...] = ("upload", "model", "stitch")
+"""What the device does, one after the other: the rest of the wall time it is idle."""
+BESIDE: tuple[Stage, ...] = ("read", "write")
+"""What other threads do meanwhile."""
+
+_Span = tuple[Stage, torch.cuda.Event, torch.cuda.Event]
+
+
+class Clock:
+    """Seconds by stage.
+
+    Read: from the file to rows in memory. Upload: rows to the device, cut and normalised there. Model: the bare
+    network. Stitch: softmax, taper, sum, decision, and back to the host. Write: finished bands to the disk.
+
+    Law: one that is off costs a look-up. On CUDA events are put between the kernels and nobody waits for them,
+    so that a run which is watched is as fast as another one.
+
+    Parameters
+    ----------
+    device : torch.device, optional
+        What the stages run on; without one nothing is measured.
+    """
+
+    def __init__(self, device: torch.device | None = None) -> None:
+        self._device = device
+        self._seconds: dict[Stage, float] = dict.fromkeys((*ON_DEVICE, *BESIDE), 0.0)
+        self._spans: list[_Span] = []
+
+    def stage(self, name: Stage) -> AbstractContextManager[None]:
+        """Measure a ``with`` block; each stage belongs to one thread."""
+        if self._device is None:
+            return nullcontext()
+        return self._events(name) if self._device.type == "cuda" and name in ON_DEVICE else self._wall(name)
+
+    def profile(self, seconds: float) -> dict[str, float] | None:
+        """Return the stages of a run of so many seconds, and for how many the device had nothing to do.
+
+        Returns
+        -------
+        dict of str to float, or None
+            ``read``, ``upload``, ``model``, ``stitch``, ``write`` and ``idle``, s; None where the clock is off.
+        """
+        if self._device is None:
+            return None
+        if self._device.type == "cuda":
+            torch.cuda.synchronize()
+            self._settle(len(self._spans))
+        found: dict[str, float] = {name: self._seconds[name] for name in ("read", *ON_DEVICE, "write")}
+        found["idle"] = max(0.0, seconds - sum(self._seconds[name] for name in ON_DEVICE))
+        return found
+
+    @contextmanager
+    def _wall(self, name: Stage) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            if self._device is not None and self._device.type == "mps" and name in ON_DEVICE:
+                torch.mps.synchronize()
+            self._seconds[name] += time.perf_counter() - started
+
+    @contextmanager
+    def _events(self, name: Stage) -> Iterator[None]:
+        first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        first.record()
+        try:
+            yield
+        finally:
+            last.record()
+            self._spans.append((name, first, last))
+            # Those that have passed, now and then: a large scene would pile them up.
+            if len(self._spans) > 4096:
+                self._settle(next((i for i, span in enumerate(self._spans) if not _passed(span[2])), 0))
+
+    def _settle(self, count: int) -> None:
+        """Add up the oldest spans, which are over."""
+        for name, first, last in self._spans[:count]:
+            self._seconds[name] += first.elapsed_time(last) / 1e3
+        del self._spans[:count]
+
+
+def _passed(event: torch.cuda.Event) -> bool:
+    return bool(event.query())  # type: ignore[no-untyped-call]

@@ -1,0 +1,9 @@
+"""How files hold probabilities; without torch, because the command line names it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Storage = Literal["uint8", "float16"]
+"""In steps of 1/254 with 255 for no data, as confidence is; or as half floats with NaN for it."""
+STORAGES: tuple[Storage, ...] = ("uint8", "float16")
