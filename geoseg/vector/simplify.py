@@ -195,9 +195,9 @@ def _occupied(
 ) -> bool:
     """Say whether the triangle of a vertex and its neighbours holds another vertex, its sides included."""
     one, two = before[vertex], before[other]
-    x, y = np.int64(corner[vertex, 0]), np.int64(corner[vertex, 1]) - row
-    x1, y1 = np.int64(corner[one, 0]) - x, np.int64(corner[one, 1]) - row - y
-    x2, y2 = np.int64(corner[two, 0]) - x, np.int64(corner[two, 1]) - row - y
+    x, y = int(corner[vertex, 0]), int(corner[vertex, 1]) - row
+    x1, y1 = int(corner[one, 0]) - x, int(corner[one, 1]) - row - y
+    x2, y2 = int(corner[two, 0]) - x, int(corner[two, 1]) - row - y
     twice = x1 * y2 - y1 * x2
     if abs(twice) == 1:  # by Pick's theorem it holds no other point of the lattice
         return False
