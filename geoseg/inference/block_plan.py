@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -79,14 +80,14 @@ class Axis:
     def span(self, block: int) -> Span:
         """Return what a block needs."""
         first, stop, size = self.edges[block], self.edges[block + 1], self.tiling.size
-        touching = [start for start in self._starts if start < stop and start + size > first]
-        start, end = touching[0], touching[-1] + size
+        touching = slice(bisect_right(self._starts, first - size), bisect_left(self._starts, stop))
+        start, end = self._starts[touching.start], self._starts[touching.stop - 1] + size
         indices = border_indices(start, end - start, self.length)
         return Span(
             block=slice(first, stop),
             start=start,
             length=end - start,
-            tiles=len(touching),
+            tiles=touching.stop - touching.start,
             needed=slice(int(indices.min()), int(indices.max()) + 1),
         )
 
@@ -98,8 +99,14 @@ class Axis:
 
     def sources(self, span: Span) -> range:
         """Blocks that hold the needed pixels."""
-        first = int(np.searchsorted(self.edges, span.needed.start, side="right")) - 1
-        return range(first, int(np.searchsorted(self.edges, span.needed.stop, side="left")))
+        return range(
+            bisect_right(self.edges, span.needed.start) - 1, bisect_left(self.edges, span.needed.stop)
+        )
+
+    @property
+    def tiles(self) -> int:
+        """Tiles of the scene."""
+        return len(self._starts)
 
     @property
     def most_tiles(self) -> int:
@@ -110,4 +117,4 @@ class Axis:
     def repeats(self) -> float:
         """How often a tile is computed along this axis, on average."""
         tiles = sum(self.span(block).tiles for block in range(len(self.chunks)))
-        return tiles / len(self._starts)
+        return tiles / self.tiles

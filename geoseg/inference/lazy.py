@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,9 +70,7 @@ def predict_lazy(scene: Any, model: Path | str | Model, options: PredictOptions)
     heights, widths = _sizes(planes)
     rows = Axis(length=sum(heights), tiling=tiling, chunks=heights)
     cols = Axis(length=sum(widths), tiling=tiling, chunks=widths)
-    settings = Settings.choose(
-        options.device, options.precision, options.batch_size, (rows.most_tiles, cols.most_tiles)
-    )
+    settings = _settings(options, rows, cols)
     for note in [*found.notes, *_notes(rows, cols)]:
         log.warning("%s: %s", chosen.path, note)
     work = BlockWork(
@@ -86,11 +85,26 @@ def predict_lazy(scene: Any, model: Path | str | Model, options: PredictOptions)
     )
 
 
+def _settings(options: PredictOptions, rows: Axis, cols: Axis) -> Settings:
+    """Resolve ``auto`` here, for all workers.
+
+    A batch as large as all tiles of the largest block, or one that fits them: what blocks leave over of it is
+    computed for nothing. One that was asked for is that of the scene read from a file.
+    """
+    tiles = (rows.most_tiles, cols.most_tiles) if options.batch_size is None else (rows.tiles, cols.tiles)
+    settings = Settings.choose(options.device, options.precision, options.batch_size, tiles)
+    return replace(settings, tta=options.tta, compile=options.compile)
+
+
 def _check_options(options: PredictOptions) -> None:
     """Refuse what only a file can do."""
     if options.clip is not None:
         raise OptionError(
             "clip is for scenes that are read from files; pass the lazy array after .rio.clip()"
+        )
+    if options.profile:
+        raise OptionError(
+            "profile is for scenes that are read here and now; dask's dashboard says it of lazy ones"
         )
     if options.on_error != "stop":
         raise OptionError(

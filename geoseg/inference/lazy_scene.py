@@ -271,7 +271,8 @@ class LazyScene:
                 if ours is not None and _same_places(coord.to_numpy(), ours[1]):
                     found[name] = coord.variable
             elif set(coord.dims) <= {self.kept} and name not in ("band", "class", self.band_dim, mapping):
-                found[name] = coord.variable
+                chunked = coord.chunks is not None and coord.ndim
+                found[name] = coord.variable.chunk(1) if chunked else coord.variable
         return found
 
     def _grid_mapping(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,6 +54,13 @@ def strips_of(array: xr.DataArray) -> Iterator[Strip]:
     ClassMapError
         If it has another shape or fractions.
     """
+    flat = _flat(array)
+    for rows in _rows_of_chunks(flat):
+        yield _strip_of(np.asarray(flat.isel(rows).values), flat.rio.nodata)
+
+
+def _flat(array: xr.DataArray) -> xr.DataArray:
+    """Return (y, x) of what may have more dims of one entry."""
     import rioxarray  # noqa: F401  (registers .rio)
 
     y, x = array.rio.y_dim, array.rio.x_dim
@@ -62,13 +69,52 @@ def strips_of(array: xr.DataArray) -> Iterator[Strip]:
         raise ClassMapError(
             f"the DataArray has dimensions {dict(array.sizes)}, expected (y, x) and at most one band"
         )
-    flat = array.squeeze(others, drop=True).transpose(y, x)
-    nodata = flat.rio.nodata
-    heights = flat.chunksizes.get(y, (flat.sizes[y],))
-    row = 0
-    for height in heights:
-        yield _strip_of(np.asarray(flat.isel({y: slice(row, row + height)}).values), nodata)
+    return array.squeeze(others, drop=True).transpose(y, x)
+
+
+def _rows_of_chunks(flat: xr.DataArray) -> Iterator[dict[Hashable, slice]]:
+    """Cut the rows where chunks end."""
+    y, row = flat.dims[0], 0
+    for height in flat.chunksizes.get(y, (flat.sizes[y],)):
+        yield {y: slice(row, row + height)}
         row += height
+
+
+class ComputedTogether:
+    """Rows of a lazy result whose codes and confidence come of one computation, so that it is not done twice.
+
+    Parameters
+    ----------
+    codes, confidence : DataArray (y, x)
+        Of one Dataset.
+    """
+
+    def __init__(self, codes: xr.DataArray, confidence: xr.DataArray) -> None:
+        self._both = _flat(codes).to_dataset(name="landcover").assign(confidence=_flat(confidence))
+        self._first = 0
+        self._newest: npt.NDArray[np.uint8] = np.empty((0, 0), dtype=np.uint8)
+
+    @classmethod
+    def of(cls, source: object) -> ComputedTogether | None:
+        """Return the rows of a lazy Dataset; None of everything else, and of the layers of a multilabel one."""
+        import xarray as xr
+
+        if not isinstance(source, xr.Dataset) or not {"landcover", "confidence"} <= set(source.data_vars):
+            return None
+        codes, share = source["landcover"], source["confidence"]
+        lazy = codes.chunks is not None and share.chunks is not None
+        return cls(codes, share) if lazy and "class" not in codes.dims else None
+
+    def strips(self, _: int = 0) -> Iterator[Strip]:
+        """As `strips_of`."""
+        for rows in _rows_of_chunks(self._both["landcover"]):
+            part = self._both.isel(rows).compute()
+            self._first, self._newest = next(iter(rows.values())).start, confidence_of(part["confidence"])
+            yield _strip_of(part["landcover"].to_numpy(), part["landcover"].rio.nodata)
+
+    def confidence(self, row: int, stop: int) -> npt.NDArray[np.uint8]:
+        """Confidence of rows of the newest strip."""
+        return self._newest[row - self._first : stop - self._first]
 
 
 def _strip_of(codes: npt.NDArray[Any], nodata: float | None) -> Strip:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -22,7 +22,9 @@ from geoseg.vector.appending import Base, check_together
 from geoseg.vector.arrow_writer import Layer, check_layer_name
 from geoseg.vector.features import Features
 from geoseg.vector.formats import check_append, check_vector_name, write_polygons
+from geoseg.vector.lattice import ComputedTogether
 from geoseg.vector.layers import layer_names_of, stream_layer
+from geoseg.vector.outline import Outline, parse_tolerance
 from geoseg.vector.proof import Proof
 from geoseg.vector.sources import ReadMap, Rows, opened, share_rows, stacked
 from geoseg.vector.stream import Wanted, nothing_of, polygonize_strips
@@ -52,16 +54,26 @@ class VectorizeOptions:
         class is the most probable.
     scene : str, optional
         Name of what the map is of, said by every polygon.
+    simplify : str, optional
+        Tolerance, ``1px`` or ``5m``: vertices go whose triangle with their neighbours on the boundary is at most
+        the square of it large, on both sides of the boundary alike (`geoseg.vector.simplify`). Borders of the map
+        and of no data stay, and so do corners where three or more regions meet.
+    smooth : bool
+        Whether boundaries run through the midpoints of pixel edges instead of along them, before they are
+        simplified (`geoseg.vector.smooth`).
     classes : sequence of str or int
         Names or codes of the legend: only polygons of these classes come out, as they would with all others
         around them. None for all.
     workers : int
         Threads; the polygons do not depend on it.
     rows : int, optional
-        Rows of the map in work at a time, by default about four million pixels; nor on this.
+        Rows of the map in work at a time, by default about four million pixels; nor on this. Where boundaries are
+        redrawn the width of the map says how many there are.
     """
 
     min_area: str | None = None
+    simplify: str | None = None
+    smooth: bool = False
     probabilities: Confidence | None = None
     scene: str | None = None
     classes: Sequence[str | int] = ()
@@ -69,12 +81,14 @@ class VectorizeOptions:
     rows: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse numbers below 1, and an area without a unit."""
+        """Refuse numbers below 1, and amounts without a unit."""
         for name, number in (("workers", self.workers), ("rows", self.rows)):
             if number is not None and number < 1:
                 raise OptionError(f"{name} is {number}, expected at least 1")
         if self.min_area is not None:
             parse_min_area(self.min_area)
+        if self.simplify is not None:
+            parse_tolerance(self.simplify)
 
     def least_pixels(self, grid: Grid) -> int:
         """Fewest pixels of a polygon."""
@@ -84,6 +98,8 @@ class VectorizeOptions:
     def words(self) -> dict[str, Any]:
         """What is kept with the polygons of how they were made."""
         return {
+            "tolerance": self.simplify or 0,
+            "smooth": self.smooth,
             "min_area": self.min_area,
             "classes": [str(each) for each in self.classes] or None,
         }
@@ -240,13 +256,16 @@ class _Job:
         """Open everything that is to be read."""
         import xarray as xr
 
+        together = ComputedTogether.of(source) if confidence is None else None
         if confidence is None and isinstance(source, xr.Dataset):
             confidence = source.get("confidence")
         found = opened(source, legend)
         known = found.legend_of(()) if found.layers is None else found.layers
         kept = chosen_codes(options.classes, known)
         shares: list[Rows] = []
-        if confidence is not None:
+        if together is not None:
+            found, shares = replace(found, strips=together.strips), [together.confidence]
+        elif confidence is not None:
             bands = 1 if found.layers is None else len(found.layers.classes)
             shares = share_rows(confidence, found.grid, expected=bands, what="confidence")
         probable = None
@@ -266,6 +285,7 @@ class _Job:
             confidence=bool(shares),
             classes=known.codes if probable is not None and known is not None else None,
             scene=options.scene,
+            outline=Outline.of(options.simplify, smooth=options.smooth, grid=found.grid),
         )
         return cls(
             map=found,
@@ -283,7 +303,12 @@ class _Job:
         for index in range(1 if classes is None else len(classes.classes)):
             if classes is not None and self.kept is not None and classes.codes[index] not in self.kept:
                 continue
-            proof = Proof(grid=self.map.grid, scene=self.options.scene, about=self.options.words)
+            proof = Proof(
+                grid=self.map.grid,
+                scene=self.options.scene,
+                about=self.options.words,
+                exact=self.wanted.outline is None,
+            )
             self.tally.proofs.append(proof)
             yield index, proof, self.tally.watch(proof.watch(self._polygons(index, proof)))
 
