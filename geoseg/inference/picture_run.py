@@ -20,6 +20,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from geoseg.engine.compiled import check_compiler
 from geoseg.engine.cutting import Cutting, Picture, read_picture
 from geoseg.engine.decision import Decision
 from geoseg.engine.memory import fitted_to_memory
@@ -158,13 +159,17 @@ def _choose_settings(work: Work, model: Model, pictures: Mapping[str, Path]) -> 
         count = sum(_tiles(path, work.cutting) for path in pictures.values())
     settings = Settings.choose(options.device, options.precision, options.batch_size, (max(count, 1), 1))
     batches = -(-max(count, 1) // settings.batch_size)
-    settings = replace(settings, batch_size=-(-max(count, 1) // batches))
+    batch_size = -(-max(count, 1) // batches)
+    settings = replace(settings, batch_size=batch_size, tta=options.tta, compile=options.compile)
+    if settings.compile:
+        check_compiler(settings.device)
     bands = len(work.card.bands)
     shape = work.card.image_size or (work.cutting.tiling.size,) * 2
     plain = (1.0,) * bands, (0.0,) * bands
 
     def trial(tiles: int) -> None:
-        network = Network(model.network, *plain, replace(settings, batch_size=tiles), task=work.card.task)
+        how = replace(settings, batch_size=tiles, compile=False)
+        network = Network(model.network, *plain, how, task=work.card.task)
         network.probabilities([torch.zeros((bands, *shape))], [torch.ones(shape, dtype=torch.bool)])
 
     return fitted_to_memory(settings, trial)

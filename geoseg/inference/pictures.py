@@ -130,6 +130,8 @@ def predict_pictures(
     options, writing = options or PredictOptions(), writing or Writing()
     if options.bounds is not None or options.clip is not None:
         raise OptionError("--bounds and --clip are for scenes; name the files in place of their folder")
+    if options.profile:
+        raise OptionError("--profile is for scenes, and these are pictures; leave it out")
     found, output = list_pictures(pictures), Path(output)
     work = Work.of(model, options)
     if submission is None:

@@ -60,7 +60,7 @@ class PredictOutputs:
     @property
     def identity(self) -> dict[str, Any]:
         """What a fingerprint holds of them."""
-        return identity("predict", self.paths, storage=self.storage if self.probabilities else "")
+        return identity("predict", self.paths, **({"storage": self.storage} if self.probabilities else {}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

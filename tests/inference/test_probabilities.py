@@ -1,0 +1,203 @@
+"""Probabilities as a product, and what else `predict` may be asked for beside its map."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+
+import geoseg
+from geoseg.errors import GeosegError, OptionError, ResumeError
+from geoseg.grid.legend import Legend
+from geoseg.inference.options import PredictOptions
+from geoseg.inference.predict import PredictOutputs, Writing, predict_file
+from geoseg.inference.prepare import prepare
+from geoseg.models.model import Model
+from geoseg.raster.array_scene import ArraySource
+from geoseg.vector.vectorize import VectorizeOptions
+from tests.oracle import pointwise_model, right_answer
+
+FP32 = PredictOptions(precision="fp32", batch_size=2)
+TASKS = {
+    "multiclass": pointwise_model(codes=(10, 30, 200)),
+    "binary": pointwise_model(codes=(0, 1), task="binary", thresholds=[0.8]),
+    "multilabel": pointwise_model(codes=(3, 5, 8), task="multilabel", thresholds=[0.3, 0.5, 0.7]),
+}
+
+
+def scene(height: int = 90, width: int = 70) -> ArraySource:
+    generator = np.random.default_rng(1)
+    pixels = generator.integers(0, 256, (3, height, width), dtype=np.uint8)
+    valid = generator.random((height, width)) > 0.2
+    valid[:20, :30] = False
+    return ArraySource.of(pixels, valid=valid)
+
+
+def outputs(folder: Path, **more: Any) -> PredictOutputs:
+    return PredictOutputs(classes=folder / "c.tif", probabilities=folder / "p.tif", **more)
+
+
+@pytest.mark.parametrize("storage", ["uint8", "float16"])
+@pytest.mark.parametrize("task", TASKS)
+def test_a_band_for_each_class_holds_its_probability(task: str, storage: Any, tmp_path: Path) -> None:
+    model, source = TASKS[task], scene()
+    geoseg.predict(source, model, options=FP32, output=outputs(tmp_path, storage=storage))
+    expected = right_answer(model, source.pixels)[1]
+    if task == "binary":
+        expected = np.concatenate([1 - expected, expected])
+    with rasterio.open(tmp_path / "p.tif") as file:
+        found, tags = file.read(), file.tags(1, ns="IMAGE_STRUCTURE")
+        assert file.dtypes == ({"uint8": "uint8", "float16": "float32"}[storage],) * len(expected)
+        assert file.descriptions == tuple(f"{c.name}, probability" for c in model.card.classes.classes)
+        assert tags.get("NBITS") == (None if storage == "uint8" else "16")
+    valid = source.known_valid
+    if storage == "uint8":
+        assert (found[:, ~valid] == 255).all()
+        assert np.abs(found - expected * 254)[:, valid].max() <= 0.5 + 1e-3
+    else:
+        assert np.isnan(found[:, ~valid]).all()
+        assert np.abs(found - expected)[:, valid].max() <= 2**-11  # half a step of halves between 1/2 and 1
+
+
+def test_bands_are_in_the_order_of_the_codes_whatever_the_networks_order(tmp_path: Path) -> None:
+    straight = TASKS["multiclass"]
+    network = torch_reordered(straight, [2, 0, 1])
+    turned = Model(straight.card.changed(channels=[200, 10, 30]), network)
+    found = []
+    for name, model in (("a", straight), ("b", turned)):
+        (tmp_path / name).mkdir()
+        geoseg.predict(scene(), model, options=FP32, output=outputs(tmp_path / name))
+        with rasterio.open(tmp_path / name / "p.tif") as file:
+            found.append(file.read())
+    np.testing.assert_array_equal(*found)
+
+
+def torch_reordered(model: Model, order: list[int]) -> Any:
+    from tests.oracle import Pointwise
+
+    turned = Pointwise(3, len(order), 1)
+    turned.load_state_dict({name: value[order] for name, value in model.network.state_dict().items()})
+    return turned.eval()
+
+
+@pytest.mark.parametrize("storage", ["uint8", "float16"])
+def test_vectorize_takes_them_for_the_second_class(storage: Any, tmp_path: Path) -> None:
+    model = TASKS["multiclass"]
+    coarse = np.random.default_rng(0).integers(0, 256, (3, 4, 5), dtype=np.uint8)
+    source = ArraySource.of(coarse.repeat(8, axis=1).repeat(8, axis=2))
+    geoseg.predict(source, model, options=FP32, output=outputs(tmp_path, storage=storage))
+    options = VectorizeOptions(probabilities=tmp_path / "p.tif")
+    frame = geoseg.vectorize(tmp_path / "c.tif", options=options)
+    assert len(frame)
+    names = {c.name for c in model.card.classes.classes}
+    assert set(frame["second_name"]) <= names
+    assert (frame["second_name"] != frame["class_name"]).all()
+
+
+class Stop(Exception):
+    """What a test does instead of pulling the plug."""
+
+
+@pytest.mark.parametrize("after", [0, 2])
+@pytest.mark.parametrize("storage", ["uint8", "float16"])
+def test_going_on_gives_the_same_bytes(storage: Any, after: int, tmp_path: Path) -> None:
+    (tmp_path / "whole").mkdir()
+    model = TASKS["multiclass"]
+    whole, torn = (outputs(folder, storage=storage) for folder in (tmp_path / "whole", tmp_path))
+    geoseg.predict(scene(), model, options=FP32, output=whole)
+    calls = 0
+
+    def progress(done: int, total: int, label: str) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > after:
+            raise Stop
+
+    with pytest.raises(Stop):
+        predict_file(prepare(scene(), model, FP32), torn, Writing(), progress)
+    other = outputs(tmp_path, storage={"uint8": "float16", "float16": "uint8"}[storage])
+    with pytest.raises(ResumeError, match="storage"):
+        geoseg.predict(scene(), model, options=FP32, output=other)
+    geoseg.predict(scene(), model, options=FP32, output=torn)
+    for name in ("c.tif", "p.tif"):
+        assert (tmp_path / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert not list(tmp_path.glob("*geoseg-*"))
+
+
+def test_they_need_room_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("geoseg.inference.run._BYTES_PER_PIXEL", 0)
+    monkeypatch.setattr("geoseg.storage.space.shutil.disk_usage", lambda _: type("Usage", (), {"free": 0.0}))
+    for storage, megabytes in (("uint8", 12), ("float16", 24)):
+        with pytest.raises(GeosegError, match=rf"may need {megabytes}\.0 MB"):
+            source = ArraySource.of(np.zeros((3, 1000, 1000), dtype=np.uint8))
+            geoseg.predict(
+                source, TASKS["multiclass"], options=FP32, output=outputs(tmp_path, storage=storage)
+            )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_outputs_are_checked_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="storage is 'float64', expected one of uint8, float16"):
+        outputs(tmp_path, storage="float64")
+    with pytest.raises(OptionError, match="written as GeoTIFF"):
+        PredictOutputs(classes=tmp_path / "c.tif", probabilities=tmp_path / "p.png")
+
+
+def test_the_symmetries_are_part_of_the_work_and_the_profile_is_not(tmp_path: Path) -> None:
+    """What tells two runs apart is in the fingerprint; whether somebody looks on is not."""
+    model = Model.new(
+        architecture="Unet",
+        encoder="tu-mobilenetv3_small_050",
+        bands=["a", "b", "c"],
+        legend=Legend.parse("x,y,z"),
+        decoder_options={"encoder_depth": 3, "decoder_channels": [16, 8, 8]},
+        tile_size=32,
+        overlap=8,
+    )
+    maps, reports = {}, {}
+    for name, options in {
+        "plain": FP32,
+        "profile": PredictOptions(precision="fp32", batch_size=2, profile=True),
+        "tta": PredictOptions(precision="fp32", batch_size=2, tta=True),
+    }.items():
+        geoseg.predict(scene(), model, options=options, output=tmp_path / f"{name}.tif")
+        maps[name] = rasterio.open(tmp_path / f"{name}.tif").read()
+        reports[name] = json.loads((tmp_path / f"{name}.tif.run.json").read_text())
+    np.testing.assert_array_equal(maps["plain"], maps["profile"])
+    assert (maps["plain"] != maps["tta"]).any()
+    plain, profile, tta = (reports[name]["fingerprint"]["options"] for name in ("plain", "profile", "tta"))
+    assert plain == profile
+    assert plain | {"tta": True} == tta
+    assert "profile" not in reports["plain"]
+    assert set(reports["profile"]["profile"]) == {"read", "upload", "model", "stitch", "write", "idle"}
+    assert reports["tta"]["settings"]["tta"] is True
+    assert rasterio.open(tmp_path / "tta.tif").transform == Affine.identity()
+
+
+@pytest.mark.long
+def test_a_compiled_network_says_what_it_says_uncompiled(tmp_path: Path) -> None:
+    """Compiling folds and fuses, which rounds differently: pixels change only where two classes are as likely."""
+    model = Model.new(
+        architecture="Unet",
+        encoder="tu-mobilenetv3_small_050",
+        bands=["a", "b", "c"],
+        legend=Legend.parse("x,y,z"),
+        decoder_options={"encoder_depth": 3, "decoder_channels": [16, 8, 8]},
+        tile_size=32,
+        overlap=8,
+    )
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 120, 140), dtype=np.uint8)
+    compiled = PredictOptions(precision="fp32", batch_size=2, compile=True)
+    eager = geoseg.predict(pixels, model, options=FP32)
+    geoseg.predict(pixels, model, options=compiled, output=tmp_path / "c.tif")
+    report = json.loads((tmp_path / "c.tif.run.json").read_text())
+    assert report["seconds"]["compile"] > 0
+    with rasterio.open(tmp_path / "c.tif") as file:
+        changed = file.read(1) != eager["landcover"].to_numpy()
+    assert changed.mean() <= 1e-3
+    assert eager["confidence"].to_numpy()[changed].max(initial=0) <= 0.51
