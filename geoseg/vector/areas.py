@@ -24,8 +24,9 @@ NO_CONFIDENCE = 255
 """Stored confidence of a pixel that has none; 0 to 254 are probabilities in steps of 1/254."""
 
 # Columns of the sums: pixels; twice the columns of their centres (at .5); their rows; ground in fixed-point
-# numbers; confidences and how many there are; then for each class the probabilities and how many there are.
-PIXELS, _COL, _ROW, _GROUND, _CONFIDENCE, _CONFIDENT, _CLASSES = range(7)
+# numbers; confidences and how many there are; vertices, before boundaries are redrawn; then for each class the
+# probabilities and how many there are.
+PIXELS, _COL, _ROW, _GROUND, _CONFIDENCE, _CONFIDENT, VERTICES, _CLASSES = range(8)
 
 
 def columns(classes: int) -> int:

@@ -20,7 +20,7 @@ from affine import Affine
 
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend, LegendClass, made_up_color
-from geoseg.vector.areas import PIXELS, Ground, columns, mean_confidence, second_class, sum_regions
+from geoseg.vector.areas import PIXELS, VERTICES, Ground, columns, mean_confidence, second_class, sum_regions
 from geoseg.vector.bands import Band, connected, even
 from geoseg.vector.features import Features
 from geoseg.vector.outline import Outline, band_rows
@@ -69,7 +69,6 @@ class _Traced:
     complete: npt.NDArray[np.bool_]
     rings: Rings
     arcs: Arcs
-    drawn: int
     sums: Longs
     last: Longs
 
@@ -150,7 +149,9 @@ def _trace(band: Band, wanted: Wanted, ground: Ground) -> _Traced:
     complete = complete_regions(runs)
     rings, arcs, drawn = trace_band(runs, complete, wanted.outline)
     sums, last = sum_regions(runs, ground.zones, band.confidence, band.probabilities)
-    return _Traced(runs, complete[1:], rings, arcs, drawn, sums, last)
+    if drawn is not None:
+        sums[:, VERTICES] = drawn
+    return _Traced(runs, complete[1:], rings, arcs, sums, last)
 
 
 def _join(seams: Seams, traced: _Traced) -> Closed:
@@ -190,6 +191,7 @@ def _finish(traced: _Traced, closed: Closed, wanted: Wanted, ground: Ground) -> 
         offset=offset,
         crs=wanted.grid.crs,
         legend=complete_legend(wanted.legend, codes),
+        vertices_before=None if wanted.outline is None else sums[:, VERTICES],
     )
 
 

@@ -86,7 +86,7 @@ def trace(runs: Runs, outline: Outline | None = None) -> Rings:
 
 def trace_band(
     runs: Runs, complete: npt.NDArray[np.bool_], outline: Outline | None = None
-) -> tuple[Rings, Arcs, int]:
+) -> tuple[Rings, Arcs, npt.NDArray[np.int64] | None]:
     """Trace a band: the complete regions to rings, in their order, and the open ones to arcs.
 
     Parameters
@@ -101,8 +101,8 @@ def trace_band(
     -------
     rings : Rings
     arcs : Arcs
-    drawn : int
-        Vertices before they were redrawn.
+    drawn : (region,) int64, or None
+        Vertices of each region in the band before they were redrawn; None where they were not.
     """
     geometry = (runs.width, runs.row, runs.first, runs.start, runs.region)
     ends = (runs.halo, runs.last, complete, runs.code)
@@ -126,10 +126,12 @@ def trace_band(
     pinch = np.empty((pinches, 2), runs.region.dtype)
     visit_corners(geometry, ends, writing, corner, owner, following, pinch)
     chains, sizes = Chains(corner, owner, following), (top, count, bottom)
+    drawn = None
     if outline is not None:
+        drawn = np.bincount(owner[2 * top : 2 * top + count], minlength=runs.count + 1)[1:]
         chains, sizes = redraw(chains, sizes, runs, outline)
     rings, arcs = _collect((*chains, pinch), complete, sizes, redrawn=outline is not None)
-    return rings, arcs, count
+    return rings, arcs, drawn
 
 
 def complete_regions(runs: Runs) -> npt.NDArray[np.bool_]:
