@@ -19,7 +19,7 @@ from .verbosity import verbosity_options
     epilog=examples(
         "geoseg vectorize classes.tif -o landcover.gpkg",
         "geoseg vectorize worldcover.tif -o landcover.gpkg --legend legend.csv",
-        "geoseg vectorize classes.tif -o landcover.gpkg --min-area 500m2",
+        "geoseg vectorize classes.tif -o landcover.gpkg --min-area 500m2 --smooth --simplify 1px",
         "geoseg vectorize classes.tif -o water.gpkg --class water --class wetland",
         "geoseg vectorize south.tif -o landcover.gpkg --append",
     )
@@ -43,6 +43,14 @@ from .verbosity import verbosity_options
     "--min-area",
     metavar="AREA",
     help="Merge smaller regions into the neighbour with the longest shared border: 20px or 500m2.",
+)
+@click.option(
+    "--simplify",
+    metavar="TOLERANCE",
+    help="Draw boundaries with fewer vertices, the same ones on both sides: 1px or 5m. No gap or overlap arises.",
+)
+@click.option(
+    "--smooth", is_flag=True, help="Draw lines through the midpoints of pixel edges in place of stairs."
 )
 @click.option(
     "--class",
