@@ -23,6 +23,7 @@ COMMANDS = (
     "segment",
     "predict",
     "vectorize",
+    "rasterize",
     "model",
     "train",
     "report",

@@ -18,7 +18,7 @@ from geoseg.grid.legend import Legend, LegendClass, made_up_color
 from geoseg.grid.qml import style_classes
 from geoseg.storage.space import check_space
 from geoseg.vector.features import GEOMETRY, Features
-from geoseg.vector.geopackage_tables import default_style
+from geoseg.vector.geopackage_tables import default_style, has_table
 
 _SQL_TYPES = {"int64": "INTEGER", "string": "TEXT", "double": "REAL"}
 _GIVES = {
@@ -187,7 +187,7 @@ def _check_geometry(database: sqlite3.Connection, name: str, crs: str | None, wh
         kind = "no geometry" if found is None else f"a column {found[0]} of {found[1]}"
         raise OptionError(f"{where}: has {kind}, expected {GEOMETRY} of POLYGON; add to another --layer")
     indexed = "SELECT 1 FROM gpkg_extensions WHERE table_name = ? AND extension_name = 'gpkg_rtree_index'"
-    if not _one(database, indexed, name):
+    if not has_table(database, "gpkg_extensions") or not _one(database, indexed, name):
         raise OptionError(
             f"{where}: has no spatial index; make one (in QGIS: Create spatial index) and try again"
         )

@@ -70,22 +70,22 @@ def in_pixels(shapes: Shapes, code: ShapeCodes, grid: Grid, buffer: float) -> tu
     """
     import shapely
 
-    shapes, index = _single(shapes)
+    shapes, index = single(shapes)
     code = code[index]
     finite = np.isfinite(shapely.bounds(shapes)).all(axis=1)
     shapes, code, lost = shapes[finite], code[finite], int((~finite).sum())
     if buffer > 0:
         thin = shapely.get_dimensions(shapes) < 2
         shapes[thin] = shapely.buffer(shapes[thin], buffer)
-    inverse = ~grid.transform
-
-    def to_pixels(xy: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        col, row = inverse @ (xy[:, 0], xy[:, 1])
-        corners: npt.NDArray[np.float64] = np.rint(np.column_stack([col, row]) * _LATTICE) / _LATTICE
-        return corners
-
-    shapes = shapely.transform(shapes, to_pixels)
+    shapes = shapely.transform(shapes, lambda xy: corners_in_pixels(xy, grid))
     return shapes, code, lost
+
+
+def corners_in_pixels(xy: npt.NDArray[np.float64], grid: Grid) -> npt.NDArray[np.float64]:
+    """Bring corners in the CRS of an image, (corner, 2), to its pixels: (col, row), on a lattice of 1/4096 px."""
+    col, row = ~grid.transform @ (xy[:, 0], xy[:, 1])
+    corners: npt.NDArray[np.float64] = np.rint(np.column_stack([col, row]) * _LATTICE) / _LATTICE
+    return corners
 
 
 def on_image(shapes: Shapes, code: ShapeCodes, grid: Grid) -> tuple[Shapes, ShapeCodes]:
@@ -104,7 +104,7 @@ def on_image(shapes: Shapes, code: ShapeCodes, grid: Grid) -> tuple[Shapes, Shap
     return shapes, code
 
 
-def _single(shapes: Shapes) -> tuple[Shapes, npt.NDArray[np.intp]]:
+def single(shapes: Shapes) -> tuple[Shapes, npt.NDArray[np.intp]]:
     """Members of multiple geometries and of collections, and whose members they are."""
     import shapely
 
@@ -132,5 +132,5 @@ def cut_up(polygon: Any) -> list[Any]:
         middle = float(round((top + bottom) / 2))
         halves = [(left, top, right, middle), (left, middle, right, bottom)]
     cut = [shapely.intersection(polygon, shapely.box(*half)) for half in halves]
-    single, _ = _single(np.array(cut, dtype=object))
-    return [piece for part in single if part.area > 0 for piece in cut_up(part)]
+    whole, _ = single(np.array(cut, dtype=object))
+    return [piece for part in whole if part.area > 0 for piece in cut_up(part)]

@@ -99,7 +99,7 @@ def choose_layers(path: Path, layer: str | Sequence[str] | None = None) -> tuple
 def read_features(
     path: Path, layer: VectorLayer, field: str | None = None, bounds: Bounds | None = None
 ) -> VectorFeatures:
-    """Read the features of a layer, or those whose boxes meet `bounds` (in the layer's CRS).
+    """Read the features of a layer in their order, or those whose boxes meet `bounds` (in the layer's CRS).
 
     Raises
     ------
@@ -114,10 +114,16 @@ def read_features(
     import pyogrio.raw
 
     with _explained(path):
-        _, _, geometry, columns = pyogrio.raw.read(
-            path, layer=layer.name, columns=[] if field is None else [field], force_2d=True, bbox=bounds
+        _, fids, geometry, columns = pyogrio.raw.read(
+            path,
+            layer=layer.name,
+            columns=[] if field is None else [field],
+            force_2d=True,
+            bbox=bounds,
+            return_fids=True,
         )
-    return VectorFeatures(geometry=geometry, values=None if field is None else columns[0])
+    order = np.argsort(fids, kind="stable")  # a spatial index has an order of its own
+    return VectorFeatures(geometry=geometry[order], values=None if field is None else columns[0][order])
 
 
 def read_values(path: Path, layer: VectorLayer, field: str) -> npt.NDArray[Any]:
@@ -138,6 +144,31 @@ def read_values(path: Path, layer: VectorLayer, field: str) -> npt.NDArray[Any]:
         _, _, _, columns = pyogrio.raw.read(path, layer=layer.name, columns=[field], read_geometry=False)
     column: npt.NDArray[Any] = columns[0]
     return column
+
+
+def read_names(path: Path, layer: VectorLayer, fields: Sequence[str]) -> list[tuple[Any, ...]]:
+    """Read the different rows of some attributes, ascending.
+
+    Raises
+    ------
+    DataError
+        As `read_features` does.
+    """
+    for field in fields:
+        _check_field(path, layer, field)
+    if path.suffix.lower() == ".parquet":
+        import pyarrow.parquet as pq
+
+        with _explained(path):
+            table = pq.read_table(path, columns=list(fields))
+    else:
+        import pyogrio
+
+        with _explained(path):
+            _, table = pyogrio.read_arrow(path, layer=layer.name, columns=list(fields), read_geometry=False)
+    different = table.group_by(list(fields)).aggregate([])
+    rows = zip(*(different[field].to_pylist() for field in fields), strict=True)
+    return sorted(rows, key=str)
 
 
 def total_bounds(path: Path, layer: VectorLayer) -> Bounds | None:

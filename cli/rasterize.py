@@ -1,0 +1,75 @@
+"""``geoseg rasterize``: polygons become a class map."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from .messages import say
+from .options import EXISTING_FILE, examples, output, overwrite
+from .verbosity import verbosity_options
+
+
+@click.command(
+    epilog=examples(
+        "geoseg rasterize landcover.gpkg -o classes.tif",
+        "geoseg rasterize landcover.gpkg -o classes.tif --like scene.tif",
+        "geoseg rasterize edited.geojson -o classes.tif --resolution 10",
+    )
+)
+@click.argument("polygons", type=EXISTING_FILE)
+@output("Class map to write (GeoTIFF).", metavar="OUT.tif")
+@click.option(
+    "--like",
+    type=EXISTING_FILE,
+    help="Raster whose grid the map gets; by default the grid that the file says its polygons were traced on.",
+)
+@click.option(
+    "--resolution",
+    type=float,
+    metavar="SIZE",
+    help="Edge of pixels in units of the CRS: a grid over the extent of the polygons.",
+)
+@click.option("--layer", metavar="NAME", help="Layer of the file; the only one by default.")
+@click.option(
+    "--legend",
+    type=EXISTING_FILE,
+    help="CSV with code, name, colour; .clr or .qml. By default class_name and the layer's style.",
+)
+@overwrite
+@verbosity_options
+def command(
+    polygons: Path,
+    output: Path,
+    like: Path | None,
+    resolution: float | None,
+    layer: str | None,
+    legend: Path | None,
+    overwrite: bool,
+) -> None:
+    """Turn land-cover polygons into a class map.
+
+    The inverse of vectorize: a pixel gets the class of the polygon that its centre lies in, of several the last
+    one; 255 is no data. Polygons need an attribute class_code from 0 to 254.
+    """
+    from geoseg.inference.rasterize import rasterize_file
+    from geoseg.inference.summary import peak_memory_mb
+    from geoseg.raster.legend_file import legend_of
+
+    started = time.perf_counter()
+    grid, counted = rasterize_file(
+        polygons,
+        output,
+        like=like,
+        resolution=resolution,
+        layer=layer,
+        legend=legend_of(legend),
+        overwrite=overwrite,
+    )
+    seconds = time.perf_counter() - started
+    say(f"{output}: {grid.width:,} x {grid.height:,} px, {counted.valid:,} of a class")
+    for row in counted.rows(None):
+        say(f"  {row['code']:>4} {row['name']:<20} {row['pixels']:>14,} px")
+    say(f"  rasterize {seconds:.1f} s; peak memory {peak_memory_mb():,.0f} MB")

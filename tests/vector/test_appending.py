@@ -1,0 +1,353 @@
+"""Polygons added to a GeoPackage: both scenes, one legend, and the old file until the new one is complete."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import xml.etree.ElementTree as ET
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyogrio
+import pytest
+from affine import Affine
+
+from geoseg.errors import ClassMapError, GeosegError, LegendError, OptionError, OutputBusyError, OutputError
+from geoseg.grid.legend import Legend, LegendClass
+from geoseg.vector import appending
+from geoseg.vector.arrow_writer import TIMESTAMP
+from geoseg.vector.vectorize import VectorizeOptions, vectorize
+from geoseg.vector.write import write
+from tests.vector.test_geopackage import HOSTILE
+from tests.vector.test_proof import multilabel, said
+from tests.vector.test_vectorize import write_raster
+
+SOUTH = Affine(10, 0, 500000, 0, -10, 5399700)
+LEGEND = Legend.parse("water=#0000ff,forest=#00ff00,town=#ff0000")
+WIDER = Legend(classes=(*LEGEND.classes, LegendClass(code=4, name="rock", color="#888888")))
+
+
+def codes_of(seed: int, most: int = 3) -> npt.NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, most + 1, (30, 40)).astype(np.uint8)
+
+
+@pytest.fixture
+def north(tmp_path: Path) -> Path:
+    (tmp_path / "in").mkdir()
+    return write_raster(tmp_path / "in" / "north.tif", codes_of(1), nodata=0)
+
+
+@pytest.fixture
+def south(north: Path) -> Path:
+    return write_raster(north.with_name("south.tif"), codes_of(2, 4), SOUTH, nodata=0)
+
+
+def add(source: Any, output: Path, legend: Legend | None = LEGEND, **more: Any) -> Path:
+    return vectorize(source, legend=legend, output=output, append=True, **more)
+
+
+def style_of(path: Path, layer: str = "landcover") -> list[tuple[str | None, str | None]]:
+    with closing(sqlite3.connect(path)) as database:
+        ((qml,),) = database.execute("SELECT styleQML FROM layer_styles WHERE f_table_name = ?", (layer,))
+    return [(c.get("value"), c.get("label")) for c in ET.fromstring(qml).iter("category")]
+
+
+def test_the_layer_holds_both_scenes_one_after_the_other(tmp_path: Path, north: Path, south: Path) -> None:
+    path = add(north, tmp_path / "a.gpkg")  # not there yet: made
+    assert add(south, path, WIDER) == path
+    expected = [
+        vectorize(north, legend=LEGEND),
+        vectorize(south, legend=WIDER),
+    ]
+    found = gpd.read_file(path, layer="landcover")
+    gpd.testing.assert_geodataframe_equal(found, pd.concat(expected, ignore_index=True), check_dtype=False)
+    info = pyogrio.read_info(path, layer="landcover")
+    assert info["total_bounds"] == (500000, 5399400, 500400, 5400000)
+    with closing(sqlite3.connect(path)) as database:
+        extent = "SELECT min_x, min_y, max_x, max_y FROM gpkg_contents WHERE table_name = 'landcover'"
+        assert database.execute(extent).fetchone() == (500000, 5399400, 500400, 5400000)
+    near = gpd.read_file(path, layer="landcover", bbox=(500000, 5399400, 500050, 5399450))  # by the R-tree
+    assert 0 < len(near) < len(expected[1])
+    assert style_of(path) == [("1", "water"), ("2", "forest"), ("3", "town"), ("4", "rock")]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.gpkg", "in"]
+
+
+def test_what_is_known_of_each_scene_stays(tmp_path: Path, north: Path, south: Path) -> None:
+    path = add(north, tmp_path / "a.gpkg", options=VectorizeOptions(scene="north"))
+    add(south, path, WIDER, options=VectorizeOptions(scene="south"))
+    one, two = said(path)
+    assert (one["scene"], two["scene"]) == ("north", "south")
+    assert one["area_in_pixels"] == int((codes_of(1) != 0).sum())
+    assert two["area_in_pixels"] == int((codes_of(2, 4) != 0).sum())
+    assert two["grid"]["transform"] == list(SOUTH[:6])
+
+
+def test_equal_work_gives_equal_bytes(tmp_path: Path, north: Path, south: Path) -> None:
+    for name, options in (("a.gpkg", VectorizeOptions(rows=3)), ("b.gpkg", VectorizeOptions(workers=2))):
+        add(north, tmp_path / name)
+        add(south, tmp_path / name, WIDER, options=options)
+    content = (tmp_path / "a.gpkg").read_bytes()
+    assert content == (tmp_path / "b.gpkg").read_bytes()
+    assert set(re.findall(rb"(?:19|20)\d\d-\d\d-\d\dT[\d:.]+Z", content)) == {TIMESTAMP.encode()}
+
+
+def test_a_layer_that_is_not_there_is_made_beside_the_others(
+    tmp_path: Path, north: Path, south: Path
+) -> None:
+    path = vectorize(north, legend=LEGEND, output=tmp_path / "a.gpkg")
+    add(south, path, Legend.parse("a,b,c,d"), layer="other")
+    assert {str(name) for name in pyogrio.list_layers(path)[:, 0]} == {"landcover", "layer_styles", "other"}
+    assert len(gpd.read_file(path, layer="landcover")) == len(vectorize(north))
+    assert len(gpd.read_file(path, layer="other")) == len(vectorize(south))
+    assert style_of(path, "other")[0] == ("1", "a")
+
+
+@pytest.mark.parametrize("layer", [HOSTILE, "a b", "x" * 300, "a'b", "a%s"])
+def test_hostile_names_are_only_text(tmp_path: Path, north: Path, layer: str) -> None:
+    legend = Legend(
+        classes=tuple(LegendClass(code=i, name=f"{HOSTILE}{i}", color="#000000") for i in (1, 2, 3))
+    )
+    folder = tmp_path / "a;b!c #%"
+    folder.mkdir()
+    path = vectorize(north, legend=legend, output=folder / "a;b!.gpkg", layer=layer)
+    add(north, path, legend, layer=layer)
+    with closing(sqlite3.connect(path)) as database:
+        count = database.execute(f'SELECT count(*) FROM "{layer.replace(chr(34), 2 * chr(34))}"').fetchone()
+    assert count == (2 * len(vectorize(north)),)
+    assert [label for _, label in style_of(path, layer)] == list(legend.names)
+    assert [p.name for p in folder.iterdir()] == ["a;b!.gpkg"]
+
+
+def test_names_of_layers_are_the_files_whatever_their_case(tmp_path: Path, north: Path) -> None:
+    path = vectorize(north, legend=LEGEND, output=tmp_path / "a.gpkg", layer="LandCover")
+    add(north, path)
+    assert len(gpd.read_file(path, layer="LandCover")) == 2 * len(vectorize(north))
+
+
+def test_a_multilabel_map_is_added_layer_by_layer(tmp_path: Path) -> None:
+    path = vectorize(multilabel(), output=tmp_path / "a.gpkg")
+    vectorize(multilabel(), output=path, append=True, options=VectorizeOptions(classes=["water"]))
+    frame = vectorize(multilabel())
+    counts = frame["class_code"].value_counts()
+    for name, code, times in (("cloud & fog", 0, 1), ("water", 7, 2), ("roof>", 9, 1)):
+        assert len(gpd.read_file(path, layer=name)) == times * counts.get(code, 0)
+
+
+def test_no_crs_goes_with_no_crs(tmp_path: Path, north: Path) -> None:
+    path = vectorize(codes_of(1), output=tmp_path / "a.gpkg")
+    vectorize(codes_of(2), output=path, append=True)
+    assert len(said(path)) == 2
+    with pytest.raises(
+        OptionError, match="has the CRS NONE:-1, the map WGS 84 / UTM zone 32N; add to another"
+    ):
+        add(north, path, None)
+
+
+def test_a_crs_without_a_code_is_known_again(tmp_path: Path) -> None:
+    crs = "+proj=laea +lat_0=12 +lon_0=3 +x_0=7 +datum=WGS84"
+    raster = write_raster(tmp_path / "m.tif", codes_of(1), crs=crs)
+    path = vectorize(raster, output=tmp_path / "a.gpkg")
+    vectorize(raster, output=path, append=True)
+    assert len(said(path)) == 2
+    other = write_raster(tmp_path / "o.tif", codes_of(1), crs=crs.replace("12", "13"))
+    with pytest.raises(OptionError, match="has the CRS"):
+        vectorize(other, output=path, append=True)
+
+
+def test_a_style_that_was_edited_keeps_what_it_has(tmp_path: Path, north: Path, south: Path) -> None:
+    path = add(north, tmp_path / "a.gpkg")
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE layer_styles SET styleQML = replace(styleQML, '0,0,255,255', '9,9,99,255')")
+        database.execute(
+            "UPDATE layer_styles SET styleQML = replace(styleQML, 'label=\"water\"', 'label=\"Wasser\"')"
+        )
+        database.execute(
+            "UPDATE layer_styles SET styleQML = replace(styleQML, '<blendMode>0', '<blendMode>3')"
+        )
+    add(north, path)
+    assert b"<?xml" not in path.read_bytes()
+    add(south, path, WIDER)
+    assert style_of(path) == [("1", "Wasser"), ("2", "forest"), ("3", "town"), ("4", "rock")]
+    with closing(sqlite3.connect(path)) as database:
+        ((qml,),) = database.execute("SELECT styleQML FROM layer_styles")
+    assert all(words in qml for words in ("9,9,99,255", "<blendMode>3", "136,136,136,255"))
+    symbols = [s.get("name") for s in ET.fromstring(qml).iter("symbol")]
+    assert len(set(symbols)) == 4
+    assert [c.get("symbol") for c in ET.fromstring(qml).iter("category")] == symbols
+
+
+@pytest.mark.parametrize(
+    ("legend", "message"),
+    [
+        (
+            Legend.parse("water,wood,town"),
+            "calls code 2 'forest', the map 'wood'; pass a --legend that agrees",
+        ),
+        (Legend.parse("forest,water,town"), "calls code 1 'water', the map 'forest'"),
+        (
+            Legend(classes=(LegendClass(code=9, name="water", color="#000000"),)),
+            "gives 'water' the code 1, the map 9",
+        ),
+        (
+            None,
+            r"has names for its classes \(1 water, 2 forest, 3 town\) and the map has none; pass --legend",
+        ),
+    ],
+)
+def test_codes_with_other_names_are_refused(
+    tmp_path: Path, north: Path, legend: Legend | None, message: str
+) -> None:
+    path = add(north, tmp_path / "a.gpkg")
+    content = path.read_bytes()
+    with pytest.raises(LegendError, match=message):
+        add(north, path, legend)
+    assert path.read_bytes() == content
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.gpkg", "in"]
+
+
+def test_a_name_that_turns_up_late_is_refused_too(tmp_path: Path, north: Path, south: Path) -> None:
+    """The map's own legend lacks code 4, which gets a made-up name when it is seen."""
+    path = add(north, tmp_path / "a.gpkg", WIDER)
+    content = path.read_bytes()
+    with pytest.raises(LegendError, match="calls code 4 'rock', the map 'class 4'"):
+        add(south, path, LEGEND)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "message"),
+    [
+        (
+            {},
+            {"scene": "s"},
+            "lacks scene, which the polygons have; leave out --scene, or add to another --layer",
+        ),
+        ({"scene": "s"}, {}, "has scene, which the polygons lack; pass --scene, or add to another --layer"),
+    ],
+)
+def test_other_columns_are_refused(
+    tmp_path: Path, north: Path, first: dict[str, Any], then: dict[str, Any], message: str
+) -> None:
+    path = add(north, tmp_path / "a.gpkg", options=VectorizeOptions(**first))
+    with pytest.raises(OptionError, match=message):
+        add(north, path, options=VectorizeOptions(**then))
+
+
+def test_layers_of_others_are_refused(tmp_path: Path, north: Path) -> None:
+    frame = vectorize(north, legend=LEGEND)
+    frame["note"] = "x"
+    path = write(frame, tmp_path / "a.gpkg")
+    with pytest.raises(OptionError, match="has note, which the polygons lack; add to another --layer"):
+        add(north, path)
+    dissolved = write(frame.drop(columns="note").dissolve("class_code", as_index=False), tmp_path / "b.gpkg")
+    with pytest.raises(OptionError, match="has a column geom of MULTIPOLYGON, expected geom of POLYGON"):
+        add(north, dissolved)
+    frame.drop(columns="note").to_file(
+        tmp_path / "c.gpkg", layer="landcover", SPATIAL_INDEX="NO", GEOMETRY_NAME="geom"
+    )
+    with pytest.raises(OptionError, match="has no spatial index"):
+        add(north, tmp_path / "c.gpkg")
+    text = frame.drop(columns="note").astype({"pixels": str})
+    text.to_file(tmp_path / "d.gpkg", layer="landcover", GEOMETRY_NAME="geom")
+    with pytest.raises(OptionError, match="column pixels is TEXT, expected INTEGER"):
+        add(north, tmp_path / "d.gpkg")
+
+
+def test_a_layer_written_by_gdal_gets_a_style(tmp_path: Path, north: Path) -> None:
+    path = tmp_path / "a.gpkg"
+    vectorize(north, legend=LEGEND).to_file(path, layer="landcover", GEOMETRY_NAME="geom")
+    add(north, path)
+    assert style_of(path) == [("1", "water"), ("2", "forest"), ("3", "town")]
+    assert len(gpd.read_file(path, layer="landcover")) == 2 * len(vectorize(north))
+
+
+@pytest.mark.parametrize("content", [b"", b"the old file", b"SQLite format 3\0" + bytes(5000)])
+def test_what_is_no_geopackage_is_refused(tmp_path: Path, north: Path, content: bytes) -> None:
+    path = tmp_path / "a.gpkg"
+    path.write_bytes(content)
+    with pytest.raises(OutputError, match="is no GeoPackage that polygons can be added to"):
+        add(north, path)
+    assert path.read_bytes() == content
+
+
+def test_a_damaged_geopackage_stays_as_it_is(tmp_path: Path, north: Path) -> None:
+    path = add(north, tmp_path / "a.gpkg")
+    content = bytearray(path.read_bytes())
+    for at in range(30 * 4096, len(content) - 4096, 5 * 4096):
+        content[at : at + 200] = b"\xff" * 200
+    path.write_bytes(content)
+    with pytest.raises(OutputError, match=r"a\.gpkg"):
+        add(north, path)
+    assert path.read_bytes() == content
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.gpkg", "in"]
+
+
+def test_an_open_transaction_and_a_second_writer_are_refused(tmp_path: Path, north: Path) -> None:
+    path = add(north, tmp_path / "a.gpkg")
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        database.execute("DELETE FROM landcover WHERE fid = 1")
+        with pytest.raises(OutputBusyError, match="is open in another program"):
+            add(north, path)
+        database.rollback()
+    add(north, path)
+
+
+def test_a_file_that_changes_meanwhile_is_not_overwritten(
+    tmp_path: Path, north: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = add(north, tmp_path / "a.gpkg")
+    copied = appending.Base.copy_to
+
+    def and_somebody_writes(self: appending.Base, to: Path) -> None:
+        copied(self, to)
+        with closing(sqlite3.connect(path)) as database, database:
+            database.execute("UPDATE layer_styles SET description = 'edited'")
+
+    monkeypatch.setattr(appending.Base, "copy_to", and_somebody_writes)
+    with pytest.raises(OutputBusyError, match="was changed by another program"):
+        add(north, path)
+    assert b"edited" in path.read_bytes()
+
+
+def test_a_failure_half_way_leaves_the_old_file(tmp_path: Path, north: Path) -> None:
+    path = add(north, tmp_path / "a.gpkg")
+    content = path.read_bytes()
+    codes = np.ones((1100, 8), np.float32)
+    codes[-1, -1] = 0.5
+    wrong = write_raster(tmp_path / "in" / "wrong.tif", codes)
+    with pytest.raises(ClassMapError, match="expected whole numbers"):
+        add(wrong, path, options=VectorizeOptions(rows=5))
+    assert path.read_bytes() == content
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.gpkg", "in"]
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "message"),
+    [
+        ("a.parquet", {}, "polygons can be added to a GeoPackage only"),
+        ("a.gpkg", {"overwrite": True}, "append adds to a file and overwrite replaces it"),
+    ],
+)
+def test_what_cannot_be_is_refused_at_once(
+    tmp_path: Path, north: Path, name: str, more: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(GeosegError, match=message):
+        add(north, tmp_path / name, **more)
+    assert [p.name for p in tmp_path.iterdir()] == ["in"]
+
+
+def test_a_full_disk_is_seen_before_the_copy(
+    tmp_path: Path, north: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = add(north, tmp_path / "a.gpkg")
+    from geoseg.storage import space
+
+    monkeypatch.setattr(space.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000})())
+    with pytest.raises(OutputError, match=r"has 0\.0 MB free, the run may need \d\.\d MB; make room$"):
+        add(north, path)
