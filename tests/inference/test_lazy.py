@@ -112,7 +112,7 @@ def test_whichever_scheduler(scene_file: Path, model_file: Path, scheduler: str)
     np.testing.assert_allclose(one["confidence"], two["confidence"], atol=1.01 / 254)
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_no_chunking_changes_what_a_pointwise_model_says(data: st.DataObject) -> None:
     shape = data.draw(st.tuples(st.integers(1, 40), st.integers(1, 40)), label="shape")
