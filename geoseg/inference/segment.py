@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from geoseg.inference.run import Run
     from geoseg.models.model import Model
     from geoseg.vector.features import Features
+    from geoseg.vector.proof import Proof
     from geoseg.vector.summary import Tally
 
 
@@ -145,14 +146,24 @@ def _write_polygons(
     """Vectorize the stored bands, write, verify and commit; return what `report_on` takes, and hints."""
     from geoseg.vector.arrow_writer import Layer
     from geoseg.vector.geopackage import write_layers
+    from geoseg.vector.proof import proof_lines
 
     job, legend = run.job, run.job.card.classes
     tally, streams = _polygons(job, run.store.codes, run.store.confidence)
     styles = {c.code: Legend(classes=(c,)) for c in legend.classes}
     names = [(layer, legend)] if isinstance(layer, str) else [(layer[code], styles[code]) for code in layer]
     layers = (
-        (Layer(name=name, crs=job.grid.crs, legend=partial(_same, style), metadata=product_tags(run)), parts)
-        for (name, style), parts in zip(names, streams, strict=True)
+        (
+            Layer(
+                name=name,
+                crs=job.grid.crs,
+                legend=partial(_same, style),
+                metadata=product_tags(run),
+                coverage=proof.entry,
+            ),
+            parts,
+        )
+        for (name, style), (proof, parts) in zip(names, streams, strict=True)
     )
     claim = run.claims[0]
     finished = claim.prepare()
@@ -161,7 +172,7 @@ def _write_polygons(
     valid = tally.pixels
     if job.layers is not None:
         valid = sum(int((strip != NODATA).sum()) for strip in run.store.codes(0))
-    return (tally.class_rows(), valid), tally.hints()
+    return (tally.class_rows(), valid), [*tally.hints(), *proof_lines(tally.proofs)]
 
 
 def _frame(job: Job) -> geopandas.GeoDataFrame:
@@ -177,14 +188,17 @@ def _frame(job: Job) -> geopandas.GeoDataFrame:
         return (result.confidence if layer is None else result.confidence[layer] for result in results)
 
     _, streams = _polygons(job, codes, confidence)
-    parts = [part for stream in streams for part in stream]
+    parts = [part for _, stream in streams for part in stream]
     return Features.joined(parts, job.card.classes).to_geodataframe()
 
 
-def _polygons(job: Job, codes: Layered, confidence: Layered) -> tuple[Tally, Iterator[Iterator[Features]]]:
-    """Vectorize strips of a result, or of each of its layers, as they are asked for and counted."""
+def _polygons(
+    job: Job, codes: Layered, confidence: Layered
+) -> tuple[Tally, Iterator[tuple[Proof, Iterator[Features]]]]:
+    """Vectorize strips of a result, or of each of its layers, as they are asked for, counted and measured."""
     from geoseg.vector.bands import Band
     from geoseg.vector.layers import stream_layer
+    from geoseg.vector.proof import Proof
     from geoseg.vector.stream import Wanted, polygonize_strips
     from geoseg.vector.summary import Tally
 
@@ -196,12 +210,18 @@ def _polygons(job: Job, codes: Layered, confidence: Layered) -> tuple[Tally, Ite
         for strip, share in zip(codes(layer), confidence(layer), strict=True):
             yield Band(codes=strip, valid=strip != NODATA, confidence=share)
 
-    def streams() -> Iterator[Iterator[Features]]:
+    def proven() -> Proof:
+        tally.proofs.append(Proof(grid=job.grid, scene=job.name))
+        return tally.proofs[-1]
+
+    def streams() -> Iterator[tuple[Proof, Iterator[Features]]]:
         if job.layers is None:
-            yield tally.watch(polygonize_strips(strips(None), wanted))
+            proof = proven()
+            yield proof, tally.watch(proof.watch(polygonize_strips(proof.rows(strips(None)), wanted)))
             return
         for index in range(len(legend.classes)):
-            yield tally.watch(stream_layer(strips(index), wanted, index))
+            proof = proven()
+            yield proof, tally.watch(proof.watch(stream_layer(strips(index), wanted, index)))
 
     return tally, streams()
 
