@@ -83,7 +83,7 @@ save_probabilities = together(
     ),
     click.option(
         "--storage", type=click.Choice(STORAGES), default=STORAGES[0], show_default=True,
-        help="How they are stored: bytes in steps of 1/254 with 255 for no data, or half floats.",
+        help="How they are stored: bytes in steps of 1/254 with 255 for no data, or floats to 3 digits.",
     ),
 )  # fmt: skip
 

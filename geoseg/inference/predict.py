@@ -38,7 +38,8 @@ class PredictOutputs:
     probabilities : Path, optional
         A band for each class of the legend.
     storage : str
-        How they are stored: ``uint8``, as confidence is, or ``float16``: half floats, NaN no data.
+        How they are stored: ``uint8``, as confidence is, or ``float16``: float32 rounded to half floats, NaN no
+        data.
     """
 
     classes: Path

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from geoseg.engine.bands import BandResult, Engine
 from geoseg.engine.clock import Clock
@@ -37,8 +35,8 @@ from geoseg.storage.space import check_space
 _BYTES_PER_PIXEL = 5
 """Scratch bands (codes and confidence), their joined copy and the products: an upper bound, compressed or not."""
 _WORTH_SAYING = 0.5  # s
-_COPIES = 4
-"""Of probabilities, likewise: scratch bands, their joined copy, and the product with its overviews."""
+_BYTES_PER_PROBABILITY: Mapping[Storage, int] = {"uint8": 4, "float16": 12}
+"""Likewise; scratch bands are as they say, their joined copy and the product with its overviews float32."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +164,7 @@ def _bytes_per_pixel(job: Job, storage: Storage | None) -> int:
     plain = (job.layers or 1) * _BYTES_PER_PIXEL
     if storage is None:
         return plain
-    return plain + _COPIES * len(job.card.classes.classes) * np.dtype(storage).itemsize
+    return plain + _BYTES_PER_PROBABILITY[storage] * len(job.card.classes.classes)
 
 
 def _prepared(job: Job, journal: Journal) -> tuple[Engine, dict[str, float]]:

@@ -36,10 +36,8 @@ _log = logging.getLogger(__name__)
 _BLOCK = 512  # px
 _CACHE = 32  # MB
 _BYTES = np.dtype(np.uint8)
-_HALVES = {"nbits": 16}
-"""float32 to whoever reads it, half as large in the file."""
 Rows = npt.NDArray[Any]
-"""uint8, or float32 whose numbers fit half floats."""
+"""uint8 or float32."""
 
 
 def write_cog(
@@ -51,7 +49,7 @@ def write_cog(
     description: str | Sequence[str],
     tags: Mapping[str, str],
 ) -> None:
-    """Write a raster of bytes or half floats as a COG and verify every pixel of it.
+    """Write a raster of bytes or float32 as a COG and verify every pixel of it.
 
     Laws: the pixels and the affine in the file are those that came in, bit for bit; overviews of a class map
     hold no class that the map does not; memory does not grow with the height.
@@ -61,8 +59,8 @@ def write_cog(
     path : Path
         Scratch name; a second scratch file beside it is gone afterwards. On failure both are.
     strips : iterable of ndarray of uint8 or float32, shape (rows, width) or (band, rows, width)
-        From top to bottom, any number of rows each; 255 is no data. Of float32 NaN is, and the numbers are
-        those that half floats hold, as which they are stored.
+        From top to bottom, any number of rows each; 255 is no data. Of float32 NaN is, and numbers that half
+        floats hold take half the room.
     grid : Grid
         Its height is the sum of the strips' rows.
     legend : Legend or None
@@ -123,8 +121,6 @@ class _Target:
             "tiled": True, "blockxsize": _BLOCK, "blockysize": _BLOCK,
             "compress": "deflate", "zlevel": 1, "bigtiff": "if_safer",
         }  # fmt: skip
-        if self.dtype != _BYTES:
-            profile |= _HALVES
         if self.layered:
             # Three or four bands of bytes would be taken for colours, the fourth for alpha.
             profile |= {"photometric": "minisblack", "interleave": "band"}
@@ -156,10 +152,13 @@ class _Target:
     def copy(self, scratch: Path) -> None:
         """Copy the rows with the COG driver, which reports errors."""
         with self._explained():
+            # Not NBITS=16: where a block sticks out of the raster, the driver then writes what was in its memory,
+            # and equal work gives other bytes. The predictor makes the zeros behind halves as small.
+            predictor = {} if self.dtype == _BYTES else {"predictor": "YES"}
             copy(
                 scratch, self.path, driver="COG", compress="DEFLATE", blocksize=_BLOCK, bigtiff="IF_SAFER",
                 overview_resampling="AVERAGE" if self.legend is None else "MODE",
-                num_threads=min(4, os.cpu_count() or 1), **({} if self.dtype == _BYTES else _HALVES),
+                num_threads=min(4, os.cpu_count() or 1), **predictor,
             )  # fmt: skip
 
     def verify(self, path: Path, crc: int) -> None:
@@ -218,8 +217,8 @@ def _typed(strips: Iterable[Rows]) -> tuple[np.dtype[Any], Iterable[Rows]]:
     """Look at the first strip: return what the file will hold, and all strips."""
     coming = iter(strips)
     first = list(islice(coming, 1))
-    halves = bool(first) and first[0].dtype == np.float32
-    return np.dtype(np.float32) if halves else _BYTES, chain(first, coming)
+    floats = bool(first) and first[0].dtype == np.float32
+    return np.dtype(np.float32) if floats else _BYTES, chain(first, coming)
 
 
 def _block_rows(
