@@ -15,6 +15,7 @@ from geoseg.grid.grid import Grid
 from geoseg.grid.ground import edge_lengths, ground_scales, row_areas
 from geoseg.vector.rings import Rings
 from geoseg.vector.runs import Ints, Runs
+from geoseg.vector.scale_nodes import ScaleNodes
 
 Floats = npt.NDArray[np.float64]
 Longs = npt.NDArray[np.int64]
@@ -76,6 +77,7 @@ class Ground:
     def __init__(self, grid: Grid) -> None:
         self._grid = grid
         self._edges = edge_lengths(grid)
+        self._nodes = ScaleNodes.of(grid) if self._edges is None else None
         zones = row_areas(grid)
         self.exact = zones is not None
         self.zones = np.zeros(grid.height, np.int64)
@@ -102,7 +104,7 @@ class Ground:
             lengths = _lengths(rings, self._edges, (ones, ones), right_angle, scale)
             return np.ldexp(sums[:, _GROUND].astype(np.float64), -self._bits), lengths
         pixels = sums[:, PIXELS]
-        scales = ground_scales(self._grid, sums[:, _COL] / (2 * pixels), sums[:, _ROW] / pixels + 0.5)
+        scales = self._scales(sums[:, _COL] / (2 * pixels), sums[:, _ROW] / pixels + 0.5)
         if scales is None:
             unknown = np.full(len(sums), np.nan)
             return unknown, unknown
@@ -111,6 +113,18 @@ class Ground:
         cosine = (t.a * t.b + t.d * t.e) / (math.hypot(t.a, t.d) * math.hypot(t.b, t.e))
         lengths = _lengths(rings, (np.ones(rows + 1), np.ones(rows)), (across, down), cosine, scale)
         return pixels * self._grid.pixel_area * area, lengths
+
+    def _scales(self, col: Floats, row: Floats) -> tuple[Floats, Floats, Floats] | None:
+        if self._nodes is None:
+            return ground_scales(self._grid, col, row)
+        scales = self._nodes.at(col, row)
+        beside = ~np.isfinite(scales[0])  # of nodes that lie outside of the projection
+        if beside.any():
+            exact = ground_scales(self._grid, col[beside], row[beside])
+            assert exact is not None
+            for one, other in zip(scales, exact, strict=True):
+                one[beside] = other
+        return scales
 
 
 def _lengths(
