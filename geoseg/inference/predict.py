@@ -93,9 +93,10 @@ def predict(
     Parameters
     ----------
     scene : path, Scene, xarray.DataArray (band, y, x) or ndarray (band, row, col)
-        Its numbers as stored: the model's card knows how they are scaled.
+        Its numbers as stored: the model's card knows how they are scaled. A lazy (dask) DataArray may have one
+        more dim, such as ``time``, and a lazy Dataset a variable for each band.
     model : path or Model
-        A model file.
+        A model file; where workers compute, they open it under the same name. A Model is sent to them.
     options : PredictOptions, optional
     output : path or PredictOutputs, optional
         Class map to write, a cloud-optimised GeoTIFF; without it the result is returned.
@@ -107,11 +108,22 @@ def predict(
         Without `output`, ``landcover`` (y, x) uint8 with 255 no data and ``confidence`` (y, x) float32, of a
         multilabel model (class, y, x) with 1 where a class is and 0 where it is not; with it, its path. The
         same bytes as ``geoseg predict``.
+        Of a lazy scene it is lazy too, on the scene's chunks and coordinates; see Notes.
 
     Raises
     ------
     GeosegError
         Bad input is found before the model runs.
+
+    Notes
+    -----
+    Of a lazy scene nothing is read and nothing computed before numbers are wanted, and then only the blocks
+    that are: each is the tiles of the whole scene that touch it, so no chunking changes the map. Its bytes are
+    those of ``geoseg predict`` where both have one ``batch_size`` (and device, precision and number of
+    threads) and the network's answer to a tile does not depend on the others in its batch. The default batch
+    fits the blocks; some networks round differently then: codes are the same where the two best probabilities
+    differ by more than 1e-6, and confidence to a step of 1/254. What ``auto`` means is chosen here, for all
+    workers. That the numbers lie in the range of the model's card is not checked: it would mean reading some.
     """
     if output is None and is_lazy(scene):
         from geoseg.inference.lazy import predict_lazy
