@@ -19,7 +19,7 @@ from geoseg.engine.bands import Engine
 from geoseg.engine.network import Network
 from geoseg.engine.plan import Plan
 from geoseg.engine.rows import RowReader
-from geoseg.engine.settings import Settings
+from geoseg.engine.settings import Settings, choose_device
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import NODATA
 from geoseg.grid.window import Window
@@ -157,6 +157,7 @@ class BlockWork:
         card = self.card
 
         def make() -> Network:
+            choose_device(self.settings.device)  # where the call was made it may be there, and here not
             return Network(
                 self.model.load().network,
                 self.gain,

@@ -8,6 +8,8 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from geoseg.engine.settings import Settings
 from geoseg.errors import OptionError, SceneError
 from geoseg.inference.block_plan import Axis
@@ -86,31 +88,35 @@ def predict_lazy(scene: Any, model: Path | str | Model, options: PredictOptions)
 
 
 def _settings(options: PredictOptions, rows: Axis, cols: Axis) -> Settings:
-    """Resolve ``auto`` here, for all workers.
+    """Resolve ``auto`` here, for all workers; where there is none, they may have a device that is not here.
 
     A batch as large as all tiles of the largest block, or one that fits them: what blocks leave over of it is
     computed for nothing. One that was asked for is that of the scene read from a file.
     """
     tiles = (rows.most_tiles, cols.most_tiles) if options.batch_size is None else (rows.tiles, cols.tiles)
-    settings = Settings.choose(options.device, options.precision, options.batch_size, tiles)
-    return replace(settings, tta=options.tta, compile=options.compile)
+    if options.batch_size is not None and "auto" not in (options.device, options.precision):
+        settings = Settings(
+            device=options.device,
+            precision=options.precision,
+            batch_size=min(options.batch_size, tiles[0] * tiles[1]),
+            threads=torch.get_num_threads(),
+        )
+    else:
+        settings = Settings.choose(options.device, options.precision, options.batch_size, tiles)
+    return replace(settings, tta=options.tta)
 
 
 def _check_options(options: PredictOptions) -> None:
-    """Refuse what only a file can do."""
-    if options.clip is not None:
-        raise OptionError(
-            "clip is for scenes that are read from files; pass the lazy array after .rio.clip()"
-        )
-    if options.profile:
-        raise OptionError(
-            "profile is for scenes that are read here and now; dask's dashboard says it of lazy ones"
-        )
-    if options.on_error != "stop":
-        raise OptionError(
-            "on_error is for scenes that are read from files; a lazy array says itself what becomes of chunks "
-            "that cannot be read"
-        )
+    """Refuse what only a scene that is read from a file can have."""
+    remedies = {
+        "clip": (options.clip is not None, "pass the array after .rio.clip()"),
+        "on_error": (options.on_error != "stop", "the array says itself what becomes of chunks without data"),
+        "profile": (options.profile, "dask's dashboard says where the time goes"),
+        "compile": (options.compile, "threads of dask would share what is compiled for one"),
+    }
+    for name, (asked, remedy) in remedies.items():
+        if asked:
+            raise OptionError(f"{name} is for scenes that are read from files, found a lazy array: {remedy}")
 
 
 def _sizes(planes: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -304,14 +304,32 @@ def test_what_does_not_fit_is_found_before_a_pixel_is_read(
     ("options", "reason"),
     [
         (PredictOptions(clip=Path("a.gpkg")), "clip is for scenes that are read from files"),
-        (PredictOptions(on_error="nodata"), "on_error is for scenes"),
+        (PredictOptions(on_error="nodata"), "on_error is for scenes that are read"),
         (PredictOptions(profile=True), "profile is for scenes"),
+        (PredictOptions(compile=True), "compile is for scenes"),
         (PredictOptions(tile_size=10, overlap=9), r"overlap is 9 px, expected 0 to 5"),
     ],
 )
 def test_options_that_no_block_has(model_file: Path, options: PredictOptions, reason: str) -> None:
     with pytest.raises(OptionError, match=reason):
         predict(scene(noise()).chunk(x=32), model_file, options)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the device is here")
+def test_a_device_that_is_not_here_may_be_on_the_workers(model_file: Path) -> None:
+    array = scene(noise()).chunk(x=32)
+    bands = {"bands": (1, 2, 3), "device": "cuda"}
+    with pytest.raises(OptionError, match="device cuda cannot be used"):
+        predict(array, model_file, PredictOptions(**bands))
+    result = predict(array, model_file, PredictOptions(**bands, precision="bf16", batch_size=4))
+    with pytest.raises(OptionError, match="device cuda cannot be used"):
+        result.compute(scheduler="synchronous")
+
+
+def test_the_8_symmetries(scene_file: Path, model_file: Path) -> None:
+    options = PredictOptions(precision="fp32", batch_size=2, tta=True)
+    lazy = predict(opened(scene_file, chunks={"x": 100, "y": 150}), model_file, options)
+    assert_same(lazy, predict(opened(scene_file), model_file, options))
 
 
 def test_bounds_are_cut_out() -> None:
