@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -119,7 +120,7 @@ class Engine:
         if first:
             stitcher.resume(plan.bands[first].start, plan.bands[first].tile_rows.start)
         coming: _Coming | None = None
-        with ThreadPoolExecutor(1, thread_name_prefix="geoseg-read") as pool:
+        with closing(self.reader), ThreadPoolExecutor(1, thread_name_prefix="geoseg-read") as pool:
             reading = pool.submit(self._read, plan.bands[first])
             for band in plan.bands[first:]:
                 rows = reading.result()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 
 from geoseg.engine.plan import Plan
@@ -24,6 +26,8 @@ class RowReader:
         Says how wide the margin is; what sticks out of the scene is padded by reflection.
     tolerant : bool
         Whether what cannot be read becomes no data; otherwise it is an error.
+    threads : int
+        How many decode side by side, each with a handle of its own and each block in one of them.
 
     Attributes
     ----------
@@ -31,8 +35,9 @@ class RowReader:
         What could not be read.
     """
 
-    def __init__(self, source: Source, plan: Plan, *, tolerant: bool) -> None:
-        self._source, self._tolerant = source, tolerant
+    def __init__(self, source: Source, plan: Plan, *, tolerant: bool, threads: int = 1) -> None:
+        self._source, self._tolerant, self._threads = source, tolerant, threads
+        self._pool: ThreadPoolExecutor | None = None
         self._col, self._width = -plan.margin, plan.padded[1]
         self._kept: Chip | None = None
         self._first = self._stop = 0
@@ -77,11 +82,49 @@ class RowReader:
     def _fetch(self, first: int, stop: int) -> Chip:
         window = Window(row=first, col=self._col, height=stop - first, width=self._width)
         try:
-            return self._source.read(window)
+            return self._decode(window)
         except SceneError:
             if not self._tolerant:
                 raise
         return self._salvage(window)
+
+    def _decode(self, window: Window) -> Chip:
+        """Read a window, in parts side by side where there are threads for it."""
+        parts = self._parts(window)
+        if len(parts) == 1:
+            return self._source.read(window)
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="geoseg-decode")
+        pixels = np.empty((self._source.count, *window.shape), dtype=self._source.dtype)
+        valid = np.empty(window.shape, dtype=bool)
+
+        def place(part: Window) -> None:
+            chip = self._source.read(part)
+            rows, cols = part.shifted(-window.row, -window.col).slices
+            pixels[:, rows, cols], valid[rows, cols] = chip.pixels, chip.valid
+
+        list(self._pool.map(place, parts))
+        return Chip(pixels=pixels, valid=valid)
+
+    def _parts(self, window: Window) -> list[Window]:
+        """Cut a window between blocks: side by side, or above each other where a block is as wide as the scene."""
+        height, width = self._source.grid.shape
+        block_rows, block_cols = self._source.block_shape
+        if block_cols < width:
+            return [
+                Window(row=window.row, col=first, height=window.height, width=stop - first)
+                for first, stop in _shares((window.col, window.col_stop), width, block_cols, self._threads)
+            ]
+        return [
+            Window(row=first, col=window.col, height=stop - first, width=window.width)
+            for first, stop in _shares((window.row, window.row_stop), height, block_rows, self._threads)
+        ]
+
+    def close(self) -> None:
+        """End the threads that decode."""
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
 
     def _salvage(self, window: Window) -> Chip:
         """Read block by block; those that fail become no data."""
@@ -107,3 +150,14 @@ def _cuts(first: int, stop: int, step: int) -> list[tuple[int, int]]:
     """Cut [first, stop) at the multiples of `step`."""
     inner = list(range((first // step + 1) * step, stop, step))
     return list(zip([first, *inner], [*inner, stop], strict=True))
+
+
+def _shares(edges: tuple[int, int], length: int, block: int, count: int) -> list[tuple[int, int]]:
+    """Cut [first, stop) into up to `count` pieces at blocks of an axis; each holds pixels that are on it.
+
+    What sticks out is reflected from the piece it belongs to, and is read with it.
+    """
+    inner = [cut for cut in range(0, length, block) if max(edges[0], 0) < cut < min(edges[1], length)]
+    each = -(-(len(inner) + 1) // count)
+    inner = inner[each - 1 :: each]
+    return list(zip([edges[0], *inner], [*inner, edges[1]], strict=True))

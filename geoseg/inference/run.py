@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -34,6 +35,7 @@ from geoseg.storage.space import check_space
 
 _BYTES_PER_PIXEL = 5
 """Scratch bands (codes and confidence), their joined copy and the products: an upper bound, compressed or not."""
+_MOST_READERS = 8
 _WORTH_SAYING = 0.5  # s
 _BYTES_PER_PROBABILITY: Mapping[Storage, int] = {"uint8": 4, "float16": 12}
 """Likewise; scratch bands are as they say, their joined copy and the product with its overviews float32."""
@@ -294,6 +296,11 @@ def build_network(job: Job, model: Model, settings: Settings) -> Network:
     return Network(model.network, match.gain, match.bias, settings, card.temperature or 1.0, card.task)
 
 
+def _readers(settings: Settings) -> int:
+    """How many threads decode: on the CPU one, for the network has the others."""
+    return 1 if settings.device == "cpu" else min(_MOST_READERS, os.cpu_count() or 1)
+
+
 def build_engine(job: Job, model: Model, settings: Settings, plan: Plan) -> Engine:
     """Put network, reader and plan together."""
     clip = None
@@ -307,7 +314,9 @@ def build_engine(job: Job, model: Model, settings: Settings, plan: Plan) -> Engi
     return Engine(
         network=network,
         plan=plan,
-        reader=RowReader(job.source, plan, tolerant=job.options.on_error == "nodata"),
+        reader=RowReader(
+            job.source, plan, tolerant=job.options.on_error == "nodata", threads=_readers(settings)
+        ),
         channels=card.channels,
         thresholds=card.thresholds,
         clip=clip,
