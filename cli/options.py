@@ -1,16 +1,17 @@
 """Every flag that more than one command has.
 
-=========================  =======  =======  =========  =====  =====  ======  ===
-flag                       predict  segment  vectorize  model  train  labels  rle
-=========================  =======  =======  =========  =====  =====  ======  ===
--o, --output               x        x        x          x      x      x       x
---overwrite                x        x        x          x      x      x       x
--v, -q                     x        x        x          x      x      x       x
+=========================  =======  =======  =========  =========  =====  =====  ======  ===
+flag                       predict  segment  vectorize  rasterize  model  train  labels  rle
+=========================  =======  =======  =========  =========  =====  =====  ======  ===
+-o, --output               x        x        x          x          x      x      x       x
+--overwrite                x        x        x          x          x      x      x       x
+-v, -q                     x        x        x          x          x      x      x       x
 -m, --model                x        x
 --save-confidence          x        x
 -b, --bands ... --fresh    x        x
---layer                             x        x
-=========================  =======  =======  =========  =====  =====  ======  ===
+--layer                             x        x          x
+--legend                                     x          x
+=========================  =======  =======  =========  =========  =====  =====  ======  ===
 
 The flags from ``--bands`` to ``--force`` are the fields of `PredictOptions`, whose defaults they take.
 """

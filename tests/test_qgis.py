@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from rasterio.crs import CRS
 from geoseg.demo.run import run_demo
 from geoseg.demo.scenes import SCENES, data_file
 from geoseg.grid.grid import Grid
-from geoseg.grid.legend import NODATA, Legend
+from geoseg.grid.legend import NODATA, Legend, LegendClass
 from geoseg.models.card import read_card
 from geoseg.raster.classmap import class_map_sidecars, write_cog
 from geoseg.vector.vectorize import vectorize
@@ -201,3 +202,40 @@ def test_the_demo_opens_with_its_legend(tmp_path: Path) -> None:
     assert vector["all_valid"]
     assert vector["colors"] == raster["colors"]
     assert vector["colors"][0] in [color for _, _, color in legend]
+
+
+def test_a_file_that_a_scene_was_added_to_opens_with_both_and_one_legend(tmp_path: Path) -> None:
+    """The style grew by the class that only the second scene has."""
+    skip_without("qgis", has_qgis())
+    north, south = made_up_map(), made_up_map()[::-1].copy()
+    south[south == 2] = 9
+    below = GRID.transform @ Affine.translation(0, 36)
+    legends = [LEGEND, Legend(classes=(*LEGEND.classes, LegendClass(code=9, name="'bog'", color="#123456")))]
+    polygons = tmp_path / "both.gpkg"
+    for name, codes, transform, legend in zip(
+        "ab", (north, south), (GRID.transform, below), legends, strict=True
+    ):
+        grid = replace(GRID, transform=transform)
+        write_cog(tmp_path / f"{name}.tif", [codes], grid, legend=legend, description="land cover", tags={})
+        vectorize(tmp_path / f"{name}.tif", output=polygons, append=True)
+    west, south_edge, east, north_edge = GRID.bounds
+    (found,) = probe(
+        tmp_path,
+        [
+            {
+                "kind": "vector",
+                "uri": f"{polygons}|layername=landcover",
+                "png": str(tmp_path / "v.png"),
+                "extent": [west, 2 * south_edge - north_edge, east, north_edge],
+                "points": [(332745 + 10 * col, 3837705 - 10 * row) for row in range(72) for col in range(60)],
+            }
+        ],
+    )
+    assert found["valid"]
+    assert found["crs"] == "EPSG:32652"
+    assert found["categories"] == [[c.code, c.name, c.color] for c in legends[1].classes]
+    both = np.concatenate([north, south])
+    assert found["area"] == pytest.approx(100 * int((both != NODATA).sum()))
+    assert found["all_valid"]
+    colors = {c.code: c.color for c in legends[1].classes} | {NODATA: "#ffffff"}
+    assert found["colors"] == [colors[int(code)] for code in both.ravel()]

@@ -56,7 +56,7 @@ def chosen_codes(classes: Sequence[str | int], legend: Legend | None) -> frozens
             known = (
                 listed(f"{c.name} ({c.code})" for c in legend.classes)
                 if legend
-                else "codes: it has no legend"
+                else "a code, for it has no legend"
             )
             raise OptionError(f"the map has no class {text!r}, expected {known}")
         found.add(code)
