@@ -166,3 +166,19 @@ def test_importing_geoseg_loads_nothing_heavy() -> None:
 
 def test_predicting_loads_nothing_it_does_not_need() -> None:
     assert not modules_after("import geoseg.inference.predict") & set(NOT_FOR_PREDICTING)
+
+
+def test_vectorizing_a_file_loads_nothing_it_does_not_need(tmp_path: Path) -> None:
+    """Importing xarray takes longer than tracing a small map; who passes an array of it has it."""
+    name = str(tmp_path / "map.gpkg")
+    statement = (
+        "import numpy as np\n"
+        "from affine import Affine\n"
+        "from geoseg.grid.grid import Grid\n"
+        "from geoseg.raster.classmap import ClassMap\n"
+        "from geoseg.vector.vectorize import vectorize\n"
+        "grid = Grid(height=2, width=2, transform=Affine.identity(), crs=None)\n"
+        "whole = ClassMap(codes=np.ones((2, 2), np.uint8), valid=np.ones((2, 2), bool), grid=grid, legend=None)\n"
+        f"vectorize(whole, output={name!r})"
+    )
+    assert not modules_after(statement) & {"xarray", "torch", "dask", "matplotlib"}

@@ -31,8 +31,6 @@ from dataclasses import replace
 import numba
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from geoseg.grid.grid import Grid
 from geoseg.vector.amounts import Amount
@@ -193,6 +191,9 @@ class _Look:
         pairs = _borders(runs, unsure)
         a, b = node[pairs[:, 0] - 1], node[pairs[:, 1] - 1]
         both = unsure[a] & unsure[b]
+        from scipy.sparse import coo_array  # here, because it takes long to import
+        from scipy.sparse.csgraph import connected_components
+
         touching = coo_array((np.ones(both.sum()), (a[both], b[both])), shape=(count, count))
         _, cluster = connected_components(touching, directed=False)
         late = np.zeros(count, np.bool_)  # by cluster

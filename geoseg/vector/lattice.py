@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Hashable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 
 _LARGEST = 2**53
 """Beyond it, floats skip whole numbers: what they hold is no code."""
+
+
+def dataset_of(source: object) -> xr.Dataset | None:
+    """Return what is a Dataset; who has one has imported xarray already, which takes a second."""
+    loaded = sys.modules.get("xarray")
+    return source if loaded is not None and isinstance(source, loaded.Dataset) else None
 
 
 def grid_of(array: xr.DataArray) -> Grid:
@@ -97,11 +104,10 @@ class ComputedTogether:
     @classmethod
     def of(cls, source: object) -> ComputedTogether | None:
         """Return the rows of a lazy Dataset; None of everything else, and of the layers of a multilabel one."""
-        import xarray as xr
-
-        if not isinstance(source, xr.Dataset) or not {"landcover", "confidence"} <= set(source.data_vars):
+        dataset = dataset_of(source)
+        if dataset is None or not {"landcover", "confidence"} <= set(dataset.data_vars):
             return None
-        codes, share = source["landcover"], source["confidence"]
+        codes, share = dataset["landcover"], dataset["confidence"]
         lazy = codes.chunks is not None and share.chunks is not None
         return cls(codes, share) if lazy and "class" not in codes.dims else None
 

@@ -79,6 +79,16 @@ def opened(source: Source, legend: Legend | None) -> ReadMap:
     ClassMapError
         If it is no map.
     """
+    if isinstance(source, str | PathLike):
+        stored = open_map(Path(source), legend=legend)
+        if isinstance(stored, LayeredMap):
+            return _layered(stored)
+        return ReadMap(grid=stored.grid, legend_of=stored.legend_of, strips=lambda _: stored.strips())
+    if isinstance(source, ClassMap):
+        whole, known = (source.codes, source.valid), legend or source.legend
+        return ReadMap(grid=source.grid, legend_of=lambda _: known, strips=lambda _: [whole])
+    if isinstance(source, LayeredMap):
+        return _layered(source, legend)
     import xarray as xr
 
     if isinstance(source, xr.Dataset):
@@ -91,21 +101,11 @@ def opened(source: Source, legend: Legend | None) -> ReadMap:
         if rows.ndim != 2:
             raise ClassMapError(f"the array has shape {source.shape}, expected (row, col)")
         source = xr.DataArray(rows, dims=("y", "x"))
-    if isinstance(source, str | PathLike):
-        stored = open_map(Path(source), legend=legend)
-        if isinstance(stored, LayeredMap):
-            return _layered(stored)
-        return ReadMap(grid=stored.grid, legend_of=stored.legend_of, strips=lambda _: stored.strips())
     if isinstance(source, xr.DataArray):
         if "class" in source.dims:
             return _layered(layered_map_of(source, legend))
         array, known = source, legend or flags_of(source.attrs)
         return ReadMap(grid=grid_of(array), legend_of=lambda _: known, strips=lambda _: strips_of(array))
-    if isinstance(source, ClassMap):
-        whole, known = (source.codes, source.valid), legend or source.legend
-        return ReadMap(grid=source.grid, legend_of=lambda _: known, strips=lambda _: [whole])
-    if isinstance(source, LayeredMap):
-        return _layered(source, legend)
     raise ClassMapError(
         f"the class map is a {type(source).__name__}, expected a path, an array, a DataArray or a Dataset"
     )

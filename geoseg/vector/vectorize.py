@@ -22,7 +22,7 @@ from geoseg.vector.appending import Base, check_together
 from geoseg.vector.arrow_writer import Layer, check_layer_name
 from geoseg.vector.features import Features
 from geoseg.vector.formats import check_append, check_vector_name, write_polygons
-from geoseg.vector.lattice import ComputedTogether
+from geoseg.vector.lattice import ComputedTogether, dataset_of
 from geoseg.vector.layers import layer_names_of, stream_layer
 from geoseg.vector.outline import Outline, parse_tolerance
 from geoseg.vector.proof import Proof
@@ -254,11 +254,9 @@ class _Job:
         cls, source: Source, confidence: Confidence | None, legend: Legend | None, options: VectorizeOptions
     ) -> _Job:
         """Open everything that is to be read."""
-        import xarray as xr
-
         together = ComputedTogether.of(source) if confidence is None else None
-        if confidence is None and isinstance(source, xr.Dataset):
-            confidence = source.get("confidence")
+        if confidence is None and (dataset := dataset_of(source)) is not None:
+            confidence = dataset.get("confidence")
         found = opened(source, legend)
         known = found.legend_of(()) if found.layers is None else found.layers
         kept = chosen_codes(options.classes, known)
