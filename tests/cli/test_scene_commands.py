@@ -119,6 +119,12 @@ def test_segment_is_predict_and_vectorize(made: Path, tmp_path: Path) -> None:
     assert vectorized.exit_code == 0, vectorized.stderr
     one = pyogrio.read_dataframe(made / "s.gpkg", layer="x")
     assert one.equals(pyogrio.read_dataframe(tmp_path / "v.gpkg", layer="x"))
+    known = []
+    for path in (made / "s.gpkg", tmp_path / "v.gpkg"):
+        (entry,) = json.loads(pyogrio.read_info(path, layer="x")["layer_metadata"]["GEOSEG_COVERAGE"])
+        known.append({key: value for key, value in entry.items() if key != "scene"})
+    assert known[0] == known[1]
+    assert "valid coverage: " in vectorized.stderr
 
 
 def test_many_scenes_go_into_a_folder_and_the_bad_one_is_passed_over(folder: Path, tmp_path: Path) -> None:

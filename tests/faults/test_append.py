@@ -25,13 +25,13 @@ HOSTILE = "x\"; DROP TABLE gpkg_contents; --'<script>é😀"
 
 @pytest.fixture(scope="session")
 def maps(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with a.tif and b.tif, maps of 500 x 400 px that make some ten thousand polygons each, and l.csv."""
+    """Folder with a.tif and b.tif, maps of 300 x 240 px that make some ten thousand polygons each, and l.csv."""
     folder = tmp_path_factory.mktemp("maps")
     for seed, name in enumerate(("a", "b")):
-        codes = np.random.default_rng(seed).integers(0, 5, (500, 400)).astype(np.uint8)
+        codes = np.random.default_rng(seed).integers(0, 5, (300, 240)).astype(np.uint8)
         with rasterio.open(
-            folder / f"{name}.tif", "w", driver="GTiff", count=1, height=500, width=400, dtype="uint8", nodata=0,
-            crs="EPSG:32633", transform=from_origin(5e5 + seed * 4000, 5e6, 10, 10),
+            folder / f"{name}.tif", "w", driver="GTiff", count=1, height=300, width=240, dtype="uint8", nodata=0,
+            crs="EPSG:32633", transform=from_origin(5e5 + seed * 2400, 5e6, 10, 10),
         ) as file:  # fmt: skip
             file.write(codes, 1)
     lines = [f'{code},"{HOSTILE.replace(chr(34), 2 * chr(34))} {code}"' for code in (1, 2, 3, 4)]
