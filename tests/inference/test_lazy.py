@@ -352,11 +352,30 @@ def test_a_corner_computes_the_tiles_that_touch_it() -> None:
 def test_blocks_and_tiles_without_a_valid_pixel_are_not_computed() -> None:
     model, network = counting()
     pixels = np.zeros((3, 64, 64), np.uint8)
-    pixels[:, 46:50, 40:44] = 9
+    # Tiles begin at 22, 34, 46 and 50 px. The first pixel lies in one and in the block from 32 px, the second in
+    # four and in the block from 48 px; one of these four reaches into the first block and is not wanted there.
+    pixels[:, [33, 49], [33, 49]] = 9
     result = predict(scene(pixels, nodata=0).chunk(x=16, y=16), model).compute(scheduler="synchronous")
-    # Tiles begin at 34, 46 and 50 px: two have valid rows, in the blocks above and below row 48; one has columns.
-    assert network.seen == 2 + 2
-    assert (result["landcover"] != 255).sum() == 16
+    assert network.seen == 1 + 4
+    assert (result["landcover"] != 255).sum() == 2
+
+
+def shared(result: xarray.Dataset) -> Any:
+    """What all blocks of a result share."""
+    (found,) = (
+        value
+        for key, value in dict(result["landcover"].__dask_graph__()).items()
+        if str(key).endswith("-shared")
+    )
+    return getattr(found, "value", found)
+
+
+def test_a_batch_that_was_asked_for_is_that_of_the_file(scene_file: Path, model_file: Path) -> None:
+    """Though no block has so many tiles; left alone, it is one that fits blocks."""
+    array = opened(scene_file, chunks={"x": 40, "y": 40})
+    asked = predict(array, model_file, PredictOptions(batch_size=12))
+    assert shared(asked).settings.batch_size == 12
+    assert shared(predict(array, model_file)).settings.batch_size <= 9
 
 
 class Source:
