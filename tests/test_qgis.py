@@ -22,7 +22,7 @@ from geoseg.demo.scenes import SCENES, data_file
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import NODATA, Legend, LegendClass
 from geoseg.models.card import read_card
-from geoseg.raster.classmap import class_map_sidecars, write_cog
+from geoseg.raster.classmap import ClassMap, class_map_sidecars, write_cog
 from geoseg.vector.vectorize import vectorize
 from tests.conftest import skip_without
 
@@ -239,3 +239,21 @@ def test_a_file_that_a_scene_was_added_to_opens_with_both_and_one_legend(tmp_pat
     assert found["all_valid"]
     colors = {c.code: c.color for c in legends[1].classes} | {NODATA: "#ffffff"}
     assert found["colors"] == [colors[int(code)] for code in both.ravel()]
+
+
+def test_gdal_s_validator_has_no_complaint(tmp_path: Path) -> None:
+    """The system's GDAL, older than ours, as in most installations of QGIS: it knows the file without a warning."""
+    skip_without("qgis", has_qgis())
+    path = tmp_path / "map.gpkg"
+    south = replace(GRID, transform=GRID.transform @ Affine.translation(0, GRID.height))
+    for grid, options in ((GRID, {}), (south, {"append": True})):
+        whole = ClassMap(codes=made_up_map(), valid=made_up_map() != NODATA, grid=grid, legend=LEGEND)
+        vectorize(whole, output=path, **options)
+    for command in (
+        ["-m", "osgeo_utils.samples.validate_gpkg", path],
+        ["-W", "error", "-c", f"from osgeo import ogr; ogr.UseExceptions(); ogr.Open({str(path)!r})"],
+    ):
+        run = subprocess.run(
+            [QGIS_PYTHON, *command], capture_output=True, text=True, check=False, cwd=tmp_path
+        )
+        assert (run.returncode, run.stderr) == (0, ""), command

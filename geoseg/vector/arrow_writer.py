@@ -31,6 +31,9 @@ _UNDEFINED_CARTESIAN = (
     'AXIS["x",unspecified,ORDER[1],LENGTHUNIT["unknown",0]],AXIS["y",unspecified,ORDER[2],LENGTHUNIT["unknown",0]]]'
 )
 
+# GDAL's newest version of the format makes older GDALs, and every QGIS that has one, warn that they know it in part.
+_DATASET_OPTIONS = {"GPKG": {"VERSION": "1.3"}}
+
 _settings_lock = threading.Lock()
 
 
@@ -159,6 +162,7 @@ def write_batches(
                 geometry_type=layer.geometry_type,
                 crs=canonical(layer.crs),
                 layer_options=dict(options),
+                dataset_options=_DATASET_OPTIONS.get(driver),
                 append=append,
             )
     except Exception as error:
