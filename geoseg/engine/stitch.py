@@ -30,7 +30,7 @@ class Stitcher:
 
     Notes
     -----
-    Memory: ``4 * channels * depth * max(cols, tiling.size)`` bytes.
+    Memory: ``4 * channels * depth * max(cols, tiling.size)`` bytes, and as much while finished rows are in use.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Stitcher:
         Returns
         -------
         Tensor of float32, shape (channel, rows, cols)
-            A copy; pixels of skipped tiles are 0.
+            The caller's own; pixels of skipped tiles are 0.
 
         Raises
         ------
@@ -94,10 +94,10 @@ class Stitcher:
             raise StitchError(
                 f"rows {self._top} to {stop} were to be finished before all of their tiles came in"
             )
-        rows = stop - self._top
-        done = self._open[:, :rows, : self._shape[1]].clone()
-        rest = self._open[:, rows:].clone()
-        self._open[:, : rest.shape[1]] = rest
-        self._open[:, rest.shape[1] :] = 0
+        # The rows below that tiles have reached already move to fresh ones; what is done is not copied.
+        rows, begun = stop - self._top, max((row + self._size for row in self._rows[:reach]), default=stop)
+        done, self._open = self._open, torch.zeros_like(self._open)
+        kept = min(max(begun - stop, 0), done.shape[1] - rows)
+        self._open[:, :kept] = done[:, rows : rows + kept]
         self._top = stop
-        return done
+        return done[:, :rows, : self._shape[1]]

@@ -264,3 +264,47 @@ def test_a_table_of_very_many_classes_shows_the_largest(tmp_path: Path) -> None:
     assert len(lines) == 50
     assert lines[-1] == ["5000", "class", "5000", "1,000.800", "m²", "1", "polygon"]
     assert "and 41 smaller classes" in result.stderr
+
+
+def test_predict_says_where_the_time_went_and_keeps_the_probabilities(command, tmp_path: Path) -> None:
+    scene, options = command
+    flags = ("--profile", "--tta", "--save-probabilities", f"{tmp_path}/shares/", "--storage", "float16")
+    result = run("predict", scene, *options, "-o", f"{tmp_path}/maps/", *flags)
+    assert result.exit_code == 0, result.stderr
+    assert "  profile: " in result.stderr
+    assert ", tta" in result.stderr
+    report = json.loads((tmp_path / "maps" / "a.tif.run.json").read_text())
+    assert report["settings"]["tta"] is True
+    assert report["profile"]["model"] > 0
+    with rasterio.open(tmp_path / "shares" / "a.probabilities.tif") as file:
+        shares = file.read()
+        assert (file.dtypes[0], file.count) == ("float32", 3)
+    valid = ~np.isnan(shares[0])
+    assert not valid[:8, :8].any()
+    np.testing.assert_allclose(shares[:, valid].sum(axis=0), 1, atol=2e-3)
+    again = run("predict", scene, *options, "-o", f"{tmp_path}/maps/", *flags)
+    assert "1 finished before" in again.stderr, "who looks on does not change the work"
+
+
+def test_compiling_without_a_compiler_is_one_line_before_any_work(
+    command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene, options = command
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    result = run("predict", scene, *options, "-o", tmp_path / "c.tif", "--compile")
+    assert result.exit_code == 2
+    assert "--compile needs a C++ compiler on the CPU" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_pictures_have_no_probabilities_to_keep_and_no_profile(command, tmp_path: Path) -> None:
+    _, options = command
+    (tmp_path / "pictures").mkdir()
+    for flags, words in (
+        (("--save-probabilities", f"{tmp_path}/p.tif"), "--save-probabilities is for scenes"),
+        (("--profile",), "--profile is for scenes"),
+    ):
+        result = run("predict", tmp_path / "pictures", *options, "-o", f"{tmp_path}/masks/", *flags)
+        assert result.exit_code in (1, 2)
+        assert words in result.stderr

@@ -1,0 +1,132 @@
+"""What the benchmarks of prediction share: scenes, models, and the two rates that are compared."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import rasterio
+import torch
+from rasterio.transform import from_origin
+from rasterio.windows import Window
+from scipy.ndimage import zoom
+
+from geoseg.engine.network import Network
+from geoseg.engine.plan import tile_starts
+from geoseg.engine.settings import Settings, calls
+from geoseg.grid.legend import Legend
+from geoseg.inference.bandstore import BandStore
+from geoseg.inference.options import PredictOptions
+from geoseg.inference.prepare import Job, prepare
+from geoseg.inference.run import _fill, build_engine, choose_settings, plan_of
+from geoseg.models.model import Model
+from geoseg.raster.cache import limited_cache
+from geoseg.storage.journal import Journal
+
+RGB = ("red", "green", "blue")
+TEN = tuple(f"b{number}" for number in range(1, 11))
+KINDS = {"rgb": (RGB, "uint8"), "ten": (TEN, "uint16")}
+"""Bands and dtype of the two scenes: 3 of uint8, 10 of uint16."""
+
+
+def make_scene(path: Path, size: int, kind: str) -> None:
+    """Write a square tiled deflate GeoTIFF of smoothed noise, 512 rows at a time."""
+    bands, dtype = KINDS[kind]
+    generator = np.random.default_rng(0)
+    top = 250 if dtype == "uint8" else 10_000
+    profile = {
+        "driver": "GTiff", "height": size, "width": size, "count": len(bands), "dtype": dtype, "crs": "EPSG:32633",
+        "transform": from_origin(5e5, 5e6, 10, 10), "tiled": True, "blockxsize": 512, "blockysize": 512,
+        "compress": "deflate", "bigtiff": "if_safer",
+    }  # fmt: skip
+    with rasterio.open(path, "w", **profile) as dataset:
+        dataset.descriptions = bands
+        for row in range(0, size, 512):
+            rows = min(512, size - row)
+            coarse = generator.random((len(bands), 16, -(-size // 32)))
+            smooth = zoom(coarse, (1, 32, 32), order=1)[:, :rows, :size] * top * 0.9
+            noise = generator.random((1, rows, size)) * top * 0.1
+            dataset.write((smooth + noise).astype(dtype), window=Window(0, row, size, rows))
+
+
+def make_model(kind: str, tile: int, encoder: str = "resnet34") -> Model:
+    """An untrained U-Net of 7 classes."""
+    bands, dtype = KINDS[kind]
+    return Model.new(
+        architecture="Unet", encoder=encoder, bands=bands, dtype=dtype, legend=Legend.parse("a,b,c,d,e,f,g"),
+        value_range=None if dtype == "uint8" else (0, 10_000), tile_size=tile,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A job whose settings are chosen."""
+
+    job: Job
+    model: Model
+    settings: Settings
+
+    @classmethod
+    def of(cls, scene: Path, model: Model, options: PredictOptions) -> Subject:
+        job = prepare(scene, model, options)
+        return cls(job=job, model=model, settings=choose_settings(job, model))
+
+    @property
+    def batches(self) -> int:
+        rows, cols = tile_starts(self.job.grid.shape, self.job.tiling)
+        return calls(len(rows), len(cols), self.settings.batch_size)
+
+    @property
+    def megapixels(self) -> float:
+        return self.job.grid.height * self.job.grid.width / 1e6
+
+    def engine(self, folder: Path, *, profile: bool = False) -> tuple[float, dict[str, float] | None]:
+        """Seconds from the opened file to stored, verified bands, and where they went."""
+        job = replace(self.job, options=replace(self.job.options, profile=profile))
+        folder.mkdir()
+        journal, plan = Journal(folder, {}), plan_of(job, self.settings)
+        engine = build_engine(job, self.model, self.settings, plan)
+        if self.settings.compile:
+            engine.network.try_out(len(job.card.bands), (job.tiling.size,) * 2)
+        with limited_cache():
+            started = time.perf_counter()
+            _fill(engine, BandStore(folder, plan, journal), journal, None)
+            seconds = time.perf_counter() - started
+        return seconds, engine.clock.profile(seconds)
+
+    def inputs(self) -> tuple[Network, torch.Tensor]:
+        """A batch that lies ready on the device, and the network for it."""
+        size, match = self.job.tiling.size, self.job.match
+        network = Network(self.model.network, match.gain, match.bias, self.settings)
+        shape = len(self.job.card.bands), size, size
+        chips = [torch.randint(0, 255, shape, dtype=torch.uint8, device=network.device)]
+        valid = [torch.ones(shape[1:], dtype=torch.bool, device=network.device)]
+        many = self.settings.batch_size
+        return network, network.normalised(chips * many, valid * many)
+
+    def bare(self, ready: tuple[Network, torch.Tensor] | None = None) -> float:
+        """Seconds of ``model(x)`` alone on as many batches as the scene has."""
+        network, inputs = ready or self.inputs()
+        with torch.inference_mode():
+            network.logits(inputs)
+            wait(network.device)
+            started = time.perf_counter()
+            for _ in range(self.batches):
+                network.logits(inputs)
+            wait(network.device)
+        return time.perf_counter() - started
+
+
+def wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def spread(values: Sequence[float], form: str = ".2f") -> str:
+    """Median, smallest and largest."""
+    low, middle, high = min(values), statistics.median(values), max(values)
+    return f"{middle:{form}} ({low:{form}} to {high:{form}})"

@@ -1,0 +1,35 @@
+"""geoseg's part of `bench_peers.py`: ``python peer_geoseg.py FOLDER TILE OVERLAP BATCH``."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import geoseg
+from geoseg.inference.options import PredictOptions
+from geoseg.inference.predict import Writing
+
+
+def run(precision: str) -> None:
+    folder, tile, overlap, batch = Path(sys.argv[1]), *map(int, sys.argv[2:5])
+    options = PredictOptions(
+        precision=precision,
+        tile_size=tile,
+        overlap=overlap,
+        batch_size=batch if precision == "fp32" else None,
+    )
+    model, seconds = geoseg.Model.open(folder / "model.safetensors"), []
+    for _ in range(2):
+        started = time.perf_counter()
+        geoseg.predict(
+            folder / "scene.tif", model, options=options, output=folder / "geoseg.tif",
+            writing=Writing(overwrite=True, fresh=True),
+        )  # fmt: skip
+        seconds.append(time.perf_counter() - started)
+    print(json.dumps({"seconds": seconds[1:]}))
+
+
+if __name__ == "__main__":
+    run("fp32")
