@@ -13,6 +13,7 @@ import torch
 
 from geoseg.errors import OptionError
 from geoseg.grid.tiling import Tiling
+from geoseg.inference.lazy_scene import LazyScene
 from geoseg.inference.options import PredictOptions
 from geoseg.inference.prepare import Job
 from geoseg.models.card import Card
@@ -63,13 +64,18 @@ def _weights_in_memory(model: Path | Model) -> str:
 
 
 def _scene_fingerprint(job: Job) -> dict[str, Any]:
-    """Name, size, time and first bytes of the scene's file; all pixels of an array; a URL is its name only."""
+    """Name, size, time and first bytes of the scene's file; all pixels of an array; a URL is its name only.
+
+    Of a lazy array the name that dask gives it: computing all of it would take as long as the work.
+    """
     source = job.source
     if isinstance(source, ArraySource):
         digest = hashlib.sha256(np.ascontiguousarray(source.pixels).data)
         digest.update(np.ascontiguousarray(source.known_valid).data)
         digest.update(repr((source.pixels.shape, source.dtype, source.grid, source.nodata)).encode())
         return {"sha256": digest.hexdigest()}
+    if isinstance(source, LazyScene):
+        return {"dask": source.token}
     path = Path(source.path)
     if not path.is_file():
         return {"name": source.path}

@@ -15,6 +15,7 @@ from geoseg.grid.grid import Grid
 from geoseg.grid.window import Window
 from geoseg.inference.lattice import Scaling, Stored, band_names, centres, grid_of, scaling_of
 from geoseg.raster.chip import Chip
+from geoseg.raster.padding import border_indices
 from geoseg.raster.selection import band_numbers
 from geoseg.raster.validity import usable
 
@@ -85,7 +86,7 @@ def restored(
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LazyScene:
-    """A lazy array, or a Dataset of one for each band, described as a source whose pixels are not read.
+    """A lazy array, or a Dataset of one for each band, as a source whose pixels are computed where they are read.
 
     Parameters
     ----------
@@ -229,8 +230,45 @@ class LazyScene:
         return dataclasses.replace(self, data=part, grid=self.grid.cropped(window))
 
     def read(self, window: Window) -> Chip:
-        """Refuse: nothing is read before the result is computed."""
-        raise SceneError(f"{_TITLE}: {window} is not read before the result is computed")
+        """Compute a window, padded as `Scene.read` does.
+
+        Raises
+        ------
+        SceneError
+            If a chunk cannot be computed.
+        """
+        rows = border_indices(window.row, window.height, self.grid.height)
+        cols = border_indices(window.col, window.width, self.grid.width)
+        part = self.planes()[:, rows.min() : rows.max() + 1, cols.min() : cols.max() + 1]
+        try:
+            computed = part.compute()
+        # Chunks come from anybody's code.
+        except Exception as error:
+            words = " ".join(str(error).split()) or type(error).__name__
+            raise SceneError(f"{_TITLE}: {window} cannot be computed ({words[:200]})") from error
+        pixels, valid = restored(computed, self.chosen)
+        places = np.ix_(rows - rows.min(), cols - cols.min())
+        return Chip(pixels=np.stack([plane[places] for plane in pixels]), valid=valid[places])
+
+    @property
+    def token(self) -> str:
+        """What dask tells arrays apart by: equal where they are computed alike of the same."""
+        return str(self.planes().name)
+
+    def single(self) -> LazyScene:
+        """Return the scene where it is one.
+
+        Raises
+        ------
+        SceneError
+            If there is a dim of several.
+        """
+        if self.kept is not None:
+            raise SceneError(
+                f"the scene has a dim {self.kept}, expected a single scene for a file or for polygons; choose one "
+                "with .isel()"
+            )
+        return self
 
     def planes(self) -> Any:
         """Return the chosen bands as a dask array (kept, band, row, col), without `kept` where there is none.

@@ -12,6 +12,7 @@ import numpy as np
 from geoseg.errors import OptionError, SceneError
 from geoseg.grid.grid import Grid
 from geoseg.grid.tiling import Tiling
+from geoseg.inference.lazy_scene import LazyScene, is_lazy
 from geoseg.inference.options import PredictOptions
 from geoseg.models.card import Card, read_card
 from geoseg.models.match import Match, match
@@ -142,6 +143,8 @@ def as_source(scene: Any, options: PredictOptions) -> Source:
         # numpy's masks mark what is not usable; which bands are read is not known yet, so any counts.
         valid = ~np.asarray(np.ma.getmaskarray(scene).any(axis=0)) if np.ma.isMaskedArray(scene) else None
         return ArraySource.of(np.ma.getdata(scene), valid=valid)
+    if is_lazy(scene):
+        return LazyScene.of(scene).single()
     if hasattr(scene, "dims") and hasattr(scene, "coords"):
         from geoseg.inference.lattice import source_of_dataarray
 

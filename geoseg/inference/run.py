@@ -24,6 +24,7 @@ from geoseg.errors import OptionError, OutputExistsError
 from geoseg.grid.window import Window
 from geoseg.inference.bandstore import BandStore
 from geoseg.inference.fingerprint import fingerprint_of as fingerprint_of
+from geoseg.inference.lazy_scene import LazyScene
 from geoseg.inference.options import Progress
 from geoseg.inference.prepare import Job
 from geoseg.models.model import Model
@@ -192,7 +193,7 @@ def _prepared(job: Job, journal: Journal) -> tuple[Engine, dict[str, float]]:
 
 def _check_names(job: Job, outputs: Sequence[Path]) -> None:
     """Refuse to write a product over the scene or over another product."""
-    scene = None if isinstance(job.source, ArraySource) else Path(job.source.path).resolve()
+    scene = None if isinstance(job.source, ArraySource | LazyScene) else Path(job.source.path).resolve()
     seen = {scene: "the scene"}
     for path in outputs:
         if path.resolve() in seen:

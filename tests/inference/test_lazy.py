@@ -23,7 +23,9 @@ from hypothesis import strategies as st
 import geoseg
 from geoseg.errors import GeosegError, MismatchError, OptionError, SceneError
 from geoseg.grid.legend import Legend
+from geoseg.inference.fingerprint import fingerprint_of
 from geoseg.inference.options import PredictOptions
+from geoseg.inference.prepare import prepare
 from geoseg.models.model import Model
 from tests.oracle import Pointwise, pointwise_model
 
@@ -480,6 +482,59 @@ def test_a_model_file_that_changed_since_is_refused(model_file: Path, tmp_path: 
     worker_models._MODELS = worker_models.Kept(2)
     with pytest.raises(GeosegError, match="holds other weights than when the prediction was asked for"):
         result.compute(scheduler="synchronous")
+
+
+def test_files_are_written_chunk_by_chunk(tmp_path: Path) -> None:
+    """A row of chunks is there, and what the next rows of tiles need of it."""
+    source = Source()
+    array = source.array((3, 1920, 96), 32)
+    geoseg.predict(array, pointwise_model(3), options=FP32, output=tmp_path / "lazy.tif")
+    assert source.made <= 180 + 9 * 3  # 256 rows in the middle are looked at before the work
+    assert source.most <= 9 * 3
+    eager = xarray.DataArray(np.full((3, 1920, 96), 9, np.uint8), dims=("band", "y", "x"))
+    geoseg.predict(eager, pointwise_model(3), options=FP32, output=tmp_path / "eager.tif")
+    assert (tmp_path / "lazy.tif").read_bytes() == (tmp_path / "eager.tif").read_bytes()
+
+
+def test_polygons_of_a_lazy_scene(scene_file: Path, model_file: Path) -> None:
+    options = PredictOptions(precision="fp32", batch_size=2)
+    lazy = geoseg.segment(opened(scene_file, chunks={"x": 64, "y": 50}), model_file, options=options)
+    assert lazy.equals(geoseg.segment(scene_file, model_file, options=options))
+
+
+def test_a_file_is_of_one_scene(tmp_path: Path) -> None:
+    days = scene(noise()).expand_dims(time=2).chunk(x=32)
+    with pytest.raises(SceneError, match=r"has a dim time, expected a single scene.*isel"):
+        geoseg.predict(days, pointwise_model(3), output=tmp_path / "map.tif")
+    assert not list(tmp_path.iterdir())
+
+
+def test_unfinished_work_is_of_one_lazy_array() -> None:
+    one, other = (scene(noise(seed=seed)).chunk(x=32) for seed in (0, 1))
+    prints = [fingerprint_of(prepare(array, pointwise_model(3), FP32)) for array in (one, one, other)]
+    assert prints[0] == prints[1] != prints[2]
+
+
+@pytest.mark.parametrize("on_error", ["stop", "nodata"])
+def test_a_chunk_that_cannot_be_computed(tmp_path: Path, on_error: str) -> None:
+    def read(block: np.ndarray, block_info: Any = None) -> np.ndarray:
+        if block_info and block_info[0]["chunk-location"][1:] == (0, 2):
+            raise OSError("the shelf is empty")
+        return block
+
+    array = scene(noise((3, 64, 96))).chunk(x=32, y=32)
+    array = array.copy(data=array.data.map_blocks(read, dtype=np.uint8, meta=np.empty((0, 0, 0), np.uint8)))
+    options = PredictOptions(precision="fp32", on_error=on_error)
+    if on_error == "stop":
+        with pytest.raises(SceneError, match="cannot be computed .the shelf is empty"):
+            geoseg.predict(array, pointwise_model(3), options=options, output=tmp_path / "map.tif")
+        return
+    geoseg.predict(array, pointwise_model(3), options=options, output=tmp_path / "map.tif")
+    with rasterio.open(tmp_path / "map.tif") as file:
+        codes = file.read(1)
+    assert (codes[:32, 64:] == 255).all()
+    assert (codes[32:] != 255).all()
+    assert (codes[:, :64] != 255).all()
 
 
 def test_polygons_of_a_lazy_result() -> None:
