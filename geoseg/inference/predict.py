@@ -99,7 +99,8 @@ def predict(
         A model file; where workers compute, they open it under the same name. A Model is sent to them.
     options : PredictOptions, optional
     output : path or PredictOutputs, optional
-        Class map to write, a cloud-optimised GeoTIFF; without it the result is returned.
+        Class map to write, a cloud-optimised GeoTIFF; without it the result is returned. A lazy scene is then
+        read a row of chunks at a time.
     writing : Writing, optional
 
     Returns

@@ -79,6 +79,7 @@ def segment(
     Parameters
     ----------
     scene : path, Scene, xarray.DataArray (band, y, x) or ndarray (band, row, col)
+        As `geoseg.predict` takes it, a single one; a lazy one is read a row of chunks at a time.
     model : path or Model
     options : PredictOptions, optional
     output : path or SegmentOutputs, optional
