@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from geoseg.grid.tiling import Tiling
 
+_WASTE = 0.05
+"""Of a tile: less is not worth another open row."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Band:
@@ -59,9 +62,9 @@ class Plan:
 
     @classmethod
     def of(cls, shape: tuple[int, int], tiling: Tiling, batch_size: int) -> Plan:
-        """Group as few tile rows as fill one batch: narrow scenes need several."""
+        """Group tile rows as `rows_together` says."""
         rows, cols = tile_starts(shape, tiling)
-        together = -(-batch_size // len(cols))
+        together = rows_together(len(cols), batch_size)
         margin, height = margin_of(tiling), shape[0]
         bands = []
         for index, first in enumerate(range(0, len(rows), together)):
@@ -113,6 +116,23 @@ class Plan:
         """(rows, cols) of the scene with its margin, or of a tile where that is larger."""
         size = self.tiling.size
         return max(self.shape[0] + 2 * self.margin, size), max(self.shape[1] + 2 * self.margin, size)
+
+
+def rows_together(columns: int, batch_size: int) -> int:
+    """How many tile rows make a band: as few as fill a batch, or up to three more where batches are fuller then.
+
+    Batches do not cross bands, and what is left over of one is computed for nothing: five columns in batches of
+    four would be eight tiles a row. Rows that are open cost memory.
+    """
+    least = -(-batch_size // columns)
+
+    def computed(rows: int) -> float:
+        """Tiles that the device computes for one that is wanted."""
+        return -(-rows * columns // batch_size) * batch_size / (rows * columns)
+
+    choices = range(least, least + 4)
+    enough = min(map(computed, choices)) + _WASTE
+    return next(rows for rows in choices if computed(rows) <= enough)
 
 
 def margin_of(tiling: Tiling) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from geoseg.engine.plan import rows_together
 from geoseg.errors import OptionError, ResumeError
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -78,24 +79,28 @@ class Settings:
 
 
 def fitting_batch(rows: int, columns: int, largest: int) -> int:
-    """Batch size that runs a tiling cheapest, the largest of equals.
+    """Batch size that runs a tiling cheapest in bands of as few rows as fill it, the largest of equals.
 
-    Batches do not cross bands (`Plan.of`): a band is as many tile rows as fill one batch, and what is left over
-    of a batch is computed for nothing. A call is reckoned as half a tile more than its tiles, so that eleven
-    columns do not become eleven batches of one.
+    Batches do not cross bands, and what is left over of one is computed for nothing; other sizes need more rows at
+    once (`rows_together`), which costs memory. A call is reckoned as half a tile more than its tiles, so that
+    eleven columns do not become eleven batches of one.
     """
 
     def cost(batch: int) -> float:
-        return calls(rows, columns, batch) * (batch + 0.5)
+        return _calls((rows, columns), batch, -(-batch // columns)) * (batch + 0.5)
 
     return min(range(1, largest + 1), key=lambda batch: (cost(batch), -batch))
 
 
 def calls(rows: int, columns: int, batch: int) -> int:
     """How many batches a tiling takes."""
-    together = -(-batch // columns)
-    bands, rest = divmod(rows, together)
-    return bands * -(-together * columns // batch) + -(-rest * columns // batch)
+    return _calls((rows, columns), batch, rows_together(columns, batch))
+
+
+def _calls(tiles: tuple[int, int], batch: int, together: int) -> int:
+    """Count batches in bands of so many tile rows."""
+    bands, rest = divmod(tiles[0], together)
+    return bands * -(-together * tiles[1] // batch) + -(-rest * tiles[1] // batch)
 
 
 def batch_sizes(tiles: tuple[int, int], device: str) -> set[int]:

@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geoseg.engine import search
+from geoseg.engine.plan import Plan, rows_together
 from geoseg.engine.search import with_fastest_batch
 from geoseg.engine.settings import Settings, batch_sizes, calls, fitting_batch
+from geoseg.grid.tiling import Tiling
 
 SETTINGS = Settings(device="cpu", precision="fp32", batch_size=8, threads=1)
 
@@ -77,12 +79,25 @@ def test_what_the_memory_does_not_hold_is_not_chosen(
 
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 40))
 def test_batches_are_counted_as_they_are_run(rows: int, cols: int, batch: int) -> None:
-    together, count = -(-batch // cols), 0
-    for first in range(0, rows, together):
-        tiles = min(together, rows - first) * cols
+    tiling, count = Tiling(size=4, overlap=0), 0
+    for band in Plan.of((4 * rows, 4 * cols), tiling, batch).bands:
+        tiles = len(band.tile_rows) * cols
         while tiles > 0:
             tiles, count = tiles - batch, count + 1
     assert calls(rows, cols, batch) == count
+
+
+@given(st.integers(1, 60), st.integers(1, 40))
+def test_little_of_a_batch_is_computed_for_nothing(columns: int, batch: int) -> None:
+    together = rows_together(columns, batch)
+    least = -(-batch // columns)
+    assert least <= together < least + 4
+
+    def computed(rows: int) -> float:
+        return -(-rows * columns // batch) * batch / (rows * columns)
+
+    assert all(computed(together) <= computed(rows) + 0.05 + 1e-9 for rows in range(least, least + 4))
+    assert computed(together) <= 1.35
 
 
 @given(st.integers(1, 60), st.integers(1, 60))
