@@ -24,7 +24,7 @@ from geoseg.grid.grid import Grid
 from geoseg.grid.legend import NODATA
 from geoseg.grid.window import Window
 from geoseg.inference.block_plan import Axis, Span
-from geoseg.inference.lazy_scene import StoredBand, restored
+from geoseg.inference.stored_bands import StoredBand, restored
 from geoseg.inference.worker_models import Kept, ModelFile, ModelInMemory
 from geoseg.models.card import Card
 from geoseg.raster.array_scene import ArraySource

@@ -13,11 +13,12 @@ import numpy.typing as npt
 from geoseg.errors import SceneError
 from geoseg.grid.grid import Grid
 from geoseg.grid.window import Window
-from geoseg.inference.lattice import Scaling, Stored, band_names, centres, grid_of, scaling_of
+from geoseg.inference.lattice import Scaling, band_names, centres, grid_of, scaling_of
+from geoseg.inference.scene_dims import only_name, other_dims, spatial_dims
+from geoseg.inference.stored_bands import StoredBand, restored, scaling_of_all
 from geoseg.raster.chip import Chip
 from geoseg.raster.padding import border_indices
 from geoseg.raster.selection import band_numbers
-from geoseg.raster.validity import usable
 
 if TYPE_CHECKING:
     import xarray
@@ -31,57 +32,6 @@ def is_lazy(scene: Any) -> bool:
     """Whether a scene is an xarray object that dask has still to compute."""
     graph = getattr(scene, "__dask_graph__", None)
     return hasattr(scene, "dims") and graph is not None and graph() is not None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredBand:
-    """How the numbers of a band have to be read.
-
-    Parameters
-    ----------
-    dtype : dtype
-        In which the band's numbers are known to be exact.
-    nodata : float or None
-        The number among them that is not valid.
-    stored : Stored or None
-        Where rioxarray made floats of whole numbers.
-    """
-
-    dtype: np.dtype[Any]
-    nodata: float | None
-    stored: Stored | None
-
-    @classmethod
-    def of(cls, array: xarray.DataArray) -> StoredBand:
-        """Ask the attributes and the encoding."""
-        stored = Stored.of(array)
-        if stored is None:
-            return cls(dtype=array.dtype, nodata=array.rio.nodata, stored=None)
-        return cls(dtype=stored.dtype, nodata=stored.nodata, stored=stored)
-
-
-def restored(
-    pixels: npt.NDArray[Any], bands: Sequence[StoredBand]
-) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
-    """Return the numbers as their files store them, (band, row, col), and which pixels are valid.
-
-    Raises
-    ------
-    SceneError
-        If they are not what the encoding says.
-    """
-    if any(band.stored is not None for band in bands):
-        planes = [
-            plane if band.stored is None else band.stored.restore(plane)
-            for plane, band in zip(pixels, bands, strict=True)
-        ]
-        if any(plane is None for plane in planes):
-            raise SceneError(
-                f"{_TITLE}: its numbers are not the {bands[0].dtype} that its encoding names; "
-                "pass .drop_encoding() of it"
-            )
-        pixels = np.stack([plane for plane in planes if plane is not None])
-    return pixels, usable(pixels, [band.nodata for band in bands], [band.dtype for band in bands])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -133,9 +83,9 @@ class LazyScene:
         if hasattr(scene, "data_vars"):
             return cls._of_variables(scene)
         array: Any = scene
-        spatial, others = _dims(array)
-        kept, band = _roles(array, others)
-        names = band_names(array, band) if band is not None else (_one_name(array),)
+        spatial, others = spatial_dims(array)
+        kept, band = other_dims(array, others)
+        names = band_names(array, band) if band is not None else (only_name(array),)
         return cls(
             data=array, kept=kept, band_dim=band, spatial=spatial, grid=grid_of(array), descriptions=names,
             stored=(StoredBand.of(array),) * len(names), scaling=scaling_of(array, len(names)),
@@ -150,7 +100,7 @@ class LazyScene:
             raise SceneError(
                 f"the Dataset ({', '.join(map(str, dataset))}) has no variable of rows and columns"
             )
-        spatial, _ = _dims(dataset[first])
+        spatial, _ = spatial_dims(dataset[first])
         names = [name for name in dataset.data_vars if set(spatial) <= set(dataset[name].dims)]
         others = {dim for name in names for dim in dataset[name].dims} - set(spatial)
         if len(others) > 1:
@@ -163,7 +113,7 @@ class LazyScene:
         return cls(
             data=dataset[names], kept=next(iter(others), None), band_dim=None, spatial=spatial,
             grid=grid_of(arrays[0]), descriptions=tuple(map(str, names)),
-            stored=tuple(map(StoredBand.of, arrays)), scaling=_scaling_of_all(arrays),
+            stored=tuple(map(StoredBand.of, arrays)), scaling=scaling_of_all(arrays),
             bands=tuple(range(1, len(names) + 1)),
         )  # fmt: skip
 
@@ -325,58 +275,3 @@ def _same_places(coords: npt.NDArray[Any], centres: npt.NDArray[np.float64]) -> 
         return False
     step = abs(centres[1] - centres[0]) if len(centres) > 1 else 1.0
     return bool((np.abs(coords - centres) <= 1e-3 * step).all())
-
-
-def _scaling_of_all(arrays: Sequence[Any]) -> Scaling | None:
-    """Scales and offsets of arrays of a band each."""
-    each = [scaling_of(array, 1) for array in arrays]
-    if not any(each):
-        return None
-    plain = ((1.0,), (0.0,))
-    return tuple((one or plain)[0][0] for one in each), tuple((one or plain)[1][0] for one in each)
-
-
-def _dims(array: Any) -> tuple[tuple[Hashable, Hashable], list[Hashable]]:
-    """Names of the dims of rows and columns, and of the others."""
-    from rioxarray.exceptions import MissingSpatialDimensionError
-
-    try:
-        rows, cols = array.rio.y_dim, array.rio.x_dim
-    except MissingSpatialDimensionError:
-        raise SceneError(
-            f"{_found(array)}, expected (band, y, x) and at most one more, such as time; rename them with .rename()"
-        ) from None
-    return (rows, cols), [dim for dim in array.dims if dim not in (rows, cols)]
-
-
-def _roles(array: Any, others: list[Hashable]) -> tuple[Hashable | None, Hashable | None]:
-    """Tell which of the other dims is kept, and which is that of bands."""
-    if not others:
-        return None, None
-    if len(others) == 1:
-        return (others[0], None) if others[0] == "time" else (None, others[0])
-    band = (
-        "band"
-        if "band" in others
-        else next((dim for dim in others if "time" in others and dim != "time"), None)
-    )
-    if len(others) > 2 or band is None:
-        raise SceneError(
-            f"{_found(array)}, expected (band, y, x) and at most one more, such as time; choose one with .isel()"
-        )
-    return next(dim for dim in others if dim != band), band
-
-
-def _found(array: Any) -> str:
-    return f"the DataArray has dims ({', '.join(map(str, array.dims))})"
-
-
-def _one_name(array: Any) -> str | None:
-    """Name of the only band of an array without a dim for it."""
-    names = array.attrs.get("long_name")
-    if isinstance(names, tuple | list) and len(names) == 1:
-        names = names[0]
-    if isinstance(names, str):
-        return names
-    coord = array.coords.get("band")
-    return str(coord.item()) if coord is not None and coord.ndim == 0 and coord.dtype.kind in "UO" else None
