@@ -17,7 +17,7 @@ READY := $(VENV)/.ready
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-faults test-long test-sweep test-peers test-wheel check bench clean
+.PHONY: help install demo test test-faults test-long test-sweep test-peers test-wheel check bench bench-peers clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -69,6 +69,15 @@ bench: $(READY)  ## run the benchmarks (minutes; a quiet machine)
 	@for script in $(sort $(wildcard tests/benchmarks/bench_*.py)); do \
 	  echo "== $$script"; $(BIN)/python "$$script" || exit 1; \
 	done
+
+bench-peers: $(READY)  ## compare the speed with geoai and Raster Vision (their environments take GB)
+	export PATH="$(abspath $(BIN)):$$PATH"; \
+	for peer in geoai rastervision; do \
+	  test -x .venv-$$peer/bin/python || uv venv --quiet --python $(BIN)/python .venv-$$peer || exit 1; \
+	done; \
+	uv pip install --quiet --python .venv-geoai/bin/python geoai-py; \
+	uv pip install --quiet --python .venv-rastervision/bin/python rastervision_pytorch_learner segmentation-models-pytorch; \
+	$(BIN)/python tests/peers/bench_peers.py
 
 clean:  ## remove what the other targets made
 	rm -rf .venv .venv-* build dist demo runs lightning_logs *.egg-info
