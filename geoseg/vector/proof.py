@@ -19,7 +19,7 @@ COVERAGE = "GEOSEG_COVERAGE"
 """Key of a layer's metadata: JSON, a list with what `Proof.entry` gives for each map whose polygons it holds."""
 
 _KNOWN_BY = (
-    "construction: every border is traced once, and what lies on its two sides has the same corners; "
+    "construction: every border is traced, and drawn anew where asked, once for what lies on its two sides; "
     "areas are measured on the polygons as they are written"
 )
 
