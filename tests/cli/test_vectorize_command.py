@@ -7,13 +7,16 @@ from pathlib import Path
 import geopandas as gpd
 import geopandas.testing
 import numpy as np
+import pyogrio
 import pytest
 import rasterio
+import shapely
 from affine import Affine
 from click.testing import CliRunner, Result
 from geoseg_cli.main import group
 
 import geoseg
+from geoseg.vector.proof import COVERAGE, coverage_entries
 from geoseg.vector.vectorize import VectorizeOptions
 
 UTM = Affine(10, 0, 500000, 0, -10, 5400000)
@@ -146,3 +149,70 @@ def test_the_help_shows_examples() -> None:
         ("rasterize", "--like scene.tif"),
     ):
         assert words in run(command, "--help").stdout
+
+
+def test_lines_are_redrawn_and_the_file_says_so(folder: Path) -> None:
+    plain = run("vectorize", folder / "a.tif", "-o", folder / "plain.gpkg")
+    drawn = run(
+        "vectorize",
+        folder / "a.tif",
+        "-o",
+        folder / "drawn.gpkg",
+        "--smooth",
+        "--simplify",
+        "20m",
+        "--workers",
+        "2",
+    )
+    assert (plain.exit_code, drawn.exit_code) == (0, 0), drawn.stderr
+    before, after = (gpd.read_file(folder / f"{n}.gpkg", layer="landcover") for n in ("plain", "drawn"))
+    assert shapely.coverage_is_valid(after.geometry.to_numpy())
+    assert after.area.sum() == before.area.sum()
+    assert after["pixels"].tolist() == before["pixels"].tolist()
+    (entry,) = coverage_entries(
+        pyogrio.read_info(folder / "drawn.gpkg", layer="landcover")["layer_metadata"][COVERAGE]
+    )
+    vertices = [int(shapely.get_num_coordinates(f.geometry).sum()) for f in (before, after)]
+    rings = [int((shapely.get_num_interior_rings(f.geometry) + 1).sum()) for f in (before, after)]
+    assert (entry["vertices_before"], entry["vertices"]) == (vertices[0] - rings[0], vertices[1] - rings[1])
+    assert (entry["tolerance"], entry["smooth"]) == ("20m", True)
+    assert entry["area_in_pixels"] == entry["valid_pixels"] == before["pixels"].sum()
+    assert f"{entry['vertices']:,} vertices of {entry['vertices_before']:,}" in drawn.output
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "message"), [("3", "expected a number with its unit, as 1px or 5m"), ("-1m", "expected")]
+)
+def test_a_tolerance_without_a_unit_is_refused_before_anything(
+    folder: Path, tolerance: str, message: str
+) -> None:
+    error = refused("vectorize", folder / "a.tif", "-o", folder / "x.gpkg", f"--simplify={tolerance}")
+    assert message in error
+    assert not (folder / "x.gpkg").exists()
+
+
+def test_some_classes_of_redrawn_lines(folder: Path) -> None:
+    options = ("--smooth", "--simplify", "1px", "--class", "2")
+    assert run("vectorize", folder / "a.tif", "-o", folder / "some.gpkg", *options).exit_code == 0
+    found = gpd.read_file(folder / "some.gpkg", layer="landcover")
+    assert set(found["class_code"]) == {2}
+
+
+def test_a_foreign_map_of_16_bits_is_redrawn(tmp_path: Path) -> None:
+    codes = (
+        np.kron(np.random.default_rng(3).integers(0, 4, (30, 20)), np.ones((9, 7))).astype(np.int16) * 1000
+    )
+    profile = {"driver": "GTiff", "height": 270, "width": 140, "count": 1, "dtype": "int16", "nodata": 0}
+    with rasterio.open(
+        tmp_path / "m.tif", "w", **profile, crs="EPSG:4326", transform=Affine(0.01, 0, 5, 0, -0.01, 50)
+    ) as f:
+        f.write(codes, 1)
+    for name in ("m.gpkg", "m.parquet", "m.fgb"):
+        result = run("vectorize", tmp_path / "m.tif", "-o", tmp_path / name, "--simplify", "3px", "--smooth")
+        assert result.exit_code == 0, result.stderr
+        read = gpd.read_parquet if name.endswith("parquet") else gpd.read_file
+        found = read(tmp_path / name, **({"layer": "landcover"} if name.endswith("gpkg") else {}))
+        shapes = found.geometry.to_numpy()
+        assert shapely.is_valid(shapes).all()
+        assert shapely.coverage_is_valid(shapes)
+        np.testing.assert_allclose(shapely.area(shapes).sum(), (codes != 0).sum() * 1e-4, rtol=1e-12)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import rasterio
 import shapely
 from affine import Affine
 from hypothesis import example, given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from pyproj import CRS, Geod
 from scipy.ndimage import gaussian_filter
 
+from geoseg.demo.scenes import SCENES, data_file
 from geoseg.errors import OptionError
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend
@@ -103,6 +105,16 @@ def test_a_sweep_of_landscapes(count: int) -> None:
         for smooth in (False, True):
             rows = int(random.integers(1, shape[0] + 1))
             check_coverage(m, redrawn(m, f"{random.uniform(0.5, 10)}px", smooth=smooth, rows=rows))
+
+
+@pytest.mark.parametrize("smooth", [False, True])
+@pytest.mark.parametrize("scene", SCENES)
+def test_the_demo_s_labels(scene: str, smooth: bool) -> None:
+    with rasterio.open(data_file(f"{scene}_labels.tif")) as file:
+        codes = file.read(1)
+    m = Map(codes=codes, valid=codes != 0)
+    for tolerance in ("1px", "10px"):
+        check_coverage(m, redrawn(m, tolerance, smooth=smooth))
 
 
 def test_law_5_neither_strips_nor_workers_show() -> None:
