@@ -13,7 +13,6 @@ ALSO = (
     "matplotlib",
     "pandas",
     "pyarrow",
-    "pyproj",
     "scipy",
     "shapely",
     "sklearn",
