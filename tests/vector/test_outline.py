@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pyproj import CRS, Geod
 from scipy.ndimage import gaussian_filter
 
-from geoseg.demo.scenes import SCENES, data_file
+from geoseg.demo.scenes import SCENES, DemoScene
 from geoseg.errors import OptionError
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend
@@ -108,13 +108,16 @@ def test_a_sweep_of_landscapes(count: int) -> None:
 
 
 @pytest.mark.parametrize("smooth", [False, True])
-@pytest.mark.parametrize("scene", SCENES)
-def test_the_demo_s_labels(scene: str, smooth: bool) -> None:
-    with rasterio.open(data_file(f"{scene}_labels.tif")) as file:
+@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
+def test_the_demo_s_labels(scene: DemoScene, smooth: bool) -> None:
+    with rasterio.open(scene.labels) as file:
         codes = file.read(1)
     m = Map(codes=codes, valid=codes != 0)
     for tolerance in ("1px", "10px"):
-        check_coverage(m, redrawn(m, tolerance, smooth=smooth))
+        shapes = polygons_of(redrawn(m, tolerance, smooth=smooth))
+        assert shapely.is_valid(shapes).all()
+        assert shapely.coverage_is_valid(shapes)
+        assert shapely.area(shapes).sum() == m.valid.sum()
 
 
 def test_law_5_neither_strips_nor_workers_show() -> None:
