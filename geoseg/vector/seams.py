@@ -110,6 +110,11 @@ class Seams:
         """Memory of all that is held."""
         return sum(array.nbytes for array in (*self._pool, *self._seam))
 
+    @property
+    def open_vertices(self) -> int:
+        """Vertices on boundaries of open regions."""
+        return int(self._pool.used[_ALIVE])
+
     def join(self, runs: Runs, arcs: Arcs, last: Longs, sums: Longs) -> Closed:
         """Take the open regions of the next band; return those of the bands above that end.
 

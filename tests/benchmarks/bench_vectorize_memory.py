@@ -3,8 +3,11 @@
 Run it as a script::
 
     python tests/benchmarks/bench_vectorize_memory.py [--edges 8192 16384 32768] [--workers 1]
+    python tests/benchmarks/bench_vectorize_memory.py --percolating 8192
 
-The maps are one of 1024 x 1024 px, framed by no data on two sides, repeated in a tiled file.
+The maps are one of 1024 x 1024 px, framed by no data on two sides, repeated in a tiled file. A percolating map is the
+opposite: of two classes drawn pixel by pixel one hangs together from end to end, so that most boundaries stay open
+until the last row; told is what is held for each of their vertices.
 """
 
 from __future__ import annotations
@@ -56,15 +59,42 @@ def measure(path: Path, workers: int) -> None:
     )
 
 
+def percolate(edge: int) -> None:
+    """Print what is held for every open vertex of a map that hangs together."""
+    from geoseg.vector.areas import columns, sum_regions
+    from geoseg.vector.bands import Band, cut, rows_of_band
+    from geoseg.vector.runs import find_regions
+    from geoseg.vector.seams import Seams
+    from geoseg.vector.trace import complete_regions, trace_band
+
+    codes = (np.random.default_rng(0).random((edge, edge)) < 0.62).astype(np.uint8)
+    seams, zones = Seams(columns(0)), np.zeros(edge, np.int64)
+    whole = Band(codes=codes, valid=np.ones(codes.shape, np.bool_))
+    for band in cut(whole, rows_of_band(edge)):
+        runs = find_regions(band.codes, band.valid, row=band.row, halo=band.halo, last=band.last)
+        _, arcs, _ = trace_band(runs, complete_regions(runs))
+        sums, last = sum_regions(runs, zones, None, None)
+        seams.join(runs, arcs, last, sums)
+        if seams.open_vertices:
+            print(
+                f"after row {band.row + len(band.codes)}: {seams.open_vertices:,} open vertices, "
+                f"{seams.nbytes / 1e6:.0f} MB, {seams.nbytes / seams.open_vertices:.1f} bytes for each"
+            )
+
+
 def main() -> None:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--edges", type=int, nargs="+", default=[8192, 16384, 32768])
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--percolating", type=int, metavar="EDGE")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
         measure(arguments.measure, arguments.workers)
+        return
+    if arguments.percolating:
+        percolate(arguments.percolating)
         return
     with tempfile.TemporaryDirectory() as folder:
         for edge in arguments.edges:
