@@ -86,8 +86,10 @@ class StoredMap:
             If they cannot be read, or hold fractions.
         """
         for codes, valid in _read_strips(self.scene):
-            whole = codes if codes.dtype.kind != "f" else _whole_numbers(codes, valid, self.scene.path)
-            yield whole, valid
+            if codes.dtype.kind == "f":
+                codes = _whole_numbers(codes, valid, self.scene.path)
+            yield codes, valid
+            del codes, valid  # before the next ones are read
 
     def legend_of(self, present: Iterable[int]) -> Legend | None:
         """Return the legend that was given, or the one that the file carries, with the codes of its pixels.
@@ -220,6 +222,7 @@ def _read_strips(scene: Scene) -> Iterator[Strip]:
             except SceneError as error:
                 raise ClassMapError(str(error)) from error
             yield chip.pixels[0], chip.valid
+            del chip  # before the next one is read
 
 
 def _whole(strips: Iterable[Strip]) -> Strip:

@@ -225,7 +225,8 @@ def _settings() -> Iterator[None]:
         "OGR_CURRENT_DATE": TIMESTAMP,
         "OGR_SQLITE_SYNCHRONOUS": "OFF",
         # Otherwise a share of the machine's memory: peaks would grow with the features, and bytes with the machine.
-        "OGR_GPKG_MAX_RAM_USAGE_RTREE": str(2**26),
+        # A million polygons fit; beyond, writing takes longer.
+        "OGR_GPKG_MAX_RAM_USAGE_RTREE": str(3 * 2**24),
     }
     with _settings_lock:  # options are global to the process
         before = {name: pyogrio.get_gdal_config_option(name) for name in options}

@@ -137,18 +137,28 @@ def connected(strips: Iterable[Band], shape: tuple[int, int], rows: int | None =
             raise ClassMapError(
                 f"a strip of the class map has shape {strip.codes.shape} at row {row} of {shape}"
             )
-        for part in cut(strip, rows or rows_of_band(shape[1])):
-            stop = row + len(part.codes) - part.halo
-            band = replace(part, row=row - part.halo, last=stop == shape[0])
-            if row and not part.halo:
-                assert above is not None
-                codes, valid = (
-                    np.concatenate(pair) for pair in zip(above, (part.codes, part.valid), strict=True)
-                )
-                band = replace(band, codes=codes, valid=valid, row=row - 1, halo=True)
-            yield band
-            row = stop
+        yield from _with_halos(strip, row, above, (shape[0], rows or rows_of_band(shape[1])))
         if len(strip.codes):
             above = strip.codes[-1:].copy(), strip.valid[-1:].copy()
+        row += len(strip.codes)
+        del strip  # before the next one is read
     if row != shape[0]:
         raise ClassMapError(f"the class map ends at row {row}, expected {shape[0]} rows")
+
+
+def _with_halos(
+    strip: Band, row: int, above: tuple[Ints, Bools] | None, rows: tuple[int, int]
+) -> Iterator[Band]:
+    """Cut a strip that begins at a row below another one; `rows` are those of the raster, and of a band at most."""
+    height, most = rows
+    for part in cut(strip, most):
+        stop = row + len(part.codes) - part.halo
+        band = replace(part, row=row - part.halo, last=stop == height)
+        if row and not part.halo:
+            assert above is not None
+            codes, valid = (
+                np.concatenate(pair) for pair in zip(above, (part.codes, part.valid), strict=True)
+            )
+            band = replace(band, codes=codes, valid=valid, row=row - 1, halo=True)
+        yield band
+        row = stop

@@ -60,6 +60,7 @@ class Proof:
         for strip in strips:
             self._valid += int(np.count_nonzero(strip.valid))
             yield strip
+            del strip  # before the next one is read
 
     def merge(self, regions: int) -> None:
         """Count small regions that went to a neighbour."""

@@ -69,6 +69,7 @@ class ReadMap:
                 probabilities=None if probabilities is None else probabilities(row, stop),
             )
             row = stop
+            del codes, valid  # before the next ones are read
 
 
 def opened(source: Source, legend: Legend | None) -> ReadMap:

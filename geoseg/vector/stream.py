@@ -122,6 +122,7 @@ def polygonize_bands(bands: Iterable[Band], wanted: Wanted, *, workers: int = 1)
     if workers == 1:
         for band in bands:
             traced = _trace(band, wanted, ground)
+            del band  # before the next one is read
             yield _finish(traced, _join(seams, traced), wanted, ground)
         return
     with ThreadPoolExecutor(workers) as threads:
