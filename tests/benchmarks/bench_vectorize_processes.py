@@ -43,28 +43,9 @@ def main() -> None:
             }  # fmt: skip
             with rasterio.open(source, "w", **profile) as file:
                 file.write(class_map(arguments.edge, 9.9, noise=noise), 1)
-            commands = {
-                "geoseg": [
-                    sys.executable,
-                    "-m",
-                    "geoseg_cli",
-                    "vectorize",
-                    source,
-                    "-o",
-                    output,
-                    "--overwrite",
-                ],
-                "gdal_polygonize": [
-                    polygonizer,
-                    "-q",
-                    source,
-                    "-f",
-                    "GPKG",
-                    output,
-                    "landcover",
-                    "class_code",
-                ],
-            }
+            ours = f"{sys.executable} -m geoseg_cli vectorize {source} -o {output} --overwrite -q"
+            theirs = f"{polygonizer} -q {source} -f GPKG {output} landcover class_code"
+            commands = {"geoseg": ours.split(), "gdal_polygonize": theirs.split()}
             seconds: dict[str, list[float]] = {each: [] for each in commands}
             for _ in range(arguments.rounds):
                 for each, command in commands.items():
