@@ -22,6 +22,7 @@ from affine import Affine
 from bench_vectorize import Codes, class_map
 
 from geoseg.grid.grid import Grid
+from geoseg.vector.absorb import absorbed
 from geoseg.vector.bands import Band
 from geoseg.vector.outline import Outline
 from geoseg.vector.stream import Wanted, polygonize_strips
@@ -35,13 +36,16 @@ def grid_of(codes: Codes) -> Grid:
     return Grid(height=height, width=width, transform=Affine(1, 0, 0, 0, -1, height), crs=None)
 
 
-def redrawn(codes: Codes, tolerance: str | None, *, smooth: bool = False) -> tuple[Shapes, float]:
-    """Polygons, and the seconds in which they came to be, without their geometry objects."""
+def redrawn(
+    codes: Codes, tolerance: str | None, *, smooth: bool = False, least: int = 0
+) -> tuple[Shapes, float]:
+    """Polygons of so many pixels at least, and the seconds in which they came to be, without geometry objects."""
     grid = grid_of(codes)
     wanted = Wanted(grid=grid, outline=Outline.of(tolerance, smooth=smooth, grid=grid))
     whole = Band(codes=codes, valid=np.ones(codes.shape, np.bool_))
     begin = time.perf_counter()
-    parts = list(polygonize_strips([whole], wanted))
+    strips = absorbed([whole], grid, least) if least else [whole]
+    parts = list(polygonize_strips(strips, wanted))
     seconds = time.perf_counter() - begin
     return shapely.from_wkb(np.concatenate([part.wkb for part in parts])), seconds
 
@@ -77,12 +81,16 @@ def compare(edge: int, rounds: int) -> None:
 def check(edge: int) -> None:
     """Redraw a large map, and ask GEOS."""
     codes = class_map(edge, 9.9)
-    for tolerance, smooth in (("1px", False), ("5px", False), (None, True), ("2px", True)):
-        shapes, seconds = redrawn(codes, tolerance, smooth=smooth)
+    speckled = class_map(edge, 9.9, noise=0.01)
+    cases: list[tuple[str | None, bool, int]] = [
+        ("1px", False, 0), ("5px", False, 0), (None, True, 0), ("2px", True, 0), (None, False, 20), ("2px", True, 20),
+    ]  # fmt: skip
+    for tolerance, smooth, least in cases:
+        shapes, seconds = redrawn(speckled if least else codes, tolerance, smooth=smooth, least=least)
         valid, coverage = bool(shapely.is_valid(shapes).all()), bool(shapely.coverage_is_valid(shapes))
         area = shapely.area(shapes).sum()
         print(
-            f"{edge} x {edge} px, {tolerance or '0px'}{', smooth' * smooth}: {len(shapes):,} polygons, "
+            f"{edge} x {edge} px, {tolerance or '0px'}{', smooth' * smooth}{f', {least} px at least' * bool(least)}: {len(shapes):,} polygons, "
             f"{shapely.get_num_coordinates(shapes).sum():,} points in {seconds:.1f} s; all valid: {valid}, "
             f"coverage valid: {coverage}, area {area:.6f} of {codes.size}"
         )
