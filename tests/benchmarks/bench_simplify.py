@@ -89,8 +89,9 @@ def check(edge: int) -> None:
         shapes, seconds = redrawn(speckled if least else codes, tolerance, smooth=smooth, least=least)
         valid, coverage = bool(shapely.is_valid(shapes).all()), bool(shapely.coverage_is_valid(shapes))
         area = shapely.area(shapes).sum()
+        asked = ", ".join([tolerance or "0px", *["smooth"] * smooth, *[f"{least} px at least"] * bool(least)])
         print(
-            f"{edge} x {edge} px, {tolerance or '0px'}{', smooth' * smooth}{f', {least} px at least' * bool(least)}: {len(shapes):,} polygons, "
+            f"{edge} x {edge} px, {asked}: {len(shapes):,} polygons, "
             f"{shapely.get_num_coordinates(shapes).sum():,} points in {seconds:.1f} s; all valid: {valid}, "
             f"coverage valid: {coverage}, area {area:.6f} of {codes.size}"
         )
