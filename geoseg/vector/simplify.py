@@ -87,9 +87,8 @@ def simplify(
         second = mate[first]
         owner[first] = owner[second] = 0
         following[first] = following[second] = _NONE
-        if (
-            node[one, _AREA] == _END and node[two, _AREA] == _END
-        ):  # no node is left that would say so at the end
+        if node[one, _AREA] == _END and node[two, _AREA] == _END:
+            # The line has no node left from which its chains could be written at the end.
             _follow(following, before, node[two, _TWO], node[one, _ONE])
             _follow(following, before, node[one, _TWO], node[two, _ONE])
             continue
