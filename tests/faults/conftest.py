@@ -19,7 +19,8 @@ from rasterio.transform import from_origin
 from geoseg.grid.legend import Legend
 from geoseg.models.model import Model
 
-ARGUMENTS = ["--precision", "fp32", "--tile-size", "64", "--overlap", "16", "--batch-size", "4"]
+# A batch is a row of tiles of the job's scene, and so a band: there are 14 to be killed after.
+ARGUMENTS = ["--precision", "fp32", "--tile-size", "64", "--overlap", "16", "--batch-size", "11"]
 
 
 @pytest.fixture(scope="session")
