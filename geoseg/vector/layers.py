@@ -56,6 +56,9 @@ def stream_layer(
 ) -> Iterator[Features]:
     """Turn the regions of one class of several that may overlap into polygons, strip by strip.
 
+    Where lines are redrawn, those between the class and where it is not are: then polygons of both are traced, for
+    borders of no data stay.
+
     Parameters
     ----------
     strips : iterable of Band
@@ -69,8 +72,10 @@ def stream_layer(
     """
     legend = wanted.legend
     assert legend is not None
-    inside = (replace(strip, valid=strip.valid & (strip.codes == 1)) for strip in strips)
-    for part in polygonize_strips(inside, wanted, workers=workers, rows=rows):
+    if wanted.outline is None:
+        strips = (replace(strip, valid=strip.valid & (strip.codes == 1)) for strip in strips)
+    for both in polygonize_strips(strips, wanted, workers=workers, rows=rows):
+        part = both.of_codes(np.ones(1, np.int64))
         code = np.full(len(part), legend.classes[index].code, np.int64)
         yield replace(part, class_code=code, legend=legend)
 

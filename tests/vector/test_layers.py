@@ -22,6 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyproj import CRS
 from rasterio.features import rasterize
+from scipy.ndimage import gaussian_filter
 
 from geoseg.errors import ClassMapError, OptionError, OutputError
 from geoseg.grid.grid import Grid
@@ -277,3 +278,24 @@ def test_small_regions_of_a_class_go_and_small_holes_are_filled(written: Path) -
     frame = vectorize(written, options=VectorizeOptions(min_area="5px"))
     assert frame["class_code"].tolist() == [0, 9], "the single pixel of class 9 is gone"
     assert frame["pixels"].tolist() == [int((LAYERS[0] == 1).sum()) + 4, int((LAYERS[2] == 1).sum()) - 1]
+
+
+def test_lines_of_a_class_are_redrawn_where_it_ends(tmp_path: Path) -> None:
+    """Its border is no border of no data; what the lines give to the class they take from where it is not."""
+    random = np.random.default_rng(2)
+    layers = np.stack([gaussian_filter(random.standard_normal((90, 70)), 4) > 0.02 for _ in range(3)])
+    layers = layers.astype(np.uint8)
+    layers[:, :20, :30] = 255
+    grid = grid_of(layers.shape[1:])
+    write_cog(tmp_path / "m.tif", [layers], grid, legend=LEGEND, description=LEGEND.names, tags={})
+    plain = vectorize(tmp_path / "m.tif")
+    drawn = vectorize(tmp_path / "m.tif", options=VectorizeOptions(simplify="1px", smooth=True))
+    assert drawn["pixels"].tolist() == plain["pixels"].tolist()
+    for index, code in enumerate(LEGEND.codes):
+        before, after = (f.geometry[f["class_code"] == code].to_numpy() for f in (plain, drawn))
+        assert shapely.is_valid(after).all()
+        assert shapely.coverage_is_valid(after)
+        assert shapely.get_num_coordinates(after).sum() < shapely.get_num_coordinates(before).sum() / 2
+        assert shapely.area(after).sum() == pytest.approx((layers[index] == 1).sum() * 100, rel=0.02)
+        missing = polygonize(layers[index], layers[index] == 255, grid).to_geodataframe()
+        assert shapely.intersection(shapely.union_all(after), missing.union_all()).area == pytest.approx(0)
