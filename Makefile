@@ -36,7 +36,7 @@ test-faults: $(READY)  ## run the kill, disk-full and lock sweeps
 test-long: $(READY)  ## predict every scene of every shared data set, run every recipe
 	$(PYTEST) -m long
 
-test-sweep: $(READY)  ## polygons of twelve thousand random maps (a quarter of an hour)
+test-sweep: $(READY)  ## polygons of sixteen thousand random maps (a quarter of an hour)
 	$(PYTEST) -m sweep
 
 test-wheel: $(READY)  ## build the wheel, look into it, install it elsewhere and run its demo
