@@ -151,6 +151,8 @@ def main() -> None:
                 watch.start()
             seconds = train_seconds(folder, steps, arguments) - first
             watch.over.set()
+            if seconds < first / 2:
+                sys.exit(f"{steps} steps take hardly longer than {short}: pass more --steps")
             ours.append((steps - short) * arguments.batch / seconds)
             bare.append(bare_rate(arguments, steps - short))
             ratios.append(ours[-1] / bare[-1])
