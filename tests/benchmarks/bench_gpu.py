@@ -30,12 +30,11 @@ from pathlib import Path
 import numpy as np
 import rasterio
 import torch
-from prediction import KINDS, Subject, make_model, make_scene, spread, wait
+from prediction import KINDS, Subject, case, spread, wait
 from torch.utils.flop_counter import FlopCounterMode
 
 from geoseg.engine.plan import Plan
 from geoseg.engine.rows import RowReader
-from geoseg.inference.options import PredictOptions
 from geoseg.inference.summary import peak_memory_mb, profile_line
 from geoseg.raster.cache import limited_cache
 
@@ -43,13 +42,7 @@ THREADS = (1, 2, 4, 8, 16, 32)
 
 
 def measure(kind: str, arguments: argparse.Namespace, scratch: Path) -> None:
-    scene = scratch / f"{kind}.tif"
-    make_scene(scene, arguments.size, kind)
-    options = PredictOptions(
-        device=arguments.device, precision=arguments.precision, batch_size=arguments.batch_size,
-        tile_size=arguments.tile, overlap=arguments.tile // 8,
-    )  # fmt: skip
-    model = make_model(kind, arguments.tile)
+    scene, model, options = case(kind, arguments, scratch)
     subject = Subject.of(scene, model, options)
     settings, pixels = subject.settings, subject.megapixels
     print(

@@ -18,21 +18,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from prediction import KINDS, Subject, make_model, make_scene, spread
+from prediction import KINDS, Subject, case, spread
 
-from geoseg.inference.options import PredictOptions
 from geoseg.inference.predict import Writing, predict
 from geoseg.inference.summary import profile_line
 
 
 def compare(kind: str, arguments: argparse.Namespace, scratch: Path) -> None:
-    scene = scratch / f"{kind}.tif"
-    make_scene(scene, arguments.size, kind)
-    options = PredictOptions(
-        device=arguments.device, precision=arguments.precision, batch_size=arguments.batch_size,
-        tile_size=arguments.tile, overlap=arguments.tile // 8,
-    )  # fmt: skip
-    model = make_model(kind, arguments.tile)
+    scene, model, options = case(kind, arguments, scratch)
     subject = Subject.of(scene, model, options)
     settings = subject.settings
     print(

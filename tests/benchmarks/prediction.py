@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import time
 from collections.abc import Sequence
@@ -60,6 +61,17 @@ def make_model(kind: str, tile: int, encoder: str = "resnet34") -> Model:
         architecture="Unet", encoder=encoder, bands=bands, dtype=dtype, legend=Legend.parse("a,b,c,d,e,f,g"),
         value_range=None if dtype == "uint8" else (0, 10_000), tile_size=tile,
     )  # fmt: skip
+
+
+def case(kind: str, arguments: argparse.Namespace, scratch: Path) -> tuple[Path, Model, PredictOptions]:
+    """Make the scene and the model of a kind, with the options of the command line."""
+    scene = scratch / f"{kind}.tif"
+    make_scene(scene, arguments.size, kind)
+    options = PredictOptions(
+        device=arguments.device, precision=arguments.precision, batch_size=arguments.batch_size,
+        tile_size=arguments.tile, overlap=arguments.tile // 8,
+    )  # fmt: skip
+    return scene, make_model(kind, arguments.tile), options
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -147,9 +147,9 @@ def test_outputs_are_checked_before_anything_is_read(tmp_path: Path) -> None:
         PredictOutputs(classes=tmp_path / "c.tif", probabilities=tmp_path / "p.png")
 
 
-def test_the_symmetries_are_part_of_the_work_and_the_profile_is_not(tmp_path: Path) -> None:
-    """What tells two runs apart is in the fingerprint; whether somebody looks on is not."""
-    model = Model.new(
+def network() -> Model:
+    """A small network that is no equivariant one."""
+    return Model.new(
         architecture="Unet",
         encoder="tu-mobilenetv3_small_050",
         bands=["a", "b", "c"],
@@ -158,6 +158,11 @@ def test_the_symmetries_are_part_of_the_work_and_the_profile_is_not(tmp_path: Pa
         tile_size=32,
         overlap=8,
     )
+
+
+def test_the_symmetries_are_part_of_the_work_and_the_profile_is_not(tmp_path: Path) -> None:
+    """What tells two runs apart is in the fingerprint; whether somebody looks on is not."""
+    model = network()
     maps, reports = {}, {}
     for name, options in {
         "plain": FP32,
@@ -181,15 +186,7 @@ def test_the_symmetries_are_part_of_the_work_and_the_profile_is_not(tmp_path: Pa
 @pytest.mark.long
 def test_a_compiled_network_says_what_it_says_uncompiled(tmp_path: Path) -> None:
     """Compiling folds and fuses, which rounds differently: pixels change only where two classes are as likely."""
-    model = Model.new(
-        architecture="Unet",
-        encoder="tu-mobilenetv3_small_050",
-        bands=["a", "b", "c"],
-        legend=Legend.parse("x,y,z"),
-        decoder_options={"encoder_depth": 3, "decoder_channels": [16, 8, 8]},
-        tile_size=32,
-        overlap=8,
-    )
+    model = network()
     pixels = np.random.default_rng(0).integers(0, 256, (3, 120, 140), dtype=np.uint8)
     compiled = PredictOptions(precision="fp32", batch_size=2, compile=True)
     eager = geoseg.predict(pixels, model, options=FP32)
