@@ -20,23 +20,26 @@ from __future__ import annotations
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
+from geoseg.vector.occupied import Bits, no_corners, put_all, take_if_alone
 from geoseg.vector.rings import Corners
-from geoseg.vector.runs import Ints
+from geoseg.vector.runs import Ints, index_dtype
 
 _NONE = -1
 # Below, "inline" saves two fifths of the time: calls that hand arrays on cost as much as what they do.
-# A node is a corner that has a mate, in one row, so that it lies in one line of the processor's cache: where it is;
-# the nodes next to it, on the way of its first vertex and of the second; nodes below and above it on its stack; twice
-# the area of its triangle, or one of the marks below; its first vertex.
-_X, _Y, _ONE, _TWO, _BELOW, _ABOVE, _AREA, _VERTEX = range(8)
+# A node is a corner that has a mate. Its eight numbers follow each other, so that they lie in one line of the
+# processor's cache, and it is known by the place of the first one: where it is; the nodes next to it, on the way of
+# its first vertex and of the second; those below and above it on its stack; what it is; its first vertex.
+_X, _Y, _ONE, _TWO, _BELOW, _ABOVE, _KIND, _VERTEX = range(8)
+_NUMBERS = 8
 # An end, where a line comes to a corner without a mate, has in place of neighbours the vertex to which the line comes,
 # and the one from which the other chain comes back.
-_WAITS_NOT, _END, _SEAM = -1, -2, -3
+_NODE, _END, _SEAM = range(3)
+# Behind the nodes come the stacks, two numbers each, which stand at the places of a node's _BELOW and _ABOVE: a stack
+# is a ring of nodes that begins and ends at itself, so that to lift one and to lay it down asks no questions. There
+# is one for each area, and a last one for the nodes that stay until a neighbour goes.
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def simplify(
     chains: tuple[Corners, Ints, Ints],
     links: tuple[Ints, Ints],
@@ -61,131 +64,180 @@ def simplify(
     limit : int
         Largest area of a triangle, in halves of a square.
     """
-    corner, owner, following = chains
-    before, mate = links
-    begin, stop = inside
     row, rows, cols = lattice[:3]
-    there = np.zeros((rows, cols), np.bool_)
-    for vertex in range(begin, stop):
-        there[corner[vertex, 1] - row, corner[vertex, 0]] = True
-    node = _nodes(chains, links, inside)
-    head = np.full(limit + 1, _NONE, following.dtype)
-    for place in range(len(node) - 1, -1, -1):
-        _push(head, node, place, lattice)
-    area = 0
-    while area <= limit:
-        place = head[area]
-        if place == _NONE:
-            area += 1
-            continue
-        _lift(head, node, place)
-        one, two = node[place, _ONE], node[place, _TWO]
-        if _joined(node, (one, two), corner, before, inside) or _occupied(there, node, place, row):
-            continue
-        there[node[place, _Y] - row, node[place, _X]] = False
-        first = node[place, _VERTEX]
-        second = mate[first]
-        owner[first] = owner[second] = 0
-        following[first] = following[second] = _NONE
-        if node[one, _AREA] == _END and node[two, _AREA] == _END:
-            # The line has no node left from which its chains could be written at the end.
-            _follow(following, before, node[two, _TWO], node[one, _ONE])
-            _follow(following, before, node[one, _TWO], node[two, _ONE])
-            continue
-        area = min(area, _relink(head, node, (one, place, two), lattice))
-        area = min(area, _relink(head, node, (two, place, one), lattice))
-    _write_chains(node, chains, mate)
+    there = no_corners(rows, cols)
+    put_all(there, chains[0], inside, row)
+    place_of, nodes, ends = _number(chains[2], links[1], inside)
+    stacks = _NUMBERS * (nodes + ends)
+    size = stacks + 2 * (limit + 2)
+    node = _make_nodes(
+        np.empty(0, index_dtype(size)), (size, _NUMBERS * nodes), place_of, chains, links, inside
+    )
+    _take_away(node, (stacks, limit), there, chains, links, inside, lattice)
+    _write_chains(node[:stacks], chains, links[1])
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _nodes(chains: tuple[Corners, Ints, Ints], links: tuple[Ints, Ints], inside: tuple[int, int]) -> Ints:
-    """Make a node of each pair of mates, and an end wherever one has a neighbour without a mate."""
+def _number(following: Ints, mate: Ints, inside: tuple[int, int]) -> tuple[Ints, int, int]:
+    """Return the place of each vertex' node, and how many nodes and ends there will be."""
+    begin, stop = inside
+    place_of = np.empty(stop - begin, np.int64)
+    nodes = ends = 0
+    for vertex in range(begin, stop):
+        if vertex < mate[vertex]:
+            place_of[vertex - begin] = place_of[mate[vertex] - begin] = _NUMBERS * nodes
+            nodes += 1
+        if mate[vertex] != _NONE and mate[following[vertex]] == _NONE:
+            ends += 1
+    return place_of, nodes, ends
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _make_nodes(
+    like: Ints,
+    sizes: tuple[int, int],
+    place_of: Ints,
+    chains: tuple[Corners, Ints, Ints],
+    links: tuple[Ints, Ints],
+    inside: tuple[int, int],
+) -> Ints:
+    """Make a node of each pair of mates, and an end wherever one has a neighbour without a mate.
+
+    `sizes` are that of all numbers, which have the type of `like`, and of those of nodes, behind which the ends lie.
+    """
+    size, end = sizes
+    node = np.empty(size, like.dtype)  # unlike arrays made by numpy it begins where a line of the cache does
     corner, _, following = chains
     before, mate = links
     begin, stop = inside
-    place_of = np.empty(stop - begin, following.dtype)
-    count = ends = 0
-    for vertex in range(begin, stop):
-        if vertex < mate[vertex]:
-            place_of[vertex - begin] = place_of[mate[vertex] - begin] = count
-            count += 1
-        if mate[vertex] != _NONE and mate[following[vertex]] == _NONE:
-            ends += 1
-    node = np.empty((count + ends, 8), following.dtype)
-    node[:, _AREA] = _WAITS_NOT
-    place, end = 0, count
+    place = 0
     for vertex in range(begin, stop):
         if vertex >= mate[vertex]:
             continue
-        node[place, _X], node[place, _Y] = corner[vertex, 0], corner[vertex, 1]
-        node[place, _VERTEX] = vertex
+        node[place + _X], node[place + _Y] = corner[vertex, 0], corner[vertex, 1]
+        node[place + _KIND], node[place + _VERTEX] = _NODE, vertex
         for side in range(2):
             here = vertex if side == 0 else mate[vertex]
             after = following[here]
             if mate[after] != _NONE:
-                node[place, _ONE + side] = place_of[after - begin]
+                node[place + _ONE + side] = place_of[after - begin]
                 continue
-            node[place, _ONE + side] = end
-            node[end, _X], node[end, _Y] = corner[after, 0], corner[after, 1]
-            node[end, _ONE], node[end, _TWO] = after, before[mate[here]]
-            node[end, _AREA] = _END if begin <= after < stop else _SEAM
-            end += 1
-        place += 1
+            node[place + _ONE + side] = end
+            node[end + _X], node[end + _Y] = corner[after, 0], corner[after, 1]
+            node[end + _ONE], node[end + _TWO] = after, before[mate[here]]
+            node[end + _KIND] = _END if begin <= after < stop else _SEAM
+            end += _NUMBERS
+        place += _NUMBERS
     return node
 
 
-@numba.njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
-def _push(head: Ints, node: Ints, place: int, lattice: tuple[int, int, int, int, int]) -> int:
-    """Put a node on those of its area, if it may go; return the area, or a large number."""
-    nowhere = len(head)
-    if node[place, _AREA] < _WAITS_NOT:
-        return nowhere
-    one, two = node[place, _ONE], node[place, _TWO]
-    if node[one, _AREA] == _SEAM or node[two, _AREA] == _SEAM:
-        return nowhere
-    y1, y2 = int(node[one, _Y]), int(node[two, _Y])
-    if y1 == y2 and (y1 == lattice[3] or y1 == lattice[4]):
-        return nowhere
-    x, y = int(node[place, _X]), int(node[place, _Y])
-    area = abs((int(node[one, _X]) - x) * (y2 - y) - (y1 - y) * (int(node[two, _X]) - x))
-    if area >= len(head):
-        return nowhere
-    below = head[area]
-    node[place, _AREA], node[place, _ABOVE], node[place, _BELOW] = area, _NONE, below
-    if below != _NONE:
-        node[below, _ABOVE] = place
-    head[area] = place
-    return area
-
-
-@numba.njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
-def _lift(head: Ints, node: Ints, place: int) -> None:
-    """Take a node from its stack."""
-    above, below = node[place, _ABOVE], node[place, _BELOW]
-    if above == _NONE:
-        head[node[place, _AREA]] = below
-    else:
-        node[above, _BELOW] = below
-    if below != _NONE:
-        node[below, _ABOVE] = above
-    node[place, _AREA] = _WAITS_NOT
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _take_away(
+    node: Ints,
+    stacks: tuple[int, int],
+    there: Bits,
+    chains: tuple[Corners, Ints, Ints],
+    links: tuple[Ints, Ints],
+    inside: tuple[int, int],
+    lattice: tuple[int, int, int, int, int],
+) -> None:
+    """Take nodes away in the order of their areas; `stacks` are the place of the first one and the largest area."""
+    _, owner, following = chains
+    before, mate = links
+    row = lattice[0]
+    first_stack, limit = stacks
+    stay = _stack(stacks, limit + 1)
+    for area in range(limit + 2):
+        stack = _stack(stacks, area)
+        node[stack + _BELOW] = node[stack + _ABOVE] = stack
+    for place in range(first_stack - _NUMBERS, -1, -_NUMBERS):
+        if node[place + _KIND] == _NODE:
+            _lay(node, _stack(stacks, _area(node, place, lattice, limit)), place)
+    area = 0
+    while area <= limit:
+        stack = _stack(stacks, area)
+        place = node[stack + _BELOW]
+        if place == stack:
+            area += 1
+            continue
+        _lift(node, place)
+        one, two = node[place + _ONE], node[place + _TWO]
+        if _joined(node, (one, two), chains[0], before, inside) or not take_if_alone(
+            there,
+            (int(node[place + _X]), int(node[place + _Y]) - row),
+            (int(node[one + _X]), int(node[one + _Y]) - row),
+            (int(node[two + _X]), int(node[two + _Y]) - row),
+        ):
+            _lay(node, stay, place)
+            continue
+        first = node[place + _VERTEX]
+        second = mate[first]
+        owner[first] = owner[second] = 0
+        following[first] = following[second] = _NONE
+        if node[one + _KIND] != _NODE and node[two + _KIND] != _NODE:
+            # The line has no node left from which its chains could be written at the end.
+            _follow(following, before, node[two + _TWO], node[one + _ONE])
+            _follow(following, before, node[one + _TWO], node[two + _ONE])
+            continue
+        area = min(area, _relink(node, (one, place, two), stacks, lattice))
+        area = min(area, _relink(node, (two, place, one), stacks, lattice))
 
 
 @numba.njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
 def _relink(
-    head: Ints, node: Ints, chain: tuple[int, int, int], lattice: tuple[int, int, int, int, int]
+    node: Ints,
+    chain: tuple[int, int, int],
+    stacks: tuple[int, int],
+    lattice: tuple[int, int, int, int, int],
 ) -> int:
-    """Give a node the neighbour behind one that goes, and its new place on the stacks; return its area as `_push`."""
+    """Give a node the neighbour behind one that goes, and its new stack; return its area."""
     place, gone, behind = chain
-    if node[place, _AREA] < _WAITS_NOT:
-        return len(head)
-    if node[place, _ONE] == gone:
-        node[place, _ONE] = behind
-    else:
-        node[place, _TWO] = behind
-    if node[place, _AREA] != _WAITS_NOT:
-        _lift(head, node, place)
-    return int(_push(head, node, place, lattice))
+    if node[place + _KIND] != _NODE:
+        return stacks[1] + 1
+    node[place + _ONE + (node[place + _ONE] != gone)] = behind
+    _lift(node, place)
+    area = _area(node, place, lattice, stacks[1])
+    _lay(node, _stack(stacks, area), place)
+    return int(area)
+
+
+@numba.njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
+def _stack(stacks: tuple[int, int], area: int) -> int:
+    """Return the place of which the stack of an area would be the node."""
+    return stacks[0] + 2 * area - _BELOW
+
+
+@numba.njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
+def _area(node: Ints, place: int, lattice: tuple[int, int, int, int, int], limit: int) -> int:
+    """Twice the area of the triangle of a node and its neighbours; one more than the limit if it is to stay."""
+    one, two = node[place + _ONE], node[place + _TWO]
+    x, y = int(node[place + _X]), int(node[place + _Y])
+    x1, y1 = int(node[one + _X]), int(node[one + _Y])
+    x2, y2 = int(node[two + _X]), int(node[two + _Y])
+    if (
+        node[one + _KIND] == _SEAM
+        or node[two + _KIND] == _SEAM
+        or (y1 == lattice[3] and y2 == y1)
+        or (y1 == lattice[4] and y2 == y1)
+    ):
+        return limit + 1
+    return min(abs((x1 - x) * (y2 - y) - (y1 - y) * (x2 - x)), limit + 1)
+
+
+@numba.njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
+def _lay(node: Ints, stack: int, place: int) -> None:
+    """Lay a node on a stack."""
+    below = node[stack + _BELOW]
+    node[place + _BELOW], node[place + _ABOVE] = below, stack
+    node[below + _ABOVE] = node[stack + _BELOW] = place
+
+
+@numba.njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
+def _lift(node: Ints, place: int) -> None:
+    """Take a node from its stack."""
+    below, above = node[place + _BELOW], node[place + _ABOVE]
+    node[above + _BELOW] = below
+    node[below + _ABOVE] = above
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -198,21 +250,19 @@ def _follow(following: Ints, before: Ints, vertex: int, after: int) -> None:
 def _write_chains(node: Ints, chains: tuple[Corners, Ints, Ints], mate: Ints) -> None:
     """Link the vertices of the nodes that are left as their nodes are linked."""
     _, owner, following = chains
-    for place in range(len(node)):
-        if node[place, _AREA] < _WAITS_NOT:
-            continue
-        first = node[place, _VERTEX]
-        if owner[first] == 0:
+    for place in range(0, len(node), _NUMBERS):
+        first = node[place + _VERTEX]
+        if node[place + _KIND] != _NODE or owner[first] == 0:
             continue
         for side in range(2):
             here, back = (first, mate[first]) if side == 0 else (mate[first], first)
-            beside = node[place, _ONE + side]
-            if node[beside, _AREA] < _WAITS_NOT:
-                following[here] = node[beside, _ONE]
-                following[node[beside, _TWO]] = back
-            else:
-                other = node[beside, _VERTEX]
+            beside = node[place + _ONE + side]
+            if node[beside + _KIND] == _NODE:
+                other = node[beside + _VERTEX]
                 following[here] = other if owner[other] == owner[here] else mate[other]
+            else:
+                following[here] = node[beside + _ONE]
+                following[node[beside + _TWO]] = back
 
 
 @numba.njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
@@ -221,13 +271,13 @@ def _joined(
 ) -> bool:
     """Say whether the neighbours of a node are one, or joined by another edge."""
     one, two = pair
-    if node[one, _X] == node[two, _X] and node[one, _Y] == node[two, _Y]:
+    if node[one + _X] == node[two + _X] and node[one + _Y] == node[two + _Y]:
         return True
-    if node[one, _AREA] >= _WAITS_NOT:  # it has just one other edge
+    if node[one + _KIND] == _NODE:  # it has just one other edge
         return bool(_beside(node, one, two))
-    if node[two, _AREA] >= _WAITS_NOT:
+    if node[two + _KIND] == _NODE:
         return bool(_beside(node, two, one))
-    one, two = node[one, _ONE], node[two, _ONE]
+    one, two = node[one + _ONE], node[two + _ONE]
     return bool(
         _comes_from(corner, before, (one, two), inside) or _comes_from(corner, before, (two, one), inside)
     )
@@ -236,9 +286,11 @@ def _joined(
 @numba.njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
 def _beside(node: Ints, place: int, other: int) -> bool:
     """Say whether one of the neighbours of a node lies where another node or end does."""
-    x, y = node[other, _X], node[other, _Y]
-    one, two = node[place, _ONE], node[place, _TWO]
-    return bool((node[one, _X] == x and node[one, _Y] == y) or (node[two, _X] == x and node[two, _Y] == y))
+    x, y = node[other + _X], node[other + _Y]
+    one, two = node[place + _ONE], node[place + _TWO]
+    return bool(
+        (node[one + _X] == x and node[one + _Y] == y) or (node[two + _X] == x and node[two + _Y] == y)
+    )
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -265,29 +317,3 @@ def _comes_from(corner: Corners, before: Ints, pair: tuple[int, int], inside: tu
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _same(corner: Corners, one: int, other: int) -> bool:
     return bool(corner[one, 0] == corner[other, 0] and corner[one, 1] == corner[other, 1])
-
-
-@numba.njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
-def _occupied(there: npt.NDArray[np.bool_], node: Ints, place: int, row: int) -> bool:
-    """Say whether the triangle of a node and its neighbours holds another vertex, its sides included."""
-    one, two = node[place, _ONE], node[place, _TWO]
-    x, y = int(node[place, _X]), int(node[place, _Y])
-    x1, y1 = int(node[one, _X]) - x, int(node[one, _Y]) - y
-    x2, y2 = int(node[two, _X]) - x, int(node[two, _Y]) - y
-    y -= row
-    twice = x1 * y2 - y1 * x2
-    if abs(twice) == 1:  # by Pick's theorem it holds no other point of the lattice
-        return False
-    turn = -1 if twice < 0 else 1
-    for down in range(min(0, y1, y2), max(0, y1, y2) + 1):
-        for across in range(min(0, x1, x2), max(0, x1, x2) + 1):
-            if not there[y + down, x + across]:
-                continue
-            if (across == 0 and down == 0) or (across == x1 and down == y1) or (across == x2 and down == y2):
-                continue
-            # On which side of the three edges it lies; in a triangle without area all are 0 on the line.
-            first = turn * (x1 * down - y1 * across)
-            second = turn * (across * y2 - down * x2)
-            if first >= 0 and second >= 0 and first + second <= abs(twice):
-                return True
-    return False
