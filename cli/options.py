@@ -115,6 +115,10 @@ prediction = together(
         help="Where the model runs.",
     ),
     click.option(
+        "--devices", type=click.IntRange(min=1), default=_DEFAULTS["devices"], show_default=True, metavar="N",
+        help="How many GPUs of this machine compute, each its part of the rows.",
+    ),
+    click.option(
         "--precision", type=click.Choice(PRECISIONS), default=_DEFAULTS["precision"], show_default=True,
         help="Numbers the model computes with.",
     ),

@@ -7,10 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import examples, layer, output_or_folder, predict_options, prediction, save_confidence, scenes
+from .options import (
+    examples,
+    layer,
+    output_or_folder,
+    predict_options,
+    prediction,
+    save_confidence,
+    save_probabilities,
+    scenes,
+)
 from .scenes import Task, beside, folder_of, listed, run
 
 if TYPE_CHECKING:
+    from geoseg.engine.storage import Storage
     from geoseg.inference.options import Progress
     from geoseg.inference.prepare import Job
     from geoseg.inference.segment import SegmentOutputs
@@ -28,6 +38,7 @@ if TYPE_CHECKING:
 @output_or_folder("GeoPackage to write, or the folder for those of many scenes.", "OUT.gpkg|DIR/")
 @click.option("--raster", metavar="FILE", help="Also keep the class map (a folder where -o is one).")
 @save_confidence
+@save_probabilities
 @layer
 @prediction
 @click.pass_context
@@ -39,6 +50,8 @@ def command(
     output: str,
     raster: str | None,
     save_confidence: str | None,
+    save_probabilities: str | None,
+    storage: Storage,
     layer: str | None,
     overwrite: bool,
     fresh: bool,
@@ -60,6 +73,8 @@ def command(
             polygons=written,
             raster=beside(raster, written, folder, ".tif"),
             confidence=beside(save_confidence, written, folder, ".confidence.tif"),
+            probabilities=beside(save_probabilities, written, folder, ".probabilities.tif"),
+            storage=storage,
             layer=layer,
         )
 

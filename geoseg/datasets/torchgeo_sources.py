@@ -18,11 +18,12 @@ from geoseg.raster.chip import Chip
 from geoseg.raster.labels import UNKNOWN, Codes, Meanings, listed, one_hot
 from geoseg.raster.padding import border_indices
 from geoseg.raster.selection import band_numbers
+from geoseg.raster.source import ChosenBands
 from geoseg.raster.validity import usable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class TorchGeoImage:
+class TorchGeoImage(ChosenBands):
     """A part of a torchgeo dataset as a `Source`.
 
     torchgeo fills pixels that a file marks as no data, or does not cover, with a number (often 0) and does not
@@ -72,16 +73,6 @@ class TorchGeoImage:
     def path(self) -> str:
         """What messages call it."""
         return self.part.path
-
-    @property
-    def count(self) -> int:
-        """Number of chosen bands."""
-        return len(self.bands)
-
-    @property
-    def names(self) -> tuple[str | None, ...]:
-        """Names of the chosen bands."""
-        return tuple(self.descriptions[i - 1] for i in self.bands)
 
     @property
     def scale(self) -> None:

@@ -102,13 +102,14 @@ class Engine:
     image_size: tuple[int, int] | None = None
     shrunk: list[tuple[int, int]] = field(default_factory=list)
 
-    def run(self, start: int = 0) -> Generator[BandResult, None, None]:
-        """Yield the bands of the plan from index `start` on, in order.
+    def run(self, start: int = 0, stop: int | None = None) -> Generator[BandResult, None, None]:
+        """Yield the bands of the plan from index `start` to before `stop`, or to the last one, in order.
 
         To go on in the middle, bands whose tiles reach into the first wanted row are computed again.
         """
         plan, device = self.plan, self.network.device
-        if start == len(plan.bands):
+        stop = len(plan.bands) if stop is None else stop
+        if start >= stop:
             return
         if self.image_size is not None:
             yield self._run_whole(self.image_size)
@@ -122,9 +123,9 @@ class Engine:
         coming: _Coming | None = None
         with closing(self.reader), ThreadPoolExecutor(1, thread_name_prefix="geoseg-read") as pool:
             reading = pool.submit(self._read, plan.bands[first])
-            for band in plan.bands[first:]:
+            for band in plan.bands[first:stop]:
                 rows = reading.result()
-                if band.index + 1 < len(plan.bands):
+                if band.index + 1 < stop:
                     reading = pool.submit(self._read, plan.bands[band.index + 1])
                 self._add_tiles(stitcher, band, rows)
                 with self.clock.stage("stitch"):

@@ -135,6 +135,15 @@ def choose_device(asked: str) -> str:
     return asked
 
 
+def check_devices(device: str, count: int) -> None:
+    """Raise OptionError if there are not so many of a kind; processes on the CPU share its cores."""
+    there = {"cuda": torch.cuda.device_count(), "cpu": count}.get(device, 1)
+    if count > there:
+        raise OptionError(
+            f"devices is {count}, but of {device} this machine has {there}; ask for {there} at most"
+        )
+
+
 def choose_precision(asked: str, device: str) -> str:
     """Return the precision that ``auto`` means on a device, or the asked one."""
     if asked != "auto":

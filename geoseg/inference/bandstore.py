@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,20 +15,31 @@ from geoseg.engine.plan import Band, Plan
 from geoseg.engine.storage import Storage
 from geoseg.grid.window import Window
 from geoseg.storage.durable import write_bytes
-from geoseg.storage.journal import Journal
+
+
+class Record(Protocol):
+    """Where finished bands are noted: a journal, or what passes them on to the process that has it."""
+
+    @property
+    def entries(self) -> Sequence[Mapping[str, Any]]:
+        """What is noted."""
+
+    def append(self, entry: Mapping[str, Any]) -> None:
+        """Note one."""
 
 
 class BandStore:
     """Bands of a run that survive its death.
 
-    Law: after a kill at any instant `done` bands are whole, and they are the first ones of the plan.
+    Law: after a kill at any instant the bands in `done` are whole.
 
     Parameters
     ----------
     folder : Path
         Scratch folder.
     plan : Plan
-    journal : Journal
+    record : Record
+        The journal.
     layers : int, optional
         Of a multilabel task: how many layers a result has.
     storage : str, optional
@@ -39,30 +50,32 @@ class BandStore:
         self,
         folder: Path,
         plan: Plan,
-        journal: Journal,
+        record: Record,
         layers: int | None = None,
         storage: Storage | None = None,
     ) -> None:
-        self._folder, self._plan, self._journal, self._layers = folder, plan, journal, layers
+        self._folder, self._plan, self._record, self._layers = folder, plan, record, layers
         self._storage = storage
-        checksums = {entry["band"]: entry["crc32"] for entry in journal.entries if "band" in entry}
-        self.done = 0
-        while self.done < len(plan.bands) and self._whole(plan.bands[self.done], checksums.get(self.done)):
-            self.done += 1
+        checksums = {entry["band"]: entry["crc32"] for entry in record.entries if "band" in entry}
+        self.done = {band.index for band in plan.bands if self._whole(band, checksums.get(band.index))}
 
     def put(self, result: BandResult, damaged: Sequence[Window]) -> None:
-        """Store the next band; on return it is on the disk and in the journal."""
+        """Store a band; on return it is on the disk and noted."""
         parts = [result.codes, result.confidence, *([] if result.stored is None else [result.stored])]
         data = b"".join(part.tobytes() for part in parts)
         write_bytes(self._file(result.band), data)
-        self._journal.append(
+        self._record.append(
             {
                 "band": result.band.index,
                 "crc32": zlib.crc32(data),
                 "damaged": [[w.row, w.col, w.height, w.width] for w in damaged],
             }
         )
-        self.done = result.band.index + 1
+        self.done.add(result.band.index)
+
+    def missing(self, part: range) -> range:
+        """Return what is left of some bands, from the first one that is not there."""
+        return range(next((index for index in part if index not in self.done), part.stop), part.stop)
 
     def codes(self, layer: int | None = None) -> Iterator[npt.NDArray[np.uint8]]:
         """Yield codes from top to bottom, an array a band: as results have them, or (rows, cols) of a layer."""
@@ -85,7 +98,7 @@ class BandStore:
     @property
     def damaged(self) -> list[list[int]]:
         """[row, col, height, width] of what could not be read, in order, once each."""
-        found = {tuple(w) for entry in self._journal.entries for w in entry.get("damaged", [])}
+        found = {tuple(w) for entry in self._record.entries for w in entry.get("damaged", [])}
         return [list(w) for w in sorted(found)]
 
     def _read(self, band: Band, product: int, layer: int | None) -> npt.NDArray[np.uint8]:

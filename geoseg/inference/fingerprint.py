@@ -33,7 +33,7 @@ def work_fingerprint(
     from geoseg import __version__
 
     chosen = asdict(options)
-    for key in ("force", "clip", "profile"):
+    for key in ("force", "clip", "profile", "devices"):
         chosen.pop(key)
     if options.clip is not None:
         chosen["clip_sha256"] = _clip_sha256(options.clip)

@@ -19,6 +19,7 @@ from geoseg.inference.stored_bands import StoredBand, restored, scaling_of_all
 from geoseg.raster.chip import Chip
 from geoseg.raster.padding import border_indices
 from geoseg.raster.selection import band_numbers
+from geoseg.raster.source import ChosenBands
 
 if TYPE_CHECKING:
     import xarray
@@ -35,7 +36,7 @@ def is_lazy(scene: Any) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class LazyScene:
+class LazyScene(ChosenBands):
     """A lazy array, or a Dataset of one for each band, as a source whose pixels are computed where they are read.
 
     Parameters
@@ -131,16 +132,6 @@ class LazyScene:
     def chosen(self) -> tuple[StoredBand, ...]:
         """How the chosen bands are read."""
         return tuple(self.stored[i - 1] for i in self.bands)
-
-    @property
-    def count(self) -> int:
-        """Number of chosen bands."""
-        return len(self.bands)
-
-    @property
-    def names(self) -> tuple[str | None, ...]:
-        """Names of the chosen bands."""
-        return tuple(self.descriptions[i - 1] for i in self.bands)
 
     @property
     def scale(self) -> tuple[float, ...] | None:

@@ -35,6 +35,8 @@ class PredictOptions:
         Tiles a model call; by default what a short trial on the device finds fastest for the scene.
     device, precision : str
         One of `DEVICES` and `PRECISIONS`.
+    devices : int
+        How many devices of that kind compute, each in a process of its own and each its part of the rows.
     tta : bool
         Whether every tile is seen in its 8 symmetries and their mean counts: 8 times the work.
     compile : bool
@@ -61,6 +63,7 @@ class PredictOptions:
     batch_size: int | None = None
     device: str = "auto"
     precision: str = "auto"
+    devices: int = 1
     tta: bool = False
     compile: bool = False
     profile: bool = False
@@ -87,3 +90,10 @@ class PredictOptions:
             object.__setattr__(self, "clip", Path(self.clip))
         if self.batch_size is not None and self.batch_size < 1:
             raise OptionError(f"batch size is {self.batch_size}, expected at least 1")
+        if self.devices < 1:
+            raise OptionError(f"devices is {self.devices}, expected at least 1")
+
+    def refuse_devices(self, why: str) -> None:
+        """Raise OptionError where several devices are asked for and cannot be had."""
+        if self.devices > 1:
+            raise OptionError(f"devices is {self.devices}, but {why}; leave --devices out")

@@ -128,6 +128,7 @@ def predict_pictures(
     from geoseg.inference.submission import submission as open_submission
 
     options, writing = options or PredictOptions(), writing or Writing()
+    options.refuse_devices("pictures are predicted by one")
     if options.bounds is not None or options.clip is not None:
         raise OptionError("--bounds and --clip are for scenes; name the files in place of their folder")
     if options.profile:

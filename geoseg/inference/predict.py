@@ -49,9 +49,7 @@ class PredictOutputs:
 
     def __post_init__(self) -> None:
         """Refuse names that say another format than the one that is written, and another storage."""
-        if self.storage not in STORAGES:
-            raise OptionError(f"storage is {self.storage!r}, expected one of {', '.join(STORAGES)}")
-        check_raster_names(self.paths)
+        check_rasters(self.paths, self.storage)
 
     @property
     def paths(self) -> list[Path]:
@@ -61,7 +59,7 @@ class PredictOutputs:
     @property
     def identity(self) -> dict[str, Any]:
         """What a fingerprint holds of them."""
-        return identity("predict", self.paths, **({"storage": self.storage} if self.probabilities else {}))
+        return identity("predict", self.paths, **stored_as(self.probabilities, self.storage))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,17 +144,13 @@ def predict_file(
     asked = Asked(
         outputs=tuple(outputs.paths),
         identity=outputs.identity,
-        storage=outputs.storage if outputs.probabilities else None,
+        **stored_as(outputs.probabilities, outputs.storage),
         overwrite=writing.overwrite,
         fresh=writing.fresh,
     )
     with computed(job, asked, progress) as run:
         started = time.perf_counter()
-        claims = {claim.path: claim for claim in run.claims}
-        if outputs.confidence is not None:
-            write_confidence(run, claims[outputs.confidence])
-        if outputs.probabilities is not None:
-            write_probabilities(run, claims[outputs.probabilities])
+        write_shares(run, outputs.confidence, outputs.probabilities)
         count = write_class_map(run, run.claims[0])
         classes = count.rows(_pixel_area_m2(job))
         report = report_on(
@@ -168,8 +162,15 @@ def predict_file(
     return report
 
 
-def check_raster_names(paths: Iterable[Path]) -> None:
-    """Raise OptionError unless file names say GeoTIFF."""
+def stored_as(probabilities: Path | None, storage: Storage) -> dict[str, Storage]:
+    """Say how probabilities are stored, where they are wanted."""
+    return {} if probabilities is None else {"storage": storage}
+
+
+def check_rasters(paths: Iterable[Path], storage: str) -> None:
+    """Raise OptionError unless file names say GeoTIFF and the storage of probabilities is one."""
+    if storage not in STORAGES:
+        raise OptionError(f"storage is {storage!r}, expected one of {', '.join(STORAGES)}")
     for path in paths:
         if path.suffix.lower() not in RASTER_SUFFIXES:
             raise OptionError(f"{path}: rasters are written as GeoTIFF, expected a name that ends in .tif")
@@ -194,7 +195,15 @@ def write_class_map(run: Run, claim: Claim) -> ClassCount:
     return count
 
 
-def write_confidence(run: Run, claim: Claim) -> None:
+def write_shares(run: Run, confidence: Path | None, probabilities: Path | None) -> None:
+    """Write what is wanted beside a class map, under the claims of a run."""
+    claims = {claim.path: claim for claim in run.claims}
+    for path, write in ((confidence, _write_confidence), (probabilities, _write_probabilities)):
+        if path is not None:
+            write(run, claims[path])
+
+
+def _write_confidence(run: Run, claim: Claim) -> None:
     """Write, verify and commit the confidence of a run, with the bands of its class map."""
     from geoseg.raster.classmap import write_cog
 
@@ -212,7 +221,7 @@ def write_confidence(run: Run, claim: Claim) -> None:
     claim.commit(finished)
 
 
-def write_probabilities(run: Run, claim: Claim) -> None:
+def _write_probabilities(run: Run, claim: Claim) -> None:
     """Write, verify and commit the probabilities of a run, a band for each class of its legend."""
     from geoseg.raster.classmap import write_cog
 
@@ -246,6 +255,8 @@ def report_on(
     """Return the report of a run whose products are written: rows per class and the valid pixels are `counted`."""
     classes, valid_pixels = counted
     notes = [f"out of memory in band {band}: batches of {size} from there on" for band, size in run.shrunk]
+    if run.processes:
+        notes.append(f"{len(run.processes)} processes computed, each in {max(run.processes):,.0f} MB at most")
     return Report(
         output=output,
         fingerprint=run.fingerprint,

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from geoseg.engine.bands import BandResult, Engine
-from geoseg.engine.clock import Clock
-from geoseg.engine.compiled import check_compiler
-from geoseg.engine.network import Network
-from geoseg.engine.plan import Plan, tile_starts
-from geoseg.engine.rows import RowReader
-from geoseg.engine.search import with_fastest_batch
-from geoseg.engine.settings import Settings
+from geoseg.engine.settings import Settings, check_devices, choose_device
 from geoseg.engine.storage import Storage
 from geoseg.errors import OptionError, OutputExistsError
-from geoseg.grid.window import Window
+from geoseg.inference.assemble import build_engine, cache_megabytes, choose_settings, load_checked, plan_of
 from geoseg.inference.bandstore import BandStore
+from geoseg.inference.filling import Told, fill
 from geoseg.inference.fingerprint import fingerprint_of as fingerprint_of
 from geoseg.inference.lazy_scene import LazyScene
 from geoseg.inference.options import Progress
 from geoseg.inference.prepare import Job
+from geoseg.inference.several import Work, fill_by_several, mean_profile, parts
 from geoseg.models.model import Model
 from geoseg.raster.array_scene import ArraySource
 from geoseg.raster.cache import limited_cache
@@ -36,7 +30,6 @@ from geoseg.storage.space import check_space
 
 _BYTES_PER_PIXEL = 5
 """Scratch bands (codes and confidence), their joined copy and the products: an upper bound, compressed or not."""
-_MOST_READERS = 8
 _WORTH_SAYING = 0.5  # s
 _BYTES_PER_PROBABILITY: Mapping[Storage, int] = {"uint8": 4, "float16": 12}
 """Likewise; scratch bands are as they say, their joined copy and the product with its overviews float32."""
@@ -88,7 +81,9 @@ class Run:
     preparing : dict of str to float
         Seconds before that which the person asked for: of the search for a batch size, of compiling.
     profile : dict of str to float, optional
-        As from `Clock.profile`.
+        As from `Clock.profile`; of several processes their mean.
+    processes : list of float
+        Where several computed, the largest resident set of each, MB.
     """
 
     job: Job
@@ -101,6 +96,7 @@ class Run:
     computed: int
     preparing: dict[str, float]
     profile: dict[str, float] | None
+    processes: list[float]
 
 
 @contextmanager
@@ -137,15 +133,29 @@ def computed(job: Job, asked: Asked, progress: Progress | None) -> Iterator[Run]
         claims = [stack.enter_context(claim(path, overwrite=ours)) for path in others]
         if not job.options.force:
             check_space(main.parent, job.grid.height * job.grid.width * _bytes_per_pixel(job, asked.storage))
-        engine, preparing = _prepared(job, journal)
-        engine.storage = asked.storage
-        plan = engine.plan
+        model, settings, preparing = _prepared(job, journal)
+        plan = plan_of(job, settings)
         store = BandStore(claimed.scratch, plan, journal, job.layers, asked.storage)
-        for entry in journal.entries:
-            engine.shrunk += [tuple(entry["shrunk"])] if "shrunk" in entry else []
-        settings, first, started = engine.network.settings, store.done, time.perf_counter()
-        with limited_cache(_cache_megabytes(job)):
-            _fill(engine, store, journal, progress)
+        shares = [store.missing(part) for part in parts(len(plan.bands), job.options.devices)]
+        missing = [share for share in shares if share]
+        rows = sum(len(plan.bands[index].rows) for share in missing for index in share)
+        told = _progress(progress, plan.shape[0] - rows, plan.shape[0])
+        started = time.perf_counter()
+        if len(missing) > 1:
+            work = Work(job=job, settings=settings, storage=asked.storage, folder=claimed.scratch)
+            processes = fill_by_several(work, missing, journal, told)
+            profile = mean_profile(processes)
+        else:
+            engine = build_engine(job, model, settings, plan)
+            engine.storage = asked.storage
+            if settings.compile:
+                engine.network.try_out(len(job.card.bands), job.card.image_size or (job.tiling.size,) * 2)
+                preparing["compile"] = time.perf_counter() - started
+                started = time.perf_counter()
+            with limited_cache(cache_megabytes(job)):
+                for share in missing:
+                    fill(engine, store, share, journal, told)
+            processes, profile = [], engine.clock.profile(time.perf_counter() - started)
         seconds = time.perf_counter() - started
         journal.append({"products": True})
         yield Run(
@@ -154,12 +164,25 @@ def computed(job: Job, asked: Asked, progress: Progress | None) -> Iterator[Run]
             store=store,
             fingerprint=fingerprint,
             settings=settings,
-            shrunk=engine.shrunk,
+            shrunk=[tuple(entry["shrunk"]) for entry in journal.entries if "shrunk" in entry],
             seconds=seconds,
-            computed=sum(len(band.rows) for band in plan.bands[first:]) * plan.shape[1],
+            computed=rows * plan.shape[1],
             preparing=preparing,
-            profile=engine.clock.profile(seconds),
+            profile=profile,
+            processes=[done.peak_mb for done in processes],
         )
+
+
+def _progress(progress: Progress | None, done: int, total: int) -> Told:
+    """Count rows up for whoever follows the run."""
+
+    def told(rows: int) -> None:
+        nonlocal done
+        done += rows
+        if progress is not None:
+            progress(done, total, "predict")
+
+    return told
 
 
 def _bytes_per_pixel(job: Job, storage: Storage | None) -> int:
@@ -170,25 +193,20 @@ def _bytes_per_pixel(job: Job, storage: Storage | None) -> int:
     return plain + _BYTES_PER_PROBABILITY[storage] * len(job.card.classes.classes)
 
 
-def _prepared(job: Job, journal: Journal) -> tuple[Engine, dict[str, float]]:
-    """Put everything together, with the settings that an unfinished run began with; time what takes long."""
+def _prepared(job: Job, journal: Journal) -> tuple[Model, Settings, dict[str, float]]:
+    """Load the model, and choose settings or take those that an unfinished run began with; time what takes long."""
+    check_devices(choose_device(job.options.device), job.options.devices)
     begun = journal.last("settings")
     model = load_checked(job)
     seconds: dict[str, float] = {}
     started = time.perf_counter()
     if begun:
-        settings = Settings.from_json(begun["settings"])
-    else:
-        settings = choose_settings(job, model)
-        journal.append({"settings": settings.to_json()})
-        if time.perf_counter() - started > _WORTH_SAYING:
-            seconds["batch size"] = time.perf_counter() - started
-    engine = build_engine(job, model, settings, plan_of(job, settings))
-    if settings.compile:
-        started = time.perf_counter()
-        engine.network.try_out(len(job.card.bands), job.card.image_size or (job.tiling.size,) * 2)
-        seconds["compile"] = time.perf_counter() - started
-    return engine, seconds
+        return model, Settings.from_json(begun["settings"]), seconds
+    settings = choose_settings(job, model)
+    journal.append({"settings": settings.to_json()})
+    if time.perf_counter() - started > _WORTH_SAYING:
+        seconds["batch size"] = time.perf_counter() - started
+    return model, settings, seconds
 
 
 def _check_names(job: Job, outputs: Sequence[Path]) -> None:
@@ -201,125 +219,16 @@ def _check_names(job: Job, outputs: Sequence[Path]) -> None:
         seen[path.resolve()] = "another output"
 
 
-def _fill(engine: Engine, store: BandStore, journal: Journal, progress: Progress | None) -> None:
-    """Compute the missing bands; one thread stores a band while the device works on the next."""
-    bands = engine.plan.bands
-    reported, shrunk = 0, len(engine.shrunk)
-    writing: Future[None] | None = None
-    # Closed, not left to the garbage collector: an error in this loop ends the reading, too.
-    with (
-        ThreadPoolExecutor(1, thread_name_prefix="geoseg-write") as pool,
-        closing(engine.run(store.done)) as results,
-    ):
-        for result in results:
-            if writing is not None:
-                writing.result()
-            for band, size in engine.shrunk[shrunk:]:
-                journal.append({"shrunk": [band, size]})
-            shrunk = len(engine.shrunk)
-            damaged = engine.reader.damaged[reported:]
-            reported += len(damaged)
-            writing = pool.submit(_store, engine.clock, store, result, damaged)
-            if progress is not None:
-                progress(result.band.rows.stop, bands[-1].rows.stop, "predict")
-        if writing is not None:
-            writing.result()
-
-
-def _store(clock: Clock, store: BandStore, result: BandResult, damaged: Sequence[Window]) -> None:
-    with clock.stage("write"):
-        store.put(result, damaged)
-
-
 def compute_in_memory(job: Job, progress: Progress | None) -> tuple[list[BandResult], Engine]:
     """All bands of a job, top to bottom, and the engine that made them."""
+    job.options.refuse_devices("several need an output, and this result stays in memory")
     model = load_checked(job)
     settings = choose_settings(job, model)
     engine = build_engine(job, model, settings, plan_of(job, settings))
     results = []
-    with limited_cache(_cache_megabytes(job)), closing(engine.run()) as coming:
+    with limited_cache(cache_megabytes(job)), closing(engine.run()) as coming:
         for result in coming:
             results.append(result)
             if progress is not None:
                 progress(result.band.rows.stop, job.grid.height, "predict")
     return results, engine
-
-
-def _cache_megabytes(job: Job) -> int:
-    """Block cache that holds two rows of blocks, so that a row shared by two bands is decoded once."""
-    source = job.source
-    row = source.block_shape[0] * job.grid.width * source.dtype.itemsize * (source.count + 1)
-    return max(64, min(2 * row // 2**20 + 1, 512))
-
-
-def load_checked(job: Job) -> Model:
-    """Load the model of a job and refuse a tile or image that it cannot take."""
-    model = job.load_model()
-    for edge in job.card.image_size or (job.tiling.size,):
-        model.check_tile_size(edge)
-    return model
-
-
-def plan_of(job: Job, settings: Settings) -> Plan:
-    """Plan of a job: bands of tiles, or the scene as one."""
-    if job.card.image_size is not None:
-        return Plan.whole(job.grid.shape)
-    return Plan.of(job.grid.shape, job.tiling, settings.batch_size)
-
-
-def choose_settings(job: Job, model: Model) -> Settings:
-    """Resolve ``auto`` for a job on this machine, on a short trial where the scene is worth one."""
-    options, whole = job.options, job.card.image_size is not None
-    rows, cols = ([0], [0]) if whole else tile_starts(job.grid.shape, job.tiling)
-    tiles = len(rows), len(cols)
-    settings = replace(
-        Settings.choose(options.device, options.precision, options.batch_size, tiles),
-        tta=options.tta,
-        compile=options.compile,
-    )
-    if settings.compile:
-        check_compiler(settings.device)
-    if options.batch_size is not None or whole:
-        return settings
-    size, bands = job.tiling.size, len(job.card.bands)
-
-    def trial(batch: int) -> Callable[[], None]:
-        # Not compiled: that would take longer than what it tells is worth.
-        network = build_network(job, model, replace(settings, batch_size=batch, compile=False))
-        return lambda: network.try_out(bands, (size, size))
-
-    return with_fastest_batch(settings, tiles, trial)
-
-
-def build_network(job: Job, model: Model, settings: Settings) -> Network:
-    """Return the network of a job on its device."""
-    card, match = job.card, job.match
-    return Network(model.network, match.gain, match.bias, settings, card.temperature or 1.0, card.task)
-
-
-def _readers(settings: Settings) -> int:
-    """How many threads decode: on the CPU one, for the network has the others."""
-    return 1 if settings.device == "cpu" else min(_MOST_READERS, os.cpu_count() or 1)
-
-
-def build_engine(job: Job, model: Model, settings: Settings, plan: Plan) -> Engine:
-    """Put network, reader and plan together."""
-    clip = None
-    if job.options.clip is not None:
-        from geoseg.inference.clip import ClipArea
-
-        clip = ClipArea(job.options.clip, job.grid)
-    card, network = job.card, build_network(job, model, settings)
-    if job.options.profile:
-        network.clock = Clock(network.device)
-    return Engine(
-        network=network,
-        plan=plan,
-        reader=RowReader(
-            job.source, plan, tolerant=job.options.on_error == "nodata", threads=_readers(settings)
-        ),
-        channels=card.channels,
-        thresholds=card.thresholds,
-        clip=clip,
-        image_size=card.image_size,
-    )

@@ -16,11 +16,12 @@ from geoseg.grid.legend import NODATA, Legend
 from geoseg.inference.options import PredictOptions, Progress
 from geoseg.inference.predict import (
     Writing,
-    check_raster_names,
+    check_rasters,
     product_tags,
     report_on,
+    stored_as,
     write_class_map,
-    write_confidence,
+    write_shares,
 )
 from geoseg.inference.prepare import Job, prepare
 from geoseg.inference.summary import Report, identity
@@ -28,6 +29,7 @@ from geoseg.inference.summary import Report, identity
 if TYPE_CHECKING:
     import geopandas
 
+    from geoseg.engine.storage import Storage
     from geoseg.inference.run import Run
     from geoseg.models.model import Model
     from geoseg.vector.features import Features
@@ -43,8 +45,10 @@ class SegmentOutputs:
     ----------
     polygons : Path
         GeoPackage.
-    raster, confidence : Path, optional
-        Class map and confidence to keep.
+    raster, confidence, probabilities : Path, optional
+        Class map, confidence and probabilities to keep.
+    storage : str
+        As `PredictOutputs` has it.
     layer : str, optional
         Name of the polygon layer, ``landcover`` by default; of a multilabel model, what stands before the
         classes' names, which name a layer each.
@@ -53,17 +57,29 @@ class SegmentOutputs:
     polygons: Path
     raster: Path | None = None
     confidence: Path | None = None
+    probabilities: Path | None = None
+    storage: Storage = "uint8"
     layer: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse names that say another format than the one that is written, and another storage."""
+        from geoseg.vector.geopackage import check_geopackage_name
+
+        check_geopackage_name(self.polygons)
+        check_rasters(self.paths[1:], self.storage)
 
     @property
     def paths(self) -> list[Path]:
         """All files, the polygons first."""
-        return [self.polygons, *(path for path in (self.raster, self.confidence) if path is not None)]
+        rasters = self.raster, self.confidence, self.probabilities
+        return [self.polygons, *(path for path in rasters if path is not None)]
 
     @property
     def identity(self) -> dict[str, Any]:
         """What a fingerprint holds of them."""
-        return identity("segment", self.paths, layer=self.layer or "")
+        return identity(
+            "segment", self.paths, layer=self.layer or "", **stored_as(self.probabilities, self.storage)
+        )
 
 
 def segment(
@@ -105,24 +121,21 @@ def segment_file(
 ) -> Report:
     """Write the polygons of a prepared job, and the rasters that are to be kept, and report on it."""
     from geoseg.inference.run import Asked, computed
-    from geoseg.vector.geopackage import check_geopackage_name
     from geoseg.vector.layers import layer_names_of
 
     layer = layer_names_of(job.card.classes if job.layers else None, outputs.layer)
-    check_geopackage_name(outputs.polygons)
-    check_raster_names(outputs.paths[1:])
     asked = Asked(
         outputs=tuple(outputs.paths),
         identity=outputs.identity,
+        **stored_as(outputs.probabilities, outputs.storage),
         overwrite=writing.overwrite,
         fresh=writing.fresh,
     )
     with computed(job, asked, progress) as run:
         started = time.perf_counter()
-        claims = {claim.path: claim for claim in run.claims}
-        if outputs.confidence is not None:
-            write_confidence(run, claims[outputs.confidence])
+        write_shares(run, outputs.confidence, outputs.probabilities)
         if outputs.raster is not None:
+            claims = {claim.path: claim for claim in run.claims}
             write_class_map(run, claims[outputs.raster])
         rasters_done = time.perf_counter()
         if progress is not None:

@@ -17,13 +17,14 @@ from geoseg.grid.window import Window
 from geoseg.raster.chip import Chip
 from geoseg.raster.padding import border_indices
 from geoseg.raster.selection import band_numbers
+from geoseg.raster.source import ChosenBands
 from geoseg.raster.validity import usable
 
 _TITLE = "array"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ArraySource:
+class ArraySource(ChosenBands):
     """Chosen bands of an array that lies in memory; built with `of`.
 
     Parameters
@@ -113,16 +114,6 @@ class ArraySource:
     def dtype(self) -> np.dtype[Any]:
         """Dtype of the array."""
         return self.pixels.dtype
-
-    @property
-    def count(self) -> int:
-        """Number of chosen bands."""
-        return len(self.bands)
-
-    @property
-    def names(self) -> tuple[str | None, ...]:
-        """Names of the chosen bands."""
-        return tuple(self.descriptions[i - 1] for i in self.bands)
 
     @property
     def scale(self) -> tuple[float, ...] | None:

@@ -24,13 +24,14 @@ from geoseg.raster.opening import locate
 from geoseg.raster.padding import border_indices
 from geoseg.raster.palette import Palette
 from geoseg.raster.selection import band_numbers
+from geoseg.raster.source import ChosenBands
 from geoseg.raster.validity import usable
 
 __all__ = ["Chip", "Scene"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
+class Scene(ChosenBands):
     """Chosen bands of one raster file.
 
     It holds no open file: it is pickled and shared between threads and processes freely, and each of them
@@ -130,16 +131,6 @@ class Scene:
     def descriptions(self) -> tuple[str | None, ...]:
         """Names of all bands of the file, in order; None where it gives none."""
         return self.file.descriptions
-
-    @property
-    def names(self) -> tuple[str | None, ...]:
-        """Names of the chosen bands."""
-        return tuple(self.file.descriptions[i - 1] for i in self.bands)
-
-    @property
-    def count(self) -> int:
-        """Number of chosen bands."""
-        return len(self.bands)
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -74,3 +74,29 @@ class Source(Protocol):
 
     def read(self, window: Window) -> Chip:
         """Return a window's pixels, padded by reflection where it sticks out."""
+
+
+class _Bands(Protocol):
+    """What `ChosenBands` is about."""
+
+    @property
+    def bands(self) -> tuple[int, ...]: ...
+
+    @property
+    def descriptions(self) -> tuple[str | None, ...]: ...
+
+
+class ChosenBands:
+    """What follows, for any source, from which bands are chosen."""
+
+    __slots__ = ()
+
+    @property
+    def count(self: _Bands) -> int:
+        """Number of chosen bands."""
+        return len(self.bands)
+
+    @property
+    def names(self: _Bands) -> tuple[str | None, ...]:
+        """Names of the chosen bands."""
+        return tuple(self.descriptions[i - 1] for i in self.bands)

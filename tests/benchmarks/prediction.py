@@ -20,10 +20,11 @@ from geoseg.engine.network import Network
 from geoseg.engine.plan import tile_starts
 from geoseg.engine.settings import Settings, calls
 from geoseg.grid.legend import Legend
+from geoseg.inference.assemble import build_engine, choose_settings, plan_of
 from geoseg.inference.bandstore import BandStore
+from geoseg.inference.filling import fill
 from geoseg.inference.options import PredictOptions
 from geoseg.inference.prepare import Job, prepare
-from geoseg.inference.run import _fill, build_engine, choose_settings, plan_of
 from geoseg.models.model import Model
 from geoseg.raster.cache import limited_cache
 from geoseg.storage.journal import Journal
@@ -106,7 +107,8 @@ class Subject:
             engine.network.try_out(len(job.card.bands), (job.tiling.size,) * 2)
         with limited_cache():
             started = time.perf_counter()
-            _fill(engine, BandStore(folder, plan, journal), journal, None)
+            bands = range(len(plan.bands))
+            fill(engine, BandStore(folder, plan, journal), bands, journal, lambda rows: None)
             seconds = time.perf_counter() - started
         return seconds, engine.clock.profile(seconds)
 

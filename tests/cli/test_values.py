@@ -90,7 +90,7 @@ def test_every_option_reaches_its_field() -> None:
 
     flags = (
         f"-m {__file__} -b 3,2 --bounds 1,2,3,4 --clip {__file__} --tile-size 64 --overlap 8 --batch-size 3"
-        " --device cpu --precision bf16 --on-error nodata --allow-remote --expand-palette"
+        " --device cpu --devices 2 --precision bf16 --on-error nodata --allow-remote --expand-palette"
         " --assume-crs EPSG:32633 --force --tta --compile --profile"
     )
     given = command.main(flags.split(), standalone_mode=False)

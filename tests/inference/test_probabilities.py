@@ -17,6 +17,7 @@ from geoseg.grid.legend import Legend
 from geoseg.inference.options import PredictOptions
 from geoseg.inference.predict import PredictOutputs, Writing, predict_file
 from geoseg.inference.prepare import prepare
+from geoseg.inference.segment import SegmentOutputs
 from geoseg.models.model import Model
 from geoseg.raster.array_scene import ArraySource
 from geoseg.vector.vectorize import VectorizeOptions
@@ -61,6 +62,19 @@ def test_a_band_for_each_class_holds_its_probability(task: str, storage: Any, tm
     else:
         assert np.isnan(found[:, ~valid]).all()
         assert np.abs(found - expected)[:, valid].max() <= 2**-11  # half a step of halves between 1/2 and 1
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_segment_writes_the_same_ones(task: str, tmp_path: Path) -> None:
+    model, source = TASKS[task], scene()
+    geoseg.predict(source, model, options=FP32, output=outputs(tmp_path, storage="float16"))
+    kept = SegmentOutputs(
+        polygons=tmp_path / "l.gpkg", probabilities=tmp_path / "kept.tif", storage="float16"
+    )
+    geoseg.segment(source, model, options=FP32, output=kept)
+    assert (tmp_path / "kept.tif").read_bytes() == (tmp_path / "p.tif").read_bytes()
+    with pytest.raises(OptionError, match="storage is 'float32'"):
+        SegmentOutputs(polygons=tmp_path / "l.gpkg", storage="float32")  # type: ignore[arg-type]
 
 
 def test_bands_are_in_the_order_of_the_codes_whatever_the_networks_order(tmp_path: Path) -> None:

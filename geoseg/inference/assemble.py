@@ -1,0 +1,100 @@
+"""The network, the plan and the engine of a job on this machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+
+from geoseg.engine.bands import Engine
+from geoseg.engine.clock import Clock
+from geoseg.engine.compiled import check_compiler
+from geoseg.engine.network import Network
+from geoseg.engine.plan import Plan, tile_starts
+from geoseg.engine.rows import RowReader
+from geoseg.engine.search import with_fastest_batch
+from geoseg.engine.settings import Settings
+from geoseg.inference.prepare import Job
+from geoseg.models.model import Model
+
+_MOST_READERS = 8
+
+
+def load_checked(job: Job) -> Model:
+    """Load the model of a job and refuse a tile or image that it cannot take."""
+    model = job.load_model()
+    for edge in job.card.image_size or (job.tiling.size,):
+        model.check_tile_size(edge)
+    return model
+
+
+def plan_of(job: Job, settings: Settings) -> Plan:
+    """Plan of a job: bands of tiles, or the scene as one."""
+    if job.card.image_size is not None:
+        return Plan.whole(job.grid.shape)
+    return Plan.of(job.grid.shape, job.tiling, settings.batch_size)
+
+
+def choose_settings(job: Job, model: Model) -> Settings:
+    """Resolve ``auto`` for a job on this machine, on a short trial where the scene is worth one."""
+    options, whole = job.options, job.card.image_size is not None
+    rows, cols = ([0], [0]) if whole else tile_starts(job.grid.shape, job.tiling)
+    tiles = len(rows), len(cols)
+    settings = replace(
+        Settings.choose(options.device, options.precision, options.batch_size, tiles),
+        tta=options.tta,
+        compile=options.compile,
+    )
+    if settings.compile:
+        check_compiler(settings.device)
+    if options.batch_size is not None or whole:
+        return settings
+    size, bands = job.tiling.size, len(job.card.bands)
+
+    def trial(batch: int) -> Callable[[], None]:
+        # Not compiled: that would take longer than what it tells is worth.
+        network = build_network(job, model, replace(settings, batch_size=batch, compile=False))
+        return lambda: network.try_out(bands, (size, size))
+
+    return with_fastest_batch(settings, tiles, trial)
+
+
+def build_network(job: Job, model: Model, settings: Settings) -> Network:
+    """Return the network of a job on its device."""
+    card, match = job.card, job.match
+    return Network(model.network, match.gain, match.bias, settings, card.temperature or 1.0, card.task)
+
+
+def _readers(settings: Settings) -> int:
+    """How many threads decode: on the CPU one, for the network has the others."""
+    return 1 if settings.device == "cpu" else min(_MOST_READERS, os.cpu_count() or 1)
+
+
+def build_engine(job: Job, model: Model, settings: Settings, plan: Plan) -> Engine:
+    """Put network, reader and plan together."""
+    clip = None
+    if job.options.clip is not None:
+        from geoseg.inference.clip import ClipArea
+
+        clip = ClipArea(job.options.clip, job.grid)
+    card, network = job.card, build_network(job, model, settings)
+    if job.options.profile:
+        network.clock = Clock(network.device)
+    return Engine(
+        network=network,
+        plan=plan,
+        reader=RowReader(
+            job.source, plan, tolerant=job.options.on_error == "nodata", threads=_readers(settings)
+        ),
+        channels=card.channels,
+        thresholds=card.thresholds,
+        clip=clip,
+        image_size=card.image_size,
+    )
+
+
+def cache_megabytes(job: Job) -> int:
+    """Block cache that holds two rows of blocks, so that a row shared by two bands is decoded once."""
+    source = job.source
+    row = source.block_shape[0] * job.grid.width * source.dtype.itemsize * (source.count + 1)
+    return max(64, min(2 * row // 2**20 + 1, 512))
