@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -37,9 +38,10 @@ class Clock:
         self._device = device
         self._seconds: dict[Stage, float] = dict.fromkeys((*ON_DEVICE, *BESIDE), 0.0)
         self._spans: list[_Span] = []
+        self._lock = threading.Lock()
 
     def stage(self, name: Stage) -> AbstractContextManager[None]:
-        """Measure a ``with`` block; each stage belongs to one thread."""
+        """Measure a ``with`` block; what the device does belongs to one thread, the rest adds up over threads."""
         if self._device is None:
             return nullcontext()
         return self._events(name) if self._device.type == "cuda" and name in ON_DEVICE else self._wall(name)
@@ -69,7 +71,8 @@ class Clock:
         finally:
             if self._device is not None and self._device.type == "mps" and name in ON_DEVICE:
                 torch.mps.synchronize()
-            self._seconds[name] += time.perf_counter() - started
+            with self._lock:
+                self._seconds[name] += time.perf_counter() - started
 
     @contextmanager
     def _events(self, name: Stage) -> Iterator[None]:

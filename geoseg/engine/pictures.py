@@ -18,6 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from geoseg.engine.clock import Clock
 from geoseg.engine.cutting import Cutting, Picture
 from geoseg.engine.network import Network
 from geoseg.engine.resized import resize_planes
@@ -94,6 +95,8 @@ class PictureEngine:
         Batches are filled to their size; out of memory halves it.
     shrunk : list of int
         Batch sizes that were fallen back to.
+    clock : Clock
+        Where the time goes; off by default.
 
     Notes
     -----
@@ -108,6 +111,7 @@ class PictureEngine:
     cutting: Cutting
     settings: Settings
     shrunk: list[int] = field(default_factory=list)
+    clock: Clock = field(default_factory=Clock)
     _open: deque[_Open] = field(default_factory=deque)
     _queue: deque[tuple[_Open, int]] = field(default_factory=deque)
     _networks: dict[tuple[tuple[float, ...], tuple[float, ...]], Network] = field(default_factory=dict)
@@ -142,7 +146,8 @@ class PictureEngine:
 
     def _add(self, picture: Picture) -> None:
         device = torch.device(self.settings.device)
-        pixels, valid = _sent(picture.chip.pixels, device), _sent(picture.chip.valid, device)
+        with self.clock.stage("upload"):
+            pixels, valid = _sent(picture.chip.pixels, device), _sent(picture.chip.valid, device)
         # The pixels live on where the network reads them, not a second time on this side.
         kept = replace(
             picture, chip=Chip(pixels=picture.chip.pixels[:, :0, :0], valid=picture.chip.valid[:0, :0])
@@ -166,9 +171,10 @@ class PictureEngine:
         except torch.OutOfMemoryError:
             self._shrink()
             return
-        for (opened, tile, _), each in zip(batch, probabilities, strict=True):
-            self._take(opened, tile, each)
-            self._queue.popleft()
+        with self.clock.stage("stitch"):
+            for (opened, tile, _), each in zip(batch, probabilities, strict=True):
+                self._take(opened, tile, each)
+                self._queue.popleft()
         for complete in self._completed():
             yield from self._concluded(complete, conclude)
 
@@ -180,7 +186,7 @@ class PictureEngine:
                 self.module, *scaling, self.settings, self.temperature, self.task
             )
         network = self._networks[scaling]
-        network.settings = self.settings
+        network.settings, network.clock = self.settings, self.clock
         return network
 
     def _shrink(self) -> None:
@@ -243,7 +249,7 @@ class PictureEngine:
     ) -> Generator[Result, None, None]:
         """Conclude pictures, half of them at a time where all are too many for the memory."""
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), self.clock.stage("stitch"):
                 result = conclude([self._predicted(opened) for opened in complete])
         except torch.OutOfMemoryError:
             if len(complete) == 1:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from geoseg.engine.clock import Clock
 from geoseg.engine.compiled import check_compiler
 from geoseg.engine.cutting import Cutting, Picture, read_picture
 from geoseg.engine.decision import Decision
@@ -119,6 +120,7 @@ class Tally:
     shrunk: list[int] = field(default_factory=list)
     pixels: int = 0
     seconds: float = 0.0
+    profile: dict[str, float] | None = None
 
 
 def run_pictures(work: Work, sink: Sink, progress: Progress | None) -> Tally:
@@ -143,12 +145,14 @@ def run_pictures(work: Work, sink: Sink, progress: Progress | None) -> Tally:
         temperature=work.card.temperature or 1.0,
         cutting=work.cutting,
         settings=settings,
+        clock=Clock(torch.device(settings.device)) if work.options.profile else Clock(),
     )
     tally = Tally(settings=settings, shrunk=engine.shrunk)
     started = time.perf_counter()
     with limited_cache(_CACHE_MEGABYTES):
-        _Run(work, sink, tally, progress).run(engine)
+        _Run(work, sink, tally, engine.clock, progress).run(engine)
     tally.seconds = time.perf_counter() - started
+    tally.profile = engine.clock.profile(tally.seconds)
     return tally
 
 
@@ -219,8 +223,9 @@ def _decide(sink: Sink, decision: Decision, predicted: Sequence[Predicted]) -> l
 class _Run:
     """The loop, and what its parts share."""
 
-    def __init__(self, work: Work, sink: Sink, tally: Tally, progress: Progress | None) -> None:
+    def __init__(self, work: Work, sink: Sink, tally: Tally, clock: Clock, progress: Progress | None) -> None:
         self._work, self._sink, self._tally, self._progress = work, sink, tally, progress
+        self._clock = clock
         self._said: set[str] = set()
         self._writing: deque[list[tuple[str, Future[Any]]]] = deque()
 
@@ -261,7 +266,7 @@ class _Run:
 
     def _pictures(self, pool: ThreadPoolExecutor) -> Generator[Picture, None, None]:
         """Yield the pictures that can be read, in their order."""
-        for name, coming in _ahead(pool, self._read, self._sink.todo.items(), 4 * _THREADS):
+        for name, coming in _ahead(pool, self._timed_read, self._sink.todo.items(), 4 * _THREADS):
             try:
                 picture, notes = coming.result()
             except GeosegError as error:
@@ -274,6 +279,14 @@ class _Run:
             if picture.damaged:
                 self._tally.damaged.append(name)
             yield picture
+
+    def _timed_read(self, name: str, path: Path) -> tuple[Picture, tuple[str, ...]]:
+        with self._clock.stage("read"):
+            return self._read(name, path)
+
+    def _timed_make(self, picture: Picture, codes: npt.NDArray[np.uint8]) -> Any:
+        with self._clock.stage("write"):
+            return self._sink.make(picture, codes)
 
     def _read(self, name: str, path: Path) -> tuple[Picture, tuple[str, ...]]:
         """Open, check and read a picture, in a thread."""
@@ -314,7 +327,7 @@ class _Run:
                 )
                 continue
             self._tally.pixels += picture.valid.size
-            jobs.append((picture.name, pool.submit(self._sink.make, picture, each)))
+            jobs.append((picture.name, pool.submit(self._timed_make, picture, each)))
         self._writing.append(jobs)
         self._settle(_UNWRITTEN)
 

@@ -14,6 +14,7 @@ from geoseg.inference.options import PredictOptions, Progress
 from geoseg.inference.picture_files import Paths, list_pictures
 from geoseg.inference.predict import Writing
 from geoseg.inference.submission import Submission, content_of
+from geoseg.inference.summary import profile_line
 
 if TYPE_CHECKING:
     from geoseg.inference.picture_run import Tally, Work
@@ -46,6 +47,8 @@ class PicturesReport:
         Device, precision, batch size, threads.
     shrunk : tuple of int
         Batch sizes that were fallen back to for lack of memory.
+    profile : dict of str to float, optional
+        Where the time of `seconds` went, s, as from `Clock.profile`; reading and writing add up over threads.
     """
 
     output: Path
@@ -57,6 +60,7 @@ class PicturesReport:
     seconds: float
     settings: dict[str, object]
     shrunk: tuple[int, ...]
+    profile: dict[str, float] | None = None
 
     @property
     def exit_code(self) -> int:
@@ -75,6 +79,8 @@ class PicturesReport:
                 f"  {self.seconds:.1f} s, {len(self.done) / seconds:.1f} pictures/s, "
                 f"{self.pixels / seconds / 1e6:.2f} million px/s; {settings}"
             )
+        if self.profile is not None:
+            yield f"  {profile_line(self.profile, self.seconds)}"
         if self.shrunk:
             sizes = ", ".join(map(str, self.shrunk))
             yield f"  memory ran out: the batch size went down to {sizes}"
@@ -131,8 +137,6 @@ def predict_pictures(
     options.refuse_devices("pictures are predicted by one")
     if options.bounds is not None or options.clip is not None:
         raise OptionError("--bounds and --clip are for scenes; name the files in place of their folder")
-    if options.profile:
-        raise OptionError("--profile is for scenes, and these are pictures; leave it out")
     found, output = list_pictures(pictures), Path(output)
     work = Work.of(model, options)
     if submission is None:
@@ -172,4 +176,5 @@ def _report(
         seconds=tally.seconds if tally else 0.0,
         settings=tally.settings.to_json() if tally else {},
         shrunk=tuple(tally.shrunk) if tally else (),
+        profile=tally.profile if tally else None,
     )

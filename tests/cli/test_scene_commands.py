@@ -298,12 +298,12 @@ def test_compiling_without_a_compiler_is_one_line_before_any_work(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_pictures_have_no_probabilities_to_keep_and_no_profile(command, tmp_path: Path) -> None:
+def test_pictures_have_no_probabilities_to_keep_and_one_device(command, tmp_path: Path) -> None:
     _, options = command
     (tmp_path / "pictures").mkdir()
     for flags, words in (
         (("--save-probabilities", f"{tmp_path}/p.tif"), "--save-probabilities is for scenes"),
-        (("--profile",), "--profile is for scenes"),
+        (("--devices", "2"), "devices is 2, but pictures are predicted by one; leave --devices out"),
     ):
         result = run("predict", tmp_path / "pictures", *options, "-o", f"{tmp_path}/masks/", *flags)
         assert result.exit_code in (1, 2)

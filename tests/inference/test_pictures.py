@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,21 @@ def read(path: Path) -> npt.NDArray[np.uint8]:
 
 
 Predict = Callable[..., PicturesReport]
+
+
+def test_the_profile_adds_up_and_changes_nothing(images: Path, tmp_path: Path) -> None:
+    model = pointwise_model(3)
+    plain = geoseg.predict_pictures(images, model, tmp_path / "plain", options=FP32)
+    options = replace(FP32, profile=True)
+    watched = geoseg.predict_pictures(images, model, tmp_path / "watched", options=options)
+    assert plain.profile is None
+    assert watched.profile is not None
+    on_device = [watched.profile[name] for name in ("upload", "model", "stitch", "idle")]
+    assert sum(on_device) == pytest.approx(watched.seconds, rel=1e-6)
+    assert min(watched.profile[name] for name in ("read", "upload", "model", "stitch", "write")) > 0
+    assert sum("profile: " in line for line in watched.lines()) == 1
+    for mask in (tmp_path / "plain").glob("*.png"):
+        assert mask.read_bytes() == (tmp_path / "watched" / mask.name).read_bytes()
 
 
 @pytest.mark.parametrize("task", ["multiclass", "binary", "multilabel"])
