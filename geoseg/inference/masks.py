@@ -20,7 +20,7 @@ from geoseg.errors import OptionError, OutputError, OutputExistsError, ResumeErr
 from geoseg.grid.legend import NODATA, Legend
 from geoseg.inference.fingerprint import work_fingerprint
 from geoseg.inference.picture_files import signatures
-from geoseg.inference.picture_run import Work
+from geoseg.inference.picture_terms import Work
 from geoseg.inference.predict import Writing
 from geoseg.models.card import Card
 from geoseg.raster.labels import listed

@@ -17,7 +17,7 @@ from geoseg.inference.submission import Submission, content_of
 from geoseg.inference.summary import profile_line
 
 if TYPE_CHECKING:
-    from geoseg.inference.picture_run import Tally, Work
+    from geoseg.inference.picture_terms import Tally, Work
     from geoseg.models.model import Model
 
 log = logging.getLogger("geoseg")
@@ -130,7 +130,8 @@ def predict_pictures(
         What is wrong with model, options or output is found before the model runs.
     """
     from geoseg.inference.masks import masks
-    from geoseg.inference.picture_run import Work, run_pictures
+    from geoseg.inference.picture_run import run_pictures
+    from geoseg.inference.picture_terms import Work
     from geoseg.inference.submission import submission as open_submission
 
     options, writing = options or PredictOptions(), writing or Writing()

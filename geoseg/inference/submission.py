@@ -21,7 +21,7 @@ from geoseg.grid.window import Window
 from geoseg.inference.fingerprint import work_fingerprint
 from geoseg.inference.masks import large_regions
 from geoseg.inference.picture_files import signatures
-from geoseg.inference.picture_run import Work
+from geoseg.inference.picture_terms import Work
 from geoseg.inference.predict import Writing
 from geoseg.inference.sheet import Sheet, plan_sheet
 from geoseg.models.card import Card
