@@ -92,7 +92,8 @@ def command(
     The map of a multilabel model becomes a layer for each class.
     """
     from geoseg.raster.legend_file import legend_of
-    from geoseg.vector.vectorize import Target, VectorizeOptions, vectorize_file
+    from geoseg.vector.options import VectorizeOptions
+    from geoseg.vector.vectorize import Target, vectorize_file
 
     started = time.perf_counter()
     counted = vectorize_file(

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from geoseg.models.importing import InputScale, import_model
     from geoseg.models.model import Model
     from geoseg.raster.scene import Scene
+    from geoseg.vector.options import VectorizeOptions
     from geoseg.vector.vectorize import vectorize
     from geoseg.vector.write import write
 
@@ -43,6 +44,7 @@ __all__ = [
     "Submission",
     "Tiling",
     "TrainOptions",
+    "VectorizeOptions",
     "Window",
     "Writing",
     "__version__",
@@ -70,6 +72,7 @@ _HOMES = {
     "Submission": "geoseg.inference.submission",
     "Tiling": "geoseg.grid.tiling",
     "TrainOptions": "geoseg.learning.train",
+    "VectorizeOptions": "geoseg.vector.options",
     "Window": "geoseg.grid.window",
     "Writing": "geoseg.inference.predict",
     "import_model": "geoseg.models.importing",

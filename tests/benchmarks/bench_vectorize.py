@@ -39,11 +39,12 @@ from geoseg.vector.areas import Ground, columns, sum_regions
 from geoseg.vector.arrow_writer import Layer
 from geoseg.vector.bands import Band, cut, rows_of_band
 from geoseg.vector.geopackage import write_layers
+from geoseg.vector.options import VectorizeOptions
 from geoseg.vector.runs import find_regions
 from geoseg.vector.seams import Seams
 from geoseg.vector.stream import Wanted
 from geoseg.vector.trace import complete_regions, trace, trace_band
-from geoseg.vector.vectorize import Target, VectorizeOptions, vectorize_file
+from geoseg.vector.vectorize import Target, vectorize_file
 
 Codes = npt.NDArray[np.uint8]
 

@@ -46,7 +46,8 @@ def make_map(path: Path, edge: int) -> None:
 
 def measure(path: Path, workers: int) -> None:
     """Vectorize a map in this process and print its peak."""
-    from geoseg.vector.vectorize import Target, VectorizeOptions, vectorize_file
+    from geoseg.vector.options import VectorizeOptions
+    from geoseg.vector.vectorize import Target, vectorize_file
 
     options = VectorizeOptions(workers=workers)
     output = Target(path=path.with_suffix(".gpkg"), overwrite=True)

@@ -16,8 +16,8 @@ from click.testing import CliRunner, Result
 from geoseg_cli.main import group
 
 import geoseg
+from geoseg.vector.options import VectorizeOptions
 from geoseg.vector.proof import COVERAGE, coverage_entries
-from geoseg.vector.vectorize import VectorizeOptions
 
 UTM = Affine(10, 0, 500000, 0, -10, 5400000)
 

@@ -20,7 +20,7 @@ from geoseg.inference.prepare import prepare
 from geoseg.inference.segment import SegmentOutputs
 from geoseg.models.model import Model
 from geoseg.raster.array_scene import ArraySource
-from geoseg.vector.vectorize import VectorizeOptions
+from geoseg.vector.options import VectorizeOptions
 from tests.oracle import pointwise_model, right_answer
 
 FP32 = PredictOptions(precision="fp32", batch_size=2)

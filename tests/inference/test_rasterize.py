@@ -26,8 +26,9 @@ from geoseg.grid.legend import Legend
 from geoseg.inference.rasterize import rasterize
 from geoseg.raster.classmap import ClassMap, read_class_map
 from geoseg.vector.map_rows import map_rows
+from geoseg.vector.options import VectorizeOptions
 from geoseg.vector.polygon_source import PolygonFile, PolygonFrame
-from geoseg.vector.vectorize import VectorizeOptions, vectorize
+from geoseg.vector.vectorize import vectorize
 from geoseg.vector.write import write
 from tests.strategies import Map, affines, maps
 

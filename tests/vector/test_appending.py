@@ -21,7 +21,8 @@ from geoseg.errors import ClassMapError, GeosegError, LegendError, OptionError, 
 from geoseg.grid.legend import Legend, LegendClass
 from geoseg.vector import appending
 from geoseg.vector.arrow_writer import TIMESTAMP
-from geoseg.vector.vectorize import VectorizeOptions, vectorize
+from geoseg.vector.options import VectorizeOptions
+from geoseg.vector.vectorize import vectorize
 from geoseg.vector.write import write
 from tests.vector.test_geopackage import HOSTILE
 from tests.vector.test_proof import multilabel, said

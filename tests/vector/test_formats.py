@@ -20,8 +20,9 @@ from geoseg.errors import ClassMapError, OptionError, OutputError
 from geoseg.grid.legend import Legend
 from geoseg.vector import features
 from geoseg.vector.formats import write_polygons
+from geoseg.vector.options import VectorizeOptions
 from geoseg.vector.polygonize import polygonize
-from geoseg.vector.vectorize import VectorizeOptions, vectorize
+from geoseg.vector.vectorize import vectorize
 from tests.strategies import Map, drawn
 from tests.vector.test_vectorize import LEGEND, UTM, write_raster
 

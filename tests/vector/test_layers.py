@@ -33,8 +33,9 @@ from geoseg.vector.arrow_writer import TIMESTAMP, Layer, check_layer_name
 from geoseg.vector.features import Features
 from geoseg.vector.geopackage import write_geopackage
 from geoseg.vector.layers import layer_names, polygonize_layers
+from geoseg.vector.options import VectorizeOptions
 from geoseg.vector.polygonize import polygonize
-from geoseg.vector.vectorize import VectorizeOptions, vectorize
+from geoseg.vector.vectorize import vectorize
 
 LEGEND = Legend(
     classes=(

@@ -22,9 +22,10 @@ from hypothesis import strategies as st
 from geoseg.errors import OutputError
 from geoseg.grid.grid import Grid
 from geoseg.vector.measure import UNITS, gathered, measured
+from geoseg.vector.options import VectorizeOptions
 from geoseg.vector.polygonize import polygonize
 from geoseg.vector.proof import COVERAGE, Proof, coverage_entries
-from geoseg.vector.vectorize import VectorizeOptions, vectorize
+from geoseg.vector.vectorize import vectorize
 from tests.strategies import Map, affines, maps
 from tests.vector.test_layers import LAYERS
 from tests.vector.test_layers import LEGEND as CLASSES

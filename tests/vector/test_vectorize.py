@@ -24,7 +24,8 @@ from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend
 from geoseg.raster.classmap import ClassMap
 from geoseg.vector import features
-from geoseg.vector.vectorize import VectorizeOptions, vectorize
+from geoseg.vector.options import VectorizeOptions
+from geoseg.vector.vectorize import vectorize
 from geoseg.vector.write import write
 from tests.strategies import drawn
 

@@ -1,0 +1,80 @@
+"""What a person may choose about polygons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from geoseg.errors import OptionError
+from geoseg.grid.grid import Grid
+from geoseg.vector.absorb import least_pixels, parse_min_area
+from geoseg.vector.outline import parse_tolerance
+
+if TYPE_CHECKING:
+    from geoseg.vector.sources import Confidence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class VectorizeOptions:
+    """How a class map becomes polygons, and what they say besides.
+
+    Parameters
+    ----------
+    min_area : str, optional
+        Planar area that a polygon has at least, ``20px`` or ``500m2``: smaller regions go to the neighbour with
+        the longest shared border (`geoseg.vector.absorb`).
+    probabilities : path, DataArray or (class, row, col) array, optional
+        Of the classes of the map's legend, in their order, as confidence has them: polygons say which other
+        class is the most probable.
+    scene : str, optional
+        Name of what the map is of, said by every polygon.
+    simplify : str, optional
+        Tolerance, ``1px`` or ``5m``: vertices go whose triangle with their neighbours on the boundary is at most
+        the square of it large, on both sides of the boundary alike (`geoseg.vector.simplify`). Borders of the map
+        and of no data stay, and so do corners where three or more regions meet.
+    smooth : bool
+        Whether boundaries run through the midpoints of pixel edges instead of along them, before they are
+        simplified (`geoseg.vector.smooth`).
+    classes : sequence of str or int
+        Names or codes of the legend: only polygons of these classes come out, as they would with all others
+        around them. None for all.
+    workers : int
+        Threads; the polygons do not depend on it.
+    rows : int, optional
+        Rows of the map in work at a time, by default about four million pixels; nor on this. Where boundaries are
+        redrawn the width of the map says how many there are.
+    """
+
+    min_area: str | None = None
+    simplify: str | None = None
+    smooth: bool = False
+    probabilities: Confidence | None = None
+    scene: str | None = None
+    classes: Sequence[str | int] = ()
+    workers: int = 1
+    rows: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse numbers below 1, and amounts without a unit."""
+        for name, number in (("workers", self.workers), ("rows", self.rows)):
+            if number is not None and number < 1:
+                raise OptionError(f"{name} is {number}, expected at least 1")
+        if self.min_area is not None:
+            parse_min_area(self.min_area)
+        if self.simplify is not None:
+            parse_tolerance(self.simplify)
+
+    def least_pixels(self, grid: Grid) -> int:
+        """Fewest pixels of a polygon."""
+        return least_pixels(self.min_area, grid)
+
+    @property
+    def words(self) -> dict[str, Any]:
+        """What is kept with the polygons of how they were made."""
+        return {
+            "tolerance": self.simplify or 0,
+            "smooth": self.smooth,
+            "min_area": self.min_area,
+            "classes": [str(each) for each in self.classes] or None,
+        }
