@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import segmentation_models_pytorch as smp
 import torch
 
 from geoseg.errors import ModelError
 from geoseg.models.card import Card
+from geoseg.models.smp import NothingToFill, smp
 from geoseg.models.unet2015 import ENCODER, Unet2015
 
 _TORCHGEO = "_Weights."  # in the names of torchgeo's weights, and in no other's
@@ -63,7 +63,7 @@ def build(plan: NetworkPlan, encoder_weights: str | None = None, seed: int = 0) 
     if ":" in plan.encoder:
         raise ModelError(f"encoder {plan.encoder!r} names a place to load from, expected a plain name")
     of_torchgeo = encoder_weights is not None and _TORCHGEO in encoder_weights
-    with torch.random.fork_rng(devices=[]), _quiet_hub():
+    with torch.random.fork_rng(devices=[]), _quiet_hub(), NothingToFill():
         torch.manual_seed(seed)
         try:
             if plan.architecture.lower() == _PUBLISHED:

@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, cast, get_args
 
-import segmentation_models_pytorch as smp
-
 from geoseg.errors import ModelError
 from geoseg.grid.legend import Task
 from geoseg.models.foreign_weights import ForeignWeights
 from geoseg.models.network import OPTION_PREFIXES
+from geoseg.models.smp import smp
 
 _ARCHITECTURE_KEYS: Final = ("_model_class", "architecture", "model")
 _ENCODER_KEYS: Final = ("encoder_name", "backbone", "encoder")

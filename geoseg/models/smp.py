@@ -1,0 +1,84 @@
+"""segmentation-models-pytorch, imported and used without torch's compiler.
+
+smp imports torchvision, and torchvision imports ``torch._dynamo`` for one function that it calls where a compiled
+network aligns regions of interest; timm, for one that keeps a function from being compiled. That is a quarter of the
+time in which a prediction starts. So the compiler is stood in for while smp is imported; what asks for more of it
+gets the real one.
+
+smp also builds encoders of timm once more without storage, to learn their channels, and torch loads the compiler to
+draw the random weights that such tensors do not have (`NothingToFill`).
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+_COMPILER, _WANTED = "torch._dynamo", "is_compile_supported"
+
+
+class _StandIn(ModuleType):
+    """A module that is not loaded before anybody wants something of it."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # what the import system asks of any module
+            raise AttributeError(name)
+        _leave()
+        return getattr(importlib.import_module(self.__name__), name)
+
+
+def _leave() -> None:
+    for name in (f"{_COMPILER}.utils", _COMPILER):
+        if isinstance(sys.modules.get(name), _StandIn):
+            del sys.modules[name]
+
+
+@contextmanager
+def _without_compiler() -> Iterator[None]:
+    """Let modules import torch's compiler without loading it."""
+    if _COMPILER in sys.modules:
+        yield
+        return
+    package, utils = _StandIn(_COMPILER), _StandIn(f"{_COMPILER}.utils")
+    package.__path__ = []
+
+    def is_compile_supported(device: str) -> Any:
+        return getattr(importlib.import_module(f"{_COMPILER}.utils"), _WANTED)(device)
+
+    def disable(function: Any, recursive: bool = True, **reason: Any) -> Any:  # noqa: ARG001, FBT001, FBT002
+        # torch's own way to say so without loading it.
+        return torch._disable_dynamo(function, recursive)  # type: ignore[attr-defined]
+
+    setattr(utils, _WANTED, is_compile_supported)
+    package.disable = disable  # type: ignore[attr-defined]
+    sys.modules.update({_COMPILER: package, utils.__name__: utils})
+    try:
+        yield
+    finally:
+        _leave()
+
+
+class NothingToFill(TorchFunctionMode):
+    """Leaves tensors without storage as they are where they would be initialised."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call the function, or not."""
+        kwargs = kwargs or {}
+        if getattr(function, "__module__", None) == torch.nn.init.__name__:
+            tensor = kwargs.get("tensor", args[0] if args else None)
+            if isinstance(tensor, torch.Tensor) and tensor.is_meta:
+                return tensor
+        return function(*args, **kwargs)
+
+
+with _without_compiler():
+    import segmentation_models_pytorch as smp
+
+__all__ = ["NothingToFill", "smp"]
