@@ -119,6 +119,8 @@ def computed(job: Job, asked: Asked, progress: Progress | None) -> Iterator[Run]
     """
     main, *others = asked.outputs
     _check_names(job, asked.outputs)
+    if isinstance(job.source, LazyScene):
+        job.options.refuse_devices("a lazy array is computed in this process")
     with ExitStack() as stack:
         claimed = stack.enter_context(
             claim(main, overwrite=asked.overwrite, resumable=True, fresh=asked.fresh)

@@ -9,8 +9,10 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
+import dask.array
 import numpy as np
 import pytest
+import xarray
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -127,8 +129,12 @@ def test_what_a_process_meets_is_raised_here(scene_file: Path, model_file: Path,
     assert found[0][0]
 
 
-def test_several_are_refused_where_one_computes(scene_file: Path, model_file: Path) -> None:
+def test_several_are_refused_where_one_computes(scene_file: Path, model_file: Path, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match=r"devices is 2, but several need an output.*leave --devices out"):
         geoseg.predict(scene_file, model_file, options=job_options(2))
+    pixels = np.random.default_rng(2).integers(0, 255, (3, 64, 64), dtype=np.uint8)
+    lazy = xarray.DataArray(dask.array.from_array(pixels), dims=("band", "y", "x"))
+    with pytest.raises(OptionError, match="a lazy array is computed in this process"):
+        geoseg.predict(lazy, model_file, options=job_options(2), output=tmp_path / "map.tif")
     with pytest.raises(OptionError, match="devices is 0, expected at least 1"):
         PredictOptions(devices=0)
