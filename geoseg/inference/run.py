@@ -15,12 +15,12 @@ from geoseg.engine.storage import Storage
 from geoseg.errors import OptionError, OutputExistsError
 from geoseg.inference.assemble import build_engine, cache_megabytes, choose_settings, load_checked, plan_of
 from geoseg.inference.bandstore import BandStore
-from geoseg.inference.filling import Told, fill
+from geoseg.inference.filling import Told, Work, compute
 from geoseg.inference.fingerprint import fingerprint_of as fingerprint_of
 from geoseg.inference.lazy_scene import LazyScene
 from geoseg.inference.options import Progress
 from geoseg.inference.prepare import Job
-from geoseg.inference.several import Work, fill_by_several, mean_profile, parts
+from geoseg.inference.several import fill_by_several, mean_profile, parts
 from geoseg.models.model import Model
 from geoseg.raster.array_scene import ArraySource
 from geoseg.raster.cache import limited_cache
@@ -143,22 +143,14 @@ def computed(job: Job, asked: Asked, progress: Progress | None) -> Iterator[Run]
         rows = sum(len(plan.bands[index].rows) for share in missing for index in share)
         told = _progress(progress, plan.shape[0] - rows, plan.shape[0])
         started = time.perf_counter()
+        work = Work(job=job, settings=settings, storage=asked.storage, folder=claimed.scratch)
         if len(missing) > 1:
-            work = Work(job=job, settings=settings, storage=asked.storage, folder=claimed.scratch)
-            processes = fill_by_several(work, missing, journal, told)
-            profile = mean_profile(processes)
+            done = fill_by_several(work, missing, journal, told)
         else:
-            engine = build_engine(job, model, settings, plan)
-            engine.storage = asked.storage
-            if settings.compile:
-                engine.network.try_out(len(job.card.bands), job.card.image_size or (job.tiling.size,) * 2)
-                preparing["compile"] = time.perf_counter() - started
-                started = time.perf_counter()
-            with limited_cache(cache_megabytes(job)):
-                for share in missing:
-                    fill(engine, store, share, journal, told)
-            processes, profile = [], engine.clock.profile(time.perf_counter() - started)
-        seconds = time.perf_counter() - started
+            done = [compute(work, model, store, missing, journal, told)]
+        if settings.compile:
+            preparing["compile"] = max(each.compiling for each in done)
+        seconds = time.perf_counter() - started - preparing.get("compile", 0.0)
         journal.append({"products": True})
         yield Run(
             job=job,
@@ -170,8 +162,8 @@ def computed(job: Job, asked: Asked, progress: Progress | None) -> Iterator[Run]
             seconds=seconds,
             computed=rows * plan.shape[1],
             preparing=preparing,
-            profile=profile,
-            processes=[done.peak_mb for done in processes],
+            profile=mean_profile(done),
+            processes=[each.peak_mb for each in done] if len(done) > 1 else [],
         )
 
 

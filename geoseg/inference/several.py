@@ -11,63 +11,19 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess as Process
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from geoseg.engine.settings import Settings
-from geoseg.engine.storage import Storage
 from geoseg.errors import GeosegError
-from geoseg.inference.assemble import build_engine, cache_megabytes, load_checked, plan_of
+from geoseg.inference.assemble import load_checked, plan_of
 from geoseg.inference.bandstore import BandStore, Record
-from geoseg.inference.filling import Told, fill
-from geoseg.inference.prepare import Job
-from geoseg.inference.summary import peak_memory_mb
-from geoseg.raster.cache import limited_cache
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
-    """What every process gets.
-
-    Parameters
-    ----------
-    job : Job
-    settings : Settings
-    storage : str, optional
-        How results hold probabilities, where they do.
-    folder : Path
-        Scratch folder.
-    """
-
-    job: Job
-    settings: Settings
-    storage: Storage | None
-    folder: Path
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
-    """What a process tells when its bands are there.
-
-    Parameters
-    ----------
-    peak_mb : float
-        Largest resident set, MB.
-    profile : dict of str to float, optional
-        As from `Clock.profile`.
-    """
-
-    peak_mb: float
-    profile: dict[str, float] | None
+from geoseg.inference.filling import Done, Told, Work, compute
 
 
 def mean_profile(processes: Sequence[Done]) -> dict[str, float] | None:
@@ -174,15 +130,13 @@ def _compute(work: Work, bands: range, number: int, connection: Connection) -> N
         torch.set_num_threads(work.settings.threads)
         if work.settings.device == "cuda":
             torch.cuda.set_device(number)
-        job, plan = work.job, plan_of(work.job, work.settings)
-        engine = build_engine(job, load_checked(job), work.settings, plan)
-        engine.storage = work.storage
-        store = BandStore(work.folder, plan, sender, job.layers, work.storage)
-        started = time.perf_counter()
-        with limited_cache(cache_megabytes(job)):
-            fill(engine, store, bands, sender, lambda rows: sender.send("rows", rows))
-        profile = engine.clock.profile(time.perf_counter() - started)
-        sender.send("done", Done(peak_mb=peak_memory_mb(), profile=profile))
+        store = BandStore(
+            work.folder, plan_of(work.job, work.settings), sender, work.job.layers, work.storage
+        )
+        done = compute(
+            work, load_checked(work.job), store, [bands], sender, lambda rows: sender.send("rows", rows)
+        )
+        sender.send("done", done)
     except Exception as error:
         if not isinstance(error, GeosegError):
             error.add_note(f"in a process that computes:\n{traceback.format_exc()}")

@@ -9,7 +9,9 @@ import numpy.typing as npt
 from geoseg.vector.rings import Corners
 
 Bits = npt.NDArray[np.uint64]
+"""(row, word): bit b of word w is column 64 * w + b."""
 Point = tuple[int, int]
+"""Column and row, in steps of the lattice."""
 
 
 def no_corners(rows: int, cols: int) -> Bits:
