@@ -1,12 +1,14 @@
 """Speed of `predict` against the bare model: the same tiles, batch, precision and threads, in turns.
 
-Run: ``python tests/benchmarks/bench_predict.py [--size 8192] [--rounds 3] [--device auto] [--compile]``
+Run: ``python tests/benchmarks/bench_predict.py [--size 8192] [--parts 3] [--device auto] [--compile]``
 
 Two scenes of smoothed noise, tiled deflate GeoTIFFs: 3 bands of uint8 and 10 of uint16; the model is an
 untrained U-Net with a ResNet34 encoder and 7 classes. "engine" is everything from the opened file to stored,
-verified bands; "bare" is ``model(x)`` on as many batches of tiles that lie ready on the device. A ratio of 1
-means that reading, stitching and storing cost nothing. Where the rest goes is what ``--profile`` says, in a run
-of its own. With ``--compile`` the compiled model is compared with the eager one, and its cost said.
+verified bands of rows; "bare" is ``model(x)`` on as many batches that lie ready on the device. The rows are done
+in parts, and the model alone after each part, as often as it was called in it: a machine that is slower for
+minutes is slower for both. A ratio of 1 means that reading, stitching and storing cost nothing. Where the rest
+goes is what ``--profile`` says, for one part. With ``--compile`` the compiled model is compared with the eager
+one, and its cost said.
 """
 
 from __future__ import annotations
@@ -20,8 +22,10 @@ from pathlib import Path
 import torch
 from prediction import KINDS, Subject, case, spread
 
+from geoseg.inference.options import PredictOptions
 from geoseg.inference.predict import Writing, predict
 from geoseg.inference.summary import profile_line
+from geoseg.models.model import Model
 
 
 def compare(kind: str, arguments: argparse.Namespace, scratch: Path) -> None:
@@ -33,36 +37,47 @@ def compare(kind: str, arguments: argparse.Namespace, scratch: Path) -> None:
         f"{arguments.tile}, overlap {arguments.tile // 8}, batch {settings.batch_size}, {settings.device} "
         f"{settings.precision}, torch threads {torch.get_num_threads()}"
     )
-    subject.bare()
+    ready = subject.inputs()
+    subject.bare(ready, batches=1)
     ours, bare = [], []
-    for i in range(arguments.rounds):
-        bare.append(subject.bare())
-        ours.append(subject.engine(scratch / f"{kind}{i}")[0])
+    for part in subject.engine(scratch / kind, subject.parts(arguments.parts)):
+        ours.append(part.seconds / part.calls)
+        bare.append(subject.bare(ready, batches=part.calls) / part.calls)
+        print(f"  {part.calls} batches: engine {part.seconds:.1f} s", flush=True)
     for name, values in (("bare model", bare), ("engine", ours)):
-        rates = [subject.megapixels / seconds for seconds in values]
-        print(f"{name:<11} {spread(values)} s, {spread(rates)} million scene px/s")
-    print(f"engine against bare model: {spread([b / o for b, o in zip(bare, ours, strict=True)], '.3f')}")
-    seconds, profile = subject.engine(scratch / f"{kind}-profile", profile=True)
-    assert profile is not None
-    print(profile_line(profile, seconds))
+        rates = [subject.megapixels / (seconds * subject.batches) for seconds in values]
+        print(f"{name:<11} {spread(values, '.3f')} s a batch, {spread(rates, '.3f')} million scene px/s")
+    print(
+        f"engine against bare model: {spread([b / o for b, o in zip(bare, ours, strict=True)], '.3f')}, "
+        f"of the whole {sum(bare) / sum(ours):.3f}"
+    )
+    for part in subject.engine(scratch / f"{kind}-profile", subject.parts(arguments.parts)[:1], profile=True):
+        assert part.profile is not None
+        print(profile_line(part.profile, part.seconds))
+    if arguments.map:
+        finished(scene, model, options, scratch)
+    if arguments.compile:
+        compiled(subject, arguments.rounds)
+
+
+def finished(scene: Path, model: Model, options: PredictOptions, scratch: Path) -> None:
+    """The whole job, up to the map."""
     started = time.perf_counter()
     predict(scene, model, options=options, output=scratch / "map.tif", writing=Writing(overwrite=True))
     print(f"with the finished map: {time.perf_counter() - started:.2f} s")
-    if arguments.compile:
-        compiled(subject, arguments.rounds)
 
 
 def compiled(subject: Subject, rounds: int) -> None:
     """What compiling costs, and what it gains per batch."""
     quick = replace(subject, settings=replace(subject.settings, compile=True))
     started = time.perf_counter()
-    ready = quick.inputs()
+    plain, ready = subject.inputs(), quick.inputs()
     with torch.inference_mode():
         ready[0].logits(ready[1])
     cost = time.perf_counter() - started
     gains, saved = [], []
     for _ in range(rounds):
-        eager, fast = subject.bare(), quick.bare(ready)
+        eager, fast = subject.bare(plain), quick.bare(ready)
         gains.append(eager / fast)
         saved.append((eager - fast) / subject.megapixels)
     print(f"compiled against eager: {spread(gains)}, compiling took {cost:.0f} s")
@@ -74,12 +89,14 @@ def compiled(subject: Subject, rounds: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, default=2048)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--parts", type=int, default=3, help="parts of the rows, each beside the model alone")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of the compiled model")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--tile", type=int, default=512)
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--map", action="store_true", help="the whole job up to the map, too")
     parser.add_argument("--compile", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -97,20 +98,33 @@ class Subject:
     def megapixels(self) -> float:
         return self.job.grid.height * self.job.grid.width / 1e6
 
-    def engine(self, folder: Path, *, profile: bool = False) -> tuple[float, dict[str, float] | None]:
-        """Seconds from the opened file to stored, verified bands, and where they went."""
+    def engine(self, folder: Path, parts: Sequence[range], *, profile: bool = False) -> Iterator[Part]:
+        """Compute parts of the rows, from the opened file to stored, verified bands."""
         job = replace(self.job, options=replace(self.job.options, profile=profile))
         folder.mkdir()
         journal, plan = Journal(folder, {}), plan_of(job, self.settings)
         engine = build_engine(job, self.model, self.settings, plan)
         if self.settings.compile:
             engine.network.try_out(len(job.card.bands), (job.tiling.size,) * 2)
-        with limited_cache():
-            started = time.perf_counter()
-            bands = range(len(plan.bands))
-            fill(engine, BandStore(folder, plan, journal), bands, journal, lambda rows: None)
+        calls = _Calls(engine.network)
+        store = BandStore(folder, plan, journal)
+        for bands in parts:
+            calls.count, started = 0, time.perf_counter()
+            with limited_cache():
+                fill(engine, store, bands, journal, lambda rows: None)
             seconds = time.perf_counter() - started
-        return seconds, engine.clock.profile(seconds)
+            yield Part(seconds=seconds, calls=calls.count, profile=engine.clock.profile(seconds))
+
+    def whole(self, folder: Path, *, profile: bool = False) -> Part:
+        """Compute all rows."""
+        (part,) = self.engine(folder, self.parts(1), profile=profile)
+        return part
+
+    def parts(self, count: int) -> list[range]:
+        """Bands of the scene in as many runs of bands that follow each other."""
+        bands = len(plan_of(self.job, self.settings).bands)
+        edges = [bands * i // count for i in range(count + 1)]
+        return [range(*edge) for edge in pairwise(edges) if edge[0] < edge[1]]
 
     def inputs(self) -> tuple[Network, torch.Tensor]:
         """A batch that lies ready on the device, and the network for it."""
@@ -122,17 +136,38 @@ class Subject:
         many = self.settings.batch_size
         return network, network.normalised(chips * many, valid * many)
 
-    def bare(self, ready: tuple[Network, torch.Tensor] | None = None) -> float:
-        """Seconds of ``model(x)`` alone on as many batches as the scene has."""
+    def bare(self, ready: tuple[Network, torch.Tensor] | None = None, batches: int | None = None) -> float:
+        """Seconds of ``model(x)`` alone on as many batches as the scene has, or on some."""
         network, inputs = ready or self.inputs()
         with torch.inference_mode():
             network.logits(inputs)
             wait(network.device)
             started = time.perf_counter()
-            for _ in range(self.batches):
+            for _ in range(self.batches if batches is None else batches):
                 network.logits(inputs)
             wait(network.device)
         return time.perf_counter() - started
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Seconds of a part, how often the model was called in it, and where the time went."""
+
+    seconds: float
+    calls: int
+    profile: dict[str, float] | None
+
+
+class _Calls:
+    """Counts how often a network's model is called."""
+
+    def __init__(self, network: Network) -> None:
+        self.count, self._logits = 0, network.logits
+        network.logits = self._counted  # type: ignore[method-assign]
+
+    def _counted(self, inputs: torch.Tensor) -> torch.Tensor:
+        self.count += 1
+        return self._logits(inputs)
 
 
 def wait(device: torch.device) -> None:
