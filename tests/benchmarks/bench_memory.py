@@ -1,6 +1,9 @@
-"""Law 8: peak memory of `geoseg predict` on scenes of one width and two heights, each in a process of its own.
+"""Law 8: peak memory of `geoseg predict` by width and height of the scene, beside the formula that bounds it.
 
-Run: ``python tests/benchmarks/bench_memory.py [--width 4096] [--heights 4096 65536]``
+Run: ``python tests/benchmarks/bench_memory.py [--widths 4096 16384] [--heights 4096 32768]``
+
+Each scene in a process of its own. What imports, network and a batch need is told by a scene of one tile, and
+taken off; the rest is the scene's, and should not grow with its height.
 """
 
 from __future__ import annotations
@@ -17,64 +20,80 @@ import rasterio
 from rasterio.transform import from_origin
 from rasterio.windows import Window
 
+from geoseg.engine.plan import Plan
 from geoseg.grid.legend import Legend
+from geoseg.grid.tiling import Tiling
 from geoseg.models.model import Model
+
+TILE, OVERLAP, CLASSES, BANDS, BLOCK = 512, 64, 7, 3, 512
 
 
 def make_scene(path: Path, width: int, height: int) -> None:
     generator = np.random.default_rng(0)
-    rows = generator.integers(0, 255, (3, 512, width), dtype=np.uint8)
+    rows = generator.integers(0, 255, (BANDS, BLOCK, width), dtype=np.uint8)
     profile = {
-        "driver": "GTiff", "height": height, "width": width, "count": 3, "dtype": "uint8", "crs": "EPSG:32633",
-        "transform": from_origin(5e5, 5e6, 10, 10), "tiled": True, "blockxsize": 512, "blockysize": 512,
+        "driver": "GTiff", "height": height, "width": width, "count": BANDS, "dtype": "uint8", "crs": "EPSG:32633",
+        "transform": from_origin(5e5, 5e6, 10, 10), "tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK,
         "compress": "deflate", "zlevel": 1, "bigtiff": "yes",
     }  # fmt: skip
     with rasterio.Env(GDAL_CACHEMAX=64_000_000), rasterio.open(path, "w", **profile) as dataset:
-        for row in range(0, height, 512):
-            dataset.write(np.roll(rows, row // 512, axis=2), window=Window(0, row, width, 512))
+        for row in range(0, height, BLOCK):
+            dataset.write(
+                np.roll(rows, row // BLOCK, axis=2), window=Window(0, row, width, min(BLOCK, height - row))
+            )
+
+
+def bound(width: int, height: int, arguments: argparse.Namespace) -> float:
+    """MB by the formula of `geoseg.engine.bands.Engine`, without the batch, and GDAL's cache of blocks."""
+    tiling = Tiling(size=TILE, overlap=OVERLAP)
+    plan = Plan.of((height, width), tiling, arguments.batch_size)
+    rows = max(band.read_stop - band.start for band in plan.bands)
+    columns, ahead = plan.padded[1], BLOCK
+    cache = min(width * height * (BANDS + 1), 64 * 2**20)
+    return (columns * (8 * CLASSES * rows + 3 * (rows + ahead) * (BANDS + 1)) + cache) / 1e6
+
+
+def peak(model: Path, scene: Path, arguments: argparse.Namespace) -> float:
+    """Largest resident set of a run of the command line, MB."""
+    output = scene.with_name(f"{scene.stem}-classes.tif")
+    command = [sys.executable, "-m", "geoseg_cli", "predict", scene, "-m", model, "-o", output, "-q"]
+    subprocess.run([*command, "--batch-size", str(arguments.batch_size)], check=True)
+    report = json.loads(Path(f"{output}.run.json").read_text())
+    return float(report["peak_memory_mb"])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--width", type=int, default=4096)
-    parser.add_argument("--heights", type=int, nargs="+", default=[4096, 65536])
+    parser.add_argument("--widths", type=int, nargs="+", default=[4096, 16384])
+    parser.add_argument("--heights", type=int, nargs="+", default=[4096, 32768])
+    parser.add_argument("--batch-size", type=int, default=8)
     arguments = parser.parse_args()
-    peaks = []
     with tempfile.TemporaryDirectory() as scratch:
-        model = Path(scratch) / "m.safetensors"
+        model, scene = Path(scratch) / "m.safetensors", Path(scratch) / "scene.tif"
         Model.new(
             architecture="Unet",
             encoder="tu-mobilenetv3_small_050",
             bands=["red", "green", "blue"],
-            legend=Legend.parse("a,b,c,d,e,f,g"),
-            tile_size=512,
-            overlap=64,
+            legend=Legend.parse(",".join("abcdefg"[:CLASSES])),
+            tile_size=TILE,
+            overlap=OVERLAP,
             decoder_options={"decoder_channels": [16, 16, 8, 8, 8]},
         ).save(model)
-        for height in arguments.heights:
-            scene, output = Path(scratch) / f"{height}.tif", Path(scratch) / f"{height}-classes.tif"
-            make_scene(scene, arguments.width, height)
-            command = [
-                sys.executable,
-                "-m",
-                "geoseg_cli",
-                "predict",
-                str(scene),
-                "-m",
-                str(model),
-                "-o",
-                str(output),
-            ]
-            subprocess.run([*command, "-q"], check=True)
-            report = json.loads(Path(f"{output}.run.json").read_text())
-            peaks.append(report["peak_memory_mb"])
+        base_shape = TILE, TILE
+        make_scene(scene, *base_shape)
+        base, own = peak(model, scene, arguments), bound(*base_shape, arguments)
+        print(f"one tile: peak {base:.0f} MB, what the imports, the network and a batch need", flush=True)
+        # Strips of each width grow in height, and one is wider at the smallest height.
+        shapes = [(arguments.widths[0], height) for height in arguments.heights]
+        shapes += [(width, arguments.heights[0]) for width in arguments.widths[1:]]
+        for width, height in shapes:
+            make_scene(scene, width, height)
+            more, most = peak(model, scene, arguments) - base, bound(width, height, arguments) - own
             print(
-                f"{arguments.width} x {height} px: peak {peaks[-1]:.0f} MB, "
-                f"{report['megapixels_per_second']:.2f} million px/s, {report['seconds']}",
+                f"{width} x {height} px: peak {base + more:.0f} MB, {more:.0f} MB more than of one tile; the "
+                f"formula allows {most:.0f}",
                 flush=True,
             )
-            scene.unlink()
-    print(f"largest / smallest peak: {max(peaks) / min(peaks):.3f}")
 
 
 if __name__ == "__main__":
