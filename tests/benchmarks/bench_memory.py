@@ -56,8 +56,8 @@ def bound(width: int, height: int, arguments: argparse.Namespace) -> float:
 def peak(model: Path, scene: Path, arguments: argparse.Namespace) -> float:
     """Largest resident set of a run of the command line, MB."""
     output = scene.with_name(f"{scene.stem}-classes.tif")
-    command = [sys.executable, "-m", "geoseg_cli", "predict", scene, "-m", model, "-o", output, "-q"]
-    subprocess.run([*command, "--batch-size", str(arguments.batch_size)], check=True)
+    command = [sys.executable, "-m", "geoseg_cli", "predict", scene, "-m", model, "-o", output]
+    subprocess.run([*command, "--batch-size", str(arguments.batch_size), "--overwrite", "-q"], check=True)
     report = json.loads(Path(f"{output}.run.json").read_text())
     return float(report["peak_memory_mb"])
 

@@ -207,7 +207,8 @@ def guarded():
 @click.command()
 def command():
     with guarded():
-        print(os.environ["GDAL_SKIP"], os.environ["OGR_SKIP"], os.environ["GDAL_VRT_ENABLE_PYTHON"], flush=True)
+        print(os.environ["GDAL_SKIP"], os.environ["OGR_SKIP"], os.environ["GDAL_VRT_ENABLE_PYTHON"], end=" ")
+        print(os.environ["THP_MEM_ALLOC_ENABLE"], "torch" in sys.modules, flush=True)
         sys.stdin.read()
 
 main.Commands.get_command = lambda self, ctx, name: command
@@ -222,7 +223,7 @@ main.main()
         text=True,
     ) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == "VRT OGR_VRT NO\n"
+        assert process.stdout.readline() == "VRT OGR_VRT NO 1 False\n"
         os.kill(process.pid, signal.SIGTERM)
         assert process.wait(30) == 143
     assert (tmp_path / "cleaned").exists()
