@@ -108,12 +108,14 @@ class Subject:
             engine.network.try_out(len(job.card.bands), (job.tiling.size,) * 2)
         calls = _Calls(engine.network)
         store = BandStore(folder, plan, journal)
+        total = 0.0
         for bands in parts:
             calls.count, started = 0, time.perf_counter()
             with limited_cache():
                 fill(engine, store, bands, journal, lambda rows: None)
             seconds = time.perf_counter() - started
-            yield Part(seconds=seconds, calls=calls.count, profile=engine.clock.profile(seconds))
+            total += seconds
+            yield Part(seconds=seconds, calls=calls.count, total=total, profile=engine.clock.profile(total))
 
     def whole(self, folder: Path, *, profile: bool = False) -> Part:
         """Compute all rows."""
@@ -151,10 +153,11 @@ class Subject:
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """Seconds of a part, how often the model was called in it, and where the time went."""
+    """Seconds of a part, how often the model was called in it, seconds so far, and where these went."""
 
     seconds: float
     calls: int
+    total: float
     profile: dict[str, float] | None
 
 
