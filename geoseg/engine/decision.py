@@ -121,6 +121,6 @@ class Decision:
 
 def _steps(share: Tensor, valid: Tensor) -> Tensor:
     """Probabilities in steps of 1/254 as uint8, 255 where not valid."""
-    return torch.where(valid, (share * CONFIDENCE_STEPS).round().clamp(0, CONFIDENCE_STEPS), NODATA).to(
+    return torch.where(valid, (share * CONFIDENCE_STEPS).round_().clamp_(0, CONFIDENCE_STEPS), NODATA).to(
         torch.uint8
     )

@@ -57,7 +57,7 @@ def measure(kind: str, arguments: argparse.Namespace, scratch: Path) -> None:
     part = min(arguments.plain_rows, arguments.size)
     seconds = plain_loop(scene, subject, part)
     plain = part * arguments.size / 1e6 / seconds
-    engine = pixels / subject.whole(scratch / f"{kind}-again").seconds
+    engine = pixels / subject.engine(scratch / f"{kind}-again").seconds
     print(
         f"plain loop  {plain:.2f} million scene px/s on {part} rows; the engine is {engine / plain:.1f} times that"
     )
@@ -75,12 +75,12 @@ def rates(subject: Subject, rounds: int, folder: Path) -> None:
     bare, ours = [], []
     for i in range(rounds):
         bare.append(subject.bare(ready))
-        ours.append(subject.whole(folder.with_name(f"{folder.name}{i}")).seconds)
+        ours.append(subject.engine(folder.with_name(f"{folder.name}{i}")).seconds)
     for name, values in (("bare model", bare), ("engine", ours)):
         print(f"{name:<11} {spread([subject.megapixels / seconds for seconds in values])} million scene px/s")
     print(f"engine against bare model: {spread([b / o for b, o in zip(bare, ours, strict=True)], '.3f')}")
-    part = subject.whole(folder.with_name(f"{folder.name}-profile"), profile=True)
-    profile, seconds = part.profile, part.seconds
+    done = subject.engine(folder.with_name(f"{folder.name}-profile"), profile=True)
+    profile, seconds = done.profile, done.seconds
     assert profile is not None
     print(f"{profile_line(profile, seconds)}; busy {1 - profile['idle'] / seconds:.1%} of {seconds:.2f} s")
 

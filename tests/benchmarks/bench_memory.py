@@ -1,6 +1,6 @@
 """Law 8: peak memory of `geoseg predict` by width and height of the scene, beside the formula that bounds it.
 
-Run: ``python tests/benchmarks/bench_memory.py [--widths 4096 16384] [--heights 4096 32768]``
+Run: ``python tests/benchmarks/bench_memory.py [--widths 4096 16384] [--heights 4096 16384]``
 
 Each scene in a process of its own. What imports, network and a batch need is told by a scene of one tile, and
 taken off; the rest is the scene's, and should not grow with its height.
@@ -50,7 +50,7 @@ def bound(width: int, height: int, arguments: argparse.Namespace) -> float:
     rows = max(band.read_stop - band.start for band in plan.bands)
     columns, ahead = plan.padded[1], BLOCK
     cache = min(width * height * (BANDS + 1), 64 * 2**20)
-    return (columns * (8 * CLASSES * rows + 3 * (rows + ahead) * (BANDS + 1)) + cache) / 1e6
+    return (columns * ((8 * CLASSES + 16) * rows + 3 * (rows + ahead) * (BANDS + 1)) + cache) / 1e6
 
 
 def peak(model: Path, scene: Path, arguments: argparse.Namespace) -> float:
@@ -65,7 +65,7 @@ def peak(model: Path, scene: Path, arguments: argparse.Namespace) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--widths", type=int, nargs="+", default=[4096, 16384])
-    parser.add_argument("--heights", type=int, nargs="+", default=[4096, 32768])
+    parser.add_argument("--heights", type=int, nargs="+", default=[4096, 16384])
     parser.add_argument("--batch-size", type=int, default=8)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:

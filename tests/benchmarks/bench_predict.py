@@ -1,12 +1,12 @@
 """Speed of `predict` against the bare model: the same tiles, batch, precision and threads, in turns.
 
-Run: ``python tests/benchmarks/bench_predict.py [--size 8192] [--parts 3] [--device auto] [--compile]``
+Run: ``python tests/benchmarks/bench_predict.py [--size 8192] [--device auto] [--compile]``
 
 Two scenes of smoothed noise, tiled deflate GeoTIFFs: 3 bands of uint8 and 10 of uint16; the model is an
 untrained U-Net with a ResNet34 encoder and 7 classes. "engine" is everything from the opened file to stored,
-verified bands of rows; "bare" is ``model(x)`` on as many batches that lie ready on the device. The rows are done
-in parts, and the model alone after each part, half as often as it was called in it: a machine that is slower for
-minutes is slower for both. A ratio of 1 means that reading, stitching and storing cost nothing. Where the rest
+verified bands of rows; "bare" is ``model(x)`` on batches that lie ready on the device. After every band the
+model alone has a turn of its own, half as many batches: a machine that is slower for a while is slower for both.
+A ratio of 1 means that reading, stitching and storing cost nothing. Where the rest
 goes is what ``--profile`` says. With ``--compile`` the compiled model is compared with the eager one, and its
 cost said.
 """
@@ -39,21 +39,25 @@ def compare(kind: str, arguments: argparse.Namespace, scratch: Path) -> None:
     )
     ready = subject.inputs()
     subject.bare(ready, batches=1)
-    ours, bare = [], []
-    for part in subject.engine(scratch / kind, subject.parts(arguments.parts), profile=True):
-        few = -(-part.calls // 2)
-        ours.append(part.seconds / part.calls)
-        bare.append(subject.bare(ready, batches=few) / few)
-        print(f"  {part.calls} batches: engine {part.seconds:.1f} s, {bare[-1] / ours[-1]:.3f}", flush=True)
-    for name, values in (("bare model", bare), ("engine", ours)):
+    turns: list[tuple[float, float]] = []
+
+    def alone(seconds: float, calls: int) -> None:
+        if not calls:  # the last band was worked on before the one above it was handed over
+            return
+        few = -(-calls // 2)
+        turns.append((seconds / calls, subject.bare(ready, batches=few, warm=True) / few))
+
+    done = subject.engine(scratch / kind, alone, profile=True)
+    assert done.profile is not None
+    for name, values in zip(("engine", "bare model"), zip(*turns, strict=True), strict=True):
         rates = [subject.megapixels / (seconds * subject.batches) for seconds in values]
         print(f"{name:<11} {spread(values, '.3f')} s a batch, {spread(rates, '.3f')} million scene px/s")
+    ours, bare = map(sum, zip(*turns, strict=True))
     print(
-        f"engine against bare model: {spread([b / o for b, o in zip(bare, ours, strict=True)], '.3f')}, "
-        f"of the whole {sum(bare) / sum(ours):.3f}"
+        f"engine against bare model: {bare / ours:.3f} in all; {len(turns)} turns: "
+        f"{spread([bare / ours for ours, bare in turns], '.3f')}"
     )
-    assert part.profile is not None
-    print(profile_line(part.profile, part.total))
+    print(profile_line(done.profile, done.seconds))
     if arguments.map:
         finished(scene, model, options, scratch)
     if arguments.compile:
@@ -89,7 +93,6 @@ def compiled(subject: Subject, rounds: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, default=2048)
-    parser.add_argument("--parts", type=int, default=3, help="parts of the rows, each beside the model alone")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of the compiled model")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="auto")

@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -98,35 +97,33 @@ class Subject:
     def megapixels(self) -> float:
         return self.job.grid.height * self.job.grid.width / 1e6
 
-    def engine(self, folder: Path, parts: Sequence[range], *, profile: bool = False) -> Iterator[Part]:
-        """Compute parts of the rows, from the opened file to stored, verified bands."""
+    def engine(self, folder: Path, beside: Beside | None = None, *, profile: bool = False) -> Pass:
+        """Compute the scene from the opened file to stored, verified bands.
+
+        `beside` is called after every band of rows; its time does not count. What other threads do meanwhile,
+        the reading of the next band and the storing of the last, is a few thousandths of the work.
+        """
         job = replace(self.job, options=replace(self.job.options, profile=profile))
         folder.mkdir()
         journal, plan = Journal(folder, {}), plan_of(job, self.settings)
         engine = build_engine(job, self.model, self.settings, plan)
         if self.settings.compile:
             engine.network.try_out(len(job.card.bands), (job.tiling.size,) * 2)
-        calls = _Calls(engine.network)
-        store = BandStore(folder, plan, journal)
-        total = 0.0
-        for bands in parts:
-            calls.count, started = 0, time.perf_counter()
-            with limited_cache():
-                fill(engine, store, bands, journal, lambda rows: None)
-            seconds = time.perf_counter() - started
-            total += seconds
-            yield Part(seconds=seconds, calls=calls.count, total=total, profile=engine.clock.profile(total))
+        calls, seconds, told = _Calls(engine.network), 0.0, 0
 
-    def whole(self, folder: Path, *, profile: bool = False) -> Part:
-        """Compute all rows."""
-        (part,) = self.engine(folder, self.parts(1), profile=profile)
-        return part
+        def after(rows: int) -> None:
+            nonlocal started, seconds, told
+            taken = time.perf_counter() - started
+            seconds += taken
+            if beside is not None:
+                beside(taken, calls.count - told)
+            started, told = time.perf_counter(), calls.count
 
-    def parts(self, count: int) -> list[range]:
-        """Bands of the scene in as many runs of bands that follow each other."""
-        bands = len(plan_of(self.job, self.settings).bands)
-        edges = [bands * i // count for i in range(count + 1)]
-        return [range(*edge) for edge in pairwise(edges) if edge[0] < edge[1]]
+        with limited_cache():
+            started = time.perf_counter()
+            fill(engine, BandStore(folder, plan, journal), range(len(plan.bands)), journal, after)
+            seconds += time.perf_counter() - started
+        return Pass(seconds=seconds, profile=engine.clock.profile(seconds))
 
     def inputs(self) -> tuple[Network, torch.Tensor]:
         """A batch that lies ready on the device, and the network for it."""
@@ -138,12 +135,19 @@ class Subject:
         many = self.settings.batch_size
         return network, network.normalised(chips * many, valid * many)
 
-    def bare(self, ready: tuple[Network, torch.Tensor] | None = None, batches: int | None = None) -> float:
+    def bare(
+        self,
+        ready: tuple[Network, torch.Tensor] | None = None,
+        batches: int | None = None,
+        *,
+        warm: bool = False,
+    ) -> float:
         """Seconds of ``model(x)`` alone on as many batches as the scene has, or on some."""
         network, inputs = ready or self.inputs()
         with torch.inference_mode():
-            network.logits(inputs)
-            wait(network.device)
+            if not warm:
+                network.logits(inputs)
+                wait(network.device)
             started = time.perf_counter()
             for _ in range(self.batches if batches is None else batches):
                 network.logits(inputs)
@@ -151,13 +155,15 @@ class Subject:
         return time.perf_counter() - started
 
 
+Beside = Callable[[float, int], None]
+"""Called with the seconds of a band, and how often the model was called in it."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class Part:
-    """Seconds of a part, how often the model was called in it, seconds so far, and where these went."""
+class Pass:
+    """Seconds of a whole scene, and where they went."""
 
     seconds: float
-    calls: int
-    total: float
     profile: dict[str, float] | None
 
 
