@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -181,15 +181,18 @@ class Engine:
                 pixels=_staged(chip.pixels, device),
                 valid=_staged(chip.valid, device),
                 wanted=_staged(wanted, device),
-                tiles=[(tile, window, bool(wanted[window].any())) for tile, window in self.plan.tiles(band)],
+                tiles=[
+                    _Tile(place, window, bool(wanted[window].any()), bool(chip.valid[window].all()))
+                    for place, window in self.plan.tiles(band)
+                ],
             )
 
     def _add_tiles(self, stitcher: Stitcher, band: Band, rows: _Rows) -> None:
         """Run the tiles of a band through the network, in row-major order, those without a result left out."""
-        tiles = [(tile, window) for tile, window, needed in rows.tiles if needed]
-        for tile, _, needed in rows.tiles:
-            if not needed:
-                stitcher.skip(tile)
+        tiles = [tile for tile in rows.tiles if tile.needed]
+        for tile in rows.tiles:
+            if not tile.needed:
+                stitcher.skip(tile.place)
         if not tiles:
             return
         with self.clock.stage("upload"):
@@ -199,15 +202,15 @@ class Engine:
             batch = tiles[done : done + self.network.settings.batch_size]
             try:
                 probabilities = self.network.probabilities(
-                    [pixels[(slice(None), *window)] for _, window in batch],
-                    [valid[window] for _, window in batch],
+                    [pixels[(slice(None), *tile.window)] for tile in batch],
+                    [None if tile.whole else valid[tile.window] for tile in batch],
                 )
             except torch.OutOfMemoryError:
                 self._shrink(band)
                 continue
             with self.clock.stage("stitch"):
-                for (tile, _), each in zip(batch, probabilities, strict=True):
-                    stitcher.add(tile, each)
+                for tile, each in zip(batch, probabilities, strict=True):
+                    stitcher.add(tile.place, each)
             done += len(batch)
 
     def _shrink(self, band: Band) -> None:
@@ -259,14 +262,23 @@ class Engine:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Rows:
-    """A band on this side of the device: stored numbers, valid, where results are wanted, and its tiles with
-    whether any is wanted in them.
-    """
+    """A band on this side of the device: stored numbers, valid, where results are wanted, and its tiles."""
 
     pixels: Tensor
     valid: Tensor
     wanted: Tensor
-    tiles: list[tuple[tuple[int, int], tuple[slice, slice], bool]]
+    tiles: list[_Tile]
+
+
+class _Tile(NamedTuple):
+    """A tile's (row, col) in the tiling, where it lies in the band, whether a result is wanted in it, and
+    whether all of its pixels are valid.
+    """
+
+    place: tuple[int, int]
+    window: tuple[slice, slice]
+    needed: bool
+    whole: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

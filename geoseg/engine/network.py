@@ -53,12 +53,12 @@ class Network:
         self._module = module.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         if settings.compile:
             self._module = compiled(self._module, self.device)
-        self._gain = torch.tensor(gain, dtype=torch.float32, device=self.device).view(1, -1, 1, 1)
-        self._bias = torch.tensor(bias, dtype=torch.float32, device=self.device).view(1, -1, 1, 1)
+        self._gain = torch.tensor(gain, dtype=torch.float32, device=self.device).view(-1, 1, 1)
+        self._bias = torch.tensor(bias, dtype=torch.float32, device=self.device).view(-1, 1, 1)
         self._temperature = temperature
 
     @torch.inference_mode()
-    def probabilities(self, chips: Sequence[Tensor], valid: Sequence[Tensor]) -> Tensor:
+    def probabilities(self, chips: Sequence[Tensor], valid: Sequence[Tensor | None]) -> list[Tensor]:
         """Probabilities of a batch of chips.
 
         Parameters
@@ -66,11 +66,11 @@ class Network:
         chips : sequence of Tensor, each (band, row, col)
             Stored numbers on the device, any real dtype. At most a batch; the rest is filled with zeros,
             because some kernels round differently for other batch sizes.
-        valid : sequence of Tensor of bool, each (row, col)
+        valid : sequence of Tensor of bool, each (row, col), or None where all pixels are valid
 
         Returns
         -------
-        Tensor of float32, shape (len(chips), channel, row, col)
+        list of Tensor of float32, each (channel, row, col)
         """
         with self.clock.stage("upload"):
             inputs = self.normalised(chips, valid)
@@ -78,27 +78,31 @@ class Network:
             return averaged(lambda turned: self._shares(turned, len(chips)), inputs, self.clock)
         return self._shares(inputs, len(chips))
 
-    def _shares(self, inputs: Tensor, count: int) -> Tensor:
+    def _shares(self, inputs: Tensor, count: int) -> list[Tensor]:
         """Probabilities of the first `count` of a batch."""
         with self.clock.stage("model"):
             logits = self.logits(inputs)[:count]
         with self.clock.stage("stitch"):
-            if self._temperature != 1:
-                logits = logits.float() / self._temperature
-            # Back to whole planes while the numbers are still narrow: the softmax is a third faster there.
-            logits = logits.contiguous()
-            if self.task == "multiclass":
-                return torch.softmax(logits, dim=1, dtype=torch.float32)
-            return torch.sigmoid(logits.float())
+            # On the CPU tile by tile: a large tensor is memory that the system clears first, page by page, which
+            # takes as long as the softmax. Elsewhere every call costs, and memory is kept at hand.
+            at_once = 1 if self.device.type == "cpu" else count
+            return [each for part in torch.split(logits, at_once) for each in self._softmax(part)]
+
+    def _softmax(self, logits: Tensor) -> Tensor:
+        if self._temperature != 1:
+            logits = logits.float() / self._temperature
+        # Back to whole planes while the numbers are still narrow: the softmax is a third faster there.
+        logits = logits.contiguous()
+        if self.task == "multiclass":
+            return torch.softmax(logits, dim=1, dtype=torch.float32)
+        return torch.sigmoid(logits.float())
 
     def try_out(self, bands: int, shape: tuple[int, int]) -> None:
         """Run a batch of tiles without content, and wait for it: it is compiled then, or known how long it takes."""
         chips = [
             torch.zeros((bands, *shape), dtype=torch.uint8, device=self.device)
         ] * self.settings.batch_size
-        self.probabilities(
-            chips, [torch.ones(shape, dtype=torch.bool, device=self.device)] * len(chips)
-        ).sum().item()
+        self.probabilities(chips, [None] * len(chips))[-1].sum().item()
 
     def logits(self, inputs: Tensor) -> Tensor:
         """Run the bare model at the chosen precision."""
@@ -106,14 +110,20 @@ class Network:
             result: Tensor = self._module(inputs)
         return result
 
-    def normalised(self, chips: Sequence[Tensor], valid: Sequence[Tensor]) -> Tensor:
+    def normalised(self, chips: Sequence[Tensor], valid: Sequence[Tensor | None]) -> Tensor:
         """Network input, float32, channels last, invalid pixels 0, filled to the batch size."""
-        stored = torch.stack(list(chips)).contiguous(memory_format=torch.channels_last)
-        # In place: every plane that is allocated anew costs as much as the arithmetic in it.
-        inputs = stored.to(torch.float32, copy=True).mul_(self._gain).add_(self._bias)
-        # Filled, not multiplied: NaN * 0 is NaN.
-        inputs.masked_fill_(~torch.stack(list(valid)).unsqueeze(1), 0.0)
-        missing = self.settings.batch_size - len(chips)
-        if missing > 0:
-            inputs = torch.cat([inputs, inputs.new_zeros((missing, *inputs.shape[1:]))])
-        return inputs.contiguous(memory_format=torch.channels_last)
+        count = max(len(chips), self.settings.batch_size)
+        inputs = torch.empty(
+            (count, *chips[0].shape),
+            dtype=torch.float32,
+            device=self.device,
+            memory_format=torch.channels_last,
+        )
+        # Chip by chip and in place: what was written last is still in the cache, and nothing is allocated twice.
+        for place, chip, known in zip(inputs, chips, valid, strict=False):
+            place.copy_(chip).mul_(self._gain).add_(self._bias)
+            if known is not None:
+                # Filled, not multiplied: NaN * 0 is NaN.
+                place.masked_fill_(~known, 0.0)
+        inputs[len(chips) :] = 0.0
+        return inputs

@@ -40,7 +40,7 @@ class Symmetry:
 SYMMETRIES = tuple(Symmetry(swap, flips) for swap in (False, True) for flips in ((), (-2,), (-1,), (-2, -1)))
 
 
-def averaged(look: Callable[[Tensor], Tensor], inputs: Tensor, clock: Clock) -> Tensor:
+def averaged(look: Callable[[Tensor], list[Tensor]], inputs: Tensor, clock: Clock) -> list[Tensor]:
     """Mean of what a network says of its input and of the 7 others that are the same ground.
 
     Laws: turning the input turns the answer; where the network itself has that law (a pointwise one has), the
@@ -49,20 +49,21 @@ def averaged(look: Callable[[Tensor], Tensor], inputs: Tensor, clock: Clock) -> 
     Parameters
     ----------
     look : callable
-        Maps (n, band, row, col) to probabilities (m, channel, row, col), m up to n.
+        Maps (n, band, row, col) to probabilities, each (channel, row, col), of up to n.
     inputs : Tensor, shape (n, band, row, col), channels last
     clock : Clock
 
     Returns
     -------
-    Tensor of float32, shape (m, channel, row, col)
+    list of Tensor of float32, each (channel, row, col)
     """
     first, *others = SYMMETRIES
-    total = first.back(look(inputs))
+    totals = [first.back(each) for each in look(inputs)]
     for symmetry in others:
         with clock.stage("upload"):
             turned = symmetry(inputs).contiguous(memory_format=torch.channels_last)
         shares = look(turned)
         with clock.stage("stitch"):
-            total += symmetry.back(shares)
-    return total.mul_(1 / len(SYMMETRIES))
+            for total, each in zip(totals, shares, strict=True):
+                total += symmetry.back(each)
+    return [total.mul_(1 / len(SYMMETRIES)) for total in totals]

@@ -131,9 +131,8 @@ class Subject:
         network = Network(self.model.network, match.gain, match.bias, self.settings)
         shape = len(self.job.card.bands), size, size
         chips = [torch.randint(0, 255, shape, dtype=torch.uint8, device=network.device)]
-        valid = [torch.ones(shape[1:], dtype=torch.bool, device=network.device)]
         many = self.settings.batch_size
-        return network, network.normalised(chips * many, valid * many)
+        return network, network.normalised(chips * many, [None] * many)
 
     def bare(
         self,
