@@ -6,11 +6,11 @@ band is fetched from it when the work on the next one stands in its queue.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from geoseg.engine.clock import Clock
 from geoseg.engine.decision import Decision
+from geoseg.engine.feed import Clip, Rows, read_band, read_rows, sent, uploaded
 from geoseg.engine.network import Network
 from geoseg.engine.plan import Band, Plan
 from geoseg.engine.resized import resize_chip, resize_planes
@@ -26,10 +27,6 @@ from geoseg.engine.rows import RowReader
 from geoseg.engine.stitch import Stitcher
 from geoseg.engine.storage import Storage
 from geoseg.errors import GeosegError
-from geoseg.raster.scene import Chip
-
-Clip = Callable[[int, int], npt.NDArray[np.bool_]]
-"""Called with (first row, last row + 1): (rows, width) bool, True where a result is wanted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +148,7 @@ class Engine:
         image = resize_chip(chip, image_size)
         try:
             found = self.network.probabilities(
-                [_upload(image.pixels, device)], [_upload(image.valid, device)]
+                [uploaded(image.pixels, device)], [uploaded(image.valid, device)]
             )
             means = resize_planes(found[0], self.plan.shape)
         except torch.OutOfMemoryError:
@@ -160,7 +157,7 @@ class Engine:
                 f"{self.plan.shape[1]} px; pass --device cpu, or cut the scene with --bounds"
             ) from None
         decide = Decision(self.network.task, self.channels, self.thresholds, device)
-        return self._fetched(self._decide(decide, band, _upload(wanted, device), means))
+        return self._fetched(self._decide(decide, band, uploaded(wanted, device), means))
 
     @property
     def clock(self) -> Clock:
@@ -172,22 +169,12 @@ class Engine:
         bands = self.plan.bands
         return next(i for i in range(start + 1) if i == start or bands[i].read_stop > bands[start].start)
 
-    def _read(self, band: Band) -> _Rows:
+    def _read(self, band: Band) -> Rows:
         """Read a band of the plan, and have it ready where the device can fetch it by itself."""
         with self.clock.stage("read"):
-            chip, wanted = read_band(self.reader, self.plan, band, self.clip)
-            device = self.network.device
-            return _Rows(
-                pixels=_staged(chip.pixels, device),
-                valid=_staged(chip.valid, device),
-                wanted=_staged(wanted, device),
-                tiles=[
-                    _Tile(place, window, bool(wanted[window].any()), bool(chip.valid[window].all()))
-                    for place, window in self.plan.tiles(band)
-                ],
-            )
+            return read_rows(self.reader, self.plan, band, self.clip, self.network.device)
 
-    def _add_tiles(self, stitcher: Stitcher, band: Band, rows: _Rows) -> None:
+    def _add_tiles(self, stitcher: Stitcher, band: Band, rows: Rows) -> None:
         """Run the tiles of a band through the network, in row-major order, those without a result left out."""
         tiles = [tile for tile in rows.tiles if tile.needed]
         for tile in rows.tiles:
@@ -196,7 +183,7 @@ class Engine:
         if not tiles:
             return
         with self.clock.stage("upload"):
-            pixels, valid = (_sent(each, self.network.device) for each in (rows.pixels, rows.valid))
+            pixels, valid = (sent(each, self.network.device) for each in (rows.pixels, rows.valid))
         done = 0
         while done < len(tiles):
             batch = tiles[done : done + self.network.settings.batch_size]
@@ -228,14 +215,14 @@ class Engine:
     def _decide(self, decide: Decision, band: Band, wanted: Tensor, means: Tensor) -> _Coming:
         """Decide the rows that a band finishes, and send them off without waiting for them."""
         inside, device = self.plan.inside(band), self.network.device
-        probabilities, valid = means[(slice(None), *inside)], _sent(wanted, device)[inside]
+        probabilities, valid = means[(slice(None), *inside)], sent(wanted, device)[inside]
         *decided, odd = decide(probabilities, valid)
         if self.storage is not None:
             decided.append(decide.stored(probabilities, valid, self.storage))
-        sent = [each.to("cpu", non_blocking=True) for each in (*decided, odd)]
+        coming = [each.to("cpu", non_blocking=True) for each in (*decided, odd)]
         return _Coming(
             band=band,
-            sent=sent,
+            sent=coming,
             there=torch.cuda.current_stream().record_event() if device.type == "cuda" else None,
             probabilities=probabilities if self.keep_probabilities else None,
         )
@@ -261,27 +248,6 @@ class Engine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Rows:
-    """A band on this side of the device: stored numbers, valid, where results are wanted, and its tiles."""
-
-    pixels: Tensor
-    valid: Tensor
-    wanted: Tensor
-    tiles: list[_Tile]
-
-
-class _Tile(NamedTuple):
-    """A tile's (row, col) in the tiling, where it lies in the band, whether a result is wanted in it, and
-    whether all of its pixels are valid.
-    """
-
-    place: tuple[int, int]
-    window: tuple[slice, slice]
-    needed: bool
-    whole: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Coming:
     """A decided band, maybe still on its way from the device; `sent` ends with whether it is not a number."""
 
@@ -289,41 +255,3 @@ class _Coming:
     sent: list[Tensor]
     there: torch.cuda.Event | None
     probabilities: Tensor | None
-
-
-def read_band(
-    reader: RowReader, plan: Plan, band: Band, clip: Clip | None = None
-) -> tuple[Chip, npt.NDArray[np.bool_]]:
-    """Read a band with its margin, and say which of its pixels become results.
-
-    Pixels that are valid but not wanted (the margin, what `clip` leaves out) are context for the others.
-    """
-    margin = plan.margin
-    chip = reader.read(band.start - margin, band.read_stop - margin)
-    first, stop = max(band.start - margin, 0), min(band.read_stop - margin, plan.shape[0])
-    columns = slice(margin, margin + plan.shape[1])
-    inside = (slice(first - band.start + margin, stop - band.start + margin), columns)
-    wanted = np.zeros_like(chip.valid)
-    wanted[inside] = chip.valid[inside]
-    if clip is not None:
-        wanted[inside] &= clip(first, stop)
-    return chip, wanted
-
-
-def _upload(array: npt.NDArray[np.generic], device: torch.device) -> Tensor:
-    """Move an array to the device in its own dtype; on the CPU it is shared, not copied."""
-    return _sent(_staged(array, device), device)
-
-
-def _staged(array: npt.NDArray[np.generic], device: torch.device) -> Tensor:
-    """Return an array in its own dtype where the device can copy it from while others work."""
-    native = np.asarray(array, dtype=array.dtype.newbyteorder("="))
-    if not native.flags.writeable:
-        native = native.copy()
-    tensor = torch.from_numpy(native)
-    return tensor.pin_memory() if device.type == "cuda" else tensor
-
-
-def _sent(tensor: Tensor, device: torch.device) -> Tensor:
-    """Move what is staged to the device, behind what it has to do; on the CPU it stays where it is."""
-    return tensor.to(device, non_blocking=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.engine.bands import read_band
+from geoseg.engine.feed import read_band
 from geoseg.engine.plan import Plan, tile_starts
 from geoseg.engine.resized import resize_chip
 from geoseg.engine.rows import RowReader

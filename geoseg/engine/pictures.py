@@ -13,13 +13,12 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TypeVar
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from geoseg.engine.clock import Clock
 from geoseg.engine.cutting import Cutting, Picture
+from geoseg.engine.feed import uploaded
 from geoseg.engine.network import Network
 from geoseg.engine.resized import resize_planes
 from geoseg.engine.settings import Settings
@@ -55,7 +54,7 @@ class Predicted:
         device, valid = self.probabilities.device, self.picture.valid
         if valid.all():
             return torch.ones(valid.shape, dtype=torch.bool, device=device)
-        return _sent(valid, device)
+        return uploaded(valid, device)
 
 
 @dataclass(slots=True, eq=False)
@@ -147,7 +146,7 @@ class PictureEngine:
     def _add(self, picture: Picture) -> None:
         device = torch.device(self.settings.device)
         with self.clock.stage("upload"):
-            pixels, valid = _sent(picture.chip.pixels, device), _sent(picture.chip.valid, device)
+            pixels, valid = uploaded(picture.chip.pixels, device), uploaded(picture.chip.valid, device)
         # The pixels live on where the network reads them, not a second time on this side.
         kept = replace(
             picture, chip=Chip(pixels=picture.chip.pixels[:, :0, :0], valid=picture.chip.valid[:0, :0])
@@ -262,12 +261,3 @@ class PictureEngine:
         half = len(complete) // 2
         yield from self._concluded(complete[:half], conclude)
         yield from self._concluded(complete[half:], conclude)
-
-
-def _sent(array: npt.NDArray[np.generic], device: torch.device) -> Tensor:
-    """Move an array to the device in its own dtype; to a GPU without waiting for what runs there."""
-    native = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
-    if not native.flags.writeable:
-        native = native.copy()
-    tensor = torch.from_numpy(native)
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
