@@ -80,14 +80,14 @@ class Engine:
 
     Notes
     -----
-    Peak memory beside the network's own is at most ``W * ((8*C + 16*L)*d + 3*(d + h)*(B*b + 1))`` bytes, a batch
+    Memory beside the network's own is at most ``W * ((8*C + 16*L)*d + 3*(d + h)*(B*b + 1))`` bytes, a batch
     of inputs and probabilities, ``12 * batch * S**2 * (B + C)``, and GDAL's cache of blocks
     (`limited_cache`), for C channels, L layers of codes (C of a multilabel task, else 1), B bands of b bytes,
     tiles of S px, W columns (the scene's and ``2 * margin``, at least S), ``d = (r - 1) * stride + S`` open
     rows for r tile rows a band, and h rows of blocks read ahead. Finishing a band moves the open rows, reading
     joins the kept rows and the fresh ones: hence twice and three times; deciding makes indices and shares of
     finished rows. The scene's height is not in it, but where `image_size` makes the network see the scene
-    whole.
+    whole. These are arrays in use; the C library's heap holds on to freed ones beside them.
     """
 
     network: Network

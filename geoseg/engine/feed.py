@@ -20,8 +20,18 @@ Clip = Callable[[int, int], npt.NDArray[np.bool_]]
 
 
 class Tile(NamedTuple):
-    """A tile's (row, col) in the tiling, where it lies in the band, whether a result is wanted in it, and
-    whether all of its pixels are valid.
+    """A tile of a band.
+
+    Parameters
+    ----------
+    place : tuple of int
+        Its (row, col) in the tiling.
+    window : tuple of slice
+        Its rows and columns in the band, px.
+    needed : bool
+        Whether a result is wanted in it.
+    whole : bool
+        Whether all of its pixels are valid.
     """
 
     place: tuple[int, int]
@@ -32,7 +42,17 @@ class Tile(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rows:
-    """A band on this side of the device: stored numbers, valid, where results are wanted, and its tiles."""
+    """A band on this side of the device.
+
+    Parameters
+    ----------
+    pixels : Tensor, shape (band, row, col)
+        Stored numbers in the source's dtype.
+    valid, wanted : Tensor of bool, shape (row, col)
+        Where they are data, and where a result is wanted.
+    tiles : list of Tile
+        In row-major order.
+    """
 
     pixels: Tensor
     valid: Tensor
@@ -60,6 +80,12 @@ def read_band(
     """Read a band with its margin, and say which of its pixels become results.
 
     Pixels that are valid but not wanted (the margin, what `clip` leaves out) are context for the others.
+
+    Returns
+    -------
+    chip : Chip
+        Pixels (band, row, col) in the source's dtype.
+    wanted : ndarray of bool, shape (row, col)
     """
     margin = plan.margin
     chip = reader.read(band.start - margin, band.read_stop - margin)

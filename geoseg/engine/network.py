@@ -86,9 +86,10 @@ class Network:
             # On the CPU tile by tile: a large tensor is memory that the system clears first, page by page, which
             # takes as long as the softmax. Elsewhere every call costs, and memory is kept at hand.
             at_once = 1 if self.device.type == "cpu" else count
-            return [each for part in torch.split(logits, at_once) for each in self._softmax(part)]
+            return [each for part in torch.split(logits, at_once) for each in self._activated(part)]
 
-    def _softmax(self, logits: Tensor) -> Tensor:
+    def _activated(self, logits: Tensor) -> Tensor:
+        """Probabilities, float32, of logits (n, channel, row, col): by softmax, or by sigmoid."""
         if self._temperature != 1:
             logits = logits.float() / self._temperature
         # Back to whole planes while the numbers are still narrow: the softmax is a third faster there.
