@@ -19,7 +19,7 @@ from torch import Tensor
 
 from geoseg.engine.clock import Clock
 from geoseg.engine.decision import Decision
-from geoseg.engine.feed import Clip, Rows, read_band, read_rows, sent, uploaded
+from geoseg.engine.feed import Clip, Rows, Tile, read_band, read_rows, sent, uploaded
 from geoseg.engine.network import Network
 from geoseg.engine.plan import Band, Plan
 from geoseg.engine.resized import resize_chip, resize_planes
@@ -80,14 +80,16 @@ class Engine:
 
     Notes
     -----
-    Memory beside the network's own is at most ``W * ((8*C + 16*L)*d + 3*(d + h)*(B*b + 1))`` bytes, a batch
-    of inputs and probabilities, ``12 * batch * S**2 * (B + C)``, and GDAL's cache of blocks
-    (`limited_cache`), for C channels, L layers of codes (C of a multilabel task, else 1), B bands of b bytes,
-    tiles of S px, W columns (the scene's and ``2 * margin``, at least S), ``d = (r - 1) * stride + S`` open
-    rows for r tile rows a band, and h rows of blocks read ahead. Finishing a band moves the open rows, reading
-    joins the kept rows and the fresh ones: hence twice and three times; deciding makes indices and shares of
-    finished rows. The scene's height is not in it, but where `image_size` makes the network see the scene
-    whole. These are arrays in use; the C library's heap holds on to freed ones beside them.
+    Memory beside the network's own is at most ``W * ((4*C + 8*L + 4*C*s)*d + 3*(d + h)*(B*b + 2))`` bytes, a
+    batch of inputs and probabilities, ``4 * batch * S**2 * (B + C)``, and GDAL's cache of blocks
+    (`limited_cache`), for C channels, L layers of codes (C of a multilabel task, else 1), probabilities stored
+    in s bytes (0 where they are not), B bands of b bytes, tiles of S px, W columns (the scene's and
+    ``2 * margin``, at least S), ``d = (r - 1) * stride + S`` open rows for r tile rows a band, and h rows of
+    blocks read ahead. Reading joins the kept rows and the fresh ones, hence three times; codes and confidence
+    are two bytes of a band that is put together from strips, one that comes, and one that is handed over.
+    Results with `keep_probabilities` are ``4*C*d*W`` bytes each beside it. The scene's height is not in it, but
+    where `image_size` makes the network see the scene whole. These are arrays in use; the C library's heap
+    holds on to freed ones beside them.
     """
 
     network: Network
@@ -128,14 +130,10 @@ class Engine:
                     reading = pool.submit(self._read, plan.bands[band.index + 1])
                 self._add_tiles(stitcher, band, rows)
                 with self.clock.stage("stitch"):
-                    # Not kept in a name, or these rows would live on while the next band is worked on.
+                    means = stitcher.finish(band.stop)
                     if band.index < start:
-                        stitcher.finish(band.stop)
                         continue
-                    found, coming = (
-                        coming,
-                        self._decide(decide, band, rows.wanted, stitcher.finish(band.stop)),
-                    )
+                    found, coming = coming, self._decide(decide, band, rows.wanted, means)
                 if found is not None:
                     yield self._fetched(found)
         if coming is not None:
@@ -187,18 +185,27 @@ class Engine:
         done = 0
         while done < len(tiles):
             batch = tiles[done : done + self.network.settings.batch_size]
-            try:
-                probabilities = self.network.probabilities(
-                    [pixels[(slice(None), *tile.window)] for tile in batch],
-                    [None if tile.whole else valid[tile.window] for tile in batch],
-                )
-            except torch.OutOfMemoryError:
+            if self._add_batch(stitcher, batch, pixels, valid):
+                done += len(batch)
+            else:
                 self._shrink(band)
-                continue
-            with self.clock.stage("stitch"):
-                for tile, each in zip(batch, probabilities, strict=True):
-                    stitcher.add(tile.place, each)
-            done += len(batch)
+
+    def _add_batch(self, stitcher: Stitcher, batch: Sequence[Tile], pixels: Tensor, valid: Tensor) -> bool:
+        """Run a batch of tiles through the network and stitch it, unless the device's memory is too small for it.
+
+        What the network said is gone before the next batch is run.
+        """
+        try:
+            probabilities = self.network.probabilities(
+                [pixels[(slice(None), *tile.window)] for tile in batch],
+                [None if tile.whole else valid[tile.window] for tile in batch],
+            )
+        except torch.OutOfMemoryError:
+            return False
+        with self.clock.stage("stitch"):
+            for tile, each in zip(batch, probabilities, strict=True):
+                stitcher.add(tile.place, each)
+        return True
 
     def _shrink(self, band: Band) -> None:
         settings = self.network.settings
@@ -206,7 +213,7 @@ class Engine:
             size = self.plan.tiling.size
             raise GeosegError(
                 f"{settings.device}: out of memory with a single tile of {size} px; pass a smaller --tile-size"
-            ) from None
+            )
         self.network.settings = replace(settings, batch_size=settings.batch_size // 2)
         self.shrunk.append((band.index, self.network.settings.batch_size))
         if settings.device == "cuda":
@@ -224,7 +231,8 @@ class Engine:
             band=band,
             sent=coming,
             there=torch.cuda.current_stream().record_event() if device.type == "cuda" else None,
-            probabilities=probabilities if self.keep_probabilities else None,
+            # Its own: the stitcher needs these rows for the next band.
+            probabilities=probabilities.clone() if self.keep_probabilities else None,
         )
 
     def _fetched(self, coming: _Coming) -> BandResult:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -12,6 +12,8 @@ from geoseg.grid.legend import NODATA, THRESHOLD, Task
 
 CONFIDENCE_STEPS = 254
 """Stored confidence is probability * 254, rounded; 255 is no data."""
+_STRIP = 2**18
+"""Pixels that the CPU decides at once: what lies between probabilities and bytes stays in its cache."""
 
 
 class Decision:
@@ -56,9 +58,10 @@ class Decision:
         odd : Tensor of bool, no axes
             Whether the probability of a valid pixel is not a number; the others mean nothing then.
         """
-        codes, share, odd = self._decided(probabilities)
-        codes = torch.where(valid, codes, NODATA)
-        return codes.to(torch.uint8), _steps(share, valid), (valid & odd).any()
+        codes, confidence, odd = zip(
+            *(self._strip(each, known) for each, known in _strips(probabilities, valid)), strict=True
+        )
+        return _joined(codes), _joined(confidence), torch.stack(odd).any()
 
     def stored(self, probabilities: Tensor, valid: Tensor, storage: Storage) -> Tensor:
         """Probabilities as files hold them: a plane for each class of the legend, in ascending order of codes.
@@ -74,13 +77,7 @@ class Decision:
         Tensor of uint8 or float16, shape (class, row, col)
             Of a binary task 1 - p and p: of the codes 0 and 1.
         """
-        if self._task == "binary":
-            probabilities = torch.cat([1 - probabilities, probabilities])
-        elif self._order is not None:
-            probabilities = probabilities.index_select(0, self._order)
-        if storage == "uint8":
-            return _steps(probabilities, valid)
-        return torch.where(valid, probabilities.half(), torch.nan)
+        return _joined([self._stored(each, known, storage) for each, known in _strips(probabilities, valid)])
 
     def codes(self, probabilities: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
         """Decide every pixel of images of one shape, without waiting for the device.
@@ -103,6 +100,22 @@ class Decision:
             valid = valid.unsqueeze(1)
         return torch.where(valid, codes, NODATA).to(torch.uint8), odd
 
+    def _strip(self, probabilities: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Decide some of the rows; as a call."""
+        codes, share, odd = self._decided(probabilities)
+        codes = torch.where(valid, codes, NODATA)
+        return codes.to(torch.uint8), _steps(share, valid), (valid & odd).any()
+
+    def _stored(self, probabilities: Tensor, valid: Tensor, storage: Storage) -> Tensor:
+        """Return some of the rows as `stored` does."""
+        if self._task == "binary":
+            probabilities = torch.cat([1 - probabilities, probabilities])
+        elif self._order is not None:
+            probabilities = probabilities.index_select(0, self._order)
+        if storage == "uint8":
+            return _steps(probabilities, valid)
+        return torch.where(valid, probabilities.half(), torch.nan)
+
     def _decided(self, probabilities: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Codes, the probability of what they say, and where that is not a number; (..., channel, row, col)."""
         if self._task == "multiclass":
@@ -124,3 +137,15 @@ def _steps(share: Tensor, valid: Tensor) -> Tensor:
     return torch.where(valid, (share * CONFIDENCE_STEPS).round_().clamp_(0, CONFIDENCE_STEPS), NODATA).to(
         torch.uint8
     )
+
+
+def _strips(probabilities: Tensor, valid: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Cut both into rows that are decided together: all of them, but on the CPU."""
+    rows, cols = valid.shape
+    together = max(_STRIP // max(cols, 1), 1) if valid.device.type == "cpu" else max(rows, 1)
+    return zip(torch.split(probabilities, together, dim=-2), torch.split(valid, together), strict=True)
+
+
+def _joined(strips: Sequence[Tensor]) -> Tensor:
+    """Put rows below each other again."""
+    return strips[0] if len(strips) == 1 else torch.cat(list(strips), dim=-2)

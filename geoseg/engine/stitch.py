@@ -30,7 +30,7 @@ class Stitcher:
 
     Notes
     -----
-    Memory: ``4 * channels * depth * max(cols, tiling.size)`` bytes, and as much while finished rows are in use.
+    Memory: ``4 * channels * depth * max(cols, tiling.size)`` bytes; finished rows are seen in place.
     """
 
     def __init__(
@@ -46,6 +46,8 @@ class Stitcher:
             device=device,
         )
         self._top = 0
+        self._finished = 0
+        self._reached = 0
         self._added = np.zeros((len(self._rows), len(self._cols)), dtype=bool)
 
     def add(self, tile: tuple[int, int], probabilities: Tensor) -> None:
@@ -57,6 +59,7 @@ class Stitcher:
             Its (row, col) in the tiling.
         probabilities : Tensor of float32, shape (channel, size, size)
         """
+        self._move_up()
         row, col = self._rows[tile[0]] - self._top, self._cols[tile[1]]
         taper = torch.outer(self._row_tapers[tile[0]], self._col_tapers[tile[1]])
         self._open[:, row : row + self._size, col : col + self._size].addcmul_(probabilities, taper)
@@ -81,23 +84,34 @@ class Stitcher:
         Returns
         -------
         Tensor of float32, shape (channel, rows, cols)
-            The caller's own; pixels of skipped tiles are 0.
+            A view that holds until the stitcher is called again; pixels of skipped tiles are 0.
 
         Raises
         ------
         StitchError
             If a tile that covers these rows is missing.
         """
+        self._move_up()
         reach = sum(1 for row in self._rows if row < stop)
         first = sum(1 for row in self._rows if row + self._size <= self._top)
         if not self._added[first:reach].all():
             raise StitchError(
                 f"rows {self._top} to {stop} were to be finished before all of their tiles came in"
             )
-        # The rows below that tiles have reached already move to fresh ones; what is done is not copied.
-        rows, begun = stop - self._top, max((row + self._size for row in self._rows[:reach]), default=stop)
-        done, self._open = self._open, torch.zeros_like(self._open)
-        kept = min(max(begun - stop, 0), done.shape[1] - rows)
-        self._open[:, :kept] = done[:, rows : rows + kept]
-        self._top = stop
-        return done[:, :rows, : self._shape[1]]
+        self._finished = stop - self._top
+        begun = max((row + self._size for row in self._rows[:reach]), default=stop)
+        self._reached = min(max(begun - self._top, self._finished), self._open.shape[1])
+        return self._open[:, : self._finished, : self._shape[1]]
+
+    def _move_up(self) -> None:
+        """Let rows that tiles have begun take the place of the finished ones above them."""
+        if not self._finished:
+            return
+        rows, kept = self._finished, self._reached - self._finished
+        # A step at a time as high as what is finished: no row is written before it is read.
+        for first in range(0, kept, rows):
+            last = min(first + rows, kept)
+            self._open[:, first:last] = self._open[:, first + rows : last + rows]
+        self._open[:, kept : self._reached] = 0
+        self._top += rows
+        self._finished = 0

@@ -2,7 +2,7 @@
 
 Run: ``python tests/benchmarks/bench_memory.py [--widths 4096 16384] [--heights 4096 16384]``
 
-Each scene in a process of its own. What imports, network and a batch need is told by a scene of one tile, and
+Each scene in a process of its own. What imports, network and a batch need is told by a scene of one batch, and
 taken off; the rest is the scene's, and should not grow with its height.
 """
 
@@ -50,7 +50,7 @@ def bound(width: int, height: int, arguments: argparse.Namespace) -> float:
     rows = max(band.read_stop - band.start for band in plan.bands)
     columns, ahead = plan.padded[1], BLOCK
     cache = min(width * height * (BANDS + 1), 64 * 2**20)
-    return (columns * ((8 * CLASSES + 16) * rows + 3 * (rows + ahead) * (BANDS + 1)) + cache) / 1e6
+    return (columns * ((4 * CLASSES + 8) * rows + 3 * (rows + ahead) * (BANDS + 2)) + cache) / 1e6
 
 
 def peak(model: Path, scene: Path, arguments: argparse.Namespace) -> float:
@@ -79,10 +79,12 @@ def main() -> None:
             overlap=OVERLAP,
             decoder_options={"decoder_channels": [16, 16, 8, 8, 8]},
         ).save(model)
-        base_shape = TILE, TILE
+        # As many tiles as a batch: a smaller scene would be run in a smaller one.
+        down = max(n for n in range(1, int(arguments.batch_size**0.5) + 1) if arguments.batch_size % n == 0)
+        base_shape = arguments.batch_size // down * (TILE - OVERLAP), down * (TILE - OVERLAP)
         make_scene(scene, *base_shape)
         base, own = peak(model, scene, arguments), bound(*base_shape, arguments)
-        print(f"one tile: peak {base:.0f} MB, what the imports, the network and a batch need", flush=True)
+        print(f"one batch: peak {base:.0f} MB, what the imports, the network and a batch need", flush=True)
         # Strips of each width grow in height, and one is wider at the smallest height.
         shapes = [(arguments.widths[0], height) for height in arguments.heights]
         shapes += [(width, arguments.heights[0]) for width in arguments.widths[1:]]
@@ -90,7 +92,7 @@ def main() -> None:
             make_scene(scene, width, height)
             more, most = peak(model, scene, arguments) - base, bound(width, height, arguments) - own
             print(
-                f"{width} x {height} px: peak {base + more:.0f} MB, {more:.0f} MB more than of one tile; the "
+                f"{width} x {height} px: peak {base + more:.0f} MB, {more:.0f} MB more than of one batch; the "
                 f"formula allows {most:.0f}",
                 flush=True,
             )

@@ -58,7 +58,7 @@ def streamed(
         for i in band.tile_rows:
             for j, col in enumerate(cols):
                 stitcher.add((i, j), torch.from_numpy(tiles[rows[i], col].astype(np.float32)))
-        out.append(stitcher.finish(band.stop))
+        out.append(stitcher.finish(band.stop).clone())
     return out
 
 
