@@ -11,7 +11,7 @@ For each of the two scenes of `bench_predict.py`:
 - the floor: the network's floating-point operations at the device's peak (``--peak``, 10^12 a second), and the
   bytes that cross to it and back at the measured speed of the bus;
 - how many million px a second 1, 2, 4 ... threads decode: what one device needs to be fed;
-- the device's and the host's peak memory.
+- the device's peak memory beside the formula of docs/prediction.md, and the host's.
 
 It needs torch, rasterio and segmentation-models-pytorch only; ``--size 512 --tile 64 --device cpu`` tries it out.
 """
@@ -23,8 +23,9 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from geoseg.engine.plan import Plan
 from geoseg.engine.rows import RowReader
+from geoseg.inference.assemble import plan_of
 from geoseg.inference.summary import peak_memory_mb, profile_line
 from geoseg.raster.cache import limited_cache
 
@@ -63,9 +65,8 @@ def measure(kind: str, arguments: argparse.Namespace, scratch: Path) -> None:
     )
     floor(subject, arguments.peak)
     decoding(subject)
-    if settings.device == "cuda":
-        print(f"peak memory of the device {torch.cuda.max_memory_allocated() / 2**20:,.0f} MiB", end=", ")
-    print(f"of the process {peak_memory_mb():,.0f} MB")
+    device_memory(subject, scratch / f"{kind}-memory")
+    print(f"peak memory of the process {peak_memory_mb():,.0f} MB")
 
 
 def rates(subject: Subject, rounds: int, folder: Path) -> None:
@@ -157,6 +158,34 @@ def decoding(subject: Subject) -> None:
         reader.close()
         found.append(f"{threads}: {subject.megapixels / (time.perf_counter() - started):.0f}")
     print(f"decoding, million px/s by threads: {', '.join(found)}")
+
+
+def device_memory(subject: Subject, folder: Path) -> None:
+    """Tell what a run needs on the device beyond the bare model, and what the formula allows."""
+    job, settings = subject.job, subject.settings
+    plan, channels = plan_of(job, settings), len(job.card.channels)
+    rows = max(band.read_stop - band.start for band in plan.bands)
+    stored = len(job.card.bands) * job.source.dtype.itemsize + 2
+    allowed = plan.padded[1] * rows * (4 * channels + 16 + stored)
+    allowed += 8 * settings.batch_size * job.tiling.size**2 * channels
+    if settings.device != "cuda":
+        print(
+            f"memory of a device: the formula allows {allowed / 1e6:,.0f} MB beside the bare model; none here"
+        )
+        return
+    alone = device_peak(partial(subject.bare, subject.inputs(), batches=1, warm=True))
+    run = device_peak(lambda: subject.engine(folder))
+    print(
+        f"memory of the device: bare model {alone / 1e6:,.0f} MB, a run {(run - alone) / 1e6:,.0f} MB more; the "
+        f"formula allows {allowed / 1e6:,.0f}"
+    )
+
+
+def device_peak(work: Callable[[], object]) -> int:
+    """Most bytes that tensors had on the device meanwhile."""
+    torch.cuda.reset_peak_memory_stats()
+    work()
+    return torch.cuda.max_memory_allocated()
 
 
 def chips(reader: RowReader, plan: Plan) -> Iterator[object]:
