@@ -15,8 +15,10 @@ import click
 
 _CACHE_MB = "64"
 """Block cache of GDAL, MB: rows are read once and in order, a larger cache only holds memory."""
-_THRESHOLD = "MALLOC_MMAP_THRESHOLD_", -3, 8_000_000
-"""Environment variable of glibc, its number for `mallopt`, bytes."""
+_GIVEN_BACK = 8_000_000
+"""Memory of so many bytes and more goes back to the system when it is freed."""
+_M_MMAP_THRESHOLD = -3
+"""Of glibc's malloc.h."""
 _SKIP = {"GDAL_SKIP": "VRT", "OGR_SKIP": "OGR_VRT"}
 
 
@@ -42,18 +44,17 @@ def prepare_process(arguments: list[str]) -> None:
 
 
 def _give_memory_back() -> None:
-    """Let the C library return pieces of 8 MB and more to the system when they are freed.
+    """Have glibc return large pieces to the system, unless the person set from what size on.
 
-    By itself glibc comes to keep pieces of up to 32 MB, which is a tenth of the memory of `predict` and grows
-    over its first bands.
+    By itself it comes to keep pieces of up to 32 MB, which is a tenth of the memory of `predict` and grows over
+    its first bands.
     """
-    variable, option, size = _THRESHOLD
-    if variable in os.environ:
+    if "MALLOC_MMAP_THRESHOLD_" in os.environ:
         return
-    os.environ[variable] = str(size)  # for processes that this one starts
+    os.environ["MALLOC_MMAP_THRESHOLD_"] = str(_GIVEN_BACK)  # for processes that this one starts
     if sys.platform == "linux":
         with contextlib.suppress(AttributeError):  # another C library
-            ctypes.CDLL(None).mallopt(option, size)
+            ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _GIVEN_BACK)
 
 
 def names_vrt(names: Iterable[str]) -> bool:

@@ -46,8 +46,8 @@ class Stitcher:
             device=device,
         )
         self._top = 0
-        self._finished = 0
-        self._reached = 0
+        # Rows that `finish` has handed out and that still lie above, and the rows that tiles have written to then.
+        self._finished = self._reached = 0
         self._added = np.zeros((len(self._rows), len(self._cols)), dtype=bool)
 
     def add(self, tile: tuple[int, int], probabilities: Tensor) -> None:
