@@ -31,30 +31,35 @@ def check_compiler(device: str) -> None:
 
 
 def compiled(module: nn.Module, device: torch.device) -> nn.Module:
-    """Return a network that is compiled at the first batch of each shape; it shares the module's weights.
+    """Return a network that is compiled at the first batch of each shape, with the weights that it has then.
 
     On CUDA the launches of a batch are recorded once and replayed (CUDA graphs).
     """
-    # Constant weights let the compiler fold normalisation into the convolutions before it; with graphs on CUDA
-    # there is nothing left to gain by it.
-    how: dict[str, Any] = (
-        {"mode": "reduce-overhead"} if device.type == "cuda" else {"options": {"freezing": True}}
-    )
-    return _Compiled(torch.compile(module, dynamic=False, **how))
+    if device.type == "cuda":
+        return _Compiled(torch.compile(module, dynamic=False, mode="reduce-overhead"), freezing=False)
+    return _Compiled(torch.compile(module, dynamic=False), freezing=True)
 
 
 class _Compiled(nn.Module):
-    """Says in one line why a network cannot be compiled."""
+    """Says in one line why a network cannot be compiled.
 
-    def __init__(self, inner: Any) -> None:
+    Constant weights (`freezing`) let the compiler lay them out for the processor once, and put activations and sums
+    into the convolutions before them. With graphs on CUDA there is nothing left to gain by it.
+    """
+
+    def __init__(self, inner: Any, *, freezing: bool) -> None:
         super().__init__()
-        self._inner = inner
+        self._inner, self._freezing = inner, freezing
 
     def forward(self, inputs: Tensor) -> Tensor:
         from torch._dynamo.exc import TorchDynamoException
+        from torch._inductor import config
 
         try:
-            result: Tensor = self._inner(inputs)
+            # Not an option of `torch.compile`: what traces the network looks at the configuration before the
+            # options count, and the weights would be inputs.
+            with config.patch(freezing=self._freezing):
+                result: Tensor = self._inner(inputs)
         except TorchDynamoException as error:
             reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
             raise OptionError(

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from geoseg.engine.clock import Clock
 from geoseg.engine.compiled import compiled
+from geoseg.engine.folded import folded
 from geoseg.engine.settings import DTYPES, Settings
 from geoseg.engine.symmetries import averaged
 from geoseg.grid.legend import Task
@@ -50,7 +51,7 @@ class Network:
         self.settings = settings
         self.clock = Clock()
         self._dtype = DTYPES[settings.precision]
-        self._module = module.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self._module = folded(module.to(self.device, memory_format=torch.channels_last))  # type: ignore[call-overload]
         if settings.compile:
             self._module = compiled(self._module, self.device)
         self._gain = torch.tensor(gain, dtype=torch.float32, device=self.device).view(-1, 1, 1)

@@ -4,8 +4,8 @@ Run: ``python tests/benchmarks/bench_gpu.py [--size 16384] [--rounds 5] [--devic
 
 For each of the two scenes of `bench_predict.py`:
 
-- the rate of the bare model and of the engine in turns, and how much of the run the device was busy (events
-  between its kernels);
+- the rate of the bare model, of the network as the engine runs it (folded: docs/prediction.md) and of the engine in
+  turns, and how much of the run the device was busy (events between its kernels);
 - a plain loop as many programs have it: fp32, one thread that reads each overlapping tile by itself, normalises
   it on the host, waits for the answer and adds it to arrays of the whole scene, on a part of the scene;
 - the floor: the network's floating-point operations at the device's peak (``--peak``, 10^12 a second), and the
@@ -70,16 +70,18 @@ def measure(kind: str, arguments: argparse.Namespace, scratch: Path) -> None:
 
 
 def rates(subject: Subject, rounds: int, folder: Path) -> None:
-    """Bare model and engine in turns, then where the engine's time goes."""
-    ready = subject.inputs()
-    subject.bare(ready)
-    bare, ours = [], []
+    """Bare model, the network as the engine runs it and the engine in turns, then where the engine's time goes."""
+    alone = {"bare model": subject.bare(), "own network": subject.own()}
+    found: dict[str, list[float]] = {name: [] for name in (*alone, "engine")}
     for i in range(rounds):
-        bare.append(subject.bare(ready))
-        ours.append(subject.engine(folder.with_name(f"{folder.name}{i}")).seconds)
-    for name, values in (("bare model", bare), ("engine", ours)):
+        for name, network in alone.items():
+            found[name].append(network.seconds(subject.batches))
+        found["engine"].append(subject.engine(folder.with_name(f"{folder.name}{i}")).seconds)
+    for name, values in found.items():
         print(f"{name:<11} {spread([subject.megapixels / seconds for seconds in values])} million scene px/s")
-    print(f"engine against bare model: {spread([b / o for b, o in zip(bare, ours, strict=True)], '.3f')}")
+    for name in alone:
+        ratios = [theirs / ours for theirs, ours in zip(found[name], found["engine"], strict=True)]
+        print(f"engine against {name}: {spread(ratios, '.3f')}")
     done = subject.engine(folder.with_name(f"{folder.name}-profile"), profile=True)
     profile, seconds = done.profile, done.seconds
     assert profile is not None
@@ -116,15 +118,15 @@ def plain_loop(scene: Path, subject: Subject, rows: int) -> float:
 
 def floor(subject: Subject, peak: float) -> None:
     """Seconds below which neither arithmetic nor the bus lets anybody come."""
-    network, inputs = subject.inputs()
+    network = subject.bare()
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        network.logits(inputs)
+        network.logits(network.inputs)
     operations = counter.get_total_flops() * subject.batches
     card, grid = subject.job.card, subject.job.grid
     there = grid.height * grid.width * (len(card.bands) * subject.job.source.dtype.itemsize + 1)
     back = grid.height * grid.width * 2
-    arithmetic, bus = operations / (peak * 1e12), (there + back) / bus_speed(network.device)
-    bare = subject.bare((network, inputs))
+    arithmetic, bus = operations / (peak * 1e12), (there + back) / bus_speed(network.inputs.device)
+    bare = network.seconds(subject.batches)
     print(
         f"floor: {operations / 1e12:.2f} * 10^12 operations are {arithmetic:.3f} s at {peak:g} * 10^12 a second, "
         f"{(there + back) / 1e9:.2f} GB over the bus {bus:.3f} s; the bare model takes {bare:.3f} s, "
@@ -170,13 +172,13 @@ def device_memory(subject: Subject, folder: Path) -> None:
     allowed += 8 * settings.batch_size * job.tiling.size**2 * channels
     if settings.device != "cuda":
         print(
-            f"memory of a device: the formula allows {allowed / 1e6:,.0f} MB beside the bare model; none here"
+            f"memory of a device, beside network and batch: the formula allows {allowed / 1e6:,.0f} MB; none here"
         )
         return
-    alone = device_peak(partial(subject.bare, subject.inputs(), batches=1, warm=True))
+    alone = device_peak(partial(subject.own().seconds, 1, warm=True))
     run = device_peak(lambda: subject.engine(folder))
     print(
-        f"memory of the device: bare model {alone / 1e6:,.0f} MB, a run {(run - alone) / 1e6:,.0f} MB more; the "
+        f"memory of the device: network and batch {alone / 1e6:,.0f} MB, a run {(run - alone) / 1e6:,.0f} MB more; the "
         f"formula allows {allowed / 1e6:,.0f}"
     )
 

@@ -4,11 +4,11 @@ Run: ``python tests/benchmarks/bench_predict.py [--size 8192] [--device auto] [-
 
 Two scenes of smoothed noise, tiled deflate GeoTIFFs: 3 bands of uint8 and 10 of uint16; the model is an
 untrained U-Net with a ResNet34 encoder and 7 classes. "engine" is everything from the opened file to stored,
-verified bands of rows; "bare" is ``model(x)`` on batches that lie ready on the device. After every band the
-model alone has a turn of its own, half as many batches: a machine that is slower for a while is slower for both.
-A ratio of 1 means that reading, stitching and storing cost nothing. Where the rest
-goes is what ``--profile`` says. With ``--compile`` the compiled model is compared with the eager one, and its
-cost said.
+verified bands of rows; "bare model" is ``model(x)`` on batches that lie ready on the device, "own network" what the
+engine makes of it, which computes the same with fewer operations. After every band both have a turn of their
+own, half as many batches: a machine that is slower for a while is slower for all. Against its own network a ratio of
+1 means that reading, stitching and storing cost nothing. Where the rest goes is what ``--profile`` says. With
+``--compile`` the compiled network is compared with both, and its cost said.
 """
 
 from __future__ import annotations
@@ -37,26 +37,30 @@ def compare(kind: str, arguments: argparse.Namespace, scratch: Path) -> None:
         f"{arguments.tile}, overlap {arguments.tile // 8}, batch {settings.batch_size}, {settings.device} "
         f"{settings.precision}, torch threads {torch.get_num_threads()}"
     )
-    ready = subject.inputs()
-    subject.bare(ready, batches=1)
-    turns: list[tuple[float, float]] = []
+    networks = {"bare model": subject.bare(), "own network": subject.own()}
+    for network in networks.values():
+        network.seconds(1)
+    turns: dict[str, list[float]] = {name: [] for name in ("engine", *networks)}
 
     def alone(seconds: float, calls: int) -> None:
         if not calls:  # the last band was worked on before the one above it was handed over
             return
         few = -(-calls // 2)
-        turns.append((seconds / calls, subject.bare(ready, batches=few, warm=True) / few))
+        turns["engine"].append(seconds / calls)
+        for name, network in networks.items():
+            turns[name].append(network.seconds(few, warm=True) / few)
 
     done = subject.engine(scratch / kind, alone, profile=True)
     assert done.profile is not None
-    for name, values in zip(("engine", "bare model"), zip(*turns, strict=True), strict=True):
+    for name, values in turns.items():
         rates = [subject.megapixels / (seconds * subject.batches) for seconds in values]
         print(f"{name:<11} {spread(values, '.3f')} s a batch, {spread(rates, '.3f')} million scene px/s")
-    ours, bare = map(sum, zip(*turns, strict=True))
-    print(
-        f"engine against bare model: {bare / ours:.3f} in all; {len(turns)} turns: "
-        f"{spread([bare / ours for ours, bare in turns], '.3f')}"
-    )
+    for name in networks:
+        ratios = [theirs / ours for ours, theirs in zip(turns["engine"], turns[name], strict=True)]
+        print(
+            f"engine against {name}: {sum(turns[name]) / sum(turns['engine']):.3f} in all; {len(ratios)} turns: "
+            f"{spread(ratios, '.3f')}"
+        )
     print(profile_line(done.profile, done.seconds))
     if arguments.map:
         finished(scene, model, options, scratch)
@@ -73,18 +77,21 @@ def finished(scene: Path, model: Model, options: PredictOptions, scratch: Path) 
 
 def compiled(subject: Subject, rounds: int) -> None:
     """What compiling costs, and what it gains per batch."""
-    quick = replace(subject, settings=replace(subject.settings, compile=True))
+    bare, own = subject.bare(), subject.own()
     started = time.perf_counter()
-    plain, ready = subject.inputs(), quick.inputs()
-    with torch.inference_mode():
-        ready[0].logits(ready[1])
+    quick = replace(subject, settings=replace(subject.settings, compile=True)).own()
+    quick.seconds(0)
     cost = time.perf_counter() - started
-    gains, saved = [], []
+    gains, further, saved = [], [], []
     for _ in range(rounds):
-        eager, fast = subject.bare(plain), quick.bare(ready)
-        gains.append(eager / fast)
+        plain, eager, fast = (network.seconds(subject.batches) for network in (bare, own, quick))
+        gains.append(plain / fast)
+        further.append(eager / fast)
         saved.append((eager - fast) / subject.megapixels)
-    print(f"compiled against eager: {spread(gains)}, compiling took {cost:.0f} s")
+    print(
+        f"compiled against bare model: {spread(gains)}, against own network: {spread(further)}; compiling took "
+        f"{cost:.0f} s"
+    )
     middle = sorted(saved)[len(saved) // 2]
     if middle > 0:
         print(f"  earned back by scenes of {cost / middle:,.0f} million px")

@@ -18,7 +18,7 @@ from scipy.ndimage import zoom
 
 from geoseg.engine.network import Network
 from geoseg.engine.plan import tile_starts
-from geoseg.engine.settings import Settings, calls
+from geoseg.engine.settings import DTYPES, Settings, calls
 from geoseg.grid.legend import Legend
 from geoseg.inference.assemble import build_engine, choose_settings, plan_of
 from geoseg.inference.bandstore import BandStore
@@ -125,8 +125,24 @@ class Subject:
             seconds += time.perf_counter() - started
         return Pass(seconds=seconds, profile=engine.clock.profile(seconds))
 
-    def inputs(self) -> tuple[Network, torch.Tensor]:
-        """A batch that lies ready on the device, and the network for it."""
+    def bare(self) -> Alone:
+        """``model(x)`` as it was built, at the precision of the job."""
+        network, inputs = self._ready()
+        dtype = DTYPES[self.settings.precision]
+
+        def model(batch: torch.Tensor) -> torch.Tensor:
+            with torch.autocast(network.device.type, dtype=dtype, enabled=dtype is not torch.float32):
+                logits: torch.Tensor = self.model.network(batch)
+            return logits
+
+        return Alone(model, inputs)
+
+    def own(self) -> Alone:
+        """The network that the engine makes of it: folded, and compiled where that is asked for."""
+        network, inputs = self._ready()
+        return Alone(network.logits, inputs)
+
+    def _ready(self) -> tuple[Network, torch.Tensor]:
         size, match = self.job.tiling.size, self.job.match
         network = Network(self.model.network, match.gain, match.bias, self.settings)
         shape = len(self.job.card.bands), size, size
@@ -134,23 +150,24 @@ class Subject:
         many = self.settings.batch_size
         return network, network.normalised(chips * many, [None] * many)
 
-    def bare(
-        self,
-        ready: tuple[Network, torch.Tensor] | None = None,
-        batches: int | None = None,
-        *,
-        warm: bool = False,
-    ) -> float:
-        """Seconds of ``model(x)`` alone on as many batches as the scene has, or on some."""
-        network, inputs = ready or self.inputs()
+
+@dataclass(frozen=True)
+class Alone:
+    """A network, and a batch that lies ready on its device."""
+
+    logits: Callable[[torch.Tensor], torch.Tensor]
+    inputs: torch.Tensor
+
+    def seconds(self, batches: int, *, warm: bool = False) -> float:
+        """Seconds of so many batches, after one that does not count unless the network is `warm`."""
         with torch.inference_mode():
             if not warm:
-                network.logits(inputs)
-                wait(network.device)
+                self.logits(self.inputs)
+                wait(self.inputs.device)
             started = time.perf_counter()
-            for _ in range(self.batches if batches is None else batches):
-                network.logits(inputs)
-            wait(network.device)
+            for _ in range(batches):
+                self.logits(self.inputs)
+            wait(self.inputs.device)
         return time.perf_counter() - started
 
 
