@@ -14,6 +14,7 @@ own, half as many batches: a machine that is slower for a while is slower for al
 from __future__ import annotations
 
 import argparse
+import statistics
 import tempfile
 import time
 from dataclasses import replace
@@ -80,27 +81,21 @@ def compiled(subject: Subject, rounds: int) -> None:
     bare, own = subject.bare(), subject.own()
     started = time.perf_counter()
     quick = replace(subject, settings=replace(subject.settings, compile=True)).own()
-    quick.seconds(0)
+    quick.seconds(0)  # and the one before that does not count
     cost = time.perf_counter() - started
-    gains, further, saved = [], [], []
-    for _ in range(rounds):
-        plain, eager, fast = (network.seconds(subject.batches) for network in (bare, own, quick))
-        gains.append(plain / fast)
-        further.append(eager / fast)
-        saved.append((eager - fast) / subject.megapixels)
-    print(
-        f"compiled against bare model: {spread(gains)}, against own network: {spread(further)}; compiling took "
-        f"{cost:.0f} s"
-    )
-    middle = sorted(saved)[len(saved) // 2]
-    if middle > 0:
-        print(f"  earned back by scenes of {cost / middle:,.0f} million px")
+    turns = [[network.seconds(1, warm=True) for network in (bare, own, quick)] for _ in range(rounds)]
+    for name, which in (("bare model", 0), ("own network", 1)):
+        gains = [turn[which] / turn[2] for turn in turns]
+        print(f"compiled against {name}: {spread(gains)}, {rounds} turns of a batch")
+    saved = statistics.median(eager - fast for _, eager, fast in turns) * subject.batches / subject.megapixels
+    earned = f", earned back by scenes of {cost / saved:,.0f} million px" if saved > 0 else ""
+    print(f"compiling took {cost:.0f} s{earned}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, default=2048)
-    parser.add_argument("--rounds", type=int, default=3, help="rounds of the compiled model")
+    parser.add_argument("--rounds", type=int, default=25, help="turns of the compiled network")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--batch-size", type=int)
