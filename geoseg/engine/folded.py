@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Iterator
-from itertools import chain, pairwise
+from itertools import pairwise
 from typing import Any, Final, cast
 
 import torch
@@ -26,21 +26,31 @@ def folded(network: nn.Module) -> nn.Module:
     - Its U-Net doubles rows and columns by repeating pixels. A 3 x 3 convolution sees only 2 x 2 different ones
       then, and four products do for nine (`_Doubling`).
 
-    The network itself is only put into evaluation mode; what does not change shares its weights. One with nothing
-    to fold is returned itself.
+    It is another network with weights of its own; one with nothing to fold, or folded before, is returned itself.
     """
-    network = network.eval()
-    if not any(isinstance(module, nn.BatchNorm2d) or _is_unet(module) for module in network.modules()):
-        return network
-    shared = {id(tensor): tensor for tensor in chain(network.parameters(), network.buffers())}
-    network = copy.deepcopy(network, shared)
+    if isinstance(network, _Folded) or not any(
+        isinstance(module, nn.BatchNorm2d) or _is_unet(module) for module in network.modules()
+    ):
+        return network.eval()
+    network = copy.deepcopy(network).eval()
     for module in list(network.modules()):
         for first, second in _neighbours(module):
             _fold_normalisation(module, first, second)
     for module in list(network.modules()):
         if _is_unet(getattr(module, "decoder", None)):
             _fold_doublings(module)
-    return network
+    return _Folded(network).eval()
+
+
+class _Folded(nn.Module):
+    """A network that was folded."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self._network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        return cast(Tensor, self._network(image))
 
 
 def _class(module: str, name: str) -> Any:
@@ -95,10 +105,10 @@ class _Doubling(nn.Module):
         self._block = block
         weights = block.conv1[0].weight.detach()
         # A transposed convolution spreads where a convolution gathers: weights turned by half, channels exchanged.
-        spread = weights[:, :deep].double().flip(-2, -1).transpose(0, 1)
+        spread = weights[:, :deep].flip(-2, -1).transpose(0, 1)
         for first, last in ((0, 0, 0, 1), (0, 0, 1, 0)), ((0, 1), (1, 0)):
             spread = functional.pad(spread, first) + functional.pad(spread, last)
-        self._spread = _kept(spread.to(weights.dtype))
+        self._spread = _kept(spread)
         self._beside = _kept(weights[:, deep:]) if weights.shape[1] > deep else None
 
     def forward(

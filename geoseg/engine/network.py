@@ -21,7 +21,8 @@ class Network:
     Parameters
     ----------
     module : nn.Module
-        Maps (n, band, row, col) to logits (n, channel, row, col).
+        Maps (n, band, row, col) to logits (n, channel, row, col). It is folded, which takes a moment: for many of
+        one network, fold it before.
     gain, bias : sequence of float
         Per band; network input = stored * gain + bias.
     settings : Settings
@@ -51,7 +52,7 @@ class Network:
         self.settings = settings
         self.clock = Clock()
         self._dtype = DTYPES[settings.precision]
-        self._module = folded(module.to(self.device, memory_format=torch.channels_last))  # type: ignore[call-overload]
+        self._module = folded(module).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if settings.compile:
             self._module = compiled(self._module, self.device)
         self._gain = torch.tensor(gain, dtype=torch.float32, device=self.device).view(-1, 1, 1)

@@ -12,6 +12,7 @@ import lightning
 import numpy.typing as npt
 import torch
 
+from geoseg.engine.folded import folded
 from geoseg.learning.batches import Batches
 from geoseg.learning.interruption import Interrupted, Interruption
 from geoseg.learning.plateau import PlateauSchedule
@@ -143,10 +144,10 @@ class Course(lightning.Callback):  # type: ignore[misc]  # Lightning is untyped 
 
     def _score(self, trainer: Any) -> Score:
         """Score the validation images, each rank its share."""
-        pairs = self.run.splits["val"]
+        pairs, network = self.run.splits["val"], folded(self.task.network)
         total = Score.nothing(pairs[0].channels)
         for pair in pairs[trainer.global_rank :: trainer.world_size]:
-            total += self.run.scorer.image(self.task.network, pair)
+            total += self.run.scorer.image(network, pair)
             if self.interruption.signum is not None:
                 self._stop(trainer)
         self.task.train()

@@ -139,11 +139,6 @@ class Scorer:
         settings = Settings.choose(self.device, self.precision, None, (len(rows), len(cols)))
         return settings, Plan.of(shape, self.tiling, settings.batch_size)
 
-    def images(self, network: nn.Module, pairs: Iterable[Pair]) -> Score:
-        """Count the pixels of at least one image."""
-        first, *others = (self.image(network, pair) for pair in pairs)
-        return sum(others, start=first)
-
     def _loss(self, probabilities: Tensor | None, mask: Mask) -> tuple[float, int]:
         """Loss of a band times its pixels that count, and their number; piece by piece where it is large."""
         if self.loss is None or probabilities is None:

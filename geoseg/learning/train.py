@@ -18,6 +18,7 @@ import yaml
 
 from geoseg.datasets.dataset import Chips
 from geoseg.datasets.loading import loader
+from geoseg.engine.folded import folded
 from geoseg.errors import OutputError, OutputExistsError
 from geoseg.learning.batches import Batches
 from geoseg.learning.config import Config
@@ -279,13 +280,14 @@ def _finish(run: Run, folder: Path, final: Path) -> None:
     if rank(run.config.train.devices) != 0:
         sys.exit(0)  # the first of the processes that trained together does the rest
     best = Model.open(folder / BEST)
+    network = folded(best.network)
     tune_config = run.config.train.tune
     if tune_config is not None:
-        tuned = tune(run.scorer, best.network, run.splits["val"], tune_config)
+        tuned = tune(run.scorer, network, run.splits["val"], tune_config)
         best.card = decided_by(best.card, tuned, tune_config)
     scorer = run.scorer.deciding_as(best.card)
     scored = {
-        split: [scorer.image(best.network, pair) for pair in run.splits[split]]
+        split: [scorer.image(network, pair) for pair in run.splits[split]]
         for split in ("val", "test")
         if run.splits[split]
     }

@@ -147,15 +147,24 @@ def test_four_products_do_for_nine() -> None:
     assert operations(_Doubling(block, 8), *size) - second == 2 * 4 * 8 * 16 * 20 * 20
 
 
-def test_the_network_itself_stays_and_shares_what_is_not_folded() -> None:
-    network = unet()
+def test_the_network_itself_stays_as_it_was() -> None:
+    network = unet().train()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     quick = folded(network)
+    for parameter in quick.parameters():
+        parameter.data.zero_()
+    assert network.training
+    assert not quick.training
     assert isinstance(network.decoder, UnetDecoder)
     assert counted(network, _Doubling) == 0
     for name, tensor in network.state_dict().items():
         assert torch.equal(tensor, before[name]), name
-    assert quick.segmentation_head[0].weight is network.segmentation_head[0].weight  # type: ignore[index, union-attr]
+
+
+@pytest.mark.parametrize("encoder", ["resnet18", "efficientnet-b0"])
+def test_what_is_folded_is_not_folded_again(encoder: str) -> None:
+    quick = folded(unet(encoder_name=encoder))
+    assert folded(quick) is quick
 
 
 def test_a_network_with_nothing_to_fold_is_returned_itself() -> None:

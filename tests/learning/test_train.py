@@ -184,6 +184,6 @@ def test_scores_of_a_pointwise_network_do_not_depend_on_the_tiles(
     )
     entropy = replace(scorer, loss=Loss(terms=parse("ce"))).image(Pointwise(), pair)
     assert entropy.loss == pytest.approx(float(whole), rel=1e-4)
-    twice = scorer.images(Pointwise(), [pair, pair])
+    twice = found + found
     assert np.array_equal(twice.confusion.counts, 2 * expected.counts)
     assert twice.loss == pytest.approx(found.loss)

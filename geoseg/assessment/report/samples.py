@@ -9,10 +9,12 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from torch import nn
 
 from geoseg.assessment.report.pictures import Look, Mask, differences, painted
 from geoseg.datasets.dataset import IGNORED, Pair
 from geoseg.engine.bands import Engine
+from geoseg.engine.folded import folded
 from geoseg.engine.network import Network
 from geoseg.engine.plan import Plan, tile_starts
 from geoseg.engine.rows import RowReader
@@ -122,7 +124,8 @@ class Seen:
         order = sorted(range(len(self.pairs)), key=lambda i: _low_first(ranks[self.pairs[i].name]))
         candidates = list(islice(_in_turn(offered, order[:_LOOKED_AT]), _LOOKED_AT))
         places = [*shown, *(place for place in candidates if place not in shown)]
-        samples = [self._sample(*place) for place in places]
+        network = folded(self.model.network)
+        samples = [self._sample(network, *place) for place in places]
         ordered = sorted(samples, key=lambda sample: _low_first(sample.mean_iou))
         if len(samples) <= SHOWN:
             return Panels(samples=tuple(ordered), worst=(), looked_at=len(samples))
@@ -136,10 +139,10 @@ class Seen:
             return max(pair.grid.shape)
         return min(max(self.model.card.tile.size, _EDGES[0]), _EDGES[1])
 
-    def _sample(self, number: int, window: Window) -> Sample:
+    def _sample(self, network: nn.Module, number: int, window: Window) -> Sample:
         pair = self.pairs[number]
         pixels, valid, mask = pair.read(window)
-        predicted = self._predicted(pair, window)
+        predicted = self._predicted(network, pair, window)
         if pair.channels.task == "multilabel":
             confusion = Confusion.of_layers(mask, predicted)
         else:
@@ -158,7 +161,7 @@ class Seen:
             accuracy=_number(confusion.accuracy),
         )
 
-    def _predicted(self, pair: Pair, window: Window) -> Mask:
+    def _predicted(self, network: nn.Module, pair: Pair, window: Window) -> Mask:
         """Return what the model writes, as a mask has it; IGNORED where nothing is valid."""
         card = self.model.card
         tiling, shape = Tiling(size=card.tile.size, overlap=card.tile.overlap), window.shape
@@ -167,7 +170,7 @@ class Seen:
         plan = Plan.of(shape, tiling, settings.batch_size) if card.image_size is None else Plan.whole(shape)
         engine = Engine(
             network=Network(
-                self.model.network, pair.gain, pair.bias, settings,
+                network, pair.gain, pair.bias, settings,
                 temperature=card.temperature or 1.0, task=card.task,
             ),
             plan=plan,
