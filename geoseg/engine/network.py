@@ -101,11 +101,18 @@ class Network:
         return torch.sigmoid(logits.float())
 
     def try_out(self, bands: int, shape: tuple[int, int]) -> None:
-        """Run a batch of tiles without content, and wait for it: it is compiled then, or known how long it takes."""
+        """Run a batch of tiles without content, and wait for it: it is compiled then, or known how long it takes.
+
+        It is not part of what the clock measures.
+        """
         chips = [
             torch.zeros((bands, *shape), dtype=torch.uint8, device=self.device)
         ] * self.settings.batch_size
-        self.probabilities(chips, [None] * len(chips))[-1].sum().item()
+        clock, self.clock = self.clock, Clock()
+        try:
+            self.probabilities(chips, [None] * len(chips))[-1].sum().item()
+        finally:
+            self.clock = clock
 
     def logits(self, inputs: Tensor) -> Tensor:
         """Run the bare model at the chosen precision."""

@@ -67,6 +67,21 @@ def test_the_engine_puts_its_time_into_stages(settings: Any) -> None:
     assert [r.codes.tobytes() for r in results] == [r.codes.tobytes() for r in plain]
 
 
+def test_what_is_tried_out_before_a_run_is_no_part_of_it() -> None:
+    """Compiling would count as the model's time otherwise, and the stages be more than the run."""
+    source = ArraySource.of(np.full((1, 20, 20), 9, dtype=np.uint8))
+    engine = engine_for(Lopsided(), source, Tiling(size=16, overlap=4), PLAIN)
+    engine.network.clock = Clock(torch.device("cpu"))
+    engine.network.try_out(1, (16, 16))
+    assert engine.clock.profile(0.0) == dict.fromkeys(
+        ("read", "upload", "model", "stitch", "write", "idle"), 0.0
+    )
+    list(engine.run())
+    profile = engine.clock.profile(0.0)
+    assert profile is not None
+    assert profile["model"] > 0
+
+
 def test_compiling_without_a_compiler_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CXX", raising=False)
