@@ -24,6 +24,7 @@ from geoseg.engine.clock import Clock
 from geoseg.engine.compiled import check_compiler
 from geoseg.engine.cutting import Cutting, Picture, read_picture
 from geoseg.engine.decision import Decision
+from geoseg.engine.folded import folded
 from geoseg.engine.memory import fitted_to_memory
 from geoseg.engine.network import Network
 from geoseg.engine.pictures import PictureEngine, Predicted
@@ -64,7 +65,7 @@ def run_pictures(work: Work, sink: Sink, progress: Progress | None) -> Tally:
     if not begun:
         sink.journal.append({"settings": settings.to_json()})
     engine = PictureEngine(
-        module=model.network,
+        module=folded(model.network),  # once, for pictures of every scaling
         channels=len(work.card.channels),
         task=work.card.task,
         temperature=work.card.temperature or 1.0,

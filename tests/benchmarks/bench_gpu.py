@@ -19,6 +19,7 @@ It needs torch, rasterio and segmentation-models-pytorch only; ``--size 512 --ti
 from __future__ import annotations
 
 import argparse
+import copy
 import os
 import platform
 import tempfile
@@ -92,7 +93,7 @@ def plain_loop(scene: Path, subject: Subject, rows: int) -> float:
     """Seconds for the top rows of the scene, as a plain program would go about them."""
     card, tiling, device = subject.job.card, subject.job.tiling, torch.device(subject.settings.device)
     gain, bias = (np.array(each, dtype=np.float32)[:, None, None] for each in card.normalisation())
-    network = subject.model.network.to(device, memory_format=torch.contiguous_format).float()
+    network = copy.deepcopy(subject.model.network).to(device).float().eval()
     width, size = subject.job.grid.width, tiling.size
     sums = np.zeros((len(card.channels), rows, width), dtype=np.float32)
     weights = np.zeros((rows, width), dtype=np.float32)
@@ -111,9 +112,7 @@ def plain_loop(scene: Path, subject: Subject, rows: int) -> float:
     for plane in sums:
         plane /= weights
     sums.argmax(axis=0)
-    seconds = time.perf_counter() - started
-    network.to(memory_format=torch.channels_last)
-    return seconds
+    return time.perf_counter() - started
 
 
 def floor(subject: Subject, peak: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -126,13 +127,14 @@ class Subject:
         return Pass(seconds=seconds, profile=engine.clock.profile(seconds))
 
     def bare(self) -> Alone:
-        """``model(x)`` as it was built, at the precision of the job."""
-        network, inputs = self._ready()
-        dtype = DTYPES[self.settings.precision]
+        """``model(x)`` as it was built, channels last, at the precision of the job."""
+        _, inputs = self._ready()
+        module, dtype = copy.deepcopy(self.model.network).eval(), DTYPES[self.settings.precision]
+        module = module.to(inputs.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
         def model(batch: torch.Tensor) -> torch.Tensor:
-            with torch.autocast(network.device.type, dtype=dtype, enabled=dtype is not torch.float32):
-                logits: torch.Tensor = self.model.network(batch)
+            with torch.autocast(batch.device.type, dtype=dtype, enabled=dtype is not torch.float32):
+                logits: torch.Tensor = module(batch)
             return logits
 
         return Alone(model, inputs)
