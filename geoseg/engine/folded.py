@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 _RESNET: Final = "torchvision.models.resnet"
 _UNET: Final = "segmentation_models_pytorch.decoders.unet.decoder"
@@ -76,9 +76,16 @@ def _fold_normalisation(module: nn.Module, first: str, second: str) -> None:
     convolution, normalisation = getattr(module, first), getattr(module, second)
     if type(convolution) is not nn.Conv2d or type(normalisation) is not nn.BatchNorm2d:
         return
-    if normalisation.running_mean is None:  # normalises by the batch's own numbers
+    mean, variance = normalisation.running_mean, normalisation.running_var
+    if mean is None or variance is None:  # normalises by the batch's own numbers
         return
-    setattr(module, first, fuse_conv_bn_eval(convolution, normalisation))
+    weight = convolution.weight
+    # Another layer may share it. A copy of the weights, too, would be most of the time that folding takes.
+    fused = copy.deepcopy(convolution, {id(weight): weight})
+    fused.weight, fused.bias = fuse_conv_bn_weights(
+        weight, convolution.bias, mean, variance, normalisation.eps, normalisation.weight, normalisation.bias
+    )
+    setattr(module, first, fused)
     setattr(module, second, nn.Identity())
 
 
