@@ -26,7 +26,16 @@ def folded(network: nn.Module) -> nn.Module:
     - Its U-Net doubles rows and columns by repeating pixels. A 3 x 3 convolution sees only 2 x 2 different ones
       then, and four products do for nine (`_Doubling`).
 
-    It is another network with weights of its own; one with nothing to fold, or folded before, is returned itself.
+    Parameters
+    ----------
+    network : nn.Module
+        Maps (n, band, row, col) to logits (n, channel, row, col), of one dtype; it is left as it is.
+
+    Returns
+    -------
+    nn.Module
+        Maps the same. It has weights of its own; a network with nothing to fold, or folded before, is returned
+        itself, put into evaluation mode.
     """
     if isinstance(network, _Folded) or not any(
         isinstance(module, nn.BatchNorm2d) or _is_unet(module) for module in network.modules()
@@ -43,7 +52,7 @@ def folded(network: nn.Module) -> nn.Module:
 
 
 class _Folded(nn.Module):
-    """A network that was folded."""
+    """A network that was folded: (n, band, row, col) to logits (n, channel, row, col)."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -105,6 +114,13 @@ class _Doubling(nn.Module):
     Repeating pixels and convolving them is a transposed convolution of stride 2, whose 4 x 4 weights are the
     3 x 3 ones convolved with the 2 x 2 square of a repeated pixel; the joined features have weights of their own,
     and both results are added up.
+
+    Parameters
+    ----------
+    block : UnetDecoderBlock
+        Of segmentation-models-pytorch; its first convolution has weights (out, deep and beside, 3, 3).
+    deep : int
+        Channels of the features that are doubled; they come first.
     """
 
     def __init__(self, block: Any, deep: int) -> None:
@@ -121,7 +137,21 @@ class _Doubling(nn.Module):
     def forward(
         self, features: Tensor, rows: int, cols: int, skip_connection: Tensor | None = None
     ) -> Tensor:
-        """Join features (n, channel, row, col) with those of `rows` x `cols`, where there are some."""
+        """Double features (n, deep, row, col) to `rows` x `cols` px and join them with those beside them.
+
+        Parameters
+        ----------
+        features : Tensor, (n, deep, rows / 2, cols / 2)
+            Of another size they are left to the block that was replaced.
+        rows, cols : int
+            Size of the result, px.
+        skip_connection : Tensor, (n, beside, rows, cols), optional
+
+        Returns
+        -------
+        Tensor, (n, out, rows, cols)
+            Of the features' dtype.
+        """
         block = self._block
         if (rows, cols) != (2 * features.shape[-2], 2 * features.shape[-1]):
             return cast(Tensor, block(features, rows, cols, skip_connection))

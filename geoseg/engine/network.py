@@ -115,7 +115,7 @@ class Network:
             self.clock = clock
 
     def logits(self, inputs: Tensor) -> Tensor:
-        """Run the bare model at the chosen precision."""
+        """Run the folded network at the chosen precision: (n, band, row, col) to logits (n, channel, row, col)."""
         with torch.autocast(self.device.type, dtype=self._dtype, enabled=self._dtype is not torch.float32):
             result: Tensor = self._module(inputs)
         return result

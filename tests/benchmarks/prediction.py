@@ -155,7 +155,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Alone:
-    """A network, and a batch that lies ready on its device."""
+    """A network, and a batch (n, band, row, col) that lies ready on its device."""
 
     logits: Callable[[torch.Tensor], torch.Tensor]
     inputs: torch.Tensor
