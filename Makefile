@@ -91,5 +91,5 @@ $(READY): pyproject.toml constraints.txt
 	@uv pip install --help 2>/dev/null | grep -q -e --group || test -x $(BIN)/uv \
 	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	@if test -x $(BIN)/uv; then PATH="$(abspath $(BIN)):$$PATH"; fi; \
-	  set -x; uv pip install --quiet --python $(BIN)/python -c constraints.txt -e . --group dev
+	  set -x; uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[int8]' --group dev
 	@touch $@

@@ -10,9 +10,10 @@ import click
 
 from geoseg.grid.legend import Task
 
-from .messages import say
-from .options import examples, output, overwrite
-from .values import FACTORS, LEGEND, NAMES, OPTIONS
+from .messages import progress, say
+from .options import EXISTING_FILE, examples, output, overwrite, scenes
+from .scenes import listed
+from .values import BANDS, FACTORS, LEGEND, NAMES, OPTIONS
 from .verbosity import verbosity_options
 
 if TYPE_CHECKING:
@@ -177,3 +178,48 @@ def import_(
     )
     made.model.save(output, overwrite=overwrite)
     say("\n".join([*made.notes, f"Wrote {output}", str(made.model)]))
+
+
+@command.command(
+    epilog=examples(
+        "geoseg model quantize model.safetensors scene.tif -o model8.safetensors",
+        "geoseg predict *.tif -m model8.safetensors -o maps/ --precision int8",
+    )
+)
+@click.argument("model", type=EXISTING_FILE)
+@scenes
+@click.option("-b", "--bands", type=BANDS, help="Scene bands in the model's order: 3,2,1.")
+@click.option(
+    "--tiles", type=click.IntRange(min=1), default=16, show_default=True, help="How many tiles to measure on."
+)
+@output("Model file to write.", metavar="OUT.safetensors")
+@overwrite
+@verbosity_options
+def quantize(
+    model: Path,
+    scenes: tuple[str, ...],
+    bands: tuple[int | str, ...] | None,
+    tiles: int,
+    output: Path,
+    overwrite: bool,
+) -> None:
+    """Measure what computing in int8 needs.
+
+    The new model file has the same weights and, for --precision int8, the ranges of the numbers inside the network,
+    measured on tiles of the scenes. They should look like those to come. It also says how many pixels get another
+    class by it.
+    """
+    from geoseg.inference.options import PredictOptions
+    from geoseg.inference.quantize import quantize
+    from geoseg.models.model import Model, check_name
+    from geoseg.storage.output import claim
+
+    check_name(output)
+    with claim(output, overwrite=overwrite):
+        pass
+    with progress() as bar:
+        made = quantize(
+            Model.open(model), listed(scenes), tiles=tiles, options=PredictOptions(bands=bands), progress=bar
+        )
+    made.save(output, overwrite=overwrite)
+    say(f"Wrote {output}\n{made}")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from geoseg.inference.options import PredictOptions
     from geoseg.inference.pictures import predict_pictures
     from geoseg.inference.predict import PredictOutputs, Writing, predict
+    from geoseg.inference.quantize import quantize
     from geoseg.inference.rasterize import rasterize
     from geoseg.inference.segment import SegmentOutputs, segment
     from geoseg.inference.submission import Submission
@@ -51,6 +52,7 @@ __all__ = [
     "import_model",
     "predict",
     "predict_pictures",
+    "quantize",
     "rasterize",
     "report",
     "segment",
@@ -78,6 +80,7 @@ _HOMES = {
     "import_model": "geoseg.models.importing",
     "predict": "geoseg.inference.predict",
     "predict_pictures": "geoseg.inference.pictures",
+    "quantize": "geoseg.inference.quantize",
     "rasterize": "geoseg.inference.rasterize",
     "report": "geoseg.assessment.report",
     "segment": "geoseg.inference.segment",

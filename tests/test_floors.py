@@ -37,6 +37,7 @@ LOWEST = {
     "geopandas": "vector",
     "shapely": "vector",
     "torch": "engine",
+    "torchao": "engine",
     "kornia": "learning",
     "tensorboard": "learning",
     "lightning": "learning",
@@ -51,7 +52,7 @@ LOWEST = {
 }
 
 # What predicting must not load: it has to start fast and fit a small machine.
-NOT_FOR_PREDICTING = ("numba", "pyogrio", "geopandas", "lightning", "torchgeo", "dask", "kornia")
+NOT_FOR_PREDICTING = ("numba", "pyogrio", "geopandas", "lightning", "torchgeo", "torchao", "dask", "kornia")
 
 
 def sources() -> list[Path]:

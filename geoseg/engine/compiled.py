@@ -14,18 +14,24 @@ from geoseg.errors import OptionError
 _COMPILERS = ("g++", "clang++", "c++")
 
 
-def check_compiler(device: str) -> None:
+def check_compiler(device: str, option: str = "--compile") -> None:
     """Refuse what cannot compile a network, before any work is done.
+
+    Parameters
+    ----------
+    device : str
+    option : str
+        What asks for it.
 
     Raises
     ------
     OptionError
     """
     if device == "mps":
-        raise OptionError("--compile is for cpu and cuda, found mps; leave it out")
+        raise OptionError(f"{option} is for cpu and cuda, found mps; leave it out")
     if device == "cpu" and not any(map(shutil.which, filter(None, (os.environ.get("CXX"), *_COMPILERS)))):
         raise OptionError(
-            f"--compile needs a C++ compiler on the CPU, and none of {', '.join(_COMPILERS)} is on PATH; "
+            f"{option} needs a C++ compiler on the CPU, and none of {', '.join(_COMPILERS)} is on PATH; "
             "install one or leave it out"
         )
 

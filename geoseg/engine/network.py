@@ -53,7 +53,7 @@ class Network:
         self.clock = Clock()
         self._dtype = DTYPES[settings.precision]
         self._module = folded(module).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if settings.compile:
+        if settings.compile and settings.precision != "int8":  # which compiles what it converts
             self._module = compiled(self._module, self.device)
         self._gain = torch.tensor(gain, dtype=torch.float32, device=self.device).view(-1, 1, 1)
         self._bias = torch.tensor(bias, dtype=torch.float32, device=self.device).view(-1, 1, 1)

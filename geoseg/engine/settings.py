@@ -10,8 +10,8 @@ import torch
 from geoseg.engine.plan import rows_together
 from geoseg.errors import OptionError, ResumeError
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-"""What a network computes with, by the name of the precision."""
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "int8": torch.float32}
+"""What a network computes with, by the name of the precision; in int8 what is between the products of integers."""
 _LARGEST_BATCH = {"cpu": 8, "cuda": 32, "mps": 8}
 
 
@@ -24,7 +24,7 @@ class Settings:
     device : str
         ``cpu``, ``cuda`` or ``mps``.
     precision : str
-        ``fp32``, ``bf16`` or ``fp16``.
+        ``fp32``, ``bf16``, ``fp16`` or ``int8``, which is for networks that are `Quantized`.
     batch_size : int
         Tiles a call; every batch is filled to it.
     threads : int

@@ -8,12 +8,12 @@ from dataclasses import replace
 
 from geoseg.engine.bands import Engine
 from geoseg.engine.clock import Clock
-from geoseg.engine.compiled import check_compiler
 from geoseg.engine.network import Network
 from geoseg.engine.plan import Plan, tile_starts
 from geoseg.engine.rows import RowReader
 from geoseg.engine.search import with_fastest_batch
 from geoseg.engine.settings import Settings
+from geoseg.inference.precision import as_asked, network_for
 from geoseg.inference.prepare import Job
 from geoseg.models.model import Model
 
@@ -40,19 +40,16 @@ def choose_settings(job: Job, model: Model) -> Settings:
     options, whole = job.options, job.card.image_size is not None
     rows, cols = ([0], [0]) if whole else tile_starts(job.grid.shape, job.tiling)
     tiles = len(rows), len(cols)
-    settings = replace(
-        Settings.choose(options.device, options.precision, options.batch_size, tiles),
-        tta=options.tta,
-        compile=options.compile,
+    settings = as_asked(
+        Settings.choose(options.device, options.precision, options.batch_size, tiles), options, job.card
     )
-    if settings.compile:
-        check_compiler(settings.device)
-    if options.batch_size is not None or whole:
+    # In int8 every size that is tried would be compiled, which takes longer than what it tells is worth.
+    if options.batch_size is not None or whole or settings.precision == "int8":
         return settings
     size, bands = job.tiling.size, len(job.card.bands)
 
     def trial(batch: int) -> Callable[[], None]:
-        # Not compiled: that would take longer than what it tells is worth.
+        # Not compiled, for the same reason.
         network = build_network(job, model, replace(settings, batch_size=batch, compile=False))
         return lambda: network.try_out(bands, (size, size))
 
@@ -62,7 +59,8 @@ def choose_settings(job: Job, model: Model) -> Settings:
 def build_network(job: Job, model: Model, settings: Settings) -> Network:
     """Return the network of a job on its device."""
     card, match = job.card, job.match
-    return Network(model.network, match.gain, match.bias, settings, card.temperature or 1.0, card.task)
+    network = network_for(model, settings)
+    return Network(network, match.gain, match.bias, settings, card.temperature or 1.0, card.task)
 
 
 def _readers(settings: Settings) -> int:

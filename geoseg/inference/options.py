@@ -13,7 +13,7 @@ Progress = Callable[[int, int, str], None]
 """Called with (done, total, what) while work goes on; the caller draws the bar."""
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
 ON_ERROR = ("stop", "nodata")
 
 

@@ -21,7 +21,6 @@ import torch
 from torch import Tensor
 
 from geoseg.engine.clock import Clock
-from geoseg.engine.compiled import check_compiler
 from geoseg.engine.cutting import Cutting, Picture, read_picture
 from geoseg.engine.decision import Decision
 from geoseg.engine.folded import folded
@@ -32,6 +31,7 @@ from geoseg.engine.settings import Settings
 from geoseg.errors import GeosegError, SceneError
 from geoseg.inference.options import Progress
 from geoseg.inference.picture_terms import Sink, Tally, Work
+from geoseg.inference.precision import as_asked, network_for
 from geoseg.models.match import match
 from geoseg.models.model import Model
 from geoseg.raster.cache import limited_cache
@@ -65,7 +65,7 @@ def run_pictures(work: Work, sink: Sink, progress: Progress | None) -> Tally:
     if not begun:
         sink.journal.append({"settings": settings.to_json()})
     engine = PictureEngine(
-        module=folded(model.network),  # once, for pictures of every scaling
+        module=folded(network_for(model, settings)),  # once, for pictures of every scaling
         channels=len(work.card.channels),
         task=work.card.task,
         temperature=work.card.temperature or 1.0,
@@ -90,9 +90,7 @@ def _choose_settings(work: Work, model: Model, pictures: Mapping[str, Path]) -> 
     settings = Settings.choose(options.device, options.precision, options.batch_size, (max(count, 1), 1))
     batches = -(-max(count, 1) // settings.batch_size)
     batch_size = -(-max(count, 1) // batches)
-    settings = replace(settings, batch_size=batch_size, tta=options.tta, compile=options.compile)
-    if settings.compile:
-        check_compiler(settings.device)
+    settings = as_asked(replace(settings, batch_size=batch_size), options, work.card)
     bands = len(work.card.bands)
     shape = work.card.image_size or (work.cutting.tiling.size,) * 2
     plain = (1.0,) * bands, (0.0,) * bands

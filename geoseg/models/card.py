@@ -74,6 +74,29 @@ class TilePlan(BaseModel):
         return self
 
 
+class Quantization(BaseModel):
+    """What ``geoseg model quantize`` measured, for computing in int8.
+
+    Attributes
+    ----------
+    weights_sha256
+        Of the weights that it belongs to, as the network computes with them.
+    tiles
+        How many tiles it was measured on.
+    changed
+        Share of their pixels that have another class than in fp32.
+    ranges
+        Step and zero point of the tensors inside the network, by their names in its graph, in its order.
+    """
+
+    model_config = _KEPT
+
+    weights_sha256: str
+    tiles: Edge
+    changed: Share
+    ranges: dict[str, tuple[Positive, Annotated[int, Field(ge=0, le=255, strict=True)]]]
+
+
 class Card(BaseModel):
     """What a model file says about itself; immutable, with unknown keys kept.
 
@@ -104,6 +127,8 @@ class Card(BaseModel):
         polygons away.
     temperature
         Divides the logits.
+    quantization
+        What computing in int8 needs; absent where it was never measured.
 
     Raises
     ------
@@ -136,6 +161,7 @@ class Card(BaseModel):
     thresholds: tuple[Share, ...] | None = None
     min_regions: tuple[Count, ...] | None = None
     temperature: Positive | None = None
+    quantization: Quantization | None = None
     training: dict[str, JsonValue] | None = None
     weights_sha256: str = ""
 

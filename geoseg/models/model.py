@@ -192,8 +192,7 @@ class Model:
             The previous file is untouched then.
         """
         path = Path(path)
-        if path.suffix != ".safetensors":
-            raise OutputError(f"{path}: a model file's name ends in .safetensors")
+        check_name(path)
         tensors = {name: _stored(name, tensor, weights) for name, tensor in self.network.state_dict().items()}
         card = self.card.changed(weights_sha256=weights_sha256(tensors), created_by=created_by())
         with claim(path, overwrite=overwrite) as output:
@@ -249,9 +248,23 @@ class Model:
         ]
         if card.thresholds:
             lines.append(f"  above    {', '.join(f'{value:g}' for value in card.thresholds)}")
+        if card.quantization:
+            share = f"{card.quantization.changed:.2%} of their pixels have another class than in fp32"
+            lines.append(f"  int8     measured on {card.quantization.tiles} tiles; {share}")
         if card.weights_sha256:
             lines.append(f"  sha256   {card.weights_sha256}")
         return "\n".join(lines)
+
+
+def check_name(path: Path) -> None:
+    """Refuse a name that no model file is written under.
+
+    Raises
+    ------
+    OutputError
+    """
+    if path.suffix != ".safetensors":
+        raise OutputError(f"{path}: a model file's name ends in .safetensors")
 
 
 def weights_sha256(tensors: Mapping[str, torch.Tensor]) -> str:

@@ -1,0 +1,144 @@
+"""What a model needs to be computed in int8: measured once, on tiles of scenes."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from geoseg.engine.decision import Decision
+from geoseg.engine.feed import uploaded
+from geoseg.engine.folded import folded
+from geoseg.engine.network import Network
+from geoseg.engine.plan import margin_of, tile_starts
+from geoseg.engine.quantized import Quantized, check_installed, measured
+from geoseg.engine.resized import resize_chip
+from geoseg.engine.settings import Settings
+from geoseg.errors import OptionError, SceneError
+from geoseg.grid.window import Window
+from geoseg.inference.assemble import load_checked
+from geoseg.inference.options import PredictOptions, Progress
+from geoseg.inference.prepare import Job, prepare
+from geoseg.models.card import Quantization
+from geoseg.models.model import Model, weights_sha256
+from geoseg.raster.cache import limited_cache
+from geoseg.raster.chip import Chip
+
+_CPU = torch.device("cpu")
+_PLAIN = Settings(device="cpu", precision="fp32", batch_size=1, threads=torch.get_num_threads())
+_LOOKED_AT = 8
+"""Tiles that are looked at for one with data in half of its pixels."""
+
+
+def quantize(
+    model: Model,
+    scenes: Sequence[Any],
+    *,
+    tiles: int = 16,
+    options: PredictOptions | None = None,
+    progress: Progress | None = None,
+) -> Model:
+    """Return the model with what `precision="int8"` needs, measured on tiles of scenes.
+
+    The scenes should look like those to come: numbers inside the network beyond the ones seen here are cut off.
+
+    Laws: the weights stay; equal arguments give equal ranges (on one machine).
+
+    Parameters
+    ----------
+    model : Model
+    scenes : sequence of path, Scene, xarray.DataArray (band, y, x) or ndarray (band, row, col)
+    tiles : int
+        How many tiles; each scene gives an equal part, at random places, always the same.
+    options : PredictOptions, optional
+        How the scenes are read and cut into tiles.
+    progress : callable, optional
+
+    Returns
+    -------
+    Model
+        With `card.quantization`; the network is the same object.
+
+    Raises
+    ------
+    SceneError, MismatchError, OptionError
+    """
+    check_installed()
+    if tiles < 1 or not scenes:
+        raise OptionError(f"{tiles} tiles of {len(scenes)} scenes, expected at least one of each")
+    jobs = [prepare(scene, model, options or PredictOptions()) for scene in scenes]
+    load_checked(jobs[0])
+    fp32 = folded(model.network)
+    inputs: list[tuple[Tensor, Tensor]] = []
+    for index, job in enumerate(jobs):
+        reader = Network(fp32, job.match.gain, job.match.bias, _PLAIN)
+        share = tiles * (index + 1) // len(jobs) - tiles * index // len(jobs)
+        with limited_cache():
+            for chip in _chips(job, share):
+                valid = uploaded(chip.valid, _CPU)
+                inputs.append((reader.normalised([uploaded(chip.pixels, _CPU)], [valid]), valid))
+    if not inputs:
+        raise SceneError(f"{jobs[0].name}: no tile has data in half of its pixels; pass other scenes")
+
+    def told(done: int, what: str) -> None:
+        if progress is not None:
+            progress(done, 2 * len(inputs), what)
+
+    def batches() -> Iterator[Tensor]:
+        for done, (each, _) in enumerate(inputs):
+            told(done, "measure")
+            yield each
+
+    ranges = measured(model.network, batches())
+    classes = [
+        _decided(network, model, inputs)
+        for network in (fp32, Quantized(model.network, ranges, simulated=True))
+    ]
+    changed = seen = 0
+    for done, (ours, theirs, (_, valid)) in enumerate(zip(*classes, inputs, strict=True)):
+        told(len(inputs) + done, "compare")
+        changed += int((ours != theirs)[..., valid].sum())
+        seen += int(ours[..., valid].numel())
+    told(2 * len(inputs), "compare")
+    quantization = Quantization(
+        weights_sha256=weights_sha256(model.network.state_dict()),
+        tiles=len(inputs),
+        changed=changed / seen,
+        ranges=ranges,
+    )
+    return Model(model.card.changed(quantization=quantization), model.network)
+
+
+def _decided(network: nn.Module, model: Model, inputs: Sequence[tuple[Tensor, Tensor]]) -> Iterator[Tensor]:
+    """Class codes of tiles, uint8, (row, col) or (class, row, col)."""
+    card = model.card
+    bands = len(card.bands)
+    engine = Network(network, (1.0,) * bands, (0.0,) * bands, _PLAIN, card.temperature or 1.0, card.task)
+    decide = Decision(card.task, card.channels, card.thresholds, _CPU)
+    for each, valid in inputs:
+        (probabilities,) = engine.probabilities([each[0]], [None])
+        codes, _, _ = decide(probabilities, valid)
+        yield codes
+
+
+def _chips(job: Job, count: int) -> Iterator[Chip]:
+    """Read up to `count` tiles of a scene with data in half of their pixels, or the scene as the model sees it."""
+    if job.card.image_size is not None:
+        height, width = job.grid.shape
+        whole = job.source.read(Window(row=0, col=0, height=height, width=width))
+        yield resize_chip(whole, job.card.image_size)
+        return
+    size, margin = job.tiling.size, margin_of(job.tiling)
+    rows, cols = tile_starts(job.grid.shape, job.tiling)
+    places = range(len(rows) * len(cols))
+    for place in random.Random(0).sample(places, min(len(places), _LOOKED_AT * count)):  # noqa: S311
+        if not count:
+            return
+        row, col = rows[place // len(cols)] - margin, cols[place % len(cols)] - margin
+        chip = job.source.read(Window(row=row, col=col, height=size, width=size))
+        if chip.valid.mean() >= 0.5:
+            count -= 1
+            yield chip

@@ -1,0 +1,215 @@
+"""Models in int8: measured on tiles of scenes, stored with the weights, refused where they are not theirs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from click.testing import CliRunner, Result
+from geoseg_cli.main import group
+from PIL import Image
+
+import geoseg
+from geoseg.demo.scenes import MODEL, SCENES, data_file
+from geoseg.engine.quantized import Quantized
+from geoseg.errors import MismatchError, ModelError, OptionError, SceneError
+from geoseg.inference.options import PredictOptions
+from geoseg.models.model import Model
+from geoseg.raster.classmap import read_class_map
+from tests.oracle import pointwise_model
+
+HAS_INT8 = torch.cpu._is_vnni_supported()
+INT8 = PredictOptions(device="cpu", precision="int8", batch_size=2)
+
+
+@pytest.fixture(scope="module")
+def quantized(model_file: Path, scene_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("int8") / "m8.safetensors"
+    geoseg.quantize(Model.open(model_file), [scene_file], tiles=4).save(path)
+    return path
+
+
+def cli(*arguments: object) -> Result:
+    return CliRunner().invoke(group, [str(each) for each in arguments])
+
+
+def test_what_was_measured_lies_in_the_file_beside_the_same_weights(
+    quantized: Path, model_file: Path, scene_file: Path
+) -> None:
+    model, before = Model.open(quantized), Model.open(model_file)
+    assert model.card.weights_sha256 == before.card.weights_sha256
+    found = model.card.quantization
+    assert found is not None
+    assert found.tiles == 4
+    assert 0 < found.changed < 0.2
+    assert "int8     measured on 4 tiles; " in repr(model)
+    again = geoseg.quantize(before, [scene_file], tiles=4)
+    assert again.card.quantization == found
+    assert before.card.quantization is None
+
+
+def test_info_counts_the_ranges(quantized: Path) -> None:
+    described = json.loads(cli("info", quantized, "--json").stdout)["card"]["quantization"]
+    card = Model.open(quantized).card
+    assert card.quantization is not None
+    assert described["ranges"] == len(card.quantization.ranges) > 20
+
+
+def test_changed_is_the_share_of_valid_pixels_with_another_class(tmp_path: Path) -> None:
+    """Of a scene that is one tile with two halves: numbers that int8 tells apart, and numbers that it does not."""
+    model = pointwise_model(3)
+    pixels = np.zeros((3, 64, 64), dtype=np.uint8)
+    pixels[:, :32] = np.random.default_rng(0).integers(1, 255, (3, 32, 64))
+    valid = np.ones((64, 64), dtype=bool)
+    valid[:20] = False
+    masked = np.ma.MaskedArray(pixels, mask=np.broadcast_to(~valid, pixels.shape))
+    made = geoseg.quantize(model, [masked], tiles=1, options=PredictOptions(tile_size=64, overlap=0))
+    found = made.card.quantization
+    assert found is not None
+    gain, bias = model.card.normalisation()
+    inputs = torch.from_numpy(pixels).float() * torch.tensor(gain).view(-1, 1, 1)
+    inputs = (inputs + torch.tensor(bias).view(-1, 1, 1)).masked_fill(~torch.from_numpy(valid), 0.0)[None]
+    with torch.inference_mode():
+        ours = model.network(inputs).argmax(dim=1)[0].numpy()
+        theirs = Quantized(model.network, found.ranges, simulated=True)(inputs).argmax(dim=1)[0].numpy()
+    assert found.changed == (ours != theirs)[valid].mean()
+
+
+@pytest.mark.parametrize("task", ["binary", "multilabel"])
+@pytest.mark.parametrize("size", [None, (48, 64)])
+def test_every_task_and_whole_images(scene_file: Path, task: str, size: tuple[int, int] | None) -> None:
+    codes = (0, 1) if task == "binary" else (3, 5, 9)
+    model = pointwise_model(3, codes, task=task, image_size=size)
+    found = geoseg.quantize(model, [scene_file] * 2, tiles=3).card.quantization
+    assert found is not None
+    assert found.tiles == (2 if size else 3)
+    assert found.changed < 0.05
+
+
+def test_tiles_without_data_do_not_count(tmp_path: Path, scene_file: Path, model_file: Path) -> None:
+    empty = np.ma.MaskedArray(np.zeros((3, 200, 200), dtype=np.uint8), mask=True)
+    with pytest.raises(SceneError, match="no tile has data in half of its pixels"):
+        geoseg.quantize(Model.open(model_file), [empty])
+    both = geoseg.quantize(Model.open(model_file), [empty, scene_file], tiles=4).card.quantization
+    assert both is not None
+    assert both.tiles == 2
+
+
+def test_what_cannot_be_measured_is_refused(scene_file: Path, model_file: Path) -> None:
+    model = Model.open(model_file)
+    with pytest.raises(OptionError, match="0 tiles of 1 scenes, expected at least one of each"):
+        geoseg.quantize(model, [scene_file], tiles=0)
+    with pytest.raises(MismatchError):
+        geoseg.quantize(model, [np.zeros((5, 99, 99), dtype=np.uint8)])
+
+
+@pytest.mark.skipif(not HAS_INT8, reason="no CPU with AVX-512 VNNI")
+def test_a_scene_in_int8_in_any_batches(scene_file: Path, tmp_path: Path) -> None:
+    model = geoseg.quantize(
+        pointwise_model(3), [scene_file], options=PredictOptions(tile_size=64, overlap=16)
+    )
+    plain = geoseg.predict(
+        scene_file, model, options=replace(INT8, precision="fp32", tile_size=64, overlap=16)
+    )
+    expected, found = plain["landcover"].to_numpy(), []
+    for batch_size in (1, 3):
+        how = replace(INT8, batch_size=batch_size, tile_size=64, overlap=16)
+        geoseg.predict(scene_file, model, options=how, output=tmp_path / f"{batch_size}.tif")
+        with rasterio.open(tmp_path / f"{batch_size}.tif") as dataset:
+            assert dataset.tags()["GEOSEG_PRECISION"] == "int8"
+            found.append(dataset.read(1))
+    changed = (found[0] != expected)[expected != 255]
+    assert 0 < changed.mean() < 0.05
+    assert np.array_equal(found[0] == 255, expected == 255)
+    assert np.array_equal(*found)
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not HAS_INT8, reason="no CPU with AVX-512 VNNI")
+def test_a_trained_network_changes_few_pixels_of_a_scene_it_was_not_measured_on(tmp_path: Path) -> None:
+    first, second = SCENES
+    made, maps = tmp_path / "m8.safetensors", {}
+    measured = cli("model", "quantize", data_file(MODEL), first.image, "-o", made)
+    assert measured.exit_code == 0, measured.stderr
+    for precision in ("fp32", "int8"):
+        result = cli(
+            *("predict", second.image, "-m", made, "--precision", precision, "--device", "cpu"),
+            *("-o", tmp_path / f"{precision}.tif", "--save-confidence", tmp_path / f"{precision}.sure.tif"),
+        )
+        assert result.exit_code == 0, result.stderr
+        assert f"precision {precision}" in result.stderr
+        assert ("compile " in result.stderr) is (precision == "int8")
+        with (
+            rasterio.open(tmp_path / f"{precision}.tif") as codes,
+            rasterio.open(tmp_path / f"{precision}.sure.tif") as sure,
+        ):
+            maps[precision] = codes.read(1), sure.read(1) / 254
+    labels = read_class_map(second.labels)
+    known = labels.valid & (maps["fp32"][0] != 255)
+    changed = (maps["fp32"][0] != maps["int8"][0]) & known
+    assert 0 < changed.sum() < 0.01 * known.sum()
+    assert np.quantile(maps["fp32"][1][changed], 0.95) < 0.55 < np.median(maps["fp32"][1][known])
+    right = {name: (codes == labels.codes)[known].mean() for name, (codes, _) in maps.items()}
+    assert abs(right["fp32"] - right["int8"]) < 0.002
+
+
+@pytest.mark.skipif(not HAS_INT8, reason="no CPU with AVX-512 VNNI")
+def test_pictures_in_int8(tmp_path: Path) -> None:
+    model = pointwise_model(3, (0, 1), task="binary", tile={"size": 32, "overlap": 8})
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    generator = np.random.default_rng(5)
+    for number in range(3):
+        pixels = generator.integers(0, 255, (40, 50, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    model = geoseg.quantize(model, [folder / "0.png"])
+    for name, options in (("fp32", PredictOptions(device="cpu", precision="fp32")), ("int8", INT8)):
+        geoseg.predict_pictures([folder], model, tmp_path / name, options=options)
+    for number in range(3):
+        plain, quick = (
+            np.asarray(Image.open(tmp_path / name / f"{number}.png")) for name in ("fp32", "int8")
+        )
+        assert plain.shape == (40, 50)
+        assert 0 <= (plain != quick).mean() < 0.05
+
+
+def test_a_model_that_was_not_measured_is_refused_before_anything_is_written(
+    model_file: Path, scene_file: Path, tmp_path: Path
+) -> None:
+    result = cli(
+        *("predict", scene_file, "-m", model_file, "--precision", "int8", "--device", "cpu"),
+        *("-o", tmp_path / "m.tif"),
+    )
+    assert result.exit_code == 1
+    assert result.stderr.count("does not hold what int8 needs; measure it with `geoseg model quantize") == 1
+    assert not (tmp_path / "m.tif").exists()
+
+
+@pytest.mark.skipif(not HAS_INT8, reason="no CPU with AVX-512 VNNI")
+def test_ranges_of_other_weights_are_refused(quantized: Path, scene_file: Path) -> None:
+    model = Model.open(quantized)
+    with torch.no_grad():
+        next(model.network.parameters()).mul_(1.01)
+    with pytest.raises(ModelError, match="for int8 is of other weights; measure it"):
+        geoseg.predict(scene_file, model, options=INT8)
+
+
+def test_the_command_measures_and_says_what_it_costs(
+    model_file: Path, scene_file: Path, tmp_path: Path
+) -> None:
+    made = tmp_path / "m8.safetensors"
+    result = cli("model", "quantize", model_file, scene_file, "--tiles", 2, "-b", "1,2,3", "-o", made)
+    assert result.exit_code == 0, result.stderr
+    assert "int8     measured on 2 tiles; " in result.stderr
+    before = made.read_bytes()
+    refused = cli("model", "quantize", model_file, scene_file, "-q", "-o", made)
+    assert (refused.exit_code, refused.stderr.count("\n")) == (4, 1)
+    assert made.read_bytes() == before
+    odd = cli("model", "quantize", model_file, scene_file, "-q", "-o", tmp_path / "m8.pth")
+    assert (odd.exit_code, "ends in .safetensors" in odd.stderr) == (1, True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m8.safetensors"]
