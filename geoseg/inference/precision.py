@@ -11,9 +11,11 @@ from geoseg.engine.quantized import Quantized, check_int8
 from geoseg.engine.settings import Settings
 from geoseg.errors import ModelError
 from geoseg.inference.options import PredictOptions
+from geoseg.inference.worker_models import Kept
 from geoseg.models.card import Card
 from geoseg.models.model import Model, weights_sha256
 
+_COMPILED: Kept[Quantized] = Kept(1)
 _REMEDY = "measure it with `geoseg model quantize MODEL SCENE... -o OUT.safetensors`"
 
 
@@ -36,7 +38,7 @@ def as_asked(settings: Settings, options: PredictOptions, card: Card) -> Setting
 
 
 def network_for(model: Model, settings: Settings) -> nn.Module:
-    """Return the model's network, or in int8 what was made of it for that.
+    """Return the model's network, or in int8 what was made of it for that, once for all models of equal weights.
 
     Raises
     ------
@@ -48,4 +50,5 @@ def network_for(model: Model, settings: Settings) -> nn.Module:
     found = model.card.quantization
     if found is None or found.weights_sha256 != weights_sha256(model.network.state_dict()):
         raise ModelError(f"what the model {model.card.name} holds for int8 is of other weights; {_REMEDY}")
-    return Quantized(model.network, found.ranges)
+    # Compiling takes longer than many a scene: scenes that follow each other share what was compiled.
+    return _COMPILED.get(found.model_dump_json(), lambda: Quantized(model.network, found.ranges))

@@ -5,7 +5,8 @@ Run: ``python tests/benchmarks/bench_agreement.py [--device auto] [--compile] [-
 The demo's model on the demo's two Sentinel-2 scenes, each against the network as it was built, in fp32: the share of
 valid pixels with another class, and the confidence that these pixels had beside that of all. Pixels that change
 should be those that could have gone either way. Where a scene has labels, the accuracy of each is said too.
-"folded" is fp32 as the engine computes it; the others are folded, too.
+"folded" is fp32 as the engine computes it; the others are folded, too, but int8, which is measured on tiles of the
+first scene.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ import torch
 
 import geoseg
 from geoseg.demo.scenes import MODEL, SCENES, data_file
+from geoseg.engine.quantized import check_int8
+from geoseg.engine.settings import choose_device
+from geoseg.errors import OptionError
 from geoseg.inference.options import PredictOptions
 from geoseg.models.model import Model
 from geoseg.raster.classmap import read_class_map
@@ -62,6 +66,12 @@ def main() -> None:
         "fp16": replace(plain, precision="fp16"),
         "tta": replace(plain, tta=True),
     }
+    try:
+        check_int8(choose_device(arguments.device))
+        model = geoseg.quantize(model, [SCENES[0].image], options=plain)
+        others["int8"] = replace(plain, precision="int8")
+    except OptionError as error:
+        print(error)
     if arguments.compile:
         others["compile"] = replace(plain, compile=True)
     with mock.patch("geoseg.engine.network.folded", torch.nn.Module.eval):

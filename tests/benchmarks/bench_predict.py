@@ -1,6 +1,6 @@
 """Speed of `predict` against the bare model: the same tiles, batch, precision and threads, in turns.
 
-Run: ``python tests/benchmarks/bench_predict.py [--size 8192] [--device auto] [--compile]``
+Run: ``python tests/benchmarks/bench_predict.py [--size 8192] [--device auto] [--precision int8] [--compile]``
 
 Two scenes of smoothed noise, tiled deflate GeoTIFFs: 3 bands of uint8 and 10 of uint16; the model is an
 untrained U-Net with a ResNet34 encoder and 7 classes. "engine" is everything from the opened file to stored,
@@ -8,7 +8,8 @@ verified bands of rows; "bare model" is ``model(x)`` on batches that lie ready o
 engine makes of it, which computes the same with fewer operations. After every band both have a turn of their
 own, half as many batches: a machine that is slower for a while is slower for all. Against its own network a ratio of
 1 means that reading, stitching and storing cost nothing. Where the rest goes is what ``--profile`` says. With
-``--compile`` the compiled network is compared with both, and its cost said.
+``--precision int8`` the bare model is that in fp32. With ``--compile`` the compiled network is compared with both, and
+its cost said.
 """
 
 from __future__ import annotations

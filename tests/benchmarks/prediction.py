@@ -25,7 +25,9 @@ from geoseg.inference.assemble import build_engine, choose_settings, plan_of
 from geoseg.inference.bandstore import BandStore
 from geoseg.inference.filling import fill
 from geoseg.inference.options import PredictOptions
+from geoseg.inference.precision import network_for
 from geoseg.inference.prepare import Job, prepare
+from geoseg.inference.quantize import quantize
 from geoseg.models.model import Model
 from geoseg.raster.cache import limited_cache
 from geoseg.storage.journal import Journal
@@ -73,7 +75,10 @@ def case(kind: str, arguments: argparse.Namespace, scratch: Path) -> tuple[Path,
         device=arguments.device, precision=arguments.precision, batch_size=arguments.batch_size,
         tile_size=arguments.tile, overlap=arguments.tile // 8,
     )  # fmt: skip
-    return scene, make_model(kind, arguments.tile), options
+    model = make_model(kind, arguments.tile)
+    if arguments.precision == "int8":
+        model = quantize(model, [scene], tiles=4, options=options)
+    return scene, model, options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +132,7 @@ class Subject:
         return Pass(seconds=seconds, profile=engine.clock.profile(seconds))
 
     def bare(self) -> Alone:
-        """``model(x)`` as it was built, channels last, at the precision of the job."""
+        """``model(x)`` as it was built, channels last, at the precision of the job; where that is int8, in fp32."""
         _, inputs = self._ready()
         module, dtype = copy.deepcopy(self.model.network).eval(), DTYPES[self.settings.precision]
         module = module.to(inputs.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -140,13 +145,13 @@ class Subject:
         return Alone(model, inputs)
 
     def own(self) -> Alone:
-        """The network that the engine makes of it: folded, and compiled where that is asked for."""
+        """The network that the engine makes of it: folded, compiled where that is asked for, or in int8."""
         network, inputs = self._ready()
         return Alone(network.logits, inputs)
 
     def _ready(self) -> tuple[Network, torch.Tensor]:
         size, match = self.job.tiling.size, self.job.match
-        network = Network(self.model.network, match.gain, match.bias, self.settings)
+        network = Network(network_for(self.model, self.settings), match.gain, match.bias, self.settings)
         shape = len(self.job.card.bands), size, size
         chips = [torch.randint(0, 255, shape, dtype=torch.uint8, device=network.device)]
         many = self.settings.batch_size

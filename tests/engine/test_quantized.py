@@ -145,6 +145,33 @@ def test_every_convolution_takes_integers() -> None:
     }
 
 
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("architecture", "encoder"),
+    [
+        *((each, "resnet18") for each in ("Unet", "UnetPlusPlus", "MAnet", "Linknet", "FPN", "PSPNet")),
+        *((each, "resnet18") for each in ("DeepLabV3", "DeepLabV3Plus", "PAN", "UPerNet")),
+        ("Segformer", "mit_b0"),
+        *(("Unet", each) for each in ("mobilenet_v2", "efficientnet-b0", "vgg11_bn")),
+        *(
+            ("Unet", each)
+            for each in ("se_resnet50", "resnext50_32x4d", "tu-convnext_atto", "tu-regnetx_002")
+        ),
+    ],
+)
+def test_networks_of_many_kinds(architecture: str, encoder: str) -> None:
+    """Untrained ones, whose layers all add their error: a trained network's is less."""
+    depth = {"encoder_depth": 4, "decoder_channels": (64, 32, 16, 8)} if "convnext" in encoder else {}
+    network = seeded(lambda: getattr(smp, architecture)(encoder, encoder_weights=None, classes=3, **depth))
+    with torch.no_grad():
+        network.train()(image(4, 3, 128, 128, seed=2))  # normalisations that have seen images
+    network.eval()
+    inputs = image(1, 3, 128, 128)
+    expected = run(network, inputs)
+    found = run(Quantized(network, measured(network, [inputs]), simulated=True), inputs)
+    assert (found - expected).pow(2).mean().sqrt() < 0.25 * expected.std()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_tile_is_the_same_in_any_company(kind: str) -> None:
     network = seeded(Residual)

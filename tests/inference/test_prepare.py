@@ -160,7 +160,7 @@ def test_what_is_no_scene_or_no_model_is_one_line(tmp_path: Path) -> None:
     "options",
     [
         {"device": "tpu"},
-        {"precision": "int8"},
+        {"precision": "int4"},
         {"on_error": "skip"},
         {"batch_size": 0},
         {"bounds": (1, 2, 3)},

@@ -17,8 +17,10 @@ from PIL import Image
 import geoseg
 from geoseg.demo.scenes import MODEL, SCENES, data_file
 from geoseg.engine.quantized import Quantized
+from geoseg.engine.settings import Settings
 from geoseg.errors import MismatchError, ModelError, OptionError, SceneError
 from geoseg.inference.options import PredictOptions
+from geoseg.inference.precision import network_for
 from geoseg.models.model import Model
 from geoseg.raster.classmap import read_class_map
 from tests.oracle import pointwise_model
@@ -188,6 +190,15 @@ def test_a_model_that_was_not_measured_is_refused_before_anything_is_written(
     assert result.exit_code == 1
     assert result.stderr.count("does not hold what int8 needs; measure it with `geoseg model quantize") == 1
     assert not (tmp_path / "m.tif").exists()
+
+
+def test_scenes_that_follow_each_other_share_what_is_compiled(quantized: Path, scene_file: Path) -> None:
+    settings = Settings(device="cpu", precision="int8", batch_size=1, threads=1, compile=True)
+    first, second = (network_for(Model.open(quantized), settings) for _ in range(2))
+    assert first is second
+    other = geoseg.quantize(Model.open(quantized), [scene_file], tiles=1)
+    assert network_for(other, settings) is not first
+    assert network_for(other, replace(settings, precision="fp32")) is other.network
 
 
 @pytest.mark.skipif(not HAS_INT8, reason="no CPU with AVX-512 VNNI")

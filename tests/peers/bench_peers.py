@@ -5,8 +5,9 @@ Run by ``make bench-peers``, which makes the peers' environments; or
 
 Everybody predicts in a process of its own that loads the network, then reports the seconds from the scene's
 file to the finished class map, so that imports count for nobody; once more before it counts. geoai and Raster
-Vision compute in fp32 and have no choice; geoseg runs once so and once as it would by itself. A peer that does
-not run is reported with its last line.
+Vision compute in fp32 and have no choice; geoseg runs once so, once as it would by itself, and, where the CPU can,
+once in int8, compiled before it counts, as for the second of many scenes. A peer that does not run is reported with
+its last line.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ def main() -> None:
     peers = {
         "geoseg fp32": (sys.executable, "peer_geoseg.py"),
         "geoseg auto": (sys.executable, "peer_geoseg_auto.py"),
+        "geoseg int8": (sys.executable, "peer_geoseg_int8.py"),
         "geoai": (arguments.geoai, "peer_geoai.py"),
         "Raster Vision": (arguments.rastervision, "peer_rastervision.py"),
     }

@@ -12,15 +12,15 @@ from geoseg.inference.options import PredictOptions
 from geoseg.inference.predict import Writing
 
 
-def run(precision: str) -> None:
+def run(precision: str, name: str = "model.safetensors") -> None:
     folder, tile, overlap, batch = Path(sys.argv[1]), *map(int, sys.argv[2:5])
     options = PredictOptions(
         precision=precision,
         tile_size=tile,
         overlap=overlap,
-        batch_size=batch if precision == "fp32" else None,
+        batch_size=None if precision == "auto" else batch,
     )
-    model, seconds = geoseg.Model.open(folder / "model.safetensors"), []
+    model, seconds = geoseg.Model.open(folder / name), []
     for _ in range(2):
         started = time.perf_counter()
         geoseg.predict(
