@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from geoseg.engine.clock import Clock
 from geoseg.engine.compiled import compiled
 from geoseg.engine.folded import folded
+from geoseg.engine.quantized import Quantized
 from geoseg.engine.settings import DTYPES, Settings
 from geoseg.engine.symmetries import averaged
 from geoseg.grid.legend import Task
@@ -53,7 +54,7 @@ class Network:
         self.clock = Clock()
         self._dtype = DTYPES[settings.precision]
         self._module = folded(module).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if settings.compile and settings.precision != "int8":  # which compiles what it converts
+        if settings.compile and not isinstance(module, Quantized):  # which compiles what it converts
             self._module = compiled(self._module, self.device)
         self._gain = torch.tensor(gain, dtype=torch.float32, device=self.device).view(-1, 1, 1)
         self._bias = torch.tensor(bias, dtype=torch.float32, device=self.device).view(-1, 1, 1)
@@ -99,6 +100,12 @@ class Network:
         if self.task == "multiclass":
             return torch.softmax(logits, dim=1, dtype=torch.float32)
         return torch.sigmoid(logits.float())
+
+    def compile(self, bands: int, shape: tuple[int, int]) -> None:
+        """Compile for batches of tiles, by running one, unless that was done for a scene before."""
+        batch = torch.Size((self.settings.batch_size, bands, *shape))
+        if not (isinstance(self._module, Quantized) and batch in self._module.shapes):
+            self.try_out(bands, shape)
 
     def try_out(self, bands: int, shape: tuple[int, int]) -> None:
         """Run a batch of tiles without content, and wait for it: it is compiled then, or known how long it takes.

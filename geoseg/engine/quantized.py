@@ -6,7 +6,7 @@ import importlib.util
 import logging
 import operator
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from typing import Any
 
@@ -115,6 +115,11 @@ class Quantized(nn.Module):
         # Not a part of this module: what is moved or folded is the network as it is computed.
         self._network, self._ranges, self._simulated = (network,), ranges, simulated
         self._converted: dict[torch.Size, nn.Module] = {}
+
+    @property
+    def shapes(self) -> Set[torch.Size]:
+        """Shapes of input that it was converted for."""
+        return self._converted.keys()
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Compute logits.

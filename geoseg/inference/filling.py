@@ -73,7 +73,7 @@ def compute(
     engine.storage = work.storage
     started = time.perf_counter()
     if settings.compile:
-        engine.network.try_out(len(job.card.bands), job.card.image_size or (job.tiling.size,) * 2)
+        engine.network.compile(len(job.card.bands), job.card.image_size or (job.tiling.size,) * 2)
     begun = time.perf_counter()
     with limited_cache(cache_megabytes(job)):
         for part in bands:
