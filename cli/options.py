@@ -120,7 +120,7 @@ prediction = together(
     ),
     click.option(
         "--precision", type=click.Choice(PRECISIONS), default=_DEFAULTS["precision"], show_default=True,
-        help="Numbers the model computes with.",
+        help="Numbers the model computes with; int8 after `geoseg model quantize`.",
     ),
     click.option(
         "--tta", is_flag=True, help="Look at every tile in its 8 symmetries and take the mean: 8 times the work."

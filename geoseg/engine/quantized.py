@@ -60,9 +60,7 @@ def check_installed() -> None:
     OptionError
     """
     if importlib.util.find_spec("torchao") is None:
-        raise OptionError(
-            "int8 needs the package torchao, which is not installed: pip install 'geoseg[int8]'"
-        )
+        raise OptionError("int8 needs the package torchao, which is not installed: pip install torchao")
 
 
 def measured(network: nn.Module, inputs: Iterable[Tensor]) -> dict[str, tuple[float, int]]:
@@ -146,6 +144,7 @@ class Quantized(nn.Module):
                 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
 
                 converted: nn.Module = convert_pt2e(prepared)
+            _round_early(converted)
         return converted if self._simulated else compiled(converted, torch.device("cpu"))
 
 
@@ -161,17 +160,46 @@ def _prepared(network: nn.Module, example: Tensor) -> Any:
         from torchao.quantization.pt2e.quantize_pt2e import prepare_pt2e
         from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
 
+        quantizer = x86.X86InductorQuantizer()
+        quantizer.set_global(x86.get_default_x86_inductor_quantization_config())
         try:
             graph = torch.export.export(network.eval(), (example,)).module()
             _tell_calls_apart(graph)
-            quantizer = x86.X86InductorQuantizer()
-            quantizer.set_global(x86.get_default_x86_inductor_quantization_config())
             return prepare_pt2e(graph, quantizer)
         except Exception as error:
             reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
             raise OptionError(
                 f"the network cannot be computed in int8: {reason[:200]}; choose another precision"
             ) from error
+
+
+def _round_early(converted: Any) -> None:
+    """Turn into integers before pixels are repeated and features joined what is turned into integers after it.
+
+    The numbers are the same, and an integer is copied in a quarter of the time of a float. Decoders join features that
+    were made larger so with others: in float32 that is a quarter of a network's time.
+    """
+    graph, to_integers = converted.graph, torch.ops.quantized_decomposed.quantize_per_tensor.default
+    waiting = [node for node in graph.nodes if node.target is to_integers]
+    while waiting:
+        rounding = waiting.pop()
+        moved, *how = rounding.args
+        if moved.target not in (torch.ops.aten.cat.default, torch.ops.aten.upsample_nearest2d.vec):
+            continue
+        if len(moved.users) > 1:  # somebody else takes the floats
+            continue
+        source, *rest = moved.args
+        with graph.inserting_before(rounding):
+            parts = source if isinstance(source, list | tuple) else [source]
+            rounded = [graph.call_function(to_integers, (part, *how)) for part in parts]
+            early = rounded if parts is source else rounded[0]
+            later = graph.call_function(moved.target, (early, *rest), moved.kwargs)
+        rounding.replace_all_uses_with(later)
+        graph.erase_node(rounding)
+        graph.erase_node(moved)
+        waiting += later.all_input_nodes
+    graph.lint()
+    converted.recompile()
 
 
 def _tell_calls_apart(graph: Any) -> None:

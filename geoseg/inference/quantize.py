@@ -126,6 +126,8 @@ def _decided(network: nn.Module, model: Model, inputs: Sequence[tuple[Tensor, Te
 
 def _chips(job: Job, count: int) -> Iterator[Chip]:
     """Read up to `count` tiles of a scene with data in half of their pixels, or the scene as the model sees it."""
+    if not count:
+        return
     if job.card.image_size is not None:
         height, width = job.grid.shape
         whole = job.source.read(Window(row=0, col=0, height=height, width=width))
@@ -135,10 +137,10 @@ def _chips(job: Job, count: int) -> Iterator[Chip]:
     rows, cols = tile_starts(job.grid.shape, job.tiling)
     places = range(len(rows) * len(cols))
     for place in random.Random(0).sample(places, min(len(places), _LOOKED_AT * count)):  # noqa: S311
-        if not count:
-            return
         row, col = rows[place // len(cols)] - margin, cols[place % len(cols)] - margin
         chip = job.source.read(Window(row=row, col=col, height=size, width=size))
         if chip.valid.mean() >= 0.5:
-            count -= 1
             yield chip
+            count -= 1
+            if not count:
+                return
