@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from unittest import mock
 
 import pytest
 import segmentation_models_pytorch as smp
@@ -143,6 +144,26 @@ def test_every_convolution_takes_integers() -> None:
         "dequantize_per_tensor",
         "dequantize_per_channel",
     }
+
+
+def test_features_are_enlarged_and_joined_as_integers_with_the_same_result() -> None:
+    network = seeded(
+        lambda: smp.Unet("resnet18", encoder_weights=None, decoder_channels=(16, 8, 8, 8, 8), classes=3)
+    )
+    inputs = image(2, 3, 64, 32)
+    ranges = measured(network, [inputs])
+    early = Quantized(network, ranges, simulated=True)
+    with mock.patch("geoseg.engine.quantized._round_early"):
+        late = Quantized(network, ranges, simulated=True)
+        expected = run(late, inputs)
+    assert torch.equal(run(early, inputs), expected)
+    moved = ("aten.cat.default", "aten.upsample_nearest2d.vec")
+    rounded = "quantized_decomposed.quantize_per_tensor.default"
+    for quantized, before in ((early, rounded), (late, "aten.relu_.default")):
+        (graph,) = quantized._converted.values()
+        nodes = [node for node in graph.graph.nodes if str(node.target) in moved]  # type: ignore[union-attr]
+        assert len(nodes) == 5 + 4
+        assert {str(source.target) for node in nodes for source in node.all_input_nodes} <= {*moved, before}
 
 
 @pytest.mark.long
