@@ -91,6 +91,16 @@ def build_engine(job: Job, model: Model, settings: Settings, plan: Plan) -> Engi
     )
 
 
+def compile_for(job: Job, engine: Engine) -> None:
+    """Compile the network of an engine for the tiles of a job, where that is asked for.
+
+    Before its threads read: compiling changes which warnings are shown, and that is one setting for all threads.
+    """
+    network = engine.network
+    if network.settings.compile:
+        network.compile(len(job.card.bands), job.card.image_size or (job.tiling.size,) * 2)
+
+
 def cache_megabytes(job: Job) -> int:
     """Block cache that holds two rows of blocks, so that a row shared by two bands is decoded once."""
     source = job.source

@@ -14,7 +14,7 @@ from geoseg.engine.clock import Clock
 from geoseg.engine.settings import Settings
 from geoseg.engine.storage import Storage
 from geoseg.grid.window import Window
-from geoseg.inference.assemble import build_engine, cache_megabytes, plan_of
+from geoseg.inference.assemble import build_engine, cache_megabytes, compile_for, plan_of
 from geoseg.inference.bandstore import BandStore, Record
 from geoseg.inference.prepare import Job
 from geoseg.inference.summary import peak_memory_mb
@@ -72,8 +72,7 @@ def compute(
     engine = build_engine(job, model, settings, plan_of(job, settings))
     engine.storage = work.storage
     started = time.perf_counter()
-    if settings.compile:
-        engine.network.compile(len(job.card.bands), job.card.image_size or (job.tiling.size,) * 2)
+    compile_for(job, engine)
     begun = time.perf_counter()
     with limited_cache(cache_megabytes(job)):
         for part in bands:

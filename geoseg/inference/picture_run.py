@@ -64,8 +64,13 @@ def run_pictures(work: Work, sink: Sink, progress: Progress | None) -> Tally:
     settings = Settings.from_json(begun) if begun else _choose_settings(work, model, sink.todo)
     if not begun:
         sink.journal.append({"settings": settings.to_json()})
+    module = folded(network_for(model, settings))  # once, for pictures of every scaling
+    if settings.precision == "int8":  # as `compile_for` does
+        bands = len(work.card.bands)
+        shape = work.card.image_size or (work.cutting.tiling.size,) * 2
+        Network(module, (1.0,) * bands, (0.0,) * bands, settings).compile(bands, shape)
     engine = PictureEngine(
-        module=folded(network_for(model, settings)),  # once, for pictures of every scaling
+        module=module,
         channels=len(work.card.channels),
         task=work.card.task,
         temperature=work.card.temperature or 1.0,

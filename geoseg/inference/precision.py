@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 from torch import nn
@@ -51,4 +52,7 @@ def network_for(model: Model, settings: Settings) -> nn.Module:
     if found is None or found.weights_sha256 != weights_sha256(model.network.state_dict()):
         raise ModelError(f"what the model {model.card.name} holds for int8 is of other weights; {_REMEDY}")
     # Compiling takes longer than many a scene: scenes that follow each other share what was compiled.
-    return _COMPILED.get(found.model_dump_json(), lambda: Quantized(model.network, found.ranges))
+    # Its weights are a copy: those of the model may be changed before another shape of input comes.
+    return _COMPILED.get(
+        found.model_dump_json(), lambda: Quantized(copy.deepcopy(model.network), found.ranges)
+    )

@@ -13,7 +13,14 @@ from geoseg.engine.bands import BandResult, Engine
 from geoseg.engine.settings import Settings, check_devices, choose_device
 from geoseg.engine.storage import Storage
 from geoseg.errors import OptionError, OutputExistsError
-from geoseg.inference.assemble import build_engine, cache_megabytes, choose_settings, load_checked, plan_of
+from geoseg.inference.assemble import (
+    build_engine,
+    cache_megabytes,
+    choose_settings,
+    compile_for,
+    load_checked,
+    plan_of,
+)
 from geoseg.inference.bandstore import BandStore
 from geoseg.inference.filling import Told, Work, compute
 from geoseg.inference.fingerprint import fingerprint_of as fingerprint_of
@@ -219,6 +226,7 @@ def compute_in_memory(job: Job, progress: Progress | None) -> tuple[list[BandRes
     model = load_checked(job)
     settings = choose_settings(job, model)
     engine = build_engine(job, model, settings, plan_of(job, settings))
+    compile_for(job, engine)
     results = []
     with limited_cache(cache_megabytes(job)), closing(engine.run()) as coming:
         for result in coming:
