@@ -44,7 +44,9 @@ def check_int8(device: str) -> None:
     OptionError
     """
     if device != "cpu":
-        raise OptionError(f"precision int8 is for the CPU, found {device}; choose bf16 or fp16 there")
+        raise OptionError(
+            f"precision int8 is for the CPU, found {device}; pass --device cpu, or choose bf16 or fp16"
+        )
     # Without these instructions sums of products overflow at 16 bits.
     if not torch.cpu._is_vnni_supported():
         raise OptionError("precision int8 needs a CPU with AVX-512 VNNI, which this one lacks; choose fp32")

@@ -241,7 +241,9 @@ def test_a_network_that_cannot_be_traced_is_refused_in_one_line() -> None:
 
 
 def test_what_this_machine_cannot_do_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(OptionError, match="int8 is for the CPU, found cuda; choose bf16"):
+    with pytest.raises(
+        OptionError, match="int8 is for the CPU, found cuda; pass --device cpu, or choose bf16"
+    ):
         check_int8("cuda")
     monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: False)
     with pytest.raises(OptionError, match="AVX-512 VNNI, which this one lacks; choose fp32"):
