@@ -72,14 +72,7 @@ def quantize(
     jobs = [prepare(scene, model, options or PredictOptions()) for scene in scenes]
     load_checked(jobs[0])
     fp32 = folded(model.network)
-    inputs: list[tuple[Tensor, Tensor]] = []
-    for index, job in enumerate(jobs):
-        reader = Network(fp32, job.match.gain, job.match.bias, _PLAIN)
-        share = tiles * (index + 1) // len(jobs) - tiles * index // len(jobs)
-        with limited_cache():
-            for chip in _chips(job, share):
-                valid = uploaded(chip.valid, _CPU)
-                inputs.append((reader.normalised([uploaded(chip.pixels, _CPU)], [valid]), valid))
+    inputs = list(_inputs(jobs, fp32, tiles))
     if not inputs:
         raise SceneError(f"{jobs[0].name}: no tile has data in half of its pixels; pass other scenes")
 
@@ -100,7 +93,7 @@ def quantize(
     changed = seen = 0
     for done, (ours, theirs, (_, valid)) in enumerate(zip(*classes, inputs, strict=True)):
         told(len(inputs) + done, "compare")
-        changed += int((ours != theirs)[..., valid].sum())
+        changed += int((ours != theirs).sum())
         seen += int(ours[..., valid].numel())
     told(2 * len(inputs), "compare")
     quantization = Quantization(
@@ -112,8 +105,19 @@ def quantize(
     return Model(model.card.changed(quantization=quantization), model.network)
 
 
+def _inputs(jobs: Sequence[Job], network: nn.Module, tiles: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Tiles as the network gets them, (1, band, row, col) float32, and their valid pixels, (row, col) bool."""
+    for index, job in enumerate(jobs):
+        reader = Network(network, job.match.gain, job.match.bias, _PLAIN)
+        share = tiles * (index + 1) // len(jobs) - tiles * index // len(jobs)
+        with limited_cache():
+            for chip in _chips(job, share):
+                valid = uploaded(chip.valid, _CPU)
+                yield reader.normalised([uploaded(chip.pixels, _CPU)], [valid]), valid
+
+
 def _decided(network: nn.Module, model: Model, inputs: Sequence[tuple[Tensor, Tensor]]) -> Iterator[Tensor]:
-    """Class codes of tiles, uint8, (row, col) or (class, row, col)."""
+    """Class codes of tiles, uint8, (row, col) or (class, row, col); 255 where not valid."""
     card = model.card
     bands = len(card.bands)
     engine = Network(network, (1.0,) * bands, (0.0,) * bands, _PLAIN, card.temperature or 1.0, card.task)
