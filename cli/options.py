@@ -67,7 +67,11 @@ def output(text: str, metavar: str = "FILE") -> Callable[[Function], Function]:
     )
 
 
-overwrite = click.option("--overwrite", is_flag=True, help="Replace outputs that are already there.")
+overwrite = click.option(
+    "--overwrite",
+    is_flag=True,
+    help="Replace outputs that are already there; of a GeoPackage only the layers that are written.",
+)
 
 layer = click.option(
     "--layer",

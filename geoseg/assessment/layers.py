@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from geoseg.errors import SceneError
+from geoseg.vector.databases import opened
 
 Description = dict[str, Any]
 
@@ -34,7 +34,7 @@ def describe_geopackage(path: Path) -> Description:
         If the file is no GeoPackage, or is damaged.
     """
     try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+        with opened(path) as database:
             database.row_factory = sqlite3.Row
             described = [_layer(database, row) for row in database.execute(_LAYERS).fetchall()]
     except sqlite3.Error as error:

@@ -121,9 +121,11 @@ def segment_file(
 ) -> Report:
     """Write the polygons of a prepared job, and the rasters that are to be kept, and report on it."""
     from geoseg.inference.run import Asked, computed
+    from geoseg.vector.kept_layers import content_beside
     from geoseg.vector.layers import layer_names_of
 
     layer = layer_names_of(job.card.classes if job.layers else None, outputs.layer)
+    content_beside(outputs.polygons, [layer] if isinstance(layer, str) else layer.values())
     asked = Asked(
         outputs=tuple(outputs.paths),
         identity=outputs.identity,
@@ -160,6 +162,7 @@ def _write_polygons(
     """Vectorize the stored bands, write, verify and commit; return what `report_on` takes, and hints."""
     from geoseg.vector.arrow_writer import Layer
     from geoseg.vector.geopackage import write_layers
+    from geoseg.vector.kept_layers import kept_beside
     from geoseg.vector.proof import proof_lines
 
     job, legend = run.job, run.job.card.classes
@@ -180,8 +183,11 @@ def _write_polygons(
         for (name, style), (proof, parts) in zip(names, streams, strict=True)
     )
     claim = run.claims[0]
+    base = kept_beside(claim.path, [name for name, _ in names])
     finished = claim.prepare()
-    write_layers(finished, layers)
+    write_layers(finished, layers, base)
+    if base is not None:
+        base.check_unchanged()
     claim.commit(finished)
     valid = tally.pixels
     if job.layers is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from geoseg.errors import LegendError, OptionError, OutputBusyError, OutputError
 from geoseg.grid.legend import Legend, LegendClass, made_up_color
 from geoseg.grid.qml import style_classes
 from geoseg.storage.space import check_space
+from geoseg.vector.databases import opened
 from geoseg.vector.features import GEOMETRY, Features
 from geoseg.vector.geopackage_tables import default_style, has_table
 
@@ -42,15 +43,24 @@ class Base:
         What tells a changed file.
     layers : mapping of str to int
         Features of each layer of polygons and the like.
+    replaced : frozenset of str
+        Those of the layers that are written anew instead of going on.
     """
 
     path: Path
     signature: tuple[int, int, int]
     layers: Mapping[str, int]
+    replaced: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, path: Path) -> Base:
+    def of(cls, path: Path, replaced: Iterable[str] = ()) -> Base:
         """Look into a GeoPackage, and whether there is room for a copy.
+
+        Parameters
+        ----------
+        path : Path
+        replaced : iterable of str
+            Names of layers that are written anew.
 
         Raises
         ------
@@ -67,15 +77,25 @@ class Base:
             ]
             counts = {name: _one(database, f"SELECT count(*) FROM {quoted(name)}") for name in names}  # noqa: S608
         check_space(path.parent, signature[1], remedy="make room")
-        return cls(path=path, signature=signature, layers=counts)
+        anew = {name.lower() for name in replaced}
+        return cls(
+            path=path,
+            signature=signature,
+            layers=counts,
+            replaced=frozenset(name for name in names if name.lower() in anew),
+        )
 
     def spelled(self, name: str) -> str:
         """Return a layer's name as the file has it: SQLite does not tell upper from lower case."""
         return next((known for known in self.layers if known.lower() == name.lower()), name)
 
     def features(self, name: str) -> int | None:
-        """Count the features of a layer; None where it is not there."""
-        return self.layers.get(name)
+        """Count the features of a layer that goes on; None where it is not there."""
+        return self.layers.get(name) if self.goes_on(name) else None
+
+    def goes_on(self, name: str) -> bool:
+        """Whether a layer is there, and not written anew."""
+        return name in self.layers and name not in self.replaced
 
     def check(self, name: str, nothing: Features, legend: Legend | None) -> None:
         """Refuse polygons that do not fit a layer.
@@ -96,7 +116,7 @@ class Base:
         LegendError
             If codes have other names there.
         """
-        if name not in self.layers:
+        if not self.goes_on(name):
             return
         where = f"{self.path}, layer {name}"
         with _opened(self.path) as database:
@@ -114,23 +134,25 @@ class Base:
 
     def legend(self, name: str) -> Legend | None:
         """Classes of a layer by its features and its style; None where there are none."""
-        if name not in self.layers:
+        if not self.goes_on(name):
             return None
         with _opened(self.path) as database:
             return _legend_of(database, name)
 
     def copy_to(self, path: Path) -> None:
-        """Write a copy that closes without traces."""
+        """Write a copy that closes without traces, and without the styles of layers that are written anew."""
         shutil.copyfile(self.path, path)
-        with closing(sqlite3.connect(path)) as database:
+        with closing(sqlite3.connect(path)) as database, database:
             database.execute("PRAGMA journal_mode = DELETE")
+            if has_table(database, "layer_styles"):
+                gone = [(name,) for name in self.replaced]
+                database.executemany("DELETE FROM layer_styles WHERE f_table_name = ?", gone)
 
     def check_unchanged(self) -> None:
         """Raise OutputBusyError if somebody wrote the file since it was looked into."""
         if _signature(self.path) != self.signature:
             raise OutputBusyError(
-                f"{self.path}: was changed by another program while polygons were added; close it there and "
-                "run the command again"
+                f"{self.path}: was changed by another program meanwhile; close it there and run the command again"
             )
 
 
@@ -162,7 +184,7 @@ def _signature(path: Path) -> tuple[int, int, int]:
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     """Open a GeoPackage to read it; what SQLite says of it becomes one line."""
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+        with opened(path) as database:
             yield database
     except (sqlite3.Error, UnicodeDecodeError) as error:
         raise OutputError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Mapping
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,6 +57,7 @@ def write_geopackage(
     layer: str | Mapping[int, str] = "landcover",
     legend: Legend | None = None,
     metadata: Mapping[str, str] | None = None,
+    base: Base | None = None,
 ) -> None:
     """Write features as a new GeoPackage and verify it.
 
@@ -72,6 +74,8 @@ def write_geopackage(
         Style other than the features' own legend.
     metadata : mapping of str to str, optional
         Kept in the file's metadata table.
+    base : Base, optional
+        As `write_layers` takes it.
 
     Raises
     ------
@@ -91,7 +95,7 @@ def write_geopackage(
     for name, each, own in parts:
         style = partial(Legend, classes=own.classes)
         layers.append((Layer(name=name, crs=each.crs, legend=style, metadata=metadata or {}), [each]))
-    write_layers(path, layers)
+    write_layers(path, layers, base)
 
 
 def write_layers(
@@ -107,7 +111,7 @@ def write_layers(
     path : Path
     layers : iterable of Layer and iterable of Features
     base : Base, optional
-        A GeoPackage which the new file holds, too: layers of its names go on where they end.
+        A GeoPackage which the new file holds, too: layers of its names go on where they end, or are written anew.
     """
     write_tables(path, ((feature_batches(parts), layer) for layer, parts in layers), base)
 
@@ -124,7 +128,8 @@ def write_tables(
         with literal_name(path) as literal:
             if base is not None:
                 base.copy_to(literal)
-            for batches, layer in tables:
+            for batches, asked in tables:
+                layer = asked if base is None else replace(asked, name=base.spelled(asked.name))
                 options = _OPTIONS | ({"SRID": "-1"} if layer.crs is None else {})
                 before = base.features(layer.name) if base is not None else None
                 count = write_batches(literal, batches, layer, "GPKG", options, append=before is not None)

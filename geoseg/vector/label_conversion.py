@@ -120,7 +120,7 @@ def convert(plan: Conversion, *, lossy: bool = False, overwrite: bool = False) -
             case "codes":
                 sidecars = write_raster(finished, truth, layered=layered)
             case "vector":
-                write_polygons(finished, truth, layered=layered)
+                write_polygons(finished, truth, layered=layered, replaces=plan.target)
             case "run_lengths":
                 write_run_lengths(finished, truth, like.name)
             case "colors":

@@ -18,6 +18,7 @@ from geoseg.raster.labels import UNKNOWN
 from geoseg.raster.rle import encode
 from geoseg.raster.run_length_table import read_table
 from geoseg.vector.geopackage import write_geopackage
+from geoseg.vector.kept_layers import kept_beside
 from geoseg.vector.label_truth import Truth
 from geoseg.vector.layers import layer_names, polygonize_layers
 from geoseg.vector.polygonize import polygonize
@@ -42,16 +43,22 @@ def write_raster(path: Path, truth: Truth, *, layered: bool) -> dict[str, str]:
     return class_map_sidecars(legend, layered=layered)
 
 
-def write_polygons(path: Path, truth: Truth, *, layered: bool) -> None:
-    """Write a GeoPackage of polygons: one coverage, or one for each class in a layer of its own."""
+def write_polygons(path: Path, truth: Truth, *, layered: bool, replaces: Path) -> None:
+    """Write a GeoPackage of polygons: one coverage, or one for each class in a layer of its own.
+
+    Other content of the file that it is to replace stays.
+    """
     legend = truth.legend
+    names = layer_names(legend) if layered else "labels"
+    base = kept_beside(replaces, [names] if isinstance(names, str) else names.values())
     if layered:
         features = polygonize_layers(lambda index: truth.layer(index) == 1, truth.grid, legend)
-        write_geopackage(path, features, layer=layer_names(legend))
-        return
-    codes = truth.exclusive()
-    features = polygonize(codes, codes != UNKNOWN, truth.grid, legend=legend)
-    write_geopackage(path, features, layer="labels", legend=legend)
+    else:
+        codes = truth.exclusive()
+        features = polygonize(codes, codes != UNKNOWN, truth.grid, legend=legend)
+    write_geopackage(path, features, layer=names, legend=legend, base=base)
+    if base is not None:
+        base.check_unchanged()
 
 
 def write_run_lengths(path: Path, truth: Truth, image: str) -> None:

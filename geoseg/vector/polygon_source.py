@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable
-from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +14,7 @@ import numpy.typing as npt
 from geoseg.errors import DataError
 from geoseg.grid.legend import NODATA, Legend, LegendClass, made_up_color
 from geoseg.raster.labels import listed
+from geoseg.vector.databases import opened
 from geoseg.vector.geopackage_tables import read_metadata
 from geoseg.vector.proof import COVERAGE, coverage_entries
 from geoseg.vector.styles import class_styles
@@ -112,7 +111,7 @@ class PolygonFile:
         """Return what the file says of the grids that the polygons were traced on."""
         text: str | None = None
         if self.path.suffix.lower() == ".gpkg":
-            with closing(sqlite3.connect(f"{self.path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+            with opened(self.path) as database:
                 text = read_metadata(database, self.about.name).get(COVERAGE)
         elif self.path.suffix.lower() == ".parquet":
             import pyarrow.parquet as pq

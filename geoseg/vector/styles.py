@@ -6,12 +6,12 @@ A style is read for its words and colours alone: entities are refused, and nothi
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from geoseg.grid.qml import style_tree, symbol_color
+from geoseg.vector.databases import opened
 
 _LARGEST: Final = 16 * 2**20
 _EMBEDDED: Final = """
@@ -66,7 +66,7 @@ def _embedded(path: Path, layer: str) -> str | None:
     if path.suffix.lower() != ".gpkg":
         return None
     try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+        with opened(path) as database:
             row = database.execute(_EMBEDDED, (layer, _LARGEST)).fetchone()
     except sqlite3.Error:  # no such table, most often
         return None

@@ -5,6 +5,8 @@ What hides inside a file is not opened: GDAL would follow a virtual layer under 
 
 from __future__ import annotations
 
+import sqlite3
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,13 +18,15 @@ import numpy.typing as npt
 
 from geoseg.errors import DataError
 from geoseg.raster.labels import listed
+from geoseg.vector.databases import opened
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
 Bounds = tuple[float, float, float, float]
 
-_MAGIC: Final = (b"SQLite format 3\0", b"fgb\x03fgb", b"\0\0\x27\x0a", b"PAR1")
+_SQLITE: Final = b"SQLite format 3\0"
+_MAGIC: Final = (_SQLITE, b"fgb\x03fgb", b"\0\0\x27\x0a", b"PAR1")
 """First bytes of GeoPackage, FlatGeobuf, Shapefile and GeoParquet."""
 _MARKUP: Final = (b"<kml", b"<gpx")
 _POINTERS: Final = (b"<OGRVRT", b"<VRT", b"<OGRWFS", b"<WFS", b"<WMS", b"<GDAL", b"gdal_streamed_alg")
@@ -212,6 +216,12 @@ def check_vector_file(path: Path) -> None:
             f"{path}: is no GeoPackage, GeoJSON, Shapefile, FlatGeobuf, GeoParquet, KML or GPX file by its first "
             "bytes; ogr2ogr turns vector files of other formats into GeoPackage"
         )
+    if head.startswith(_SQLITE):
+        try:
+            with opened(path):
+                pass
+        except sqlite3.Error as error:
+            raise DataError(f"{path}: cannot be read ({error})") from error
     if {"!", ";"} & set(str(path)):
         raise DataError(f"{path}: a path with ! or ; is taken for an archive; rename it")
 
@@ -247,7 +257,10 @@ def _parquet(path: Path) -> gpd.GeoDataFrame:
 def _explained(path: Path) -> Iterator[None]:
     """Turn what readers raise into one line; pyogrio's errors are RuntimeErrors."""
     try:
-        yield
+        with warnings.catch_warnings():
+            # It opens the file all the same, and `check_vector_file` has seen that it is complete.
+            warnings.filterwarnings("ignore", message=".*this file is a WAL-enabled database")
+            yield
     except (RuntimeError, ValueError, OSError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{path}: cannot be read as vectors ({reason[:200]})") from error

@@ -21,6 +21,7 @@ from geoseg.vector.appending import Base, check_together
 from geoseg.vector.arrow_writer import Layer, check_layer_name
 from geoseg.vector.features import Features
 from geoseg.vector.formats import check_append, check_vector_name, write_polygons
+from geoseg.vector.kept_layers import kept_beside
 from geoseg.vector.lattice import ComputedTogether, dataset_of
 from geoseg.vector.layers import layer_names_of, stream_layer
 from geoseg.vector.options import VectorizeOptions
@@ -101,7 +102,8 @@ def vectorize(
         Layer of the file, ``landcover`` by default. A multilabel map becomes a layer of a GeoPackage for each
         class, named as the class is; then this stands before each name.
     overwrite : bool
-        Whether `output` may replace a file.
+        Whether `output` may replace a file; of a GeoPackage with other content only the layers of these names are
+        replaced.
     append : bool
         Whether the polygons are added to the layer of a GeoPackage, which then is the old complete file or the new
         complete one at every instant. CRS, columns and the names of codes must be those that the layer has. A
@@ -161,7 +163,10 @@ def vectorize_file(
     with claim(target.path, overwrite=target.overwrite or target.append) as claimed:
         base = Base.of(target.path) if target.append and target.path.exists() else None
         job = _Job.of(source, confidence, legend, options or VectorizeOptions())
-        layers = job.layers(layer_names_of(job.map.layers, target.layer), base)
+        names = layer_names_of(job.map.layers, target.layer)
+        if target.overwrite and target.path.suffix.lower() == ".gpkg":
+            base = kept_beside(target.path, job.written(names))
+        layers = job.layers(names, base)
         finished = claimed.scratch / target.path.name
         write_polygons(finished, layers, base)
         for line in job.tally.hints(predicted=False):
@@ -261,6 +266,12 @@ class _Job:
             return parts
         codes = np.array(sorted(self.kept), np.int64)
         return (part.of_codes(codes) for part in parts)
+
+    def written(self, names: str | dict[int, str]) -> list[str]:
+        """Names of the layers that are written."""
+        if isinstance(names, str):
+            return [names]
+        return [name for code, name in names.items() if self.kept is None or code in self.kept]
 
     def layers(
         self, names: str | dict[int, str], base: Base | None = None

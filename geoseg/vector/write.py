@@ -16,6 +16,7 @@ from geoseg.storage.output import claim
 from geoseg.vector.arrow_writer import Layer, table_batches
 from geoseg.vector.features import GEOMETRY
 from geoseg.vector.geopackage import check_geopackage_name, write_tables
+from geoseg.vector.kept_layers import kept_beside
 from geoseg.vector.stream import complete_legend
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def write(
     layer : str
         Layer of the GeoPackage.
     overwrite : bool
-        Whether a file may be replaced.
+        Whether a file may be replaced; in a GeoPackage with other content only the layer is.
 
     Raises
     ------
@@ -73,8 +74,11 @@ def write(
     target = Path(path)
     check_geopackage_name(target)
     with claim(target, overwrite=overwrite) as claimed:
-        finished = claimed.scratch / target.name
-        write_tables(finished, [(table_batches(attributes.append_column(GEOMETRY, geometry)), about)])
+        base = kept_beside(target, [layer])
+        finished = claimed.prepare()
+        write_tables(finished, [(table_batches(attributes.append_column(GEOMETRY, geometry)), about)], base)
+        if base is not None:
+            base.check_unchanged()
         claimed.commit(finished)
     return target
 

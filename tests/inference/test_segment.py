@@ -121,6 +121,19 @@ def test_bad_layer_names_and_existing_files_are_found_first(
     geoseg.segment(scene_file, model_file, output=outputs, writing=Writing(overwrite=True))
 
 
+def test_overwriting_a_geopackage_keeps_what_else_it_holds(
+    scene_file: Path, model_file: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "l.gpkg"
+    mine = geopandas.GeoDataFrame({"name": ["A 1"]}, geometry=[shapely.Point(1, 2)], crs=32632)
+    mine.to_file(path, layer="mine", driver="GPKG")
+    for _ in range(2):
+        geoseg.segment(scene_file, model_file, output=path, writing=Writing(overwrite=True))
+        assert geopandas.read_file(path, layer="mine")["name"].tolist() == ["A 1"]
+        features = pyogrio.read_info(path, layer="landcover")["features"]
+    assert features == len(geoseg.segment(scene_file, model_file))
+
+
 def test_products_that_a_kill_left_renamed_are_replaced_by_the_same_command(
     written: SegmentOutputs, scene_file: Path, model_file: Path, tmp_path: Path
 ) -> None:
