@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import os
 import pickle
 import warnings
@@ -148,6 +150,29 @@ def test_the_old_form_of_torch_files(tmp_path: Path) -> None:
     assert same(plain(tmp_path / "w.pth"), made)
 
 
+# What torchgeo calls its task of segmentation: one name up to 0.9, both since 0.10, which warns of the first.
+TASKS = [
+    pytest.param(
+        "torchgeo.trainers:SemanticSegmentationTask",
+        id="trainers",
+        marks=pytest.mark.filterwarnings("ignore:Use torchgeo.tasks.SemanticSegmentation:DeprecationWarning"),
+    ),
+    pytest.param(
+        "torchgeo.tasks:SemanticSegmentation",
+        id="tasks",
+        marks=pytest.mark.skipif(
+            importlib.util.find_spec("torchgeo.tasks") is None, reason="torchgeo has it since 0.10"
+        ),
+    ),
+]
+
+
+def task_of(name: str) -> Any:
+    module, _, task = name.partition(":")
+    return getattr(importlib.import_module(module), task)
+
+
+@pytest.mark.parametrize("name", TASKS)
 @pytest.mark.parametrize(
     ("model", "task", "bands", "legend"),
     [
@@ -159,11 +184,9 @@ def test_the_old_form_of_torch_files(tmp_path: Path) -> None:
     ],
 )
 def test_a_checkpoint_of_torchgeo(
-    tmp_path: Path, model: str, task: dict[str, Any], bands: int, legend: Legend
+    tmp_path: Path, name: str, model: str, task: dict[str, Any], bands: int, legend: Legend
 ) -> None:
-    from torchgeo.trainers import SemanticSegmentationTask
-
-    made = SemanticSegmentationTask(model=model, backbone=ENCODER, in_channels=bands, **task)
+    made = task_of(name)(model=model, backbone=ENCODER, in_channels=bands, **task)
     shaken(made.model)
     save_task(made, tmp_path / "t.ckpt")
     imported = taken(tmp_path / "t.ckpt", bands=BANDS[:bands], legend=legend)
@@ -175,10 +198,9 @@ def test_a_checkpoint_of_torchgeo(
     assert "torchgeo" in imported.notes[0]
 
 
-def test_networks_that_are_not_of_smp_are_refused(tmp_path: Path) -> None:
-    from torchgeo.trainers import SemanticSegmentationTask
-
-    save_task(SemanticSegmentationTask(model="fcn", in_channels=4, num_classes=3), tmp_path / "t.ckpt")
+@pytest.mark.parametrize("name", TASKS)
+def test_networks_that_are_not_of_smp_are_refused(tmp_path: Path, name: str) -> None:
+    save_task(task_of(name)(model="fcn", in_channels=4, num_classes=3), tmp_path / "t.ckpt")
     with pytest.raises(ModelError, match="its network is 'fcn', expected one of segmentation-models-pytorch"):
         taken(tmp_path / "t.ckpt")
 
