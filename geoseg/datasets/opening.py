@@ -29,6 +29,7 @@ from geoseg.errors import DataError, GeosegError
 from geoseg.grid.grid import Grid
 from geoseg.models.card import Card
 from geoseg.models.match import choose_bands
+from geoseg.models.scaling import tags_of, unlike_tags
 from geoseg.raster.coded_labels import CodedLabels
 from geoseg.raster.colored_labels import ColoredLabels
 from geoseg.raster.grey_labels import GreyLabels
@@ -85,6 +86,7 @@ def open_data(data: DataConfig, root: Path, card: Card, *, skip_bad: bool = Fals
     keys = split_keys(data, root, entries, {key: image.grid for key, image in images.items()})
     split_of = {key: split for split, members in keys.items() for key in members}
     used = [entry for entry in entries if entry.key in split_of]
+    problems += _unlike([entry for entry in used if entry.key in images], images)
     pairs, more = _open_pairs([entry for entry in used if entry.key in images], images, data)
     lattices = (
         {key: Lattice.of(data.split, pair.grid.shape) for key, pair in pairs.items()}
@@ -162,14 +164,20 @@ def _open_images(
     return images, problems
 
 
+def _unlike(entries: Iterable[Entry], images: Mapping[str, Source]) -> list[Problem]:
+    """Name images whose scale and offset tags are there where those of the others are not, or the other way round."""
+    keys = {images[entry.key].path: entry.key for entry in entries}
+    unlike = unlike_tags([images[key] for key in keys.values()]) if keys else {}
+    return [Problem(key=keys[path], path=path, what=what) for path, what in unlike.items()]
+
+
 def _open_image(path: Path, data: DataConfig, card: Card) -> Source:
     remedy = "name as many in data.bands, or say which are meant as in data.band_numbers: [{numbers}]"
     choice = choose_bands(Scene.open(path), card, data.band_numbers, remedy=remedy)
     if choice.doubts:
         raise DataError(f"{path}: {choice.doubts[0]}")
     found, expected = choice.source.dtype, np.dtype(card.dtype)
-    scaled = choice.source.scale is not None or choice.source.offset is not None
-    if found != expected and not scaled and not (found.kind == expected.kind == "f"):
+    if found != expected and tags_of(choice.source) is None and not (found.kind == expected.kind == "f"):
         raise DataError(f"{path}: is {found}, expected {expected}; convert it with gdal_translate -ot")
     if data.fit == "pad" and data.image_size is not None:
         (height, width), (rows, cols) = choice.source.grid.shape, data.image_size

@@ -24,6 +24,7 @@ from geoseg.datasets.split_config import (
 from geoseg.errors import ConfigError, DataError
 from geoseg.grid.grid import Grid
 from geoseg.models.card import Card
+from geoseg.models.scaling import scaling_under
 from geoseg.raster.labels import listed
 
 Splits = Mapping[str, tuple[Pair, ...]]
@@ -87,10 +88,11 @@ def split_keys(data: DataConfig, root: Path, entries: Sequence[Entry], grids: Ma
 
 
 def with_card(splits: Splits, card: Card) -> Splits:
-    """Give every pair the gain and bias of a card; tagged scales and offsets of a file replace the card's."""
+    """Give every pair the gain and bias of a card."""
 
     def normalised(pair: Pair) -> Pair:
-        gain, bias = card.normalisation(pair.image.scale, pair.image.offset)
+        scaling = scaling_under(card, pair.image)
+        gain, bias = card.normalisation(scaling.scale, scaling.offset)
         return replace(pair, gain=gain, bias=bias)
 
     return {split: tuple(normalised(pair) for pair in pairs) for split, pairs in splits.items()}

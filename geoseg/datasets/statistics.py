@@ -13,6 +13,7 @@ from geoseg.datasets.class_index import Cells, ClassIndex, kinds_of
 from geoseg.datasets.dataset import Channels, Pair
 from geoseg.errors import DataError
 from geoseg.grid.window import Window
+from geoseg.models.scaling import Scaling, scalings_of
 
 _BLOCK = 512
 """Edge in px of what is read at once, more where the file's own blocks are larger."""
@@ -26,8 +27,10 @@ class Statistics:
     ----------
     mean, std : tuple of float
         Per band, in the units that the files' own scale and offset give (else as stored).
+    scaling : Scaling
+        Of the first image, for the card: from stored numbers to those units.
     value_range : (float, float)
-        Smallest and largest stored number of all bands.
+        Smallest and largest number of all bands, as the first image would store it.
     pixels : tuple of int
         Labelled valid pixels of each channel; of a binary task those of 0 and of 1; of a multilabel task, whose
         classes overlap, those on which each class is.
@@ -39,6 +42,7 @@ class Statistics:
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    scaling: Scaling
     value_range: tuple[float, float]
     pixels: tuple[int, ...]
     fingerprint: str
@@ -89,16 +93,17 @@ def measure(pairs: Sequence[Pair]) -> Statistics:
     Raises
     ------
     DataError
-        If there is no valid pixel, a band is constant, or a class has no pixel.
+        If there is no valid pixel, a band is constant, a class has no pixel, or only some images carry tags of
+        scale and offset.
     """
+    scalings = scalings_of([pair.image for pair in pairs])
     channels = pairs[0].channels
     bands = pairs[0].image.count
     moments, digest = _Moments(bands), hashlib.sha256()
     low, high = np.inf, -np.inf
     images = []
-    for pair in pairs:
+    for pair, scaling in zip(pairs, scalings, strict=True):
         digest.update(f"{pair.name} {pair.grid.shape}\n".encode())
-        scale, offset = pair.image.scale or (1.0,) * bands, pair.image.offset or (0.0,) * bands
         cells = Cells.empty(pair.grid.shape, kinds_of(channels))
         for window in _blocks(pair.grid.shape, pair.image.block_shape):
             inside = None if pair.area is None else pair.area.inside(window)
@@ -110,9 +115,12 @@ def measure(pairs: Sequence[Pair]) -> Statistics:
             digest.update(pixels.tobytes() + np.packbits(valid).tobytes() + mask.astype(np.int16).tobytes())
             cells.add(window, mask)
             if valid.any():
-                values = pixels[:, valid]
-                low, high = min(low, values.min()), max(high, values.max())
-                moments.add(values.astype(np.float64) * np.array(scale)[:, None] + np.array(offset)[:, None])
+                stored = pixels[:, valid].astype(np.float64)
+                units = scaling.units(stored)
+                if scaling != scalings[0]:
+                    stored = scalings[0].stored(units)
+                low, high = min(low, stored.min()), max(high, stored.max())
+                moments.add(units)
         images.append(cells)
     index = ClassIndex(images=tuple(images))
     if not moments.count:
@@ -124,6 +132,7 @@ def measure(pairs: Sequence[Pair]) -> Statistics:
     return Statistics(
         mean=tuple(map(float, moments.mean)),
         std=tuple(map(float, std)),
+        scaling=scalings[0],
         value_range=(float(low), float(high)),
         pixels=counts,
         fingerprint=digest.hexdigest(),

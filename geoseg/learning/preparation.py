@@ -138,12 +138,10 @@ def prepare(config: Config, *, skip_bad: bool = False) -> Run:
         if not opened.splits[split]:
             raise DataError(f"the split {split} has no image; change data.split or add images")
     statistics = measure(opened.splits["train"])
-    bands = len(config.data.bands)
-    scene = opened.splits["train"][0].image
     model.card = model.card.changed(
         value_range=statistics.value_range,
-        scale=scene.scale or (1.0,) * bands,
-        offset=scene.offset or (0.0,) * bands,
+        scale=statistics.scaling.scale,
+        offset=statistics.scaling.offset,
         mean=statistics.mean,
         std=statistics.std,
         image_size=config.data.image_size if config.data.fit == "resize" else None,

@@ -101,12 +101,16 @@ class Card(BaseModel):
     """What a model file says about itself; immutable, with unknown keys kept.
 
     Network input, per band: ``(x * scale + offset - mean) / std``, invalid pixels 0 afterwards. `scale` and
-    `offset` take stored numbers to the units of `mean` and `std`; a scene's own tagged ones replace them.
+    `offset` take stored numbers to the units of `mean` and `std`; a scene's own tagged ones replace them where
+    the card has units (`models.scaling`).
 
     Attributes
     ----------
     value_range
         Smallest and largest stored number (before scale and offset) the model was made for.
+    units
+        ``stored`` where `scale` and `offset` are how a network was fed and no units, as of imported weights: a
+        scene's tags do not replace them.
     gsd_m
         Ground sample distance, m per px.
     image_size
@@ -152,6 +156,7 @@ class Card(BaseModel):
     offset: tuple[Finite, ...]
     mean: tuple[Finite, ...]
     std: tuple[Positive, ...]
+    units: Literal["stored"] | None = None
     gsd_m: Positive | None = None
     tile: TilePlan
     image_size: tuple[Edge, Edge] | None = None
@@ -218,13 +223,18 @@ class Card(BaseModel):
         """Names of the bands, in the network's order."""
         return tuple(band.name for band in self.bands)
 
+    @property
+    def has_units(self) -> bool:
+        """Whether `mean` and `std` are in units that a scale gave, and not in stored numbers."""
+        return self.units is None and (set(self.scale) != {1.0} or set(self.offset) != {0.0})
+
     def normalisation(
         self, scale: Sequence[float] | None = None, offset: Sequence[float] | None = None
     ) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Gain and bias per band: network input = ``stored * gain + bias``.
 
-        Training and prediction both take their numbers from here. A scene's own `scale` and `offset`, where
-        it has them, replace the card's.
+        Training and prediction both take their numbers from here, with the `scale` and `offset` that
+        `models.scaling` finds for a scene; the card's own by default.
         """
         scale, offset = scale or self.scale, offset or self.offset
         gain = tuple(s / d for s, d in zip(scale, self.std, strict=True))

@@ -260,7 +260,7 @@ def _set_normalisation(model: Model, origin: Origin, given: InputScale | None) -
             f"--mean {mean[0]:g} lies outside of 0 to 1, to which the value range is scaled; pass --scale 1 where it "
             "is in stored numbers"
         )
-    fields: dict[str, Any] = {"mean": mean, "std": std}
+    fields: dict[str, Any] = {"mean": mean, "std": std, "units": "stored"}
     if scale is not None:
         fields |= {"scale": scale, "offset": [0.0] * count}
     model.card = card.changed(**fields)

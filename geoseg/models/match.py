@@ -12,10 +12,12 @@ from geoseg.errors import MismatchError, OptionError, SceneError
 from geoseg.grid.ground import pixel_size_m
 from geoseg.grid.window import Window
 from geoseg.models.card import Card
+from geoseg.models.scaling import Scaling, scaling_under, tags_of
 from geoseg.raster.source import Source
 
 _GSD_TOLERANCE = 0.2
 _SAMPLE = 256  # px
+_UNSCALE = "gdal_translate -unscale -ot Float32"
 _SAMPLED = 64
 """Rows and columns of the sample that are looked at: quantiles of more cost more than decoding a small image."""
 
@@ -68,14 +70,18 @@ def match(
     """
     choice = choose_bands(source, card, bands)
     chosen, notes = choice.source, list(choice.notes)
-    doubts = [*choice.doubts, *_dtype_doubts(chosen, card)]
+    tags = tags_of(chosen)
+    doubts = [*choice.doubts, *_dtype_doubts(chosen, card, tags)]
     if sampled and not doubts:
         _check_range(chosen, card, doubts, notes)
+    if tags is not None and not card.has_units:
+        notes.append(f"its tags ({tags}) do not count: the model takes numbers as they are stored")
     if doubts and not force:
         raise MismatchError(f"{_name(source)}: {doubts[0]}, or --force if you know better")
     notes += [f"{doubt} (forced)" for doubt in doubts]
     _check_gsd(chosen, card, notes)
-    gain, bias = card.normalisation(*_own_scaling(chosen))
+    scaling = scaling_under(card, chosen)
+    gain, bias = card.normalisation(scaling.scale, scaling.offset)
     return Match(source=chosen, gain=gain, bias=bias, notes=tuple(notes))
 
 
@@ -156,42 +162,70 @@ def choose_bands(
     return Choice(source=chosen, notes=(note,))
 
 
-def _dtype_doubts(source: Source, card: Card) -> list[str]:
-    """Return the doubt about the stored type; a file that carries its own scale speaks in physical units."""
+def _dtype_doubts(source: Source, card: Card, tags: Scaling | None) -> list[str]:
+    """Return the doubt about the stored type; under a card with units, tags make one type as good as another."""
     found, expected = source.dtype, np.dtype(card.dtype)
     same = found == expected or (found.kind == "f" and expected.kind == "f")
-    if same or source.scale is not None or source.offset is not None:
+    if same or (tags is not None and card.has_units):
         return []
     low, high = card.value_range
-    return [
-        f"is {found}, the model expects {expected} from {low:g} to {high:g}; convert the scene with gdal_translate"
-    ]
+    wanted = f"the model expects {expected} from {low:g} to {high:g}"
+    if tags is None:
+        return [f"is {found}, {wanted}; convert the scene with gdal_translate"]
+    if not any(tags.bands):
+        return [
+            f"is {found}, with scale and offset applied, {wanted} as stored; open it with mask_and_scale=False"
+        ]
+    remedy = f"{_UNSCALE} applies them" if expected.kind == "f" else "convert the scene with gdal_translate"
+    return [f"is {found} and tagged with {tags}, {wanted} and no tags; {remedy}"]
 
 
 def _check_range(source: Source, card: Card, doubts: list[str], notes: list[str]) -> None:
-    """Compare a sample from the scene's middle with the card's value range."""
+    """Compare a sample from the scene's middle with the card's value range, both in the card's stored numbers."""
     sample = _sample(source)
     if sample.size == 0:
         return
-    scale, offset = _own_scaling(source)
     low, high = card.value_range
-    # In the card's stored units, so that a file with its own scale is compared with like.
-    physical = sample * (scale or card.scale) + (offset or card.offset)
-    values = (physical - card.offset) / card.scale
+    own = Scaling(scale=card.scale, offset=card.offset)
+    values = own.stored(scaling_under(card, source).units(sample))
     middle = float(np.median(values))
     if not low <= middle <= high:
-        doubts.append(
-            f"its middle value is {middle:g}, the model expects {low:g} to {high:g}; rescale the scene to that range"
-        )
+        doubts.append(_range_doubt(source, card, sample, middle))
     elif float(np.percentile(values, 99)) < low + 0.02 * (high - low):
+        tags = tags_of(source)
+        cause = "" if tags is None or not card.has_units else f" and tagged with {tags} rightly"
         notes.append(
             f"99 % of the values lie below {low + 0.02 * (high - low):g} where the model expects "
-            f"{low:g} to {high:g}: is the scene scaled as the training scenes were?"
+            f"{low:g} to {high:g}: is the scene scaled as the training scenes were{cause}?"
         )
+
+
+def _range_doubt(source: Source, card: Card, sample: npt.NDArray[np.float64], middle: float) -> str:
+    """Say that a scene's numbers are not the card's; where tags are the reason, say so."""
+    low, high = card.value_range
+    tags = tags_of(source)
+    if tags is None or not any(tags.bands):
+        return f"its middle value is {middle:g}, the model expects {low:g} to {high:g}; rescale the scene to that range"
+    stored, tagged = float(np.median(sample)), float(np.median(tags.units(sample)))
+    if card.has_units:
+        own = Scaling(scale=card.scale, offset=card.offset)
+        ends = own.units(np.array([[low, high]] * len(card.bands)))
+        return (
+            f"its middle value is {stored:g}, which its tags ({tags}) make {tagged:g}, the model expects "
+            f"{ends.min():g} to {ends.max():g}; if the tags are wrong, correct them with gdal_translate -a_scale "
+            "and -a_offset"
+        )
+    remedy = "rescale the scene to that range"
+    if low <= tagged <= high and np.dtype(card.dtype).kind == "f":
+        remedy = f"{_UNSCALE} applies the tags"
+    return (
+        f"its middle value is {stored:g} as stored ({tagged:g} by its tags: {tags}), the model expects stored numbers "
+        f"from {low:g} to {high:g}; {remedy}"
+    )
 
 
 def _sample(source: Source) -> npt.NDArray[np.float64]:
-    """Return the valid pixels of a window in the middle, shape (pixel, band); none where it cannot be read.
+    """Return the valid pixels of a window in the middle, shape (band, pixel); none where it cannot be read.
 
     What a damaged block does is for the run to decide (``--on-error``).
     """
@@ -205,9 +239,9 @@ def _sample(source: Source) -> npt.NDArray[np.float64]:
     try:
         chip = source.read(window)
     except SceneError:
-        return np.empty((0, source.count))
+        return np.empty((source.count, 0))
     rows, cols = (slice(None, None, max(1, edge // _SAMPLED)) for edge in chip.valid.shape)
-    return chip.pixels[:, rows, cols][:, chip.valid[rows, cols]].T.astype(np.float64)
+    return chip.pixels[:, rows, cols][:, chip.valid[rows, cols]].astype(np.float64)
 
 
 def _check_gsd(source: Source, card: Card, notes: list[str]) -> None:
@@ -218,10 +252,3 @@ def _check_gsd(source: Source, card: Card, notes: list[str]) -> None:
             f"pixels are {found:.3g} m, the model was trained on {card.gsd_m:.3g} m: expect a worse map, or resample "
             f"with gdalwarp -tr"
         )
-
-
-def _own_scaling(source: Source) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
-    """Scale and offset per band of a file that carries either; both None where the card's count."""
-    if source.scale is None and source.offset is None:
-        return None, None
-    return source.scale or (1.0,) * source.count, source.offset or (0.0,) * source.count

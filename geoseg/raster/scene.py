@@ -144,13 +144,22 @@ class Scene(ChosenBands):
 
     @property
     def scale(self) -> tuple[float, ...] | None:
-        """Scale the file tags the chosen bands with; None where it tags none."""
-        return None if self.file.scale is None else tuple(self.file.scale[i - 1] for i in self.bands)
+        """Scale the file tags the chosen bands with; None where it tags none of them."""
+        return None if self._tags is None else self._tags[0]
 
     @property
     def offset(self) -> tuple[float, ...] | None:
-        """Offset the file tags the chosen bands with; None where it tags none."""
-        return None if self.file.offset is None else tuple(self.file.offset[i - 1] for i in self.bands)
+        """Offset the file tags the chosen bands with; None where it tags none of them."""
+        return None if self._tags is None else self._tags[1]
+
+    @property
+    def _tags(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+        if self.file.scale is None or self.file.offset is None:
+            return None
+        scale = tuple(self.file.scale[i - 1] for i in self.bands)
+        offset = tuple(self.file.offset[i - 1] for i in self.bands)
+        # GDAL gives a band without tags the scale 1 and the offset 0.
+        return None if set(scale) == {1.0} and set(offset) == {0.0} else (scale, offset)
 
     @property
     def block_shape(self) -> tuple[int, int]:
