@@ -10,7 +10,7 @@ from geoseg.datasets.label_config import FORM_NAMES, LabelsConfig, with_form
 from geoseg.datasets.quantities import STRICT, Code, Count, Pattern
 from geoseg.datasets.split_config import METHOD_NAMES, ColumnSplit, SplitConfig
 from geoseg.errors import LegendError
-from geoseg.grid.legend import BACKGROUND, BUILT_IN, Legend, LegendClass, Task, made_up_color
+from geoseg.grid.legend import BACKGROUND, BUILT_IN, Legend, LegendClass, Task
 from geoseg.raster.labels import UNKNOWN, LabelValue, Meanings, plain
 
 TAGS: Final = frozenset([*FORM_NAMES, *METHOD_NAMES])
@@ -155,16 +155,11 @@ class DataConfig(BaseModel):
 
     @property
     def legend(self) -> Legend:
-        """The classes, colours made up where none is given; of a binary task with its background."""
+        """The classes, colours found where none is given; of a binary task with its background."""
         classes = dict(self.classes)
         if self.task == "binary" and 0 not in classes:
-            classes[0] = ClassConfig(name=BACKGROUND.name, color=BACKGROUND.color)
-        return Legend(
-            classes=tuple(
-                LegendClass(code=code, name=c.name, color=(c.color or made_up_color(i)).lower())
-                for i, (code, c) in enumerate(sorted(classes.items()))
-            )
-        )
+            classes[0] = ClassConfig(name=BACKGROUND)
+        return Legend.of((code, c.name, c.color.lower() if c.color else None) for code, c in classes.items())
 
     @property
     def channels(self) -> tuple[int, ...]:

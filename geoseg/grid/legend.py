@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import colorsys
+import csv
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from geoseg.errors import LegendError
+from geoseg.grid.colors import distinct_colors
+from geoseg.grid.lexicon import conventional_colors
 
 NODATA = 255
 """Code of no data in every class map geoseg writes; never a class."""
@@ -66,27 +68,46 @@ class Legend:
 
     @classmethod
     def parse(cls, text: str) -> Legend:
-        """Read ``water,forest=#228B22,...``: codes 1..n in the order given, colours made up where missing."""
+        """Read ``water,forest=#228B22,"grass, wet"``: codes 1..n in the order given, colours found where missing.
+
+        What stands between double quotes may hold commas.
+        """
+        parts = next(csv.reader([text], skipinitialspace=True), [""])
         classes = []
-        for code, part in enumerate(text.split(","), start=1):
-            name, _, color = part.partition("=")
-            classes.append(
-                LegendClass(
-                    code=code, name=name.strip(), color=color.strip().lower() or made_up_color(code - 1)
-                )
+        for code, part in enumerate(parts, start=1):
+            name, _, color = part.rpartition("=") if "=" in part else (part, "", "")
+            classes.append((code, name.strip(), color.strip().lower() or None))
+        return cls.of(classes)
+
+    @classmethod
+    def of(cls, classes: Iterable[tuple[int, str, str | None]]) -> Legend:
+        """Make a legend of codes, names and colours (``#rrggbb``), which are found where they are None.
+
+        A class gets the colour that maps show such land in, by its name (`conventional_colors`), otherwise one of
+        a palette for colour-blind people; no two classes look alike, but for colours that were given so.
+
+        Raises
+        ------
+        LegendError
+            If a name or a colour cannot be used, or codes or names repeat.
+        """
+        ordered = sorted(classes, key=lambda c: c[0])
+        for code, name, color in ordered:
+            LegendClass(code=code, name=name, color=color or "#000000")
+        names, given = [name for _, name, _ in ordered], [color for _, _, color in ordered]
+        colors = given if all(given) else distinct_colors(conventional_colors(names), given)
+        return cls(
+            classes=tuple(
+                LegendClass(code=code, name=name, color=str(color))
+                for (code, name, _), color in zip(ordered, colors, strict=True)
             )
-        return cls(classes=tuple(classes))
+        )
 
     @classmethod
     def made_up(cls, codes: Iterable[int], names: Mapping[int, str] | None = None) -> Legend:
         """Legend for codes of which nothing (or only some names) is known."""
         known = names or {}
-        return cls(
-            classes=tuple(
-                LegendClass(code=code, name=known.get(code, f"class {code}"), color=made_up_color(i))
-                for i, code in enumerate(sorted(set(codes)))
-            )
-        )
+        return cls.of((code, known.get(code, f"class {code}"), None) for code in set(codes))
 
     @property
     def codes(self) -> tuple[int, ...]:
@@ -114,7 +135,7 @@ class Legend:
             )
 
 
-BACKGROUND = LegendClass(code=0, name="background", color="#f0f0f0")
+BACKGROUND = "background"
 """What a binary task calls the pixels that are not of its class, where nobody named them."""
 
 
@@ -130,7 +151,7 @@ def binary_legend(legend: Legend) -> Legend:
         return legend
     if len(legend.classes) == 1 and legend.codes != (0,):
         only = legend.classes[0]
-        return Legend(classes=(BACKGROUND, LegendClass(code=1, name=only.name, color=only.color)))
+        return Legend.of([(0, BACKGROUND, None), (1, only.name, only.color)])
     raise LegendError(
         f"a binary task has one class, or codes 0 and 1, found codes {', '.join(map(str, legend.codes))}"
     )
@@ -153,10 +174,3 @@ BUILT_IN: Mapping[str, Legend] = {
     )
 }
 """Legends of well-known data sets, by name: the DeepGlobe land cover challenge (Demir et al. 2018)."""
-
-
-def made_up_color(index: int) -> str:
-    """Return the index-th of an endless series of well separated colours (golden-angle hues)."""
-    hue = (0.58 + index * 0.6180339887498949) % 1.0
-    red, green, blue = colorsys.hls_to_rgb(hue, (0.45, 0.6, 0.35)[index % 3], 0.55)
-    return f"#{round(red * 255):02x}{round(green * 255):02x}{round(blue * 255):02x}"

@@ -129,7 +129,7 @@ def _classes(found: Sequence[FoundClass], choices: LabelChoices, labels: Path) -
     kept = all(isinstance(c.value, int) and first <= c.value < NODATA for c in found)
     classes = {int(c.value) if kept else i: _class(c) for i, c in enumerate(found, start=1)}
     if choices.background:
-        classes[0] = {"name": BACKGROUND.name, "color": BACKGROUND.color, "labels": [BACKGROUND.name]}
+        classes[0] = {"name": BACKGROUND, "labels": [BACKGROUND]}
     return {"classes": classes}
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from geoseg.errors import ClassMapError, LegendError, SceneError
 from geoseg.grid.grid import Grid
-from geoseg.grid.legend import Legend, LegendClass, made_up_color
+from geoseg.grid.legend import Legend
 from geoseg.grid.qml import layered_qml, raster_qml
 from geoseg.grid.window import Window
 from geoseg.raster.cache import limited_cache
@@ -286,12 +286,9 @@ def _legend_of(codes: set[int], names: dict[int, str], colors: dict[int, RGBA]) 
             name += "'"
         taken.add(name)
         called[code] = name
-    classes = [
-        LegendClass(
-            code=code,
-            name=called[code],
-            color="#{:02x}{:02x}{:02x}".format(*colors[code][:3]) if code in colors else made_up_color(i),
-        )
-        for i, code in enumerate(sorted(codes))
-    ]
-    return Legend(classes=tuple(classes)) if classes else None
+    if not codes:
+        return None
+    return Legend.of(
+        (code, name, "#{:02x}{:02x}{:02x}".format(*colors[code][:3]) if code in colors else None)
+        for code, name in called.items()
+    )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.errors import LegendError, OptionError, OutputBusyError, OutputError
-from geoseg.grid.legend import Legend, LegendClass, made_up_color
+from geoseg.grid.legend import Legend
 from geoseg.grid.qml import style_classes
 from geoseg.storage.space import check_space
 from geoseg.vector.databases import opened
@@ -283,11 +283,8 @@ def _legend_of(database: sqlite3.Connection, name: str) -> Legend | None:
                 names.setdefault(int(value), label)
             colors[int(value)] = color or ""
     try:
-        classes = [
-            LegendClass(code=code, name=text, color=colors.get(code) or made_up_color(i))
-            for i, (code, text) in enumerate(sorted(names.items()))
-        ]
-        return Legend(classes=tuple(classes)) if classes else None
+        classes = [(code, text, colors.get(code) or None) for code, text in names.items()]
+        return Legend.of(classes) if classes else None
     except LegendError:
         return None
 

@@ -10,7 +10,7 @@ from typing import Final, Literal
 import numpy as np
 
 from geoseg.errors import DataError, OptionError
-from geoseg.grid.legend import NODATA, Legend, LegendClass, made_up_color
+from geoseg.grid.legend import BACKGROUND, NODATA, Legend, LegendClass
 from geoseg.grid.window import Window
 from geoseg.raster.coded_labels import found_classes as found_codes
 from geoseg.raster.colored_labels import open_picture
@@ -32,7 +32,6 @@ _TARGETS: Final[dict[str, Form]] = {
     ".csv": "run_lengths",
     ".png": "colors",
 }
-BACKGROUND: Final = "background"
 _STRIP: Final = 512
 
 
@@ -203,15 +202,16 @@ def _found_colors(path: Path) -> list[FoundClass]:
 
 
 def _legend(found: Sequence[FoundClass], codes: Sequence[int], path: Path) -> Legend:
-    """Legend of found classes: names told apart by their codes, colours made up where there are none."""
+    """Legend of found classes: names told apart by their codes, colours found where there are none."""
     if len(found) > NODATA:
         raise DataError(f"{path}: holds {len(found)} classes, expected at most {NODATA}")
-    classes: list[LegendClass] = []
-    for i, (c, code) in enumerate(zip(found, codes, strict=True)):
-        taken = c.name in {each.name for each in classes}
-        name = f"{c.name} ({code})" if taken else c.name
-        classes.append(LegendClass(code=code, name=name, color=(c.color or made_up_color(i)).lower()))
-    return Legend(classes=tuple(classes))
+    names: set[str] = set()
+    classes = []
+    for c, code in zip(found, codes, strict=True):
+        name = f"{c.name} ({code})" if c.name in names else c.name
+        names.add(name)
+        classes.append((code, name, c.color.lower() if c.color else None))
+    return Legend.of(classes)
 
 
 def _with_rest(legend: Legend, unlabelled: str) -> tuple[Legend, int]:
@@ -224,5 +224,4 @@ def _with_rest(legend: Legend, unlabelled: str) -> tuple[Legend, int]:
             f"{unlabelled!r} is no class for what is unlabelled, expected one of {', '.join(legend.names)}, or "
             f"{BACKGROUND} where no class has code 0"
         )
-    rest = LegendClass(code=0, name=BACKGROUND, color="#f0f0f0")
-    return Legend(classes=(rest, *legend.classes)), 0
+    return Legend.of([(0, BACKGROUND, None), *((c.code, c.name, c.color) for c in legend.classes)]), 0

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geoseg.errors import DataError
-from geoseg.grid.legend import NODATA, Legend, LegendClass, made_up_color
+from geoseg.grid.legend import NODATA, Legend
 from geoseg.raster.labels import listed
 from geoseg.vector.databases import opened
 from geoseg.vector.geopackage_tables import read_metadata
@@ -227,13 +227,13 @@ def names_of(rows: Iterable[tuple[Any, ...]], where: str) -> Names:
 
 
 def legend_of_names(names: Names, colors: dict[int, str | None]) -> Legend | None:
-    """Legend of codes with names and colours, which are made up where they are missing; None of no code."""
+    """Legend of codes with names and colours, which are found where they are missing; None of no code."""
     taken: set[str] = set()
     classes = []
-    for i, code in enumerate(sorted(names)):
+    for code in sorted(names):
         name = names[code].strip() or f"class {code}"
         while name in taken:
             name += f" ({code})"
         taken.add(name)
-        classes.append(LegendClass(code=code, name=name, color=colors.get(code) or made_up_color(i)))
-    return Legend(classes=tuple(classes)) if classes else None
+        classes.append((code, name, colors.get(code) or None))
+    return Legend.of(classes) if classes else None

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from affine import Affine
 
 from geoseg.grid.grid import Grid
-from geoseg.grid.legend import Legend, LegendClass, made_up_color
+from geoseg.grid.legend import Legend
 from geoseg.vector.areas import PIXELS, VERTICES, Ground, columns, mean_confidence, second_class, sum_regions
 from geoseg.vector.bands import Band, connected, even
 from geoseg.vector.features import Features
@@ -227,10 +227,10 @@ def complete_legend(legend: Legend | None, codes: Iterable[int]) -> Legend:
     if not missing:
         return legend
     taken = set(legend.names)
-    made_up = []
-    for i, code in enumerate(missing, start=len(legend.classes)):
+    made_up: list[tuple[int, str, str | None]] = []
+    for code in missing:
         name = f"class {code}"
         while name in taken:  # a foreign legend may call another code so
             name += "'"
-        made_up.append(LegendClass(code=code, name=name, color=made_up_color(i)))
-    return Legend(classes=legend.classes + tuple(made_up))
+        made_up.append((code, name, None))
+    return Legend.of([*((c.code, c.name, c.color) for c in legend.classes), *made_up])

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geoseg.errors import LegendError
-from geoseg.grid.legend import BACKGROUND, Legend, LegendClass, binary_legend, made_up_color
+from geoseg.grid.legend import BACKGROUND, Legend, LegendClass, binary_legend
 from geoseg.grid.qml import polygon_qml, raster_qml
 
 
@@ -24,7 +24,8 @@ def test_a_binary_task_has_one_class_and_the_rest() -> None:
     given = Legend.made_up([0, 1])
     assert binary_legend(given) == given
     one = Legend(classes=(LegendClass(code=7, name="roof", color="#ff0000"),))
-    assert binary_legend(one).classes == (BACKGROUND, LegendClass(code=1, name="roof", color="#ff0000"))
+    rest = LegendClass(code=0, name=BACKGROUND, color="#f0f0f0")
+    assert binary_legend(one).classes == (rest, LegendClass(code=1, name="roof", color="#ff0000"))
     for codes in ([1, 2], [0], [0, 1, 2]):
         with pytest.raises(LegendError, match="binary task has one class, or codes 0 and 1, found codes"):
             binary_legend(Legend.made_up(codes))
@@ -57,8 +58,10 @@ def test_codes_beyond_a_byte_are_for_foreign_maps_only() -> None:
         Legend.made_up([1, 255, 1200]).require_bytes()
 
 
-def test_many_made_up_colours_differ() -> None:
-    assert len({made_up_color(i) for i in range(64)}) == 64
+def test_a_name_may_hold_a_comma_and_an_equals_sign() -> None:
+    legend = Legend.parse('"Cropland, rainfed",water=#0000ff, "a, b"=#010203,c=d=#040506')
+    assert legend.names == ("Cropland, rainfed", "water", "a, b", "c=d")
+    assert [c.color for c in legend.classes[1:]] == ["#0000ff", "#010203", "#040506"]
 
 
 HOSTILE = st.text(

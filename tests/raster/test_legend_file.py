@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from geoseg.errors import LegendError
 from geoseg.grid.legend import Legend, LegendClass
 from geoseg.grid.qml import polygon_qml, raster_qml
-from geoseg.raster.legend_file import legend_from_json, legend_of, legend_to_json, read_legend_csv
+from geoseg.raster.legend_file import legend_from_json, legend_of, legend_to_json, read_legend
 
 
 def _csv(tmp_path, text, encoding="utf-8"):
@@ -24,14 +24,14 @@ def _csv(tmp_path, text, encoding="utf-8"):
     ],
 )
 def test_a_legend_in_any_usual_csv(tmp_path, text):
-    legend = read_legend_csv(_csv(tmp_path, text))
+    legend = read_legend(_csv(tmp_path, text))
     assert [(c.code, c.name, c.color) for c in legend.classes] == [
         (-3, "Wasser", "#0000ff"), (10, "Wald, é", "#228b22")
     ]  # fmt: skip
 
 
 def test_colours_may_be_missing(tmp_path):
-    legend = read_legend_csv(_csv(tmp_path, "code,name\n1,a\n2,b\n"))
+    legend = read_legend(_csv(tmp_path, "code,name\n1,a\n2,b\n"))
     assert len({c.color for c in legend.classes}) == 2
 
 
@@ -52,14 +52,14 @@ def test_colours_may_be_missing(tmp_path):
 )
 def test_what_is_wrong_is_named_with_file_and_line(tmp_path, text, reason):
     with pytest.raises(LegendError, match=f"legend.csv.*{reason}"):
-        read_legend_csv(_csv(tmp_path, text))
+        read_legend(_csv(tmp_path, text))
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path):
     with pytest.raises(LegendError, match="cannot be read as UTF-8"):
-        read_legend_csv(_csv(tmp_path, "code,name\n1,é\n", "latin-1"))
+        read_legend(_csv(tmp_path, "code,name\n1,é\n", "latin-1"))
     with pytest.raises(LegendError, match="cannot be read"):
-        read_legend_csv(tmp_path / "none.csv")
+        read_legend(tmp_path / "none.csv")
 
 
 @given(st.dictionaries(st.integers(0, 254), st.text(min_size=1).filter(str.strip), min_size=1, max_size=5))

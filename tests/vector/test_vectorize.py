@@ -128,7 +128,7 @@ def test_a_legend_may_be_a_csv_file(tmp_path: Path, raster: Path) -> None:
     style = write(frame, tmp_path / "a.gpkg", legend=str(path))
     assert b"0,0,255,255" in style.read_bytes()
     for wrong in ({1: "water"}, ["water"]):
-        with pytest.raises(LegendError, match="expected a Legend or the path of a CSV file"):
+        with pytest.raises(LegendError, match="expected a Legend or the path of a file with one"):
             vectorize(raster, legend=wrong)  # type: ignore[arg-type]
 
 
