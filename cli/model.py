@@ -11,7 +11,7 @@ import click
 from geoseg.grid.legend import Task
 
 from .messages import progress, say
-from .options import EXISTING_FILE, examples, output, overwrite, scenes
+from .options import EXISTING_FILE, examples, legend, output, overwrite, scenes
 from .scenes import listed
 from .values import BANDS, FACTORS, LEGEND, NAMES, OPTIONS
 from .verbosity import verbosity_options
@@ -223,3 +223,27 @@ def quantize(
         )
     made.save(output, overwrite=overwrite)
     say(f"Wrote {output}\n{made}")
+
+
+@command.command(
+    epilog=examples(
+        "geoseg model recolor model.safetensors -o recolored.safetensors",
+        "geoseg model recolor model.safetensors --legend legend.csv -o recolored.safetensors",
+    )
+)
+@click.argument("model", type=EXISTING_FILE)
+@legend("By default colours are those that the classes' names suggest.")
+@output("Model file to write.", metavar="OUT.safetensors")
+@overwrite
+@verbosity_options
+def recolor(model: Path, legend: Path | None, output: Path, overwrite: bool) -> None:
+    """Give the classes of a model other colours, or names.
+
+    Codes and weights stay as they are. For one map alone, predict and segment take --legend, too.
+    """
+    from geoseg.models.recolor import recolor
+
+    card = recolor(model, output, legend=legend, overwrite=overwrite)
+    say(f"Wrote {output}")
+    for c in card.legend:
+        say(f"  {c.code:>4} {c.color} {c.name}")

@@ -10,7 +10,7 @@ flag                       predict  segment  vectorize  rasterize  model  train 
 --save-confidence          x        x
 -b, --bands ... --fresh    x        x
 --layer                             x        x          x
---legend                                     x          x
+--legend                   x        x        x          x          x
 =========================  =======  =======  =========  =========  =====  =====  ======  ===
 
 The flags from ``--bands`` to ``--force`` are the fields of `PredictOptions`, whose defaults they take.
@@ -73,6 +73,16 @@ overwrite = click.option(
     help="Replace outputs that are already there; of a GeoPackage only the layers that are written.",
 )
 
+
+def legend(default: str) -> Callable[[Function], Function]:
+    """Return the option ``--legend``; `default` says what counts without it."""
+    return click.option(
+        "--legend",
+        type=EXISTING_FILE,
+        help=f"Names and colours by code: a CSV file, colour table (.clr, .txt) or QGIS style (.qml). {default}",
+    )
+
+
 layer = click.option(
     "--layer",
     metavar="NAME",
@@ -101,6 +111,7 @@ scenes = click.argument("scenes", nargs=-1, required=True, metavar="SCENE...")
 prediction = together(
     click.option("-m", "--model", required=True, type=EXISTING_FILE, help="Model file (.safetensors)."),
     click.option("-b", "--bands", type=BANDS, help="Scene bands in the model's order: 3,2,1."),
+    legend("The model's for codes that it does not name."),
     click.option("--bounds", type=BOUNDS, help="Only this rectangle, in the scene's CRS."),
     click.option("--clip", type=EXISTING_FILE, help="Vector file: outside of its polygons is no data."),
     click.option(

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from .messages import say
-from .options import EXISTING_FILE, examples, output, overwrite
+from .options import EXISTING_FILE, examples, legend, output, overwrite
 from .verbosity import verbosity_options
 
 
@@ -33,11 +33,7 @@ from .verbosity import verbosity_options
     help="Edge of pixels in units of the CRS: a grid over the extent of the polygons.",
 )
 @click.option("--layer", metavar="NAME", help="Layer of the file; the only one by default.")
-@click.option(
-    "--legend",
-    type=EXISTING_FILE,
-    help="CSV with code, name, colour; .clr or .qml. By default class_name and the layer's style.",
-)
+@legend("By default class_name and the layer's style.")
 @overwrite
 @verbosity_options
 def command(

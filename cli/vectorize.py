@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from .messages import say
-from .options import EXISTING_FILE, examples, layer, output, overwrite
+from .options import EXISTING_FILE, examples, layer, legend, output, overwrite
 from .verbosity import verbosity_options
 
 
@@ -29,11 +29,7 @@ from .verbosity import verbosity_options
 @click.option(
     "--confidence", type=EXISTING_FILE, help="Confidence raster on the same grid, averaged per polygon."
 )
-@click.option(
-    "--legend",
-    type=EXISTING_FILE,
-    help="CSV with code, name, colour; .clr or .qml. The map's own by default.",
-)
+@legend("The map's own by default.")
 @click.option(
     "--probabilities",
     type=EXISTING_FILE,

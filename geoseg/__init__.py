@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from geoseg.learning.train import TrainOptions, train
     from geoseg.models.importing import InputScale, import_model
     from geoseg.models.model import Model
+    from geoseg.models.recolor import recolor
     from geoseg.raster.scene import Scene
     from geoseg.vector.options import VectorizeOptions
     from geoseg.vector.vectorize import vectorize
@@ -54,6 +55,7 @@ __all__ = [
     "predict_pictures",
     "quantize",
     "rasterize",
+    "recolor",
     "report",
     "segment",
     "train",
@@ -82,6 +84,7 @@ _HOMES = {
     "predict_pictures": "geoseg.inference.pictures",
     "quantize": "geoseg.inference.quantize",
     "rasterize": "geoseg.inference.rasterize",
+    "recolor": "geoseg.models.recolor",
     "report": "geoseg.assessment.report",
     "segment": "geoseg.inference.segment",
     "train": "geoseg.learning.train",

@@ -126,6 +126,21 @@ class Legend:
                 return c
         raise KeyError(code)
 
+    def relabelled(self, other: Legend) -> Legend:
+        """Return the same codes with the names and colours that another legend gives them, where it does.
+
+        Raises
+        ------
+        LegendError
+            If it names none of the codes, or two classes would have one name.
+        """
+        given = {c.code: c for c in other.classes}
+        if not given.keys() & set(self.codes):
+            raise LegendError(
+                f"the legend names codes {_listed(other.codes)}, expected some of {_listed(self.codes)}"
+            )
+        return Legend(classes=tuple(given.get(c.code, c) for c in self.classes))
+
     def require_bytes(self) -> None:
         """Raise LegendError unless every code fits a class map (0 to 254)."""
         wrong = [c.code for c in self.classes if not 0 <= c.code < NODATA]
@@ -133,6 +148,10 @@ class Legend:
             raise LegendError(
                 f"class codes {', '.join(map(str, wrong))} do not fit a class map, expected 0 to 254"
             )
+
+
+def _listed(codes: tuple[int, ...]) -> str:
+    return ", ".join(map(str, codes[:12])) + (", ..." if len(codes) > 12 else "")
 
 
 BACKGROUND = "background"

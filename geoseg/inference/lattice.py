@@ -219,9 +219,10 @@ def dataset_of(
     Returns
     -------
     Dataset
-        ``landcover`` uint8 with CF ``flag_values`` and ``flag_meanings``, 255 no data; ``confidence`` float32
-        0 to 1, NaN no data. Of a multilabel task both have a dim ``class`` first, whose coordinates are the
-        names (``class``) and the codes (``class_code``), and ``landcover`` is 1 where the class is, else 0.
+        ``landcover`` uint8 with CF ``flag_values``, ``flag_meanings`` and ``flag_colors``, 255 no data;
+        ``confidence`` float32 0 to 1, NaN no data. Of a multilabel task both have a dim ``class`` first, whose
+        coordinates are names (``class``), codes (``class_code``) and colours (``class_color``), and
+        ``landcover`` is 1 where the class is, else 0.
     """
     import rioxarray  # noqa: F401  (registers .rio)
     import xarray
@@ -246,6 +247,8 @@ def dataset_of(
         "flag_meanings": " ".join(meanings),
         "_FillValue": np.uint8(NODATA),
     }
+    if not layered:
+        dataset["landcover"].attrs["flag_colors"] = " ".join(c.color for c in legend.classes)
     dataset["confidence"].attrs = {
         "long_name": "probability of the written class",
         "units": "1",
@@ -262,6 +265,7 @@ def _layers(legend: Legend) -> dict[str, Any]:
     return {
         "class": ("class", np.array(legend.names)),
         "class_code": ("class", np.array(legend.codes, dtype=np.uint8)),
+        "class_color": ("class", np.array([c.color for c in legend.classes])),
     }
 
 

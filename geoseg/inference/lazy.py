@@ -53,7 +53,7 @@ def predict_lazy(scene: Any, model: Path | str | Model, options: PredictOptions)
         What can be found wrong without reading a pixel.
     """
     sent = sendable(model)
-    card = (opened := sent.load()).card
+    card = options.relabelled((opened := sent.load()).card)
     _check_options(options)
     if card.image_size is not None:
         raise OptionError(

@@ -5,9 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from geoseg.errors import OptionError
+from geoseg.grid.legend import Legend
+
+if TYPE_CHECKING:
+    from geoseg.models.card import Card
 
 Progress = Callable[[int, int, str], None]
 """Called with (done, total, what) while work goes on; the caller draws the bar."""
@@ -25,6 +31,8 @@ class PredictOptions:
     ----------
     bands : tuple of int or str, optional
         Which bands of the scene (1-based numbers or names) are the card's bands, in the card's order.
+    legend : Legend or path, optional
+        Names and colours of codes in the products, in place of the card's; codes that it does not name keep theirs.
     bounds : tuple of float, optional
         (west, south, east, north) in the scene's CRS; snapped outward to whole pixels.
     clip : Path, optional
@@ -56,6 +64,7 @@ class PredictOptions:
     """
 
     bands: tuple[int | str, ...] | None = None
+    legend: Legend | str | PathLike[str] | None = None
     bounds: tuple[float, float, float, float] | None = None
     clip: Path | None = None
     tile_size: int | None = None
@@ -86,12 +95,27 @@ class PredictOptions:
         if self.bands is not None:
             plain = tuple(band if isinstance(band, str) else int(band) for band in self.bands)
             object.__setattr__(self, "bands", plain)
+        if self.legend is not None:
+            from geoseg.raster.legend_file import legend_of
+
+            object.__setattr__(self, "legend", legend_of(self.legend))
         if self.clip is not None:
             object.__setattr__(self, "clip", Path(self.clip))
         if self.batch_size is not None and self.batch_size < 1:
             raise OptionError(f"batch size is {self.batch_size}, expected at least 1")
         if self.devices < 1:
             raise OptionError(f"devices is {self.devices}, expected at least 1")
+
+    def relabelled(self, card: Card) -> Card:
+        """Return the card of a model with the names and colours that were asked for.
+
+        Raises
+        ------
+        LegendError
+            If the legend names none of the model's codes.
+        """
+        assert self.legend is None or isinstance(self.legend, Legend), "read above"
+        return card.relabelled(self.legend)
 
     def refuse_devices(self, why: str) -> None:
         """Raise OptionError where several devices are asked for and cannot be had."""

@@ -68,7 +68,7 @@ class Work:
     def of(cls, model: Path | str | Model, options: PredictOptions) -> Work:
         """Read the card, and check that it and the options fit each other; the weights are not read yet."""
         opened = Path(model) if isinstance(model, str | Path) else model
-        card = opened.card if isinstance(opened, Model) else read_card(opened)
+        card = options.relabelled(opened.card if isinstance(opened, Model) else read_card(opened))
         cutting = Cutting(tiling=tiling_of(card, options), image_size=card.image_size)
         return cls(card=card, model=opened, options=options, cutting=cutting)
 

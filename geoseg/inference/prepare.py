@@ -92,7 +92,7 @@ def prepare(scene: Any, model: Path | str | Model, options: PredictOptions) -> J
     ------
     SceneError, ModelError, MismatchError, OptionError
     """
-    card = read_card(Path(model)) if isinstance(model, str | Path) else model.card
+    card = options.relabelled(read_card(Path(model)) if isinstance(model, str | Path) else model.card)
     source = as_source(scene, options)
     name = Path(getattr(source, "path", "array")).name
     if options.bounds is not None:

@@ -245,6 +245,15 @@ class Card(BaseModel):
         """Return a checked copy with some fields changed."""
         return Card(**{**self.fields(), **fields})
 
+    def relabelled(self, legend: Legend | None) -> Card:
+        """Return the card with the names and colours that a legend gives its codes (`Legend.relabelled`).
+
+        Raises
+        ------
+        LegendError
+        """
+        return self if legend is None else self.changed(legend=self.classes.relabelled(legend).classes)
+
     def fields(self) -> dict[str, Any]:
         """Return the card as plain JSON values, absent keys left out."""
         return self.model_dump(mode="json", exclude_none=True)

@@ -154,17 +154,7 @@ class Model:
             If the file is no model file, was changed since it was written, or weights and card do not fit.
         """
         path = Path(path)
-        card = read_card(path)
-        try:
-            tensors = load_file(path)
-        except (SafetensorError, OSError, ValueError) as error:
-            raise ModelError(f"{path}: its weights cannot be read ({first_line(error)})") from error
-        found = weights_sha256(tensors)
-        if found != card.weights_sha256:
-            raise ModelError(
-                f"{path}: its weights are not the ones that its card names (sha256 {found[:12]}, expected "
-                f"{card.weights_sha256[:12] or 'none'}); the file is damaged or was changed, fetch it again"
-            )
+        card, tensors = read_model(path)
         try:
             network = build(NetworkPlan.of(card))
             _require_names(tensors, network)
@@ -195,17 +185,7 @@ class Model:
         check_name(path)
         tensors = {name: _stored(name, tensor, weights) for name, tensor in self.network.state_dict().items()}
         card = self.card.changed(weights_sha256=weights_sha256(tensors), created_by=created_by())
-        with claim(path, overwrite=overwrite) as output:
-            part = output.scratch / "model.safetensors"
-            try:
-                save_file(tensors, part, metadata={CARD_KEY: card.to_json()})
-            except (SafetensorError, OSError) as error:
-                raise OutputError(f"{path}: cannot be written ({first_line(error)})") from error
-            if read_card(part) != card or weights_sha256(load_file(part)) != card.weights_sha256:
-                raise OutputError(
-                    f"{path}: what was read back is not what was written; the disk may be faulty"
-                )
-            output.commit(part)
+        write_model(path, card, tensors, overwrite=overwrite)
         return card
 
     @property
@@ -265,6 +245,56 @@ def check_name(path: Path) -> None:
     """
     if path.suffix != ".safetensors":
         raise OutputError(f"{path}: a model file's name ends in .safetensors")
+
+
+def read_model(path: Path) -> tuple[Card, dict[str, torch.Tensor]]:
+    """Read the card and the weights of a model file as they are stored.
+
+    Raises
+    ------
+    ModelError
+        If the file is no model file, or was changed since it was written.
+    """
+    card = read_card(path)
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelError(f"{path}: its weights cannot be read ({first_line(error)})") from error
+    found = weights_sha256(tensors)
+    if found != card.weights_sha256:
+        raise ModelError(
+            f"{path}: its weights are not the ones that its card names (sha256 {found[:12]}, expected "
+            f"{card.weights_sha256[:12] or 'none'}); the file is damaged or was changed, fetch it again"
+        )
+    return card, tensors
+
+
+def write_model(path: Path, card: Card, tensors: Mapping[str, torch.Tensor], *, overwrite: bool) -> None:
+    """Write a model file, verify it by reading it back, and give it its name in one step.
+
+    Parameters
+    ----------
+    path : Path
+    card : Card
+        With the `weights_sha256` of the tensors.
+    tensors : mapping of str to Tensor
+    overwrite : bool
+        Whether a file may be replaced.
+
+    Raises
+    ------
+    OutputError, OutputExistsError
+        The previous file is untouched then.
+    """
+    with claim(path, overwrite=overwrite) as output:
+        part = output.scratch / "model.safetensors"
+        try:
+            save_file(dict(tensors), part, metadata={CARD_KEY: card.to_json()})
+        except (SafetensorError, OSError) as error:
+            raise OutputError(f"{path}: cannot be written ({first_line(error)})") from error
+        if read_card(part) != card or weights_sha256(load_file(part)) != card.weights_sha256:
+            raise OutputError(f"{path}: what was read back is not what was written; the disk may be faulty")
+        output.commit(part)
 
 
 def weights_sha256(tensors: Mapping[str, torch.Tensor]) -> str:

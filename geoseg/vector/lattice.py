@@ -145,7 +145,7 @@ def layered_map_of(array: xr.DataArray, legend: Legend | None = None) -> Layered
     ----------
     array : DataArray (class, y, x)
         1 where the class is, 0 where it is not; the names are the coordinate ``class``, the codes
-        ``class_code`` (1 to n where it is not there).
+        ``class_code`` (1 to n where it is not there), the colours ``class_color`` (where there is one).
     legend : Legend, optional
         In place of these.
 
@@ -161,7 +161,9 @@ def layered_map_of(array: xr.DataArray, legend: Legend | None = None) -> Layered
         names = [str(name) for name in array.coords["class"].to_numpy()]
         stored = array.coords.get("class_code")
         codes = range(1, count + 1) if stored is None else stored.to_numpy().tolist()
-        legend = Legend.made_up(codes, dict(zip(codes, names, strict=True)))
+        shown = array.coords.get("class_color")
+        colors = [None] * count if shown is None else shown.to_numpy().tolist()
+        legend = Legend.of(zip(codes, names, colors, strict=True))
     if len(legend.classes) != count:
         raise ClassMapError(f"the DataArray has {count} classes and the legend {len(legend.classes)}")
 

@@ -119,6 +119,7 @@ def test_files_and_arrays_say_the_same(scene: Path, tmp_path: Path) -> None:
     assert result["landcover"].dims == ("class", "y", "x")
     grass = result["landcover"].sel({"class": "tall grass"})
     assert int(grass["class_code"]) == 8
+    assert str(grass["class_color"].item()) == model.card.classes[8].color
     np.testing.assert_array_equal(grass, truth(model, scene)[0][1])
     frames = [
         geoseg.vectorize(result),

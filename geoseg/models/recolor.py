@@ -1,0 +1,51 @@
+"""Other names and colours for the classes of a model file."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+
+from geoseg.grid.legend import Legend
+from geoseg.models.card import Card
+from geoseg.models.model import check_name, read_model, write_model
+from geoseg.raster.legend_file import legend_of
+
+
+def recolor(
+    model: Path | str,
+    output: Path | str,
+    *,
+    legend: Legend | str | PathLike[str] | None = None,
+    overwrite: bool = False,
+) -> Card:
+    """Write a model file again with other names and colours of its classes; codes and weights stay.
+
+    Law: the weights in the new file are those of the old one, bit for bit.
+
+    Parameters
+    ----------
+    model : path
+        Model file.
+    output : path
+        Model file to write, ``.safetensors``.
+    legend : Legend or path, optional
+        Names and colours by code; codes that it does not name keep theirs. Without it every class gets the
+        colour that its name suggests, or one of a palette.
+    overwrite : bool
+        Whether `output` may replace a file, which may be the model itself.
+
+    Returns
+    -------
+    Card
+        The card as written.
+
+    Raises
+    ------
+    ModelError, LegendError, OutputError, OutputExistsError
+    """
+    path, asked = Path(output), legend_of(legend)
+    check_name(path)
+    card, tensors = read_model(Path(model))
+    card = card.relabelled(asked or Legend.of((c.code, c.name, None) for c in card.legend))
+    write_model(path, card, tensors, overwrite=overwrite)
+    return card
