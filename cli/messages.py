@@ -1,9 +1,10 @@
-"""What a command shows while it works: a bar on a terminal, never in a log file."""
+"""What a command shows while it works: a bar on a terminal, in a log file a line now and then."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -28,9 +29,12 @@ def watched() -> bool:
 
 @contextmanager
 def progress() -> Iterator[Progress | None]:
-    """Yield a function that draws a bar, or None where stderr is no terminal or ``-q`` was given."""
-    if not watched():
+    """Yield a function that draws a bar, or says a line every 30 s where stderr is no terminal; None with ``-q``."""
+    if quiet():
         yield None
+        return
+    if not watched():
+        yield lines()
         return
     from tqdm import tqdm
 
@@ -46,3 +50,20 @@ def progress() -> Iterator[Progress | None]:
             bar.refresh()
 
         yield draw
+
+
+_EVERY = 30.0
+"""Seconds between two lines."""
+
+
+def lines(clock: Callable[[], float] = time.monotonic) -> Progress:
+    """Return a function that says how far the work is, every 30 s."""
+    said = clock()
+
+    def tell(done: int, total: int, label: str) -> None:
+        nonlocal said
+        if clock() - said >= _EVERY:
+            said = clock()
+            say(f"{label}: {done / max(total, 1):.0%}")
+
+    return tell

@@ -111,8 +111,7 @@ def command(
         options=predict_options(values),
         suffix=".tif",
         work=work,
-        beside_options=lambda written: outputs(written).identity,
-        again=fresh,
+        asked=lambda written: outputs(written).asked(writing),
     )
     ctx.exit(run(names, output, folder, task))
 

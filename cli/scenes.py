@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +16,7 @@ from .messages import progress, say
 from .process import allow_vrt, names_vrt
 
 if TYPE_CHECKING:
+    from geoseg.inference.asked import Asked
     from geoseg.inference.options import PredictOptions, Progress
     from geoseg.inference.prepare import Job
     from geoseg.inference.summary import Report
@@ -34,18 +35,15 @@ class Task:
         Of the outputs in a folder.
     work : callable
         Computes a prepared scene into an output.
-    beside_options : callable
-        What the products at an output depend on beside scene, model and options, as the fingerprint has it.
-    again : bool
-        Whether finished outputs are computed again.
+    asked : callable
+        What is to become of a scene at an output.
     """
 
     model: Path
     options: PredictOptions
     suffix: str
     work: Callable[[Job, Path, Progress | None], Report]
-    beside_options: Callable[[Path], dict[str, Any]]
-    again: bool
+    asked: Callable[[Path], Asked]
 
     @cached_property
     def opened(self) -> Model:
@@ -60,15 +58,6 @@ class Task:
 
         job: Job = prepare(scene, self.model, self.options)
         return job
-
-    def finished(self, scene: str, output: Path) -> bool:
-        """Whether an output is the finished result of this very work."""
-        from geoseg.inference.run import fingerprint_of
-        from geoseg.inference.summary import same_work
-
-        if self.again:
-            return False
-        return same_work(output, fingerprint_of(self.prepare(scene)) | self.beside_options(output))
 
 
 def listed(arguments: tuple[str, ...]) -> list[str]:
@@ -131,14 +120,21 @@ def run(scenes: list[str], output: str, folder: Path | None, task: Task) -> int:
     """Compute the scenes of a command and return its exit code."""
     if folder is None:
         return _watched(task, task.prepare(scenes[0]), Path(output)).exit_code
+    from geoseg.inference.asked import finished_before
     from geoseg.inference.batch import run_many
 
     def one(scene: str, written: Path) -> Report:
-        return _watched(task, replace(task.prepare(scene), model=task.opened), written)
+        job, asked = task.prepare(scene), task.asked(written)
+        # Also where others are to be replaced: the same command goes on behind the scenes that it has finished.
+        before = None if asked.fresh else finished_before(job, asked)
+        if before is None:
+            return _watched(task, replace(job, model=task.opened), written)
+        _tell(before)
+        return before
 
-    outcome = run_many(scenes, folder, task.suffix, one, task.finished)
+    outcome = run_many(scenes, folder, task.suffix, one)
     say(
-        f"{folder}: {len(outcome.reports)} done, {len(outcome.skipped)} finished before, "
+        f"{folder}: {len(outcome.reports) - outcome.before} done, {outcome.before} finished before, "
         f"{len(outcome.failed)} failed"
     )
     return outcome.exit_code
@@ -148,7 +144,11 @@ def _watched(task: Task, job: Job, output: Path) -> Report:
     """Compute one scene and tell a person what became of it."""
     with progress() as bar:
         report = task.work(job, output, bar)
-    say(str(report.output))
+    _tell(report)
+    return report
+
+
+def _tell(report: Report) -> None:
+    say(f"{report.output}: finished before" if report.before else str(report.output))
     for line in report.lines():
         say(line)
-    return report

@@ -65,7 +65,7 @@ def command(
     from geoseg.inference.predict import Writing
     from geoseg.inference.segment import SegmentOutputs, segment_file
 
-    names = listed(scenes)
+    names, writing = listed(scenes), Writing(overwrite=overwrite, fresh=fresh)
     folder = folder_of(names, output, ".gpkg")
 
     def outputs(written: Path) -> SegmentOutputs:
@@ -79,14 +79,13 @@ def command(
         )
 
     def work(job: Job, written: Path, bar: Progress | None) -> Report:
-        return segment_file(job, outputs(written), Writing(overwrite=overwrite, fresh=fresh), bar)
+        return segment_file(job, outputs(written), writing, bar)
 
     task = Task(
         model=model,
         options=predict_options(values),
         suffix=".gpkg",
         work=work,
-        beside_options=lambda written: outputs(written).identity,
-        again=fresh,
+        asked=lambda written: outputs(written).asked(writing),
     )
     ctx.exit(run(names, output, folder, task))

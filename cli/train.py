@@ -10,14 +10,13 @@ import click
 
 from geoseg.errors import GeosegError, OutputError
 
-from .messages import say, watched
+from .messages import say
 from .options import EXISTING_FILE, examples, output_or_folder, overwrite
-from .verbosity import verbosity_options
+from .values import LEGEND
+from .verbosity import quiet, verbosity_options
 
 if TYPE_CHECKING:
     from geoseg.learning.config import Config
-
-_CONFIGS = (".yaml", ".yml")
 
 
 @click.command(
@@ -25,6 +24,7 @@ _CONFIGS = (".yaml", ".yml")
         "geoseg train scene.tif labels.gpkg --class-field class -o model.safetensors",
         "geoseg train examples/recipes/korea.yaml -o runs/korea",
         "geoseg train config.yaml -o runs/deep --set model.encoder=resnet50 --set train.epochs=40",
+        "geoseg train config.yaml -o runs/deep --set train.epochs=60 --extend",
     )
 )
 @click.argument("inputs", nargs=-1, required=True, type=EXISTING_FILE, metavar="CONFIG | SCENE LABELS")
@@ -35,6 +35,10 @@ _CONFIGS = (".yaml", ".yml")
 )  # fmt: skip
 @click.option("--class-field", metavar="NAME", help="LABELS: attribute that holds the class.")
 @click.option("--layer", metavar="NAME", help="LABELS: layer; all by default, each a class of its name.")
+@click.option(
+    "--classes", type=LEGEND,
+    help="LABELS: the classes to learn, with colours where given; other ones are unknown. All by default.",
+)  # fmt: skip
 @click.option(
     "--unlabelled", type=click.Choice(["ignored", "background"]), default="ignored", show_default=True,
     help="LABELS: what pixels are that no label covers.",
@@ -48,37 +52,53 @@ _CONFIGS = (".yaml", ".yml")
 @click.option("--fast-dev-run", is_flag=True, help="Try everything on a few chips; nothing is kept.")
 @click.option("--skip-bad", is_flag=True, help="Go on without images that cannot be used.")
 @click.option("--fresh", is_flag=True, help="Start anew instead of continuing an interrupted run.")
+@click.option("--extend", is_flag=True, help="Go on with a finished run, to more epochs than it had.")
 @overwrite
 @verbosity_options
 def command(inputs: tuple[Path, ...], output: str, changes: tuple[str, ...], **chosen: Any) -> None:
     """Train a model from a configuration, or a scene and labels.
 
     CONFIG is a YAML file; LABELS are vectors or a raster of codes. The same command goes on where an interrupted
-    run stopped.
+    run stopped. At the end the scores on validation and test images are printed, by class.
     """
+    if not chosen["print_config"]:  # importing torch and Lightning takes seconds
+        say(f"Training with {' and '.join(map(str, inputs))}")
     config = _config(inputs, changes, chosen)
     if chosen["print_config"]:
         import yaml
 
         click.echo(yaml.safe_dump(config.fields(), sort_keys=False), nl=False)
         return
-    from geoseg.learning.train import TrainOptions, train
+    from geoseg.learning.train import TrainOptions, train_run
 
     options = TrainOptions(
         overwrite=chosen["overwrite"],
         fresh=chosen["fresh"],
         skip_bad=chosen["skip_bad"],
         dev_run=chosen["fast_dev_run"],
-        progress=watched(),
+        extend=chosen["extend"],
+        progress=not quiet(),
     )
     if chosen["fast_dev_run"]:
         with tempfile.TemporaryDirectory(prefix="geoseg-") as folder:
-            train(config, folder, options)
+            train_run(config, folder, options)
         say("Everything works: data, network, a few steps, scores, model file; nothing was kept")
         return
-    path = train(config, output, options)
-    say(f"Wrote {path}")
-    _report(path)
+    trained = train_run(config, output, options, _finish)
+    if trained.before:
+        say(f"{trained.model}: finished before")
+        if not (trained.folder / "report.html").exists():
+            _report(trained.model)
+    from geoseg.assessment.scores import score_lines
+
+    for line in score_lines(trained.model):
+        say(line)
+
+
+def _finish(model: Path) -> None:
+    """Say that the model is there, and write its report."""
+    say(f"Wrote {model}")
+    _report(model)
 
 
 def _report(model: Path) -> None:
@@ -89,17 +109,19 @@ def _report(model: Path) -> None:
         say(f"Wrote {report(model)}")
     except (GeosegError, OSError, MemoryError) as error:
         raise OutputError(
-            f"the model is finished ({model}), but not its report: {str(error) or 'out of memory'}; "
-            f"geoseg report {model} writes it"
+            f"the model is finished ({model}), but not its report: {str(error) or 'out of memory'}; the same command, "
+            f"or geoseg report {model}, writes it"
         ) from error
 
 
 def _config(inputs: tuple[Path, ...], changes: tuple[str, ...], chosen: dict[str, Any]) -> Config:
     """Read the configuration, or make it of a scene and labels."""
-    from geoseg.learning.config import Config
+    from geoseg.learning.config import CONFIG_SUFFIXES, Config
 
-    if len(inputs) == 1 and inputs[0].suffix.lower() in _CONFIGS:
-        given = [name for name in ("class_field", "layer", "buffer", "all_touched") if chosen[name]]
+    if len(inputs) == 1 and inputs[0].suffix.lower() in CONFIG_SUFFIXES:
+        given = [
+            name for name in ("class_field", "layer", "classes", "buffer", "all_touched") if chosen[name]
+        ]
         if given or chosen["unlabelled"] != "ignored":
             name = (given or ["unlabelled"])[0].replace("_", "-")
             raise click.UsageError(f"--{name} is for SCENE LABELS; a configuration says it in data.labels")
@@ -115,6 +137,7 @@ def _config(inputs: tuple[Path, ...], changes: tuple[str, ...], chosen: dict[str
         layer=chosen["layer"],
         buffer=chosen["buffer"],
         all_touched=chosen["all_touched"],
+        classes=chosen["classes"],
         background=chosen["unlabelled"] == "background",
     )
     return quick_config(*inputs, choices, changes)

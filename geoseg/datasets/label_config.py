@@ -7,11 +7,10 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, BeforeValidator, Field
 
 from geoseg.datasets.quantities import STRICT, Code, Count, Length, Pattern
-from geoseg.raster.file_kinds import KINDS
 
 _FORMS: Final = {
     ".csv": "run_lengths",
-    **{ending: "vector" for kind in KINDS if kind.holds == "vector" for ending in kind.endings},
+    **dict.fromkeys((".gpkg", ".geojson", ".json", ".shp", ".fgb", ".parquet", ".kml"), "vector"),
 }
 """Form of labels by the end of their files' names; everything else is a raster of codes."""
 FORM_NAMES: Final = ("codes", "colors", "grey", "vector", "run_lengths")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from geoseg.errors import GeosegError, OptionError, OutputError
-from geoseg.inference.summary import Report, run_file
+from geoseg.inference.summary import Report
 
 log = logging.getLogger("geoseg")
 
@@ -23,16 +23,18 @@ class Outcome:
     Parameters
     ----------
     reports : tuple of Report
-        Scenes that were computed now.
-    skipped : tuple of Path
-        Outputs that were finished before.
+        Of scenes that are done, now or before.
     failed : tuple of (str, str)
         Scene and reason.
     """
 
     reports: tuple[Report, ...]
-    skipped: tuple[Path, ...]
     failed: tuple[tuple[str, str], ...]
+
+    @property
+    def before(self) -> int:
+        """How many scenes were finished before."""
+        return sum(report.before for report in self.reports)
 
     @property
     def exit_code(self) -> int:
@@ -40,9 +42,7 @@ class Outcome:
         return 3 if self.failed or any(report.exit_code for report in self.reports) else 0
 
 
-def run_many(
-    scenes: Sequence[str], folder: Path, suffix: str, one: One, finished: Callable[[str, Path], bool]
-) -> Outcome:
+def run_many(scenes: Sequence[str], folder: Path, suffix: str, one: One) -> Outcome:
     """Run every scene into ``folder/<stem><suffix>``.
 
     Parameters
@@ -53,9 +53,7 @@ def run_many(
     suffix : str
         Of the outputs, as in ``.gpkg``.
     one : callable
-        Computes one scene.
-    finished : callable
-        Whether an output is the finished result of this very work.
+        Computes one scene, or finds that it was finished before.
 
     Raises
     ------
@@ -69,18 +67,14 @@ def run_many(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be made ({error.strerror}); choose another with -o") from error
-    reports, skipped, failed = [], [], []
+    reports, failed = [], []
     for scene, output in zip(scenes, outputs, strict=True):
         try:
-            if run_file(output).exists() and finished(scene, output):
-                log.info("%s: finished before, skipped", output)
-                skipped.append(output)
-            else:
-                reports.append(one(scene, output))
+            reports.append(one(scene, output))
         except GeosegError as error:
             log.error("%s", error)
             failed.append((scene, str(error)))
-    return Outcome(reports=tuple(reports), skipped=tuple(skipped), failed=tuple(failed))
+    return Outcome(reports=tuple(reports), failed=tuple(failed))
 
 
 def name_outputs(scenes: Iterable[str], folder: Path, suffix: str) -> list[Path]:

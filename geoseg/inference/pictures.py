@@ -15,6 +15,7 @@ from geoseg.inference.picture_files import Paths, list_pictures
 from geoseg.inference.predict import Writing
 from geoseg.inference.submission import Submission, content_of
 from geoseg.inference.summary import profile_line
+from geoseg.storage.output import clear_leftovers
 
 if TYPE_CHECKING:
     from geoseg.inference.picture_terms import Tally, Work
@@ -132,6 +133,7 @@ def predict_pictures(
     from geoseg.inference.masks import masks
     from geoseg.inference.picture_run import run_pictures
     from geoseg.inference.picture_terms import Work
+    from geoseg.inference.submission import Table
     from geoseg.inference.submission import submission as open_submission
 
     options, writing = options or PredictOptions(), writing or Writing()
@@ -144,8 +146,12 @@ def predict_pictures(
         with masks(work, found, output, writing) as folder:
             tally = run_pictures(work, folder, progress) if folder.todo else None
             return _report(output, folder.skipped, tally)
-    form = _with_content(submission, work)
-    with open_submission(work, found, output, form, writing) as table:
+    planned = Table.of(work, found, output, _with_content(submission, work))
+    before = None if writing.overwrite or writing.fresh else planned.finished_before()
+    if before is not None:
+        clear_leftovers(output)
+        return _report(output, len(planned.sheet.images) - len(before), None, before)
+    with open_submission(planned, writing) as table:
         tally = run_pictures(work, table, progress) if table.todo else None
         table.finish()
         return _report(output, table.skipped, tally, table.earlier)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from geoseg.engine.storage import STORAGES, Storage
 from geoseg.errors import OptionError
 from geoseg.grid.ground import pixel_size_m
+from geoseg.inference.asked import Asked, finished_before
 from geoseg.inference.lazy_scene import is_lazy
 from geoseg.inference.options import PredictOptions, Progress
 from geoseg.inference.prepare import Job, prepare
@@ -56,15 +57,24 @@ class PredictOutputs:
         """All files, the class map first."""
         return [path for path in (self.classes, self.confidence, self.probabilities) if path is not None]
 
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What a fingerprint holds of them."""
-        return identity("predict", self.paths, **stored_as(self.probabilities, self.storage))
+    def asked(self, writing: Writing) -> Asked:
+        """Say what is to become of a job."""
+        stored = stored_as(self.probabilities, self.storage)
+        return Asked(
+            outputs=tuple(self.paths),
+            identity=identity("predict", self.paths, **stored),
+            **stored,
+            overwrite=writing.overwrite,
+            fresh=writing.fresh,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Writing:
     """How products replace what is there.
+
+    By default what the same call finished before is left as it is, what is missing of it is made, unfinished work
+    is continued, and any other file in the way is refused.
 
     Parameters
     ----------
@@ -139,26 +149,23 @@ def predict_file(
     job: Job, outputs: PredictOutputs, writing: Writing, progress: Progress | None = None
 ) -> Report:
     """Write the class map of a prepared job, resumable, and report on it."""
-    from geoseg.inference.run import Asked, computed
+    from geoseg.inference.run import computed
 
-    asked = Asked(
-        outputs=tuple(outputs.paths),
-        identity=outputs.identity,
-        **stored_as(outputs.probabilities, outputs.storage),
-        overwrite=writing.overwrite,
-        fresh=writing.fresh,
-    )
+    asked = outputs.asked(writing)
+    if not (writing.overwrite or writing.fresh) and (before := finished_before(job, asked)) is not None:
+        return before
     with computed(job, asked, progress) as run:
         started = time.perf_counter()
         write_shares(run, outputs.confidence, outputs.probabilities)
-        count = write_class_map(run, run.claims[0])
-        classes = count.rows(_pixel_area_m2(job))
-        report = report_on(
-            run, outputs.classes, (classes, count.valid), {"write": time.perf_counter() - started}
-        )
-        if count.only_one and job.card.task == "multiclass":
-            report.notes.append("every valid pixel got the same class: does the scene fit the model?")
-        report.save()
+        report = run.earlier
+        if report is None:
+            count = write_class_map(run, outputs.classes)
+            classes = count.rows(_pixel_area_m2(job))
+            seconds = {"write": time.perf_counter() - started}
+            report = report_on(run, outputs.classes, (classes, count.valid), seconds)
+            if count.only_one and job.card.task == "multiclass":
+                report.notes.append("every valid pixel got the same class: does the scene fit the model?")
+        report.save(outputs.paths[1:])
     return report
 
 
@@ -176,12 +183,12 @@ def check_rasters(paths: Iterable[Path], storage: str) -> None:
             raise OptionError(f"{path}: rasters are written as GeoTIFF, expected a name that ends in .tif")
 
 
-def write_class_map(run: Run, claim: Claim) -> ClassCount:
+def write_class_map(run: Run, path: Path) -> ClassCount:
     """Write, verify and commit the class map of a run; of a multilabel task with a band for each class."""
     from geoseg.raster.classmap import class_map_sidecars, write_cog
 
     legend, layered = run.job.card.classes, run.job.layers is not None
-    count = ClassCount(legend, layered=layered)
+    count, claim = ClassCount(legend, layered=layered), run.claims[path]
     finished = claim.prepare()
     write_cog(
         finished,
@@ -196,11 +203,10 @@ def write_class_map(run: Run, claim: Claim) -> ClassCount:
 
 
 def write_shares(run: Run, confidence: Path | None, probabilities: Path | None) -> None:
-    """Write what is wanted beside a class map, under the claims of a run."""
-    claims = {claim.path: claim for claim in run.claims}
+    """Write what is wanted beside a class map and not there yet, under the claims of a run."""
     for path, write in ((confidence, _write_confidence), (probabilities, _write_probabilities)):
-        if path is not None:
-            write(run, claims[path])
+        if path is not None and path in run.claims:
+            write(run, run.claims[path])
 
 
 def _write_confidence(run: Run, claim: Claim) -> None:

@@ -13,6 +13,7 @@ from geoseg.engine.bands import BandResult, Engine
 from geoseg.engine.settings import Settings, check_devices, choose_device
 from geoseg.engine.storage import Storage
 from geoseg.errors import OptionError, OutputExistsError
+from geoseg.inference.asked import Asked, Earlier
 from geoseg.inference.assemble import (
     build_engine,
     cache_megabytes,
@@ -23,16 +24,17 @@ from geoseg.inference.assemble import (
 )
 from geoseg.inference.bandstore import BandStore
 from geoseg.inference.filling import Told, Work, compute
-from geoseg.inference.fingerprint import fingerprint_of as fingerprint_of
+from geoseg.inference.fingerprint import fingerprint_of
 from geoseg.inference.lazy_scene import LazyScene
 from geoseg.inference.options import Progress
 from geoseg.inference.prepare import Job
 from geoseg.inference.several import fill_by_several, mean_profile, parts
+from geoseg.inference.summary import Report
 from geoseg.models.model import Model
 from geoseg.raster.array_scene import ArraySource
 from geoseg.raster.cache import limited_cache
 from geoseg.storage.journal import Journal
-from geoseg.storage.output import Claim, claim
+from geoseg.storage.output import Claim, claim, clear_leftovers
 from geoseg.storage.space import check_space
 
 _BYTES_PER_PIXEL = 5
@@ -43,37 +45,17 @@ _BYTES_PER_PROBABILITY: Mapping[Storage, int] = {"uint8": 4, "float16": 12}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What is to become of a job.
-
-    Parameters
-    ----------
-    outputs : tuple of Path
-        The main output, which owns the scratch folder and the journal, then further products.
-    identity : dict
-        What the products depend on beside the pixels (layer names, further paths), as plain JSON values.
-    storage : str, optional
-        How probabilities are stored, where they are wanted.
-    overwrite, fresh : bool
-        As in `claim`.
-    """
-
-    outputs: tuple[Path, ...]
-    identity: dict[str, Any]
-    storage: Storage | None = None
-    overwrite: bool = False
-    fresh: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """A finished computation whose products are still to be written.
 
     Parameters
     ----------
     job : Job
-    claims : tuple of Claim
-        The output's, then one for each further product, in the order they were asked for.
+    claims : mapping of Path to Claim
+        Of the products that are to be written: all that were asked for, but those that the same command finished
+        when it ran before.
+    earlier : Report, optional
+        Of the same command when it ran before, where its main product is not to be written again.
     store : BandStore
         The bands, from top to bottom.
     fingerprint : dict
@@ -94,7 +76,8 @@ class Run:
     """
 
     job: Job
-    claims: tuple[Claim, ...]
+    claims: Mapping[Path, Claim]
+    earlier: Report | None
     store: BandStore
     fingerprint: dict[str, Any]
     settings: Settings
@@ -110,8 +93,9 @@ class Run:
 def computed(job: Job, asked: Asked, progress: Progress | None) -> Iterator[Run]:
     """Claim the outputs, compute what is missing, and hold everything while products are written.
 
-    Law: the scratch folder of the first output outlives a kill; the same call then goes on behind the last
-    whole band and yields what an uninterrupted run would have.
+    Laws: the scratch folder of the first output outlives a kill; the same call then goes on behind the last
+    whole band and yields what an uninterrupted run would have. Of a finished run it makes what is missing of its
+    products, and leaves the others alone.
 
     Parameters
     ----------
@@ -129,17 +113,24 @@ def computed(job: Job, asked: Asked, progress: Progress | None) -> Iterator[Run]
     if isinstance(job.source, LazyScene):
         job.options.refuse_devices("a lazy array is computed in this process")
     with ExitStack() as stack:
-        claimed = stack.enter_context(
-            claim(main, overwrite=asked.overwrite, resumable=True, fresh=asked.fresh)
-        )
         fingerprint = fingerprint_of(job) | asked.identity
+        earlier = None if asked.overwrite or asked.fresh else Earlier.of(asked, fingerprint)
+        kept = earlier.there if earlier is not None else frozenset()
+        claimed = stack.enter_context(
+            claim(main, overwrite=asked.overwrite or main in kept, resumable=True, fresh=asked.fresh)
+        )
         journal = Journal(claimed.scratch, fingerprint)
         # Products of this very run that a kill left renamed are its own to replace; what was put there before
         # it began to write them is not.
         ours = asked.overwrite or journal.last("products") is not None
-        if main.exists() and not ours:
+        if main.exists() and main not in kept and not ours:
             raise OutputExistsError(f"{main}: already exists; pass --overwrite to replace it")
-        claims = [stack.enter_context(claim(path, overwrite=ours)) for path in others]
+        claims = {} if main in kept else {main: claimed}
+        for path in others:
+            if path in kept:
+                clear_leftovers(path)
+            else:
+                claims[path] = stack.enter_context(claim(path, overwrite=ours))
         if not job.options.force:
             check_space(main.parent, job.grid.height * job.grid.width * _bytes_per_pixel(job, asked.storage))
         model, settings, preparing = _prepared(job, journal)
@@ -161,7 +152,8 @@ def computed(job: Job, asked: Asked, progress: Progress | None) -> Iterator[Run]
         journal.append({"products": True})
         yield Run(
             job=job,
-            claims=(claimed, *claims),
+            claims=claims,
+            earlier=earlier.report if earlier is not None and main in kept else None,
             store=store,
             fingerprint=fingerprint,
             settings=settings,

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geoseg.grid.legend import NODATA, Legend
+from geoseg.inference.asked import Asked, finished_before
 from geoseg.inference.options import PredictOptions, Progress
 from geoseg.inference.predict import (
     Writing,
@@ -74,11 +75,15 @@ class SegmentOutputs:
         rasters = self.raster, self.confidence, self.probabilities
         return [self.polygons, *(path for path in rasters if path is not None)]
 
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What a fingerprint holds of them."""
-        return identity(
-            "segment", self.paths, layer=self.layer or "", **stored_as(self.probabilities, self.storage)
+    def asked(self, writing: Writing) -> Asked:
+        """Say what is to become of a job."""
+        stored = stored_as(self.probabilities, self.storage)
+        return Asked(
+            outputs=tuple(self.paths),
+            identity=identity("segment", self.paths, layer=self.layer or "", **stored),
+            **stored,
+            overwrite=writing.overwrite,
+            fresh=writing.fresh,
         )
 
 
@@ -120,34 +125,31 @@ def segment_file(
     job: Job, outputs: SegmentOutputs, writing: Writing, progress: Progress | None = None
 ) -> Report:
     """Write the polygons of a prepared job, and the rasters that are to be kept, and report on it."""
-    from geoseg.inference.run import Asked, computed
+    from geoseg.inference.run import computed
     from geoseg.vector.kept_layers import content_beside
     from geoseg.vector.layers import layer_names_of
 
     layer = layer_names_of(job.card.classes if job.layers else None, outputs.layer)
+    asked = outputs.asked(writing)
+    if not (writing.overwrite or writing.fresh) and (before := finished_before(job, asked)) is not None:
+        return before
     content_beside(outputs.polygons, [layer] if isinstance(layer, str) else layer.values())
-    asked = Asked(
-        outputs=tuple(outputs.paths),
-        identity=outputs.identity,
-        **stored_as(outputs.probabilities, outputs.storage),
-        overwrite=writing.overwrite,
-        fresh=writing.fresh,
-    )
     with computed(job, asked, progress) as run:
         started = time.perf_counter()
         write_shares(run, outputs.confidence, outputs.probabilities)
-        if outputs.raster is not None:
-            claims = {claim.path: claim for claim in run.claims}
-            write_class_map(run, claims[outputs.raster])
+        if outputs.raster is not None and outputs.raster in run.claims:
+            write_class_map(run, outputs.raster)
         rasters_done = time.perf_counter()
-        if progress is not None:
-            progress(job.grid.height, job.grid.height, "vectorize")
-        counted, notes = _write_polygons(run, layer)
-        stages = {"rasters": rasters_done - started} if len(run.claims) > 1 else {}
-        stages["vectorize"] = time.perf_counter() - rasters_done
-        report = report_on(run, outputs.polygons, counted, stages)
-        report.notes.extend(notes)
-        report.save()
+        report = run.earlier
+        if report is None:
+            if progress is not None:
+                progress(job.grid.height, job.grid.height, "vectorize")
+            counted, notes = _write_polygons(run, outputs.polygons, layer)
+            stages = {"rasters": rasters_done - started} if len(run.claims) > 1 else {}
+            stages["vectorize"] = time.perf_counter() - rasters_done
+            report = report_on(run, outputs.polygons, counted, stages)
+            report.notes.extend(notes)
+        report.save(outputs.paths[1:])
     return report
 
 
@@ -157,7 +159,7 @@ Layered = Callable[[int | None], Strips]
 
 
 def _write_polygons(
-    run: Run, layer: str | dict[int, str]
+    run: Run, path: Path, layer: str | dict[int, str]
 ) -> tuple[tuple[list[dict[str, Any]], int], list[str]]:
     """Vectorize the stored bands, write, verify and commit; return what `report_on` takes, and hints."""
     from geoseg.vector.arrow_writer import Layer
@@ -182,8 +184,8 @@ def _write_polygons(
         )
         for (name, style), (proof, parts) in zip(names, streams, strict=True)
     )
-    claim = run.claims[0]
-    base = kept_beside(claim.path, [name for name, _ in names])
+    claim = run.claims[path]
+    base = kept_beside(path, [name for name, _ in names])
     finished = claim.prepare()
     write_layers(finished, layers, base)
     if base is not None:

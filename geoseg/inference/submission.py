@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,11 +25,12 @@ from geoseg.inference.picture_files import signatures
 from geoseg.inference.picture_terms import Work
 from geoseg.inference.predict import Writing
 from geoseg.inference.sheet import Sheet, plan_sheet
+from geoseg.inference.summary import run_file
 from geoseg.models.card import Card
 from geoseg.raster.rle import encode
 from geoseg.storage.durable import write_bytes
-from geoseg.storage.journal import Journal
-from geoseg.storage.output import Claim, claim
+from geoseg.storage.journal import JOURNAL, Journal
+from geoseg.storage.output import Claim, claim, scratch_folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,25 +75,16 @@ class SubmissionSink:
     ----------
     claimed : Claim
     journal : Journal
-    work : Work
-    form : Submission
-        With its content.
-    sheet : Sheet
-    pictures : mapping of str to Path
+    table : Table
     """
 
-    def __init__(
-        self,
-        claimed: Claim,
-        journal: Journal,
-        work: Work,
-        form: Submission,
-        sheet: Sheet,
-        pictures: Mapping[str, Path],
-    ) -> None:
+    def __init__(self, claimed: Claim, journal: Journal, table: Table) -> None:
         self.journal = journal
-        self._claimed, self._card, self._form, self._sheet = claimed, work.card, form, sheet
-        self._order = list(sheet.images)
+        self._claimed, self._card, self._form, self._sheet = (
+            claimed, table.work.card, table.form, table.sheet,
+        )  # fmt: skip
+        self._fingerprint = table.fingerprint
+        self._order = list(table.sheet.images)
         self._ready: dict[str, str] = {}
         self._failed: dict[str, str] = {}
         self._parts: list[int] = []
@@ -100,7 +93,7 @@ class SubmissionSink:
         for entry in journal.entries:
             if "part" in entry and not self._whole(entry):
                 break
-        self.todo = {name: pictures[name] for name in self._order[self._written :]}
+        self.todo = {name: table.pictures[name] for name in self._order[self._written :]}
         self.skipped = self._written - len(self.earlier)
 
     @property
@@ -193,8 +186,9 @@ class SubmissionSink:
         return self._claimed.scratch / f"part-{number:06d}.csv"
 
     def finish(self) -> None:
-        """Put the parts together and give the table its name."""
+        """Put the parts together, give the table its name, and note beside it what it was made of."""
         self._flush()
+        self.journal.append({"products": True})
         finished = self._claimed.prepare()
         try:
             with finished.open("wb") as file:
@@ -209,28 +203,78 @@ class SubmissionSink:
                 f"{self._claimed.path}: cannot be written ({error.strerror}); make room and run again"
             ) from error
         self._claimed.commit(finished)
+        failed = dict(entry for each in self.journal.entries for entry in each.get("failed", {}).items())
+        content = {"output": self._claimed.path.name, "fingerprint": self._fingerprint, "failed": failed}
+        write_bytes(run_file(self._claimed.path), (json.dumps(content, indent=1) + "\n").encode())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table that is to be written.
+
+    Parameters
+    ----------
+    output : Path
+    work : Work
+    form : Submission
+        With its content.
+    sheet : Sheet
+    pictures : mapping of str to Path
+    """
+
+    output: Path
+    work: Work
+    form: Submission
+    sheet: Sheet
+    pictures: Mapping[str, Path]
+
+    @classmethod
+    def of(cls, work: Work, pictures: Mapping[str, Path], output: Path, form: Submission) -> Table:
+        """Plan a table.
+
+        Raises
+        ------
+        DataError
+        """
+        sheet = plan_sheet(pictures, work.card, form.like)
+        return cls(output=output, work=work, form=form, sheet=sheet, pictures=pictures)
+
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        """Everything that it depends on, as plain JSON values."""
+        work, used = self.work, {name: self.pictures[name] for name in self.sheet.images}
+        found = work_fingerprint(work.card, work.model, work.cutting.tiling, work.options) | {
+            "command": "predict pictures",
+            "form": asdict(self.form) | {"like": None},
+            "rows": zlib.crc32(repr(self.sheet).encode()),
+            "pictures": zlib.crc32(repr(signatures(used)).encode()),
+        }
+        return dict(json.loads(json.dumps(found)))
+
+    def finished_before(self) -> tuple[tuple[str, str], ...] | None:
+        """Return the pictures that failed, and why, where the same command finished before; None elsewhere."""
+        if not self.output.is_file() or (scratch_folder(self.output) / JOURNAL).exists():
+            return None
+        try:
+            found = json.loads(run_file(self.output).read_text(encoding="utf-8"))
+            same = found["fingerprint"] == self.fingerprint
+            return tuple(found["failed"].items()) if same else None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
 
 
 @contextmanager
-def submission(
-    work: Work, pictures: Mapping[str, Path], output: Path, form: Submission, writing: Writing
-) -> Iterator[SubmissionSink]:
+def submission(table: Table, writing: Writing) -> Iterator[SubmissionSink]:
     """Hold the name of a table while it is made; `SubmissionSink.finish` writes it.
 
     Raises
     ------
-    DataError, OutputError, OutputExistsError, OutputBusyError, ResumeError
+    OutputError, OutputExistsError, OutputBusyError, ResumeError
     """
-    sheet = plan_sheet(pictures, work.card, form.like)
-    fingerprint = work_fingerprint(work.card, work.model, work.cutting.tiling, work.options)
-    fingerprint |= {
-        "command": "predict pictures",
-        "form": asdict(form) | {"like": None},
-        "rows": zlib.crc32(repr(sheet).encode()),
-        "pictures": zlib.crc32(repr(signatures({name: pictures[name] for name in sheet.images})).encode()),
-    }
+    output = table.output
     with claim(output, overwrite=writing.overwrite, resumable=True, fresh=writing.fresh) as claimed:
-        journal = Journal(claimed.scratch, fingerprint)
-        if output.exists() and not writing.overwrite:
+        journal = Journal(claimed.scratch, table.fingerprint)
+        # A kill may have fallen between the table's rename and the end.
+        if output.exists() and not (writing.overwrite or journal.last("products")):
             raise OutputExistsError(f"{output}: already exists; pass --overwrite to replace it")
-        yield SubmissionSink(claimed, journal, work, form, sheet, pictures)
+        yield SubmissionSink(claimed, journal, table)

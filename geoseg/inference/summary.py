@@ -9,14 +9,13 @@ import re
 import resource
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.errors import ClassMapError
 from geoseg.grid.ground import area_texts
 from geoseg.grid.legend import NODATA, Legend
 from geoseg.storage.durable import write_bytes
@@ -49,6 +48,10 @@ class Report:
         As `Settings` has them.
     profile : dict of str to float, optional
         Where the time of `seconds["predict"]` went, s; see `Clock`.
+    sizes : dict of str to int
+        Bytes of the further products, by their names as seen from the folder of `output`.
+    before : bool
+        Whether the same command had finished all of it when it ran before.
     """
 
     output: Path
@@ -62,14 +65,30 @@ class Report:
     warnings: list[str]
     settings: dict[str, Any]
     profile: dict[str, float] | None = None
+    sizes: dict[str, int] = field(default_factory=dict)
+    before: bool = False
+
+    @classmethod
+    def read(cls, output: Path) -> Report | None:
+        """Read what `save` wrote; None where there is nothing, or something else."""
+        try:
+            found = json.loads(run_file(output).read_text(encoding="utf-8"))
+            kept = {each.name: found[each.name] for each in fields(cls) if each.name in found}
+            return cls(**{**kept, "output": output})
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def size_of(self, product: Path) -> int | None:
+        """Bytes that a further product had when it was written."""
+        return self.sizes.get(_seen_from(product, self.output))
 
     @property
     def exit_code(self) -> int:
         """0, or 3 where areas were replaced by no data."""
         return 3 if self.damaged else 0
 
-    def save(self) -> None:
-        """Write ``<output>.run.json``."""
+    def save(self, products: Iterable[Path] = ()) -> None:
+        """Write ``<output>.run.json``, and in it how large the further products are."""
         from geoseg import __version__
 
         content = {
@@ -84,6 +103,7 @@ class Report:
             "notes": self.notes,
             "warnings": self.warnings,
             "settings": self.settings,
+            "sizes": {_seen_from(path, self.output): path.stat().st_size for path in products},
             "versions": {"geoseg": __version__, "python": platform.python_version()},
         }
         if self.profile is not None:
@@ -92,6 +112,15 @@ class Report:
 
     def lines(self) -> Iterable[str]:
         """Summary for a person, line by line."""
+        if not self.before:
+            yield from self._done()
+        if self.damaged:
+            yield f"  {len(self.damaged)} areas could not be read and are no data; they are listed in run.json"
+        for note in () if self.before else self.notes:
+            yield f"  {note}"
+
+    def _done(self) -> Iterable[str]:
+        """Say what was done now."""
         total = self.valid_pixels or 1
         areas = area_texts([row["area_m2"] for row in self.classes])
         for row, area in zip(self.classes, areas, strict=True):
@@ -104,10 +133,6 @@ class Report:
         )
         if self.profile is not None:
             yield f"  {profile_line(self.profile, self.seconds['predict'])}"
-        if self.damaged:
-            yield f"  {len(self.damaged)} areas could not be read and are no data; they are listed in run.json"
-        for note in self.notes:
-            yield f"  {note}"
 
 
 def _setting(key: str, value: object) -> str:
@@ -128,16 +153,9 @@ def run_file(output: Path) -> Path:
     return output.with_name(output.name + ".run.json")
 
 
-def same_work(output: Path, fingerprint: Mapping[str, Any]) -> bool:
-    """Whether an output is the finished result of exactly this work."""
-    file = run_file(output)
-    if not (output.exists() and file.exists()):
-        return False
-    try:
-        found = json.loads(file.read_text())["fingerprint"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ClassMapError(f"{file}: is not a run.json ({error}); remove it or pass --overwrite") from None
-    return bool(found == json.loads(json.dumps(dict(fingerprint))))
+def _seen_from(product: Path, output: Path) -> str:
+    """Name of a product as seen from the folder of the main output, however the person wrote them."""
+    return os.path.relpath(product.absolute(), output.absolute().parent)
 
 
 def peak_memory_mb() -> float:
@@ -151,14 +169,12 @@ def peak_memory_mb() -> float:
     return peak / 1e6 if sys.platform == "darwin" else peak / 1e3
 
 
-def identity(command: str, products: Sequence[Path], **more: str) -> dict[str, Any]:
+def identity(command: str, products: Sequence[Path], **more: Any) -> dict[str, Any]:
     """Say what products depend on beside the pixels, for the fingerprint: equal commands, equal identities.
 
     Products are named as seen from the folder of the first, however the person wrote them.
     """
-    folder = products[0].absolute().parent
-    names = [os.path.relpath(path.absolute(), folder) for path in products]
-    return {"command": command, "products": names, **more}
+    return {"command": command, "products": [_seen_from(path, products[0]) for path in products], **more}
 
 
 class ClassCount:

@@ -21,7 +21,8 @@ class Batches(Sampler[Place]):
     ----------
     sampler : TrainingSampler
     size : int
-        Chips of a batch; the last of an epoch may be smaller.
+        Chips of a batch. The last of an epoch may be smaller, but not of one chip where others have more: batch
+        normalisation takes no statistics of a single one. It is drawn together with the first chip of the epoch then.
     accumulate : int
         Batches of one optimizer step. Where it is more than one, an epoch is a whole number of steps, at least
         one: what is left over is not drawn, and what is missing is drawn again.
@@ -31,7 +32,8 @@ class Batches(Sampler[Place]):
         self.size = size
         self._sampler = sampler
         step = size * accumulate
-        self._chips = len(sampler) if accumulate == 1 else max(1, len(sampler) // step) * step
+        chips = len(sampler) if accumulate == 1 else max(1, len(sampler) // step) * step
+        self._chips = chips + 1 if size > 1 and chips % size == 1 else chips
         self._epoch = self._first = 0
 
     @property

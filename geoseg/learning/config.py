@@ -18,12 +18,13 @@ from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_valid
 from geoseg.datasets.description import TAGS, DataConfig
 from geoseg.datasets.quantities import STRICT, Amount, Count, Positive, Probability, Seed
 from geoseg.errors import ConfigError
-from geoseg.learning.augment_config import AugmentChoice, AugmentConfig
+from geoseg.learning.augment_config import PRESETS, AugmentChoice, AugmentConfig
 from geoseg.learning.loss_text import LossConfig
 from geoseg.learning.optimizers import OptimizerConfig
 from geoseg.learning.schedules import SCHEDULES, OneCycle, ScheduleConfig
 from geoseg.models.one_line import one_line
 
+CONFIG_SUFFIXES = (".yaml", ".yml")
 _LARGEST_FILE = 2**20
 
 
@@ -274,23 +275,66 @@ class Config(BaseModel):
 
 
 def set_value(fields: dict[str, Any], change: str) -> None:
-    """Put one ``a.b.c=value`` into nested fields."""
+    """Put one ``a.b.c=value`` into nested fields; what stands beside it stays.
+
+    Raises
+    ------
+    ConfigError
+    """
     key, equals, text = change.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
         raise ConfigError(f"--set {change}: expected KEY=VALUE, as in --set model.encoder=resnet50")
     try:
-        value = yaml.safe_load(text)
+        # A colour is no comment.
+        value = text.strip() if text.lstrip().startswith("#") else yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(
             f"--set {change}: its value is not YAML ({' '.join(str(error).split())})"
         ) from error
-    for part in parts[:-1]:
-        inner = fields.setdefault(part, {})
-        if not isinstance(inner, dict):
-            inner = fields[part] = {}
-        fields = inner
-    fields[parts[-1]] = value
+    inner: Any = fields
+    for depth, part in enumerate(parts):
+        place = _place(inner, part, ".".join(parts[:depth]), change)
+        if depth == len(parts) - 1:
+            inner[place] = value
+            return
+        known = inner[place] if isinstance(inner, list) else inner.get(place)
+        inner[place] = _mapping(known, parts[: depth + 1])
+        inner = inner[place]
+
+
+def _place(inner: Any, part: str, path: str, change: str) -> Any:
+    """Key of a part in a mapping, whose keys may be numbers, or its index in a list."""
+    if isinstance(inner, dict):
+        return next((key for key in inner if str(key) == part), part)
+    if isinstance(inner, list) and part.isdecimal() and int(part) < len(inner):
+        return int(part)
+    what = f"a list of {len(inner)}" if isinstance(inner, list) else repr(inner)
+    raise ConfigError(f"--set {change}: {path} is {what} and has no {part}; give it its whole value")
+
+
+_SHORT: Mapping[tuple[str, ...], str] = {
+    ("data", "labels"): "files",
+    ("train", "optimizer"): "name",
+    ("train", "schedule"): "name",
+    ("train", "loss"): "terms",
+}
+"""Keys whose value may be a text alone, and what it is short for."""
+
+
+def _mapping(value: Any, path: Sequence[str]) -> Any:
+    """Write out a text that is short for a mapping, so that its parts can be changed."""
+    if value is None:
+        return {}
+    if not isinstance(value, str):
+        return value
+    if tuple(path) in _SHORT:
+        return {_SHORT[tuple(path)]: value}
+    if tuple(path[:-1]) == ("data", "classes"):
+        return {"name": value}
+    if tuple(path) == ("train", "augment") and value in PRESETS:
+        return dict(PRESETS[value])
+    return value
 
 
 def _expand(text: str, name: str) -> Path:

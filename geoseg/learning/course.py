@@ -41,6 +41,8 @@ class Course(lightning.Callback):  # type: ignore[misc]  # Lightning is untyped 
     folder : Path
     records : Records
     interruption : Interruption
+    base : Progress
+        Where it began: after the epochs of the training that it adds epochs to.
     state : State or None
         To go on from.
     """
@@ -51,11 +53,12 @@ class Course(lightning.Callback):  # type: ignore[misc]  # Lightning is untyped 
     folder: Path
     records: Records
     interruption: Interruption
+    base: Progress
     state: State | None = None
 
     def __post_init__(self) -> None:
         """Begin where the state says."""
-        self.progress = replace(self.state.progress) if self.state else Progress()
+        self.progress = replace(self.state.progress if self.state else self.base)
         self.task.number = self.progress.epoch * self.batches.count + self.progress.batch
         self.batches.begin(self.progress.epoch, self.progress.batch)
         self._saved = self._clock = time.monotonic()
@@ -102,7 +105,7 @@ class Course(lightning.Callback):  # type: ignore[misc]  # Lightning is untyped 
         self.progress.batch += 1
         self.progress.loss_sum += self.task.last_loss
         self.progress.loss_count += 1
-        self.records.step(self.task.last_loss)
+        self.records.step(self.progress, self.task.last_loss)
         config = self.run.config.train
         if self.progress.batch % config.accumulate:
             return  # gradients are no part of the state
@@ -137,7 +140,8 @@ class Course(lightning.Callback):  # type: ignore[misc]  # Lightning is untyped 
         if isinstance(schedule, PlateauSchedule):
             schedule.scored(better=better)
         patience = self.run.config.train.patience
-        if patience is not None and progress.epoch - progress.best_epoch >= patience:
+        since = max(progress.best_epoch, self.base.epoch)
+        if patience is not None and progress.epoch - since >= patience:
             progress.stopped = progress.epoch < self.run.config.train.epochs
             _log.info("no better %s for %d epochs: stopped", self.run.monitor.name, patience)
         self._save(trainer)
@@ -146,8 +150,10 @@ class Course(lightning.Callback):  # type: ignore[misc]  # Lightning is untyped 
         """Score the validation images, each rank its share."""
         pairs, network = self.run.splits["val"], folded(self.task.network)
         total = Score.nothing(pairs[0].channels)
-        for pair in pairs[trainer.global_rank :: trainer.world_size]:
+        own = pairs[trainer.global_rank :: trainer.world_size]
+        for done, pair in enumerate(own, start=1):
             total += self.run.scorer.image(network, pair)
+            self.records.scoring(self.progress, done, len(own))
             if self.interruption.signum is not None:
                 self._stop(trainer)
         self.task.train()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 from collections.abc import Mapping
@@ -10,12 +11,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import torch
+
 from geoseg.datasets.dataset import Pair
 from geoseg.datasets.opening import Opened, first_image, open_data
 from geoseg.datasets.splits import with_card
 from geoseg.datasets.statistics import Statistics, measure
 from geoseg.engine.settings import choose_device, choose_precision
-from geoseg.errors import DataError
+from geoseg.errors import ConfigError, DataError
 from geoseg.grid.tiling import Tiling
 from geoseg.learning.config import Config
 from geoseg.learning.loss_text import default_terms, parse
@@ -51,6 +54,8 @@ class Run:
     monitor : Monitor
     date : str
         Day the training began.
+    fingerprint : mapping
+        Everything that the result depends on, as plain JSON values, with ``auto`` as it was asked for.
     range_test : mapping, optional
         ``rates`` and ``losses`` of the test that found the learning rate.
     """
@@ -64,6 +69,7 @@ class Run:
     precision: str
     monitor: Monitor
     date: str
+    fingerprint: Mapping[str, Any]
     range_test: Mapping[str, Any] | None = None
 
     @property
@@ -133,6 +139,9 @@ def prepare(config: Config, *, skip_bad: bool = False) -> Run:
     monitor = Monitor.of(config.train.monitor, ScoredClasses.of(model.card, config.train.score_without))
     for size in (config.train.chip_size, *(config.data.image_size or ())):
         model.check_tile_size(size)
+    _check_single_chips(model, config)
+    if rank(config.train.devices) == 0:
+        _log.info("reading images and labels in %s", config.data_root)
     opened = open_data(config.data, config.data_root, model.card, skip_bad=skip_bad)
     for split in ("train", "val"):
         if not opened.splits[split]:
@@ -159,7 +168,34 @@ def prepare(config: Config, *, skip_bad: bool = False) -> Run:
         precision=precision,
         monitor=monitor,
         date=datetime.now(UTC).date().isoformat(),
+        fingerprint={
+            **settings_of(config),
+            "device": device,
+            "precision": precision,
+            "data": statistics.fingerprint,
+            **{f"file {path}": _signature(path) for path in opened.files},
+        },
     )
+
+
+def _check_single_chips(model: Model, config: Config) -> None:
+    """Refuse batches of one chip where the network normalises them by statistics of a single number."""
+    train = config.train
+    if train.batch_size != 1 or not train.batch_statistics:
+        return
+    rows, cols = (config.data.image_size if config.data.fit else None) or (train.chip_size,) * 2
+    network = copy.deepcopy(model.network).train()
+    try:
+        with torch.no_grad():
+            network(torch.zeros((1, len(config.data.bands), rows, cols)))
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise ConfigError(
+            f"train.batch_size is 1, and {model.card.architecture} {model.card.encoder} makes one number a channel of "
+            f"a chip of {rows} x {cols} px, of which batch normalisation takes no statistics; take train.batch_size 2 "
+            "or more, a larger train.chip_size, or train.batch_statistics: false"
+        ) from error
 
 
 def _new_model(config: Config) -> Model:
@@ -198,15 +234,18 @@ def journal_of(folder: Path, run: Run) -> Journal:
         If the folder holds the unfinished training of another configuration or of other data, naming the
         difference.
     """
-    fingerprint = {
-        key: value for key, value in _flat(run.config.fields()).items() if key not in _NO_DIFFERENCE
-    }
-    fingerprint["device"], fingerprint["precision"] = run.device, run.precision
-    fingerprint["data"] = run.statistics.fingerprint
-    for path in run.opened.files:
-        status = path.stat()
-        fingerprint[f"file {path}"] = [status.st_size, status.st_mtime_ns]
-    return Journal(folder, fingerprint)
+    return Journal(folder, run.fingerprint)
+
+
+def settings_of(config: Config) -> dict[str, Any]:
+    """Return the settings that the result depends on, by their paths."""
+    return {key: value for key, value in _flat(config.fields()).items() if key not in _NO_DIFFERENCE}
+
+
+def _signature(path: Path) -> list[int]:
+    """Size in bytes and modification time in ns of a file."""
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
 
 
 def settle(run: Run, journal: Journal) -> Run:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from geoseg.datasets.label_config import form_of
 from geoseg.errors import DataError, OptionError
 from geoseg.grid.ground import pixel_size_m
-from geoseg.grid.legend import BACKGROUND, NODATA
+from geoseg.grid.legend import BACKGROUND, NODATA, Legend, LegendClass
 from geoseg.learning.config import Config, set_value
-from geoseg.raster.labels import FoundClass
+from geoseg.raster.labels import FoundClass, listed
 from geoseg.raster.scene import Scene
 
 _CHIP, _FINE_CHIP, _FINE = 128, 256, 1.0
@@ -23,6 +24,7 @@ _ENCODER = "resnet18"
 """A CPU trains it in a quarter of an hour, and nothing in it pools over the whole tile, as squeeze and excitation does:
 with few labels such networks decide by tile, and maps show the tiles."""
 _SMALLEST = 64  # px
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,10 @@ class LabelChoices:
         Whether every touched pixel counts.
     background : bool
         Whether what no label covers is a class of its own (code 0), or unknown.
+    classes : Legend or str, optional
+        The classes to learn, with colours, as ``forest=#228b22,water``: names, or values, of the labels; where
+        these are codes without names, names for all of them in their order. Labels of other classes are unknown.
+        All by default.
     """
 
     class_field: str | None = None
@@ -48,6 +54,24 @@ class LabelChoices:
     buffer: float = 0.0
     all_touched: bool = False
     background: bool = False
+    classes: Legend | None = None
+
+    @classmethod
+    def of(cls, choices: Mapping[str, Any]) -> LabelChoices:
+        """Take keywords.
+
+        Raises
+        ------
+        OptionError
+            If one is not known.
+        """
+        known = [field.name for field in fields(cls)]
+        for name in choices:
+            if name not in known:
+                raise OptionError(f"{name} is no choice of labels, expected {', '.join(known)}")
+        made = cls(**choices)
+        wanted = choices.get("classes")
+        return replace(made, classes=Legend.parse(wanted)) if isinstance(wanted, str) else made
 
 
 def quick_config(
@@ -74,14 +98,15 @@ def quick_config(
     form = form_of(labels.name)
     if form == "run_lengths":
         raise OptionError(f"{labels}: run lengths need a configuration (YAML), expected vectors or a raster")
-    found = _found(labels, form, choices)
+    found, ignored = _chosen(_found(labels, form, choices), choices.classes, labels)
     root = Path(os.path.commonpath([scene.resolve().parent, labels.resolve().parent]))
-    fields: dict[str, Any] = {
+    described: dict[str, Any] = {
         "data": {
             "root": str(root),
             "images": _pattern(scene, root),
             "labels": {"form": form, "files": _pattern(labels, root), **_form_fields(form, choices)},
             **_classes(found, choices, labels),
+            **({"ignore": [each.value for each in ignored]} if ignored else {}),
             "bands": list(_band_names(image)),
             "split": {"method": "blocks", "val": 0.2, "test": 0.2},
         },
@@ -99,8 +124,8 @@ def quick_config(
         },
     }
     for change in changes:
-        set_value(fields, change)
-    return Config.of(fields, f"{scene} with {labels}", root)
+        set_value(described, change)
+    return Config.of(described, f"{scene} with {labels}", root)
 
 
 def _found(labels: Path, form: str, choices: LabelChoices) -> tuple[FoundClass, ...]:
@@ -112,6 +137,46 @@ def _found(labels: Path, form: str, choices: LabelChoices) -> tuple[FoundClass, 
     from geoseg.raster.coded_labels import found_classes as found_codes
 
     return found_codes(labels)
+
+
+def _chosen(
+    found: Sequence[FoundClass], wanted: Legend | None, labels: Path
+) -> tuple[list[FoundClass], list[FoundClass]]:
+    """Return the classes that are wanted, in their order, with the names and colours given, and the others."""
+    if wanted is None:
+        return list(found), []
+    named = [_named(found, each) for each in wanted.classes]
+    if not any(named) and len(found) == len(named) and all(_nameless(each) for each in found):
+        named = list(found)
+    for each, match in zip(wanted.classes, named, strict=True):
+        if match is None:
+            raise DataError(
+                f"{labels}: holds no class {each.name}, expected names among {listed([c.name for c in found])}"
+                + (", or a name for each of them in this order" if all(map(_nameless, found)) else "")
+            )
+    matched = [each for each in named if each is not None]
+    others = [each for each in found if each not in matched]
+    if others:
+        _log.warning("%s: labels of %s are taken for unknown", labels, listed([c.name for c in others]))
+    return [
+        replace(match, name=each.name, color=each.color)
+        for each, match in zip(wanted.classes, matched, strict=True)
+    ], others
+
+
+def _named(found: Sequence[FoundClass], wanted: LegendClass) -> FoundClass | None:
+    """Find a class by its name, or by what the labels call it."""
+    name = wanted.name.casefold()
+    for called in (lambda each: each.name, lambda each: str(each.value)):
+        match = [each for each in found if called(each).casefold() == name]
+        if match:
+            return match[0]
+    return None
+
+
+def _nameless(found: FoundClass) -> bool:
+    """Whether labels have a code for a class, and no name."""
+    return isinstance(found.value, int) and found.name in (str(found.value), f"class {found.value}")
 
 
 def _classes(found: Sequence[FoundClass], choices: LabelChoices, labels: Path) -> dict[str, Any]:

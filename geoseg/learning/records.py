@@ -1,12 +1,15 @@
-"""What a person follows a training by: a bar, a line of metrics an epoch, TensorBoard."""
+"""What a person follows a training by: a bar or a line now and then, a line of metrics an epoch, TensorBoard."""
 
 from __future__ import annotations
 
 import json
 import logging
 import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from tqdm import tqdm
 
@@ -20,7 +23,17 @@ if TYPE_CHECKING:
 
 METRICS = "metrics.jsonl"
 BOARD = "tensorboard"
+_EVERY: Final = 30.0
+"""Seconds between two lines, where no bar is drawn."""
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extent:
+    """How long a training is: epochs, and batches of each."""
+
+    epochs: int
+    steps: int
 
 
 class Records:
@@ -31,17 +44,22 @@ class Records:
     folder : Path
         Of the run; None writes no files.
     classes : ScoredClasses
-    steps : int
-        Batches of an epoch.
+    extent : Extent
     progress : Progress
         Where the training begins; what was written after that moment is written again.
-    bar : tqdm, optional
+    shown : Bar or Lines, optional
+        What shows how far it is.
     """
 
     def __init__(
-        self, folder: Path | None, classes: ScoredClasses, steps: int, progress: Progress, bar: Any = None
+        self,
+        folder: Path | None,
+        classes: ScoredClasses,
+        extent: Extent,
+        progress: Progress,
+        shown: Bar | Lines | None = None,
     ) -> None:
-        self._classes, self._steps, self._bar = classes, steps, bar
+        self._classes, self._extent, self._shown = classes, extent, shown
         self._metrics = folder / METRICS if folder is not None else None
         self._board: SummaryWriter | None = None
         self._scores: dict[str, str] = {}
@@ -53,11 +71,16 @@ class Records:
 
             self._board = SummaryWriter(str(folder / BOARD), purge_step=progress.epoch + 1)
 
-    def step(self, loss: float) -> None:
+    def step(self, progress: Progress, loss: float) -> None:
         """Count a batch."""
-        if self._bar is not None:
-            self._bar.set_postfix({"loss": f"{loss:.4f}", **self._scores}, refresh=False)
-            self._bar.update()
+        if self._shown is not None:
+            done = progress.epoch * self._extent.steps + progress.batch
+            self._shown.step(done, {"loss": f"{loss:.4f}", **self._scores})
+
+    def scoring(self, progress: Progress, done: int, images: int) -> None:
+        """Count an image of those that an epoch is scored on."""
+        if self._shown is not None:
+            self._shown.scoring(progress.epoch + 1, done, images)
 
     def epoch(self, progress: Progress, loss: float, score: Score, trainer: Any) -> dict[str, Any]:
         """Write what an epoch came to and return its scores as plain values."""
@@ -65,7 +88,7 @@ class Records:
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         line = {
             "epoch": progress.epoch,
-            "step": progress.epoch * self._steps,
+            "step": progress.epoch * self._extent.steps,
             "seconds": round(progress.seconds, 1),
             "learning_rate": rate,
             "loss": loss,
@@ -74,8 +97,8 @@ class Records:
         self._scores = {"mIoU": f"{score.confusion.mean_iou:.4f}"}
         if self._metrics is not None:
             _log.info(
-                "epoch %d: loss %.4f, validation loss %.4f, mean IoU %.4f",
-                progress.epoch, loss, score.loss, score.confusion.mean_iou,
+                "epoch %d of %d: loss %.4f, validation loss %.4f, mean IoU %.4f",
+                progress.epoch, self._extent.epochs, loss, score.loss, score.confusion.mean_iou,
             )  # fmt: skip
             with self._metrics.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
@@ -87,8 +110,8 @@ class Records:
 
     def close(self) -> None:
         """End the bar and the files."""
-        if self._bar is not None:
-            self._bar.close()
+        if self._shown is not None:
+            self._shown.close()
         if self._board is not None:
             self._board.close()
 
@@ -101,9 +124,75 @@ class Records:
             write_bytes(self._metrics, b"".join(kept))
 
 
-def bar(total: int, done: int) -> Any:
-    """Return a bar of batches on stderr; stdout is for results."""
-    return tqdm(total=total, initial=done, unit="step", file=sys.stderr)
+def shown(extent: Extent, done: int) -> Bar | Lines:
+    """Return what shows on stderr how far a training is: a bar on a terminal, elsewhere lines."""
+    return Bar(extent, done) if sys.stderr.isatty() else Lines(extent, done)
+
+
+class Bar:
+    """A bar of batches; stdout is for results."""
+
+    def __init__(self, extent: Extent, done: int) -> None:
+        self._bar = tqdm(total=extent.epochs * extent.steps, initial=done, unit="step", file=sys.stderr)
+        self._extent = extent
+
+    def step(self, done: int, values: dict[str, str]) -> None:
+        """Draw it."""
+        epoch = min(-(-done // self._extent.steps), self._extent.epochs)
+        self._bar.set_description(f"epoch {epoch} of {self._extent.epochs}", refresh=False)
+        self._bar.set_postfix(values, refresh=False)
+        self._bar.update(done - self._bar.n)
+
+    def scoring(self, epoch: int, done: int, images: int) -> None:
+        """Say what it waits for."""
+        self._bar.set_description(f"epoch {epoch} of {self._extent.epochs}, scoring {done}/{images}")
+
+    def close(self) -> None:
+        """End it."""
+        self._bar.close()
+
+
+class Lines:
+    """A line of the log every 30 s, for files and for terminals that are none."""
+
+    def __init__(self, extent: Extent, done: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._extent, self._clock, self._begun = extent, clock, (clock(), done)
+        self._said = self._begun[0]
+
+    def step(self, done: int, values: dict[str, str]) -> None:
+        """Say how far it is, and for how long it will go on at this speed."""
+        if not self._is_time():
+            return
+        steps, epochs = self._extent.steps, self._extent.epochs
+        began, first = self._begun
+        left = (self._said - began) / max(1, done - first) * (epochs * steps - done)
+        _log.info(
+            "epoch %d of %d, step %d of %d: %s, about %s left",
+            min(-(-done // steps), epochs), epochs, done, epochs * steps,
+            ", ".join(f"{key} {value}" for key, value in values.items()), _minutes(left),
+        )  # fmt: skip
+
+    def scoring(self, epoch: int, done: int, images: int) -> None:
+        """Say what is waited for."""
+        if self._is_time():
+            _log.info("epoch %d of %d: %d of %d images scored", epoch, self._extent.epochs, done, images)
+
+    def close(self) -> None:
+        """Say nothing more."""
+
+    def _is_time(self) -> bool:
+        now = self._clock()
+        if now - self._said < _EVERY:
+            return False
+        self._said = now
+        return True
+
+
+def _minutes(seconds: float) -> str:
+    """Write a time to come as people say it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _flat(values: dict[str, Any], before: str = "") -> dict[str, float]:

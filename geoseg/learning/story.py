@@ -29,7 +29,9 @@ Scored = Mapping[str, Sequence[Score]]
 """Scores of the images of some splits, in their order."""
 
 
-def write_story(folder: Path, run: Run, final: Path, scored: Scored | None = None) -> None:
+def write_story(
+    folder: Path, run: Run, final: Path, scored: Scored | None = None, weights: str | None = None
+) -> None:
     """Write ``run.json``: when a training begins, and again with its scores when it ends.
 
     It names the folder of the data on this machine, which the model file does not: a report is made from here.
@@ -42,6 +44,8 @@ def write_story(folder: Path, run: Run, final: Path, scored: Scored | None = Non
     final : Path
         The model file.
     scored : mapping of str to sequence of Score, optional
+    weights : str, optional
+        Checksum of the finished model's weights: a model file with others is not of this training.
 
     Raises
     ------
@@ -66,6 +70,8 @@ def write_story(folder: Path, run: Run, final: Path, scored: Scored | None = Non
         ],
         "range_test": run.range_test,
         "scores": {split: _scores(run, split, scores) for split, scores in (scored or {}).items()},
+        "weights": weights,
+        "fingerprint": dict(run.fingerprint),
     }
     write_bytes(folder / STORY, (json.dumps(story, ensure_ascii=False, indent=1) + "\n").encode())
 

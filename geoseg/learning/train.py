@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias, overload
 
 import lightning
 import torch
@@ -19,31 +21,33 @@ import yaml
 from geoseg.datasets.dataset import Chips
 from geoseg.datasets.loading import loader
 from geoseg.engine.folded import folded
-from geoseg.errors import OutputError, OutputExistsError
+from geoseg.errors import OptionError, OutputError, OutputExistsError, ResumeError
 from geoseg.learning.batches import Batches
-from geoseg.learning.config import Config
+from geoseg.learning.config import CONFIG_SUFFIXES, Config, set_value
 from geoseg.learning.course import Course
+from geoseg.learning.finished import Finished
 from geoseg.learning.interruption import Interrupted, listening
 from geoseg.learning.monitor import report
-from geoseg.learning.preparation import Run, journal_of, prepare, settle
-from geoseg.learning.records import METRICS, Records, bar
+from geoseg.learning.preparation import Run, journal_of, prepare, settings_of, settle
+from geoseg.learning.records import METRICS, Extent, Records, shown
 from geoseg.learning.sampling import sampler_of
 from geoseg.learning.state import Progress, clear_states, load_state
-from geoseg.learning.story import BEST, MODEL, write_story
+from geoseg.learning.story import BEST, MODEL, STORY, write_story
 from geoseg.learning.surroundings import quiet_lightning, rank, seeded, threads
 from geoseg.learning.task import SegmentationTask
 from geoseg.learning.tuning import decided_by, tune
 from geoseg.models.model import Model
 from geoseg.raster.cache import limited_cache
 from geoseg.storage.durable import write_bytes
-from geoseg.storage.journal import JOURNAL
+from geoseg.storage.journal import JOURNAL, Journal
 from geoseg.storage.lock import locked
-from geoseg.storage.output import check_local, check_output
+from geoseg.storage.output import check_local, check_output, clear_leftovers
 
 _CACHE: Final = 256
 """MB of decoded blocks that this process keeps: GDAL's own 5 % of the machine's memory is no limit to plan with."""
 _LIGHTNING_PRECISION: Final = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 _log = logging.getLogger(__name__)
+_Name: TypeAlias = str | PathLike[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,35 +64,98 @@ class TrainOptions:
         Whether to go on without images that cannot be used.
     dev_run : bool
         Whether to try everything on two batches and a few images.
+    extend : bool
+        Whether a finished run goes on to the larger number of epochs that the configuration has now: from its best
+        epoch, with a new optimizer and a schedule over the epochs that are added.
     progress : bool
-        Whether to show a progress bar on stderr.
+        Whether to show on stderr how far it is.
     """
 
     overwrite: bool = False
     fresh: bool = False
     skip_bad: bool = False
     dev_run: bool = False
+    extend: bool = False
     progress: bool = False
 
 
-def train(config: Config | Path | str, output: Path | str, options: TrainOptions | None = None) -> Path:
-    """Train a model and write its file; go on where a killed run of the same configuration stopped.
-
-    The folder holds ``config.yaml`` (every default filled in), ``metrics.jsonl`` (a line an epoch),
-    ``run.json`` (data, surroundings, counts), ``tensorboard``, while it runs ``best.safetensors`` (the best
-    epoch so far), the last two states (``state-*.ckpt``) and a journal, and at the end ``model.safetensors``:
-    the best epoch, with its scores on the validation and test images in its card.
-
-    Laws: the same configuration, data, machine and thread count give the same weights (on a CPU), however
-    often the run was killed and called again.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """What has become of a training.
 
     Parameters
     ----------
-    config : Config or path
+    model : Path
+        The model file.
+    folder : Path
+        Of the run.
+    before : bool
+        Whether the same call had finished it when it ran before.
+    """
+
+    model: Path
+    folder: Path
+    before: bool = False
+
+
+@overload
+def train(
+    config: Config | Mapping[str, Any] | _Name,
+    output: _Name,
+    /,
+    options: TrainOptions | None = ...,
+    *,
+    changes: Sequence[str] = ...,
+) -> Path: ...
+
+
+@overload
+def train(
+    scene: _Name,
+    labels: _Name,
+    /,
+    options: TrainOptions | None = ...,
+    *,
+    output: _Name,
+    changes: Sequence[str] = ...,
+    **choices: Any,
+) -> Path: ...
+
+
+def train(
+    source: Config | Mapping[str, Any] | _Name,
+    second: _Name | None = None,
+    /,
+    options: TrainOptions | None = None,
+    *,
+    output: _Name | None = None,
+    changes: Sequence[str] = (),
+    **choices: Any,
+) -> Path:
+    """Train a model and write its file: ``train(config, output)``, or ``train(scene, labels, output=...)``.
+
+    It goes on where a killed run of the same configuration stopped, and returns at once where the same call
+    finished before. The folder holds ``config.yaml`` (every default filled in), ``metrics.jsonl`` (a line an
+    epoch), ``run.json`` (data, surroundings, counts), ``tensorboard``, while it runs ``best.safetensors`` (the
+    best epoch so far), the last two states (``state-*.ckpt``) and a journal, and at the end
+    ``model.safetensors``: the best epoch, with its scores on the validation and test images in its card.
+
+    Parameters
+    ----------
+    source : Config, mapping or path
+        The configuration: a YAML file, or its keys ``data``, ``model`` and ``train`` with their values, whose
+        paths are seen from the working folder. Or a scene: one raster file.
+    second : path
+        With a configuration the output. With a scene its labels: vectors, or a raster of codes.
+    options : TrainOptions, optional
     output : path
         Folder of the run, made where it is not there; or the model file (``.safetensors``) to write, which
         then has its run's folder beside it, ``NAME.run``.
-    options : TrainOptions, optional
+    changes : sequence of str
+        ``train.epochs=5``: values (as YAML) in place of those of the configuration.
+    **choices
+        How the labels of a scene are read, as `LabelChoices` has it: ``class_field``, ``layer``, ``buffer``,
+        ``all_touched``, ``background``, ``classes``.
 
     Returns
     -------
@@ -101,12 +168,70 @@ def train(config: Config | Path | str, output: Path | str, options: TrainOptions
         What is wrong with configuration or data, before or while training.
     ResumeError
         If the folder holds the unfinished run of another configuration or other data.
-    OutputExistsError, OutputError
+    OptionError, OutputExistsError, OutputError
     """
-    config = config if isinstance(config, Config) else Config.read(config)
+    if second is None or output is None:
+        target = second if second is not None else output
+        config = _configuration(source, target, changes, choices)
+        assert target is not None, "it was checked"
+        return train_run(config, Path(target), options).model
+    from geoseg.learning.quick import LabelChoices, quick_config
+
+    if isinstance(source, Config | Mapping) or Path(source).suffix.lower() in CONFIG_SUFFIXES:
+        raise OptionError(
+            f"a configuration says where its labels are; found {second} and output {output} beside it, expected "
+            "train(config, output)"
+        )
+    made = LabelChoices.of(choices)
+    return train_run(quick_config(Path(source), Path(second), made, changes), Path(output), options).model
+
+
+def _configuration(
+    source: Config | Mapping[str, Any] | _Name,
+    output: _Name | None,
+    changes: Sequence[str],
+    choices: Mapping[str, Any],
+) -> Config:
+    """Return the configuration that `train` was given; refuse a scene without labels or output."""
+    of_scene = isinstance(source, str | PathLike) and Path(source).suffix.lower() not in CONFIG_SUFFIXES
+    if output is None or choices or (of_scene and Path(output).is_file()):
+        raise OptionError("expected train(config, output), or train(scene, labels, output=...)")
+    if isinstance(source, Config):
+        if changes:
+            raise OptionError("changes are for files and mappings, found a Config; change its fields")
+        return source
+    if isinstance(source, Mapping):
+        fields = copy.deepcopy(dict(source))
+        for change in changes:
+            set_value(fields, change)
+        return Config.of(fields, "configuration", Path.cwd())
+    return Config.read(Path(source), changes)
+
+
+Then = Callable[[Path], object]
+"""Called with the finished model file, while the run still counts as unfinished."""
+
+
+def train_run(
+    config: Config, output: Path | str, options: TrainOptions | None = None, then: Then | None = None
+) -> Trained:
+    """Train a model and write its file, as `train` does.
+
+    Laws: the same configuration, data, machine and thread count give the same weights (on a CPU), however
+    often the run was killed and called again. The journal ends last: after a kill at any moment the same call
+    makes what is missing, `then` included.
+
+    Parameters
+    ----------
+    config : Config
+    output : path
+    options : TrainOptions, optional
+    then : callable, optional
+        What is made of the finished model besides, such as a report.
+    """
     options = options or TrainOptions()
     folder, final = _places(Path(output))
-    _make(folder, final, options)
+    _make(folder, final)
     with (
         _empty_removed(folder),
         _alone(folder, config),
@@ -115,11 +240,37 @@ def train(config: Config | Path | str, output: Path | str, options: TrainOptions
         quiet_lightning(),
         limited_cache(_CACHE),
     ):
+        finished = _finished(folder, final, config, options)
         run = prepare(config, skip_bad=options.skip_bad)
+        if finished is not None:
+            finished.refuse_other(run.fingerprint, extend=options.extend)
+            if not finished.differences(run.fingerprint):
+                clear_leftovers(final)
+                return Trained(model=final, folder=folder, before=True)
         if options.dev_run:
             run = _shortened(run)
-        _train(run, folder, final, options)
-    return final
+        _train(run, folder, final, options, finished)
+        if then is not None:
+            then(final)
+        _forget(folder)
+    return Trained(model=final, folder=folder)
+
+
+def _finished(folder: Path, final: Path, config: Config, options: TrainOptions) -> Finished | None:
+    """Return the finished training that is there, unless it is to be replaced; refuse another one's model.
+
+    Before the data are read, which may take long.
+    """
+    unfinished = (folder / JOURNAL).exists()
+    if not final.exists() or unfinished or options.overwrite:
+        if options.extend and not unfinished:
+            raise OptionError(f"{final}: there is no finished training that epochs could be added to")
+        return None
+    found = None if options.fresh else Finished.read(folder, final)
+    if found is None:
+        raise OutputExistsError(f"{final}: already exists; pass --overwrite to train it anew")
+    found.refuse_other(settings_of(config), extend=options.extend)
+    return found
 
 
 def _shortened(run: Run) -> Run:
@@ -132,24 +283,49 @@ def _shortened(run: Run) -> Run:
     return replace(run, config=run.config.model_copy(update={"train": train}), splits=splits)
 
 
-def _train(run: Run, folder: Path, final: Path, options: TrainOptions) -> None:
-    """Train in a folder that belongs to this process."""
+def _train(run: Run, folder: Path, final: Path, options: TrainOptions, base: Finished | None) -> None:
+    """Train in a folder that belongs to this process; `base` is what epochs are added to."""
     # The others are started by the first, when its folder is ready.
     first = rank(run.config.train.devices) == 0
     if options.fresh and first:
         _forget(folder)
     journal = journal_of(folder, run)
     if not journal.entries:
-        (folder / METRICS).unlink(missing_ok=True)
         clear_states(folder)
+        if base is None:
+            # The story first: it calls the model that lies there finished.
+            (folder / STORY).unlink(missing_ok=True)
+            (folder / METRICS).unlink(missing_ok=True)
+        else:
+            journal.append({"base": base.extension(run.monitor)})
+    ended = Finished.read(folder, final)
+    if ended is not None and not ended.differences(run.fingerprint):
+        clear_leftovers(final)
+        return
+    begin = _begin(run, folder, final, journal)
     run = settle(run, journal)
     if first:
         settings = yaml.safe_dump(run.config.fields(), sort_keys=False)
         write_bytes(folder / "config.yaml", settings.encode())
         write_story(folder, run, final)
-    _fit(run, folder, progress=options.progress)
+    _fit(run, folder, begin, progress=options.progress)
     _finish(run, folder, final)
-    _forget(folder)
+
+
+def _begin(run: Run, folder: Path, final: Path, journal: Journal) -> Progress:
+    """Return where the training begins: at nothing, or with the best epoch of the one that it adds epochs to."""
+    base = journal.last("base")
+    if base is None:
+        return Progress()
+    model = Model.open(final)
+    if model.card.weights_sha256 != base["base"]["weights"]:
+        raise ResumeError(
+            f"{final}: is not the model any more that epochs were to be added to; pass --fresh to train it anew"
+        )
+    run.model.network.load_state_dict(model.network.state_dict())
+    if not (folder / BEST).exists():
+        run.model.save(folder / BEST, weights=run.config.model.weights)
+    return Progress(**base["base"]["progress"])
 
 
 def _forget(folder: Path) -> None:
@@ -184,8 +360,8 @@ def _places(output: Path) -> tuple[Path, Path]:
     return output, output / MODEL
 
 
-def _make(folder: Path, final: Path, options: TrainOptions) -> None:
-    """Make the run's folder, and refuse one that holds a finished run."""
+def _make(folder: Path, final: Path) -> None:
+    """Make the run's folder."""
     check_local(folder)
     if final.parent != folder:
         check_output(final)
@@ -193,36 +369,34 @@ def _make(folder: Path, final: Path, options: TrainOptions) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be used for a run ({error.strerror})") from error
-    if final.exists() and not (options.overwrite or (folder / JOURNAL).exists()):
-        raise OutputExistsError(f"{final}: already exists; pass --overwrite to train it anew")
 
 
-def _fit(run: Run, folder: Path, *, progress: bool) -> None:
-    """Run Lightning's loop from where it stopped; the best epoch is in the folder afterwards."""
+def _fit(run: Run, folder: Path, base: Progress, *, progress: bool) -> None:
+    """Run Lightning's loop from `base`, or where it stopped since; the best epoch is in the folder afterwards."""
     config = run.config.train
     batches = Batches(sampler_of(run), run.batch_size, config.accumulate)
     state = load_state(folder)
-    begin = state.progress if state else Progress()
+    begin = state.progress if state else base
     if state is not None:
         run.model.network.load_state_dict(state.parts["network"])
-        _log.info("going on in epoch %d, batch %d", begin.epoch + 1, begin.batch + 1)
-    total = config.epochs * batches.count
+        _log.info("going on in epoch %d of %d, batch %d", begin.epoch + 1, config.epochs, begin.batch + 1)
+    extent = Extent(epochs=config.epochs, steps=batches.count)
     task = SegmentationTask(
         run.model.network,
         run.loss,
         config,
         pairs=run.splits["train"],
         learning_rate=run.learning_rate,
-        steps=total // config.accumulate,
+        steps=(config.epochs - base.epoch) * batches.count // config.accumulate,
     )
     first = rank(run.config.train.devices) == 0
-    shown = bar(total, begin.epoch * batches.count + begin.batch) if progress and first else None
-    records = Records(folder if first else None, run.classes, batches.count, begin, shown)
+    looked_at = shown(extent, begin.epoch * batches.count + begin.batch) if progress and first else None
+    records = Records(folder if first else None, run.classes, extent, begin, looked_at)
     try:
         with listening() as interruption:
             course = Course(
                 run=run, task=task, batches=batches, folder=folder, records=records,
-                interruption=interruption, state=state,
+                interruption=interruption, base=base, state=state,
             )  # fmt: skip
             if not course.over:
                 _loop(run, task, course)
@@ -279,6 +453,7 @@ def _finish(run: Run, folder: Path, final: Path) -> None:
     """
     if rank(run.config.train.devices) != 0:
         sys.exit(0)  # the first of the processes that trained together does the rest
+    _log.info("scoring the best epoch on the validation and test images")
     best = Model.open(folder / BEST)
     network = folded(best.network)
     tune_config = run.config.train.tune
@@ -305,8 +480,9 @@ def _finish(run: Run, folder: Path, final: Path) -> None:
         }
     )
     # Before the model: where the disk is full, the same command still ends it.
-    write_story(folder, run, final, scored)
-    best.save(final, weights=run.config.model.weights, overwrite=True)
+    write_story(folder, run, final, scored, best.card.weights_sha256)
+    written = best.save(final, weights=run.config.model.weights, overwrite=True)
+    assert written.weights_sha256 == best.card.weights_sha256, "they are stored as they were"
 
 
 def _shareable(config: Config) -> dict[str, Any]:

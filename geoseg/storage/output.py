@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,8 @@ from geoseg.storage.lock import locked
 
 _REMOTE = re.compile("/vsi|[a-z][a-z0-9]+:/")
 RASTER_SUFFIXES = (".tif", ".tiff")
+_SIDECARS = "sidecars.json"
+"""In the scratch folder: what a commit has still to write."""
 _RUN_FILE = ".run.json"
 """What `geoseg.inference.summary` adds to the name of an output."""
 
@@ -52,7 +55,8 @@ class Claim:
         """Give a verified file from the scratch folder its final name.
 
         Law: the final name holds the old complete file or the new complete file at every instant. Sidecars
-        that described the old file go first, the new ones come last.
+        that described the old file go first, the new ones come last; where a kill falls between, the next `claim`
+        of the name puts them there.
 
         Parameters
         ----------
@@ -76,14 +80,53 @@ class Claim:
         if target.suffix.lower() in RASTER_SUFFIXES:
             for suffix in (".aux.xml", ".ovr", ".msk", ".qml"):
                 sidecar_path(target, suffix).unlink(missing_ok=True)
+        if sidecars:
+            note = {"name": target.name, "inode": finished.stat().st_ino, "texts": dict(sidecars)}
+            write_bytes(self.scratch / _SIDECARS, json.dumps(note).encode())
         replace(finished, target)
         for suffix, text in (sidecars or {}).items():
             write_bytes(sidecar_path(target, suffix), text.encode())
+        (self.scratch / _SIDECARS).unlink(missing_ok=True)
+
+
+def _put_sidecars(scratch: Path) -> None:
+    """Write the sidecars that a commit had not written yet when it was killed, its file having its name already."""
+    try:
+        note = json.loads((scratch / _SIDECARS).read_text(encoding="utf-8"))
+        target = scratch.parent / note["name"]
+        if target.stat().st_ino != note["inode"]:
+            return
+    except (OSError, ValueError, KeyError):
+        return
+    for suffix, text in note["texts"].items():
+        write_bytes(sidecar_path(target, suffix), text.encode())
 
 
 def sidecar_path(path: Path, suffix: str) -> Path:
     """Name of a sidecar: QGIS styles replace the extension, GDAL's files are added to the name."""
     return path.with_suffix(suffix) if suffix == ".qml" else path.with_name(path.name + suffix)
+
+
+def scratch_folder(path: Path) -> Path:
+    """Folder beside an output in which it is prepared."""
+    return path.with_name(path.name + ".geoseg-part")
+
+
+def clear_leftovers(path: Path) -> None:
+    """Remove what a writer that was killed left beside a finished output: its scratch folder and its lock.
+
+    Raises
+    ------
+    OutputBusyError
+        If it was not killed.
+    """
+    if scratch_folder(path).exists() or _lock_file(path).exists():
+        with claim(path, overwrite=True):
+            pass
+
+
+def _lock_file(path: Path) -> Path:
+    return path.with_name(path.name + ".geoseg-lock")
 
 
 def check_local(path: Path) -> None:
@@ -141,8 +184,9 @@ def claim(path: Path, *, overwrite: bool, resumable: bool = False, fresh: bool =
         Before anything is written.
     """
     check_output(path)
-    scratch = path.with_name(path.name + ".geoseg-part")
-    with locked(path.with_name(path.name + ".geoseg-lock"), path):
+    scratch = scratch_folder(path)
+    with locked(_lock_file(path), path):
+        _put_sidecars(scratch)
         if fresh or not resumable or not (scratch / JOURNAL).exists():
             _discard(scratch)
         if path.exists():

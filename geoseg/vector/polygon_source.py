@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from geoseg.errors import DataError
 from geoseg.grid.legend import NODATA, Legend
-from geoseg.raster.file_kinds import FLATGEOBUF, GEOPACKAGE, GEOPARQUET
 from geoseg.raster.labels import listed
 from geoseg.vector.databases import opened
 from geoseg.vector.geopackage_tables import read_metadata
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     import shapely
 
 CODE, NAME = "class_code", "class_name"
-_BY_PLACE = (GEOPACKAGE, FLATGEOBUF)
+_BY_PLACE = (".gpkg", ".fgb")
 """Formats with a spatial index: of others everything is read at once."""
 Names: TypeAlias = dict[int, str]
 
@@ -111,10 +110,10 @@ class PolygonFile:
     def grids(self) -> list[dict[str, Any]]:
         """Return what the file says of the grids that the polygons were traced on."""
         text: str | None = None
-        if self.about.kind == GEOPACKAGE:
+        if self.path.suffix.lower() == ".gpkg":
             with opened(self.path) as database:
                 text = read_metadata(database, self.about.name).get(COVERAGE)
-        elif self.about.kind == GEOPARQUET:
+        elif self.path.suffix.lower() == ".parquet":
             import pyarrow.parquet as pq
 
             stored = (pq.read_metadata(self.path).metadata or {}).get(COVERAGE.encode())
@@ -124,7 +123,7 @@ class PolygonFile:
 
     def near(self, bounds: Bounds | None) -> VectorFeatures:
         """Read the polygons whose boxes meet a rectangle, in their order."""
-        if self.about.kind in _BY_PLACE:
+        if self.path.suffix.lower() in _BY_PLACE:
             return read_features(self.path, self.about, CODE, bounds)
         return self._held.near(bounds)
 

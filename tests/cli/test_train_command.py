@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -82,11 +84,97 @@ def test_polygons_and_a_scene_are_enough(scene: Path, polygons: Path, tmp_path: 
         "run.json",
         "tensorboard",
     ]
-    assert "already exists" in error_of(train(scene, polygons, "--class-field", "kind", "-o", output, *SMALL))
+    scores = [line.split() for line in result.stderr.splitlines()[-4:]]
+    assert scores[0] == ["validation", "pixels", "test", "pixels"]
+    metrics = card.training["metrics"]
+    for line, name in zip(scores[1:3], ("bright", "dark"), strict=True):
+        iou = [f"{metrics[split]['iou'][name]:.3f}" for split in ("val", "test")]  # type: ignore[index, call-overload]
+        assert [line[0], line[1], line[3]] == [name, *iou]
+    story = json.loads((tmp_path / "m.run" / "run.json").read_text())
+    for column, split in ((2, "val"), (4, "test")):
+        pixels = np.sum(story["scores"][split]["confusion"], axis=1)
+        assert [int(line[column].replace(",", "")) for line in scores[1:3]] == pixels.tolist()
+    means = [f"{metrics[split]['mean_iou']:.3f}" for split in ("val", "test")]  # type: ignore[index, call-overload]
+    assert scores[3] == ["mean", *means]
+    assert result.stderr.splitlines()[0] == f"Training with {scene} and {polygons}"
+    assert "epoch 1 of 1: loss" in result.stderr
+    same = train(scene, polygons, "--class-field", "kind", "-o", output, *SMALL)
+    assert same.exit_code == 0, same.stderr
+    assert f"{output}: finished before" in same.stderr
+    assert same.stderr.splitlines()[-4:] == result.stderr.splitlines()[-4:]
+    other = train(scene, polygons, "--class-field", "kind", "-o", output, *SMALL, "--set", "train.seed=1")
+    assert "already exists, trained with train.seed 0" in error_of(other)
     # What was done can be done again from the configuration it leaves.
     again = train(tmp_path / "m.run" / "config.yaml", "-o", tmp_path / "again")
     assert again.exit_code == 0, again.stderr
     assert read_card(tmp_path / "again" / "model.safetensors").weights_sha256 == card.weights_sha256
+
+
+@pytest.fixture
+def codes(tmp_path: Path, write_raster: WriteRaster) -> Path:
+    """Labels of the scene as a raster: 10 left, 20 right, 30 in a corner."""
+    labels = np.full((160, 160), 10)
+    labels[:, 80:] = 20
+    labels[:20, :20] = 30
+    return write_raster(tmp_path / "codes.tif", labels.astype(np.uint8))
+
+
+def printed(*arguments: str | Path) -> dict[str, Any]:
+    result = train(*arguments, "-o", "run", "--print-config")
+    assert result.exit_code == 0, result.stderr
+    data: dict[str, Any] = yaml.safe_load(result.stdout)["data"]
+    return data
+
+
+def test_classes_are_chosen_named_and_coloured_on_the_command_line(
+    scene: Path, polygons: Path, codes: Path
+) -> None:
+    named = (scene, polygons, "--class-field", "kind", "--classes", "Dark=#228b22,bright=#AABBCC")
+    assert printed(*named)["classes"] == {
+        1: {"name": "Dark", "color": "#228b22", "labels": ["dark"]},
+        2: {"name": "bright", "color": "#aabbcc", "labels": ["bright"]},
+    }
+    counted = printed(scene, codes, "--classes", "wood=#228b22,town=#ff0000,lake=#0000ff")["classes"]
+    assert {code: (each["name"], each["color"], each["labels"]) for code, each in counted.items()} == {
+        10: ("wood", "#228b22", [10]),
+        20: ("town", "#ff0000", [20]),
+        30: ("lake", "#0000ff", [30]),
+    }
+    two = printed(scene, codes, "--classes", "20=#ff0000,10")
+    assert (sorted(two["classes"]), two["ignore"]) == ([10, 20], [30])
+    one = (scene, codes, "--classes", "30", "--unlabelled", "background")
+    assert (printed(*one)["task"], printed(*one)["ignore"]) == ("binary", [10, 20])
+    for wanted in ("wood,town", "wood,town,lake,10"):
+        message = error_of(train(scene, codes, "--classes", wanted, "-o", "run"))
+        assert "holds no class wood, expected names among class 10, class 20, class 30" in message
+    message = error_of(train(scene, polygons, "--class-field", "kind", "--classes", "a,b", "-o", "run"))
+    assert message.endswith("holds no class a, expected names among bright, dark")
+
+
+def test_a_part_of_a_setting_is_changed_and_the_rest_stays(scene: Path, codes: Path, toy: Path) -> None:
+    before = printed(scene, codes)["classes"]
+    changed = printed(scene, codes, "--set", "data.classes.10.name=wood")["classes"]
+    assert changed == {**before, 10: {**before[10], "name": "wood"}}
+    text = toy.read_text().replace("20: {name: right}", "20: right")
+    toy.write_text(f"{text}  schedule: cosine\n  optimizer: sgd\n  augment: upright\n")
+    sets = [
+        "data.classes.20.color=#00ff00", "train.schedule.warm_up=0.1", "train.optimizer.momentum=0.5",
+        "train.augment.rotate=15", "train.loss.label_smoothing=0.1", "data.labels.band=1", "data.bands.1=nir",
+    ]  # fmt: skip
+    result = train(toy, "-o", "run", "--print-config", *(part for each in sets for part in ("--set", each)))
+    fields = yaml.safe_load(result.stdout)
+    assert fields["data"]["classes"][20] == {"name": "right", "color": "#00ff00"}
+    assert fields["data"]["classes"][10] == {"name": "left", "color": "#d7301f"}
+    assert fields["train"]["schedule"] == {"name": "cosine", "warm_up": 0.1}
+    assert fields["train"]["optimizer"] == {"name": "sgd", "momentum": 0.5}
+    assert fields["train"]["augment"]["symmetries"] == "horizontal"
+    assert fields["train"]["augment"]["rotate"] == 15
+    assert (fields["data"]["labels"]["files"], fields["data"]["bands"]) == ("labels/*.tif", ["blue", "nir"])
+    for change, said in (
+        ("train.epochs.more=1", "train.epochs is 2 and has no more; give it its whole value"),
+        ("data.bands.9=red", "data.bands is a list of 2 and has no 9"),
+    ):
+        assert said in error_of(train(toy, "-o", "run", "--set", change))
 
 
 def test_one_class_with_background_is_a_binary_model(scene: Path, tmp_path: Path) -> None:
@@ -163,9 +251,18 @@ def test_a_report_that_cannot_be_written_does_not_lose_the_model(toy: Path, tmp_
     assert error_of(result).startswith(f"Error: the model is finished ({model}), but not its report: ")
     assert result.exit_code == 1
     assert read_card(model).training is not None
+    assert "the same command, or geoseg report" in result.stderr
+    assert "already exists" not in error_of(train(toy, "-o", tmp_path / "run", "--set", "train.epochs=1"))
     (tmp_path / "run" / "report.html").rmdir()
+    page = tmp_path / "run" / "report.html"
     again = CliRunner().invoke(group, ["report", str(model)])
-    assert (again.exit_code, again.stderr) == (0, f"Wrote {tmp_path / 'run' / 'report.html'}\n")
+    assert (again.exit_code, again.stderr) == (0, f"Wrote {page}\n")
+    page.unlink()
+    same = train(toy, "-o", tmp_path / "run", "--set", "train.epochs=1")
+    assert same.exit_code == 0, same.stderr
+    assert "reading images" in same.stderr
+    assert "epoch" not in same.stderr.partition("IoU of")[0], "only the report was missing"
+    assert page.exists()
     other = CliRunner().invoke(group, ["report", str(model.parent), "-o", str(tmp_path / "other.html"), "-q"])
     assert (other.exit_code, other.stderr) == (0, "")
     assert (tmp_path / "other.html").read_bytes() == (tmp_path / "run" / "report.html").read_bytes()
@@ -178,6 +275,8 @@ def test_a_report_that_cannot_be_written_does_not_lose_the_model(toy: Path, tmp_
         (["missing.yaml", "-o", "run"], "does not exist"),
         (["{toy}", "-o", "run", "--class-field", "kind"], "--class-field is for SCENE LABELS"),
         (["{toy}", "-o", "run", "--unlabelled", "background"], "--unlabelled is for SCENE LABELS"),
+        (["{toy}", "-o", "run", "--classes", "a,b"], "--classes is for SCENE LABELS"),
+        (["{toy}", "-o", "run", "--extend"], "no finished training that epochs could be added to"),
         (["{scene}", "-o", "run"], "expected one configuration (.yaml) or a scene and its labels, found 1"),
         (["{toy}", "-o", "run", "--set", "train"], "expected KEY=VALUE"),
         (["{toy}", "-o", "run", "--set", "train.epochs=none"], "train.epochs"),

@@ -134,12 +134,29 @@ def test_the_same_command_ends_in_the_same_weights(
     if (run / "model.safetensors").exists():  # absent, or complete
         assert read_card(run / "model.safetensors").weights_sha256 == trained.weights
     again = program.run(train(config, run, workers))
-    if again.returncode == 4:  # it had just finished
-        assert "already exists" in error_line(again)
-        assert program.run(["report", str(run)]).returncode == 0  # killed while it was written, perhaps
-    else:
-        assert again.returncode == 0, again.stderr
+    assert again.returncode == 0, again.stderr
     same(run, trained)
+
+
+@pytest.mark.parametrize("moment", range(4))
+def test_the_same_command_writes_the_report_of_a_model_that_is_there(
+    program: Program, config: Path, trained: Trained, tmp_path: Path, moment: int
+) -> None:
+    run = tmp_path / "run"
+    pid = program.start(train(config, run))
+    while not (run / "model.safetensors").exists() and still_runs(pid):
+        time.sleep(0.001)
+    time.sleep(moment / 4)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+    program.finish()
+    written = (run / "model.safetensors").stat().st_mtime_ns
+    for said in (f"Wrote {run / 'report.html'}", "finished before"):
+        again = program.run(train(config, run))
+        assert again.returncode == 0, again.stderr
+        assert said in again.stderr or "finished before" in again.stderr
+        assert (run / "model.safetensors").stat().st_mtime_ns == written
+        same(run, trained)
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

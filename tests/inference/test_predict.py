@@ -14,10 +14,11 @@ import xarray
 
 import geoseg
 from geoseg.engine import settings
-from geoseg.errors import ClassMapError, GeosegError, OptionError, OutputExistsError, ResumeError, SceneError
+from geoseg.errors import GeosegError, OptionError, OutputExistsError, ResumeError, SceneError
 from geoseg.inference.options import PredictOptions
-from geoseg.inference.predict import PredictOutputs, Writing
-from geoseg.inference.summary import same_work
+from geoseg.inference.predict import PredictOutputs, Writing, predict_file
+from geoseg.inference.prepare import prepare
+from geoseg.inference.summary import Report
 from geoseg.storage.journal import JOURNAL
 from tests.oracle import pointwise_model
 
@@ -149,10 +150,14 @@ class Stop(Exception):
     """What a test does instead of pulling the plug; the real plug is pulled in tests/faults."""
 
 
-def interrupt(job_args: tuple[Any, Any], output: Path, after: int) -> None:
-    from geoseg.inference.predict import predict_file
-    from geoseg.inference.prepare import prepare
-
+def interrupt(
+    job_args: tuple[Any, Any],
+    output: Path,
+    after: int,
+    *,
+    options: PredictOptions = FP32,
+    writing: Writing | None = None,
+) -> None:
     calls = 0
 
     def progress(done: int, total: int, label: str) -> None:
@@ -162,7 +167,8 @@ def interrupt(job_args: tuple[Any, Any], output: Path, after: int) -> None:
             raise Stop
 
     with pytest.raises(Stop) as caught:
-        predict_file(prepare(*job_args, FP32), PredictOutputs(classes=output), Writing(), progress)
+        job = prepare(*job_args, options)
+        predict_file(job, PredictOutputs(classes=output), writing or Writing(), progress)
     # While the error is held, and with it the frames it went through: all that was begun has been ended.
     assert caught.value is not None
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("geoseg-")]
@@ -312,11 +318,69 @@ def test_a_clip_that_is_missing_or_empty_is_one_line(
 
 
 @pytest.mark.parametrize("text", ["[]", "3", "{}", "{", "\x00\xff"])
-def test_a_run_json_that_is_none_is_one_line(tmp_path: Path, text: str) -> None:
+def test_a_run_json_that_is_none_says_nothing_of_the_output(
+    scene_file: Path, model_file: Path, tmp_path: Path, text: str
+) -> None:
     (tmp_path / "c.tif").write_text("map")
     (tmp_path / "c.tif.run.json").write_bytes(text.encode("latin-1"))
-    with pytest.raises(ClassMapError, match=r"is not a run\.json"):
-        same_work(tmp_path / "c.tif", {})
+    with pytest.raises(OutputExistsError, match="--overwrite"):
+        geoseg.predict(scene_file, model_file, options=FP32, output=tmp_path / "c.tif")
+    assert (tmp_path / "c.tif").read_text() == "map"
+
+
+def stamps(folder: Path) -> dict[str, tuple[int, bytes]]:
+    return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.iterdir()}
+
+
+def test_the_same_command_finishes_what_is_missing_and_leaves_the_rest(
+    scene_file: Path, model_file: Path, tmp_path: Path
+) -> None:
+    outputs = PredictOutputs(
+        classes=tmp_path / "c.tif", confidence=tmp_path / "s.tif", probabilities=tmp_path / "p.tif"
+    )
+
+    def again(**writing: bool) -> Report:
+        job = prepare(scene_file, model_file, FP32)
+        return predict_file(job, outputs, Writing(**writing))
+
+    assert not again().before
+    first = stamps(tmp_path)
+    assert again().before
+    assert stamps(tmp_path) == first, "nothing is written where nothing is missing"
+    (tmp_path / "c.tif.geoseg-part").mkdir()  # a clean-up was killed
+    assert again().before
+    assert stamps(tmp_path) == first
+
+    for gone in ("s.tif", "c.tif", "p.tif"):
+        (tmp_path / gone).unlink()
+        assert not again().before
+        now = stamps(tmp_path)
+        assert {name for name in now if now[name][0] != first[name][0]} >= {gone, "c.tif.run.json"}
+        for name in now.keys() - {"c.tif.run.json"}:
+            assert now[name][1] == first[name][1], name
+            if name in ("s.tif", "p.tif") and name != gone:
+                assert now[name] == first[name]
+        first = now
+
+    # What somebody else put in the place of a product is neither taken for it nor replaced.
+    (tmp_path / "s.tif").write_text("mine")
+    with pytest.raises(OutputExistsError, match=r"s\.tif: already exists; pass --overwrite"):
+        again()
+    assert (tmp_path / "s.tif").read_text() == "mine"
+    assert not again(overwrite=True).before
+    assert (tmp_path / "s.tif").read_bytes() == first["s.tif"][1]
+
+
+def test_a_finished_map_does_not_throw_away_the_unfinished_work_of_another_command(
+    scene_file: Path, model_file: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "c.tif"
+    geoseg.predict(scene_file, model_file, options=FP32, output=output)
+    other = PredictOptions(precision="fp32", overlap=8)
+    interrupt((scene_file, model_file), output, 1, options=other, writing=Writing(overwrite=True))
+    with pytest.raises(ResumeError, match="--fresh"):
+        geoseg.predict(scene_file, model_file, options=FP32, output=output)
+    assert (tmp_path / "c.tif.geoseg-part" / JOURNAL).exists()
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 70), (70, 1)])

@@ -20,8 +20,10 @@ from PIL import Image
 import geoseg
 from geoseg.errors import DataError, OutputExistsError, ResumeError
 from geoseg.grid.legend import Legend
+from geoseg.inference import submission
 from geoseg.inference.masks import large_regions
 from geoseg.inference.options import PredictOptions
+from geoseg.inference.pictures import PicturesReport
 from geoseg.inference.predict import Writing
 from geoseg.inference.submission import Submission, content_of
 from geoseg.models.model import Model
@@ -83,9 +85,14 @@ def test_the_table_is_the_one_written_by_hand(images: Path, tmp_path: Path) -> N
     report = geoseg.predict_pictures(images, painted(), table, submission=Submission(), options=FP32)
     assert table.read_text() == BY_HAND
     assert (report.done, report.exit_code) == (("a.png", "b.png"), 0)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "sub.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "sub.csv", "sub.csv.run.json"]
+    stamp = table.stat().st_mtime_ns
+    again = geoseg.predict_pictures(images, painted(), table, submission=Submission(), options=FP32)
+    assert (again.done, again.skipped, again.exit_code) == ((), 2, 0)
+    assert table.stat().st_mtime_ns == stamp
+    other = Submission(size=(6, 8))
     with pytest.raises(OutputExistsError, match="already exists; pass --overwrite"):
-        geoseg.predict_pictures(images, painted(), table, submission=Submission(), options=FP32)
+        geoseg.predict_pictures(images, painted(), table, submission=other, options=FP32)
     writing = Writing(overwrite=True)
     one = Submission(size=(3, 4), content=(0, 0, 3, 4))
     geoseg.predict_pictures(images, painted(), table, submission=one, options=FP32, writing=writing)
@@ -306,6 +313,32 @@ def test_a_table_goes_on_after_a_kill(tmp_path: Path, calls: int) -> None:
     assert report.failed == whole.failed
     assert report.skipped + len(report.done) == 6
     assert report.skipped or calls < 2
+
+
+def test_a_kill_after_the_table_has_its_name_leaves_the_rest_to_the_same_command(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = tmp_path / "sub.csv"
+    (images / "c.png").write_bytes(b"no picture")
+
+    def run() -> PicturesReport:
+        return geoseg.predict_pictures(images, painted(), table, submission=Submission(), options=FP32)
+
+    def killed(_: Path) -> Path:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(submission, "run_file", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run()
+    assert table.exists()
+    content = table.read_bytes()
+    for _ in range(2):  # goes on; was finished before
+        report = run()
+        assert (report.done, report.skipped, report.exit_code) == ((), 2, 3)
+        assert [name for name, _ in report.failed] == ["c.png"]
+    assert table.read_bytes() == content
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "sub.csv", "sub.csv.run.json"]
 
 
 def test_the_table_of_clouds(shared: Path, tmp_path: Path) -> None:

@@ -33,9 +33,12 @@ def test_an_epoch_goes_on_anywhere(
     assert [place for i in range(batches.count) for place in batches.batch(epoch, i)] == whole
     assert accumulate == 1 or len(whole) == batches.count * size
     assert all(window.row == epoch for _, window in whole)
+    assert {step for step, _ in whole} == set(range(min(length, len(whole))))
+    assert size == 1 or len(batches.batch(epoch, batches.count - 1)) > 1, "no statistics of a single chip"
 
 
 def test_every_chip_of_an_epoch_comes_once() -> None:
     assert [step for step, _ in Batches(Counting(11), 4)] == list(range(11))
     assert [step for step, _ in Batches(Counting(11), 4, accumulate=2)] == list(range(8))
     assert [step for step, _ in Batches(Counting(3), 2, accumulate=2)] == [0, 1, 2, 0]
+    assert [step for step, _ in Batches(Counting(9), 4)] == [*range(9), 0], "but one, for company"

@@ -11,12 +11,17 @@ from typing import Any
 
 import pytest
 
+from geoseg.assessment.report.reading import read_run
 from geoseg.errors import OutputError, ResumeError
 from geoseg.learning import course as course_module
+from geoseg.learning import train as train_module
+from geoseg.learning.config import Config
 from geoseg.learning.course import Course
 from geoseg.learning.records import Records
-from geoseg.learning.train import TrainOptions, train
+from geoseg.learning.state import clear_states
+from geoseg.learning.train import TrainOptions, train, train_run
 from geoseg.models.card import read_card
+from geoseg.storage.journal import JOURNAL
 
 # Dropout draws from torch's own generator, AdamW and the schedule have a state, two batches make a step.
 CHANGES = (
@@ -147,6 +152,40 @@ def test_law_9_holds_for_another_optimizer_and_a_schedule_that_looks_at_scores(
     compare(expected, config, tmp_path, train(config, tmp_path / "run"))
     rates = [line["learning_rate"] for line in expected["outcome"][1]]
     assert rates[-1] < rates[0]
+
+
+@pytest.mark.parametrize("moment", ["before", "within"])
+def test_a_kill_after_the_model_and_before_the_end_leaves_only_the_end_to_do(
+    config: Path, tmp_path: Path, expected: dict[str, Any], moment: str
+) -> None:
+    run, told = tmp_path / "run", list[Path]()
+
+    def report(model: Path) -> None:
+        told.append(model)
+        if moment == "before" and len(told) == 1:
+            raise Killed
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        if moment == "within":  # states are gone, the journal is still there
+            patch.setattr(train_module, "_forget", lambda folder: (clear_states(folder), killed()))
+        train_run(Config.read(config), run, then=report)
+    model = run / "model.safetensors"
+    assert (run / JOURNAL).exists()
+    assert read_run(run).model == model, "a report shows it as finished"
+    written = model.stat().st_mtime_ns
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train_module, "_fit", killed)  # nothing is trained, or scored, again
+        patch.setattr(train_module, "_finish", killed)
+        assert train_run(Config.read(config), run, then=report).model == model
+    assert told == [model, model]
+    assert model.stat().st_mtime_ns == written
+    assert train_run(Config.read(config), run, then=report).before
+    assert told == [model, model]
+    compare(expected, config, tmp_path, model)
+
+
+def killed(*_: object, **__: object) -> None:
+    raise Killed
 
 
 @pytest.mark.parametrize(

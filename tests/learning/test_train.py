@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,18 +13,20 @@ import numpy as np
 import pytest
 import rasterio
 import torch
+import yaml
 
 from geoseg.datasets.dataset import IGNORED
 from geoseg.datasets.opening import open_data
 from geoseg.datasets.splits import with_card
-from geoseg.errors import DataError, OptionError, OutputExistsError
+from geoseg.errors import ConfigError, DataError, OptionError, OutputExistsError
 from geoseg.grid.tiling import Tiling
+from geoseg.learning import train as train_module
 from geoseg.learning.config import Config
 from geoseg.learning.loss_text import parse
 from geoseg.learning.losses import Loss
 from geoseg.learning.metrics import Confusion
 from geoseg.learning.scoring import Scorer
-from geoseg.learning.train import TrainOptions, train
+from geoseg.learning.train import TrainOptions, train, train_run
 from geoseg.models.card import read_card
 from geoseg.models.model import Model
 
@@ -89,15 +93,127 @@ def test_law_11_the_same_seed_gives_the_same_weights(toy: Path, tmp_path: Path) 
     assert read_card(train(toy, tmp_path / "third")).weights_sha256 != first
 
 
-def test_a_finished_run_is_not_replaced_unless_asked(toy: Path, tmp_path: Path) -> None:
+def stamps(folder: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_same_call_after_a_finished_run_changes_nothing_and_another_is_refused(
+    toy: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     edit(toy, "epochs: 2", "epochs: 1")
     path = train(toy, tmp_path / "run")
-    before = path.read_bytes()
-    with pytest.raises(OutputExistsError, match="--overwrite"):
+    before = stamps(tmp_path / "run")
+    edit(toy, "threads: 1", "threads: 1\n  save_minutes: 3")  # of no consequence
+    assert train(toy, tmp_path / "run") == path
+    assert train_run(Config.read(toy), tmp_path / "run").before
+    with pytest.raises(OutputExistsError, match=r"trained with train\.seed 0, .* has 5; .*--overwrite"):
+        train(toy, tmp_path / "run", changes=["train.seed=5"])
+    with pytest.raises(OutputExistsError, match="already exists; pass --overwrite"):
+        train(toy, tmp_path / "run", TrainOptions(fresh=True))
+    with pytest.raises(OptionError, match="no finished training that epochs could be added to"):
+        train(toy, tmp_path / "other", TrainOptions(extend=True))
+    assert not (tmp_path / "other").exists()
+    image = toy.parent / "images" / "b.tif"
+    os.utime(image, ns=(1, 1))
+    with pytest.raises(OutputExistsError, match=r"trained with file .*b\.tif"):
         train(toy, tmp_path / "run")
-    assert path.read_bytes() == before
+    assert stamps(tmp_path / "run") == before
+    caplog.set_level(logging.INFO, "geoseg")
     train(toy, tmp_path / "run", TrainOptions(overwrite=True))
     assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 1
+    assert any(r.getMessage().startswith("epoch 1 of 1: loss ") for r in caplog.records)
+
+
+def test_a_finished_run_goes_on_to_more_epochs_from_its_best_one(toy: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    path = train(toy, run)
+    first, lines = read_card(path), (run / "metrics.jsonl").read_text().splitlines()
+    more = ["train.epochs=4", "train.learning_rate=0.002"]
+    with pytest.raises(OutputExistsError, match=r"trained for 2 epochs; pass --extend to go on to 4"):
+        train(toy, run, changes=more)
+    with pytest.raises(OutputExistsError, match=r"trained with train\.seed 0"):
+        train(toy, run, TrainOptions(extend=True), changes=[*more, "train.seed=1"])
+    with pytest.raises(OutputExistsError, match=r"trained with train\.learning_rate 0\.01"):
+        train(toy, run, TrainOptions(extend=True), changes=more[1:])
+    assert read_card(path) == first
+    extended = shutil.copytree(run, tmp_path / "again")
+    trained = train_run(Config.read(toy, more), run, TrainOptions(extend=True))
+    assert not trained.before
+    now = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert (run / "metrics.jsonl").read_text().splitlines()[:2] == lines
+    assert [line["epoch"] for line in now] == [1, 2, 3, 4]
+    assert now[2]["learning_rate"] <= 0.002
+    card = read_card(path)
+    assert card.training is not None
+    kept = max(line["val_mean_iou"] for line in now)
+    assert card.training["metrics"]["val"]["mean_iou"] == pytest.approx(kept)  # type: ignore[call-overload, index]
+    assert train_run(Config.read(toy, more), run, TrainOptions(extend=True)).before
+    assert train_run(Config.read(toy, more), run).before
+    # Killed in between it ends in the same weights.
+    for moment in ("settle", "_finish"):
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(train_module, moment, killed)
+            train(toy, extended, TrainOptions(extend=True), changes=more)
+        assert read_card(extended / "model.safetensors") == first
+    again = train(toy, extended, TrainOptions(extend=True), changes=more)
+    assert read_card(again).weights_sha256 == card.weights_sha256
+    assert sorted(p.name for p in extended.iterdir()) == sorted(p.name for p in run.iterdir())
+
+
+def killed(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_the_best_epoch_stays_where_more_epochs_bring_no_better_one(toy: Path, tmp_path: Path) -> None:
+    path = train(toy, tmp_path / "run")
+    first = read_card(path)
+    # A rate that changes nothing.
+    more = ["train.epochs=3", "train.learning_rate=1.0e-30", "train.patience=1"]
+    train(toy, tmp_path / "run", TrainOptions(extend=True), changes=more)
+    assert read_card(path).weights_sha256 == first.weights_sha256
+
+
+@pytest.mark.parametrize(("chips", "batch"), [(9, 4), (5, 2), (1, 8)])
+def test_a_single_chip_that_is_left_over_ends_no_epoch(
+    toy: Path, tmp_path: Path, chips: int, batch: int
+) -> None:
+    """All of the encoder: a chip of 32 px is one pixel at its end, of which no statistics can be taken."""
+    changes = [
+        "train.epochs=1", f"train.chips_per_epoch={chips}", f"train.batch_size={batch}",
+        "model.decoder_options={decoder_channels: [16, 8, 8, 8, 8]}",
+    ]  # fmt: skip
+    assert train(toy, tmp_path / "run", changes=changes).exists()
+
+
+def test_batches_of_one_chip_are_refused_where_they_cannot_be_learned_from(toy: Path, tmp_path: Path) -> None:
+    changes = [
+        "train.epochs=1", "train.chips_per_epoch=2", "train.batch_size=1",
+        "model.decoder_options={decoder_channels: [16, 8, 8, 8, 8]}",
+    ]  # fmt: skip
+    with pytest.raises(ConfigError, match=r"chip of 32 x 32 px.*train\.batch_statistics: false"):
+        train(toy, tmp_path / "run", changes=changes)
+    # What it advises works.
+    train(toy, tmp_path / "run", changes=[*changes, "train.batch_statistics=false"])
+    changes[2] = "train.batch_size=2"
+    train(toy, tmp_path / "other", changes=changes)
+
+
+def test_a_configuration_may_be_a_mapping(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(toy.parent)
+    fields = yaml.safe_load(toy.read_text())
+    path = train(fields, "run", changes=["train.epochs=1"])
+    assert read_card(path).classes.names == ("left", "right")
+    assert fields["train"]["epochs"] == 2, "what was passed is as it was"
+    for arguments, named in (
+        ((fields,), {}),
+        (("a.tif", "b.tif"), {}),
+        ((fields, "run"), {"class_field": "kind"}),
+        ((toy, "labels.gpkg"), {"output": "run"}),
+    ):
+        for name in ("a.tif", "b.tif"):
+            Path(name).touch()
+        with pytest.raises(OptionError, match=r"expected train\(config, output\)"):
+            train(*arguments, **named)  # type: ignore[call-overload]
 
 
 def test_settings_of_torch_lightning_and_logging_are_as_before(toy: Path, tmp_path: Path) -> None:

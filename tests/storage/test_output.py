@@ -13,7 +13,7 @@ import pytest
 from geoseg.errors import OutputBusyError, OutputError, OutputExistsError
 from geoseg.storage.durable import write_bytes
 from geoseg.storage.journal import JOURNAL, Journal
-from geoseg.storage.output import claim
+from geoseg.storage.output import claim, clear_leftovers
 
 
 def names(folder: Path) -> list[str]:
@@ -103,6 +103,44 @@ def test_sidecars_change_with_their_raster(tmp_path: Path) -> None:
         claimed.commit(put(claimed.scratch, "new"), sidecars={".qml": "style"})
     assert names(tmp_path) == ["a.qml", "a.tif", "b.qml"]
     assert (tmp_path / "a.qml").read_text() == "style"
+
+
+def test_sidecars_that_a_kill_left_unwritten_come_with_the_next_claim(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(path: Path, data: bytes) -> None:
+        if path.suffix == ".qml":
+            raise KeyboardInterrupt
+        write_bytes(path, data)
+
+    output = tmp_path / "a.tif"
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("geoseg.storage.output.write_bytes", killed)
+        patch.setattr("geoseg.storage.output._discard", lambda _: None)  # who is killed cleans nothing up
+        with claim(output, overwrite=False) as claimed:
+            claimed.commit(put(claimed.scratch, "new"), sidecars={".aux.xml": "names", ".qml": "style"})
+    assert names(tmp_path) == ["a.tif", "a.tif.aux.xml", "a.tif.geoseg-part"]
+    with pytest.raises(OutputExistsError), claim(output, overwrite=False):
+        pass
+    assert names(tmp_path) == ["a.qml", "a.tif", "a.tif.aux.xml"]
+    assert (tmp_path / "a.qml").read_text() == "style"
+
+
+def test_sidecars_of_a_file_that_never_got_its_name_are_not_put_beside_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: Path) -> None:
+        raise KeyboardInterrupt
+
+    output = tmp_path / "a.tif"
+    output.write_text("old")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("geoseg.storage.output.replace", killed)
+        patch.setattr("geoseg.storage.output._discard", lambda _: None)
+        with claim(output, overwrite=True) as claimed:
+            claimed.commit(put(claimed.scratch, "new"), sidecars={".qml": "style"})
+    clear_leftovers(output)
+    assert (names(tmp_path), output.read_text()) == (["a.tif"], "old")
 
 
 def test_polygons_leave_the_style_of_a_raster_of_the_same_name_alone(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import yaml
 
 from geoseg.errors import ConfigError, DataError
 from geoseg.learning.config import Config
+from geoseg.learning.finished import Finished
 from geoseg.learning.monitor import Monitor
 from geoseg.learning.records import METRICS
 from geoseg.learning.story import BEST, MODEL, STORY
@@ -133,8 +134,9 @@ def read_run(run: Path | str) -> Record:
             f"{folder / 'config.yaml'}: is no configuration of a run, expected data, model and train"
         )
     model = folder / found.get("model", MODEL)
-    # While it goes on, what lies there is the model of an earlier training.
-    finished = model.exists() and not (folder / JOURNAL).exists()
+    # While it goes on, what lies there is the model of an earlier training; the journal ends last.
+    goes_on = (folder / JOURNAL).exists() and Finished.read(folder, model) is None
+    finished = model.exists() and not goes_on
     return Record(
         folder=folder,
         config=config,
