@@ -188,7 +188,9 @@ def import_(
 )
 @click.argument("model", type=EXISTING_FILE)
 @scenes
-@click.option("-b", "--bands", type=BANDS, help="Scene bands in the model's order: 3,2,1.")
+@click.option(
+    "-b", "--bands", type=BANDS, help="Names or numbers of the scene's bands, in the model's order."
+)
 @click.option(
     "--tiles", type=click.IntRange(min=1), default=16, show_default=True, help="How many tiles to measure on."
 )

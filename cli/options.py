@@ -110,7 +110,7 @@ scenes = click.argument("scenes", nargs=-1, required=True, metavar="SCENE...")
 
 prediction = together(
     click.option("-m", "--model", required=True, type=EXISTING_FILE, help="Model file (.safetensors)."),
-    click.option("-b", "--bands", type=BANDS, help="Scene bands in the model's order: 3,2,1."),
+    click.option("-b", "--bands", type=BANDS, help="Names or numbers of the scene's bands, in the model's order."),
     legend("The model's for codes that it does not name."),
     click.option("--bounds", type=BOUNDS, help="Only this rectangle, in the scene's CRS."),
     click.option("--clip", type=EXISTING_FILE, help="Vector file: outside of its polygons is no data."),

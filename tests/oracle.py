@@ -12,7 +12,7 @@ from geoseg.grid.legend import Legend
 from geoseg.models.card import Card
 from geoseg.models.model import Model
 
-NAMES = ("blue", "green", "red", "nir", "swir")
+NAMES = ("red", "green", "blue", "nir", "swir")
 
 
 class Pointwise(torch.nn.Conv2d):

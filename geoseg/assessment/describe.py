@@ -163,6 +163,7 @@ def _scene(scene: Scene) -> Description:
         "driver": scene.driver,
         "bands": len(scene.descriptions),
         "names": list(scene.descriptions),
+        "color_tags": list(scene.colors),
         "dtype": str(scene.dtype),
         "alpha_band": scene.alpha_band,
         "nodata": _nodata(scene.file.nodata),

@@ -172,7 +172,9 @@ def _unlike(entries: Iterable[Entry], images: Mapping[str, Source]) -> list[Prob
 
 
 def _open_image(path: Path, data: DataConfig, card: Card) -> Source:
-    remedy = "name as many in data.bands, or say which are meant as in data.band_numbers: [{numbers}]"
+    remedy = (
+        "say which are meant in data.band_numbers, a number from 1 for each of data.bands, in their order"
+    )
     choice = choose_bands(Scene.open(path), card, data.band_numbers, remedy=remedy)
     if choice.doubts:
         raise DataError(f"{path}: {choice.doubts[0]}")

@@ -145,6 +145,11 @@ class ResizedSource:
         return self.source.descriptions
 
     @property
+    def colors(self) -> tuple[str | None, ...]:
+        """What all bands of the source show by their colour tags."""
+        return self.source.colors
+
+    @property
     def scale(self) -> tuple[float, ...] | None:
         """Scale the source tags its bands with."""
         return self.source.scale

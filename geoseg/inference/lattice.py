@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -193,6 +194,16 @@ def band_names(array: xarray.DataArray, dim: Hashable) -> tuple[str | None, ...]
     if dim in array.coords and array.coords[dim].dtype.kind in "UO":
         return tuple(str(name) for name in array.coords[dim].to_numpy())
     return (None,) * array.sizes[dim]
+
+
+def with_own_names(dataset: xarray.Dataset) -> xarray.Dataset:
+    """Name variables that rioxarray counted (``band_as_variable``: band_1, band_2, ...) as their ``long_name`` does."""
+    names = {name: array.attrs.get("long_name") for name, array in dataset.data_vars.items()}
+    counted = {name: own for name, own in names.items() if re.fullmatch(r"band_\d+", str(name))}
+    told = all(isinstance(own, str) and own for own in counted.values())
+    if not told or len({*names, *counted.values()}) < len(names) + len(counted):
+        return dataset
+    return dataset.rename(counted)
 
 
 def dataset_of(

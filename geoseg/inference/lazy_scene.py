@@ -13,7 +13,7 @@ import numpy.typing as npt
 from geoseg.errors import SceneError
 from geoseg.grid.grid import Grid
 from geoseg.grid.window import Window
-from geoseg.inference.lattice import Scaling, band_names, centres, grid_of, scaling_of
+from geoseg.inference.lattice import Scaling, band_names, centres, grid_of, scaling_of, with_own_names
 from geoseg.inference.scene_dims import only_name, other_dims, spatial_dims
 from geoseg.inference.stored_bands import StoredBand, restored, scaling_of_all
 from geoseg.raster.chip import Chip
@@ -102,6 +102,7 @@ class LazyScene(ChosenBands):
                 f"the Dataset ({', '.join(map(str, dataset))}) has no variable of rows and columns"
             )
         spatial, _ = spatial_dims(dataset[first])
+        dataset = with_own_names(dataset)
         names = [name for name in dataset.data_vars if set(spatial) <= set(dataset[name].dims)]
         others = {dim for name in names for dim in dataset[name].dims} - set(spatial)
         if len(others) > 1:

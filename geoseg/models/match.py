@@ -13,6 +13,7 @@ from geoseg.grid.ground import pixel_size_m
 from geoseg.grid.window import Window
 from geoseg.models.card import Card
 from geoseg.models.scaling import Scaling, scaling_under, tags_of
+from geoseg.raster.band_names import find_bands, meanings, only_counted
 from geoseg.raster.source import Source
 
 _GSD_TOLERANCE = 0.2
@@ -111,7 +112,7 @@ def choose_bands(
     card: Card,
     bands: Sequence[int | str] | None = None,
     *,
-    remedy: str = "say which are meant with --bands {numbers}",
+    remedy: str = "say which are meant with --bands, by name or by number, in this order",
 ) -> Choice:
     """Select the card's bands; a band that the card wants is never validity.
 
@@ -122,14 +123,14 @@ def choose_bands(
     bands : sequence of int or str, optional
         The scene's bands (1-based numbers or names) that are the card's, in the card's order.
     remedy : str
-        How the caller's users say so; ``{numbers}`` is an example.
+        How the caller's users say so. It names no numbers: those would be a guess, and be copied.
 
     Raises
     ------
     MismatchError, OptionError
         If it cannot be told which bands are meant, or one is not there.
     """
-    names = [band.name for band in card.bands]
+    names = card.band_names
     wanted = f"the model expects {len(names)} ({', '.join(names)})"
     descriptions, alpha = source.descriptions, source.alpha_band
     if bands is not None:
@@ -139,26 +140,45 @@ def choose_bands(
         if alpha is not None and alpha not in chosen.bands:
             chosen = source.select(bands, validity_band=alpha)
         return Choice(source=chosen)
-    by_name = {text.strip().lower(): number for number, text in enumerate(descriptions, start=1) if text}
-    if all(name.lower() in by_name for name in names):
-        numbers = [by_name[name.lower()] for name in names]
-        return Choice(source=source.select(numbers, validity_band=None if alpha in numbers else alpha))
+    found = find_bands(names, descriptions, source.path)
+    if found.numbers is not None:
+        numbers = list(found.numbers)
+        chosen = source.select(numbers, validity_band=None if alpha in numbers else alpha)
+        return Choice(source=chosen, notes=(found.note,) if found.note else ())
     spare = alpha is not None and len(descriptions) == len(names) + 1
     if len(descriptions) != len(names) and not spare:
         described = f" ({', '.join(text or '?' for text in descriptions)})" if any(descriptions) else ""
-        example = ",".join(str(i + 1) for i in range(len(names)))
+        doubt = f", {found.doubt}" if found.doubt else ""
         raise MismatchError(
-            f"{_name(source)}: has {len(descriptions)} bands{described}, {wanted}; "
-            f"{remedy.replace('{numbers}', example)}"
+            f"{_name(source)}: has {len(descriptions)} bands{described}, {wanted}{doubt}; {remedy}"
         )
     numbers = [n for n in range(1, len(descriptions) + 1) if not (spare and n == alpha)]
     chosen = source.select(numbers, validity_band=alpha if spare else None)
-    if all(descriptions[n - 1] for n in numbers):
-        found = ", ".join(str(descriptions[n - 1]) for n in numbers)
-        example = ",".join(map(str, numbers))
-        doubt = f"its bands are {found}, {wanted}; {remedy.replace('{numbers}', example)}"
-        return Choice(source=chosen, doubts=(doubt,))
-    note = f"bands carry no names: {', '.join(map(str, numbers))} are taken for {', '.join(names)}"
+    return _in_order(chosen, names, found.doubt, remedy)
+
+
+def _in_order(chosen: Source, names: Sequence[str], doubt: str, remedy: str) -> Choice:
+    """Take bands in the order in which they stand, if nothing about them says otherwise."""
+    found = ", ".join(name or "?" for name in chosen.names)
+    wanted = f"the model expects {len(names)} ({', '.join(names)})"
+    if doubt:
+        return Choice(source=chosen, doubts=(f"{doubt}, {wanted}; {remedy}",))
+    told = not only_counted(chosen.names, chosen.path)
+    if told and all(chosen.names):
+        return Choice(source=chosen, doubts=(f"its bands are {found}, {wanted}; {remedy}",))
+    colors = tuple(chosen.colors[i - 1] for i in chosen.bands)
+    called = chosen.names if told else (None,) * chosen.count
+    says = [next(iter(each)) if len(each) == 1 else None for each in meanings(called)]
+    for evidence, whose in ((says, "some of its bands are named"), (colors, "its colour tags say")):
+        if any(
+            shown and can and shown not in can for shown, can in zip(evidence, meanings(names), strict=True)
+        ):
+            order = ", ".join(e or "?" for e in evidence)
+            doubt = f"{whose} {order}, and the model would take its bands in the order {', '.join(names)}; {remedy}"
+            return Choice(source=chosen, doubts=(doubt,))
+    note = f"bands carry no names: {', '.join(map(str, chosen.bands))} are taken for {', '.join(names)}"
+    if told and any(chosen.names):
+        note = f"not all bands carry names: {found} are taken for {', '.join(names)}"
     return Choice(source=chosen, notes=(note,))
 
 

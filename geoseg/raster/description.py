@@ -23,6 +23,9 @@ _RATIO = 1_000_000
 _MOST_CLAIMED, _LARGEST_BLOCK = 4 * 2**30, 256 * 2**20
 """Bytes that any file may claim in all, and in one block, which is decoded at once."""
 
+_SHOWN = frozenset(["red", "green", "blue", "yellow", "nir", "coastal", "pan"])
+"""Colour tags that say what a band shows, in the words of `band_names`."""
+
 RGBA = tuple[int, int, int, int]
 
 
@@ -37,6 +40,8 @@ class Description:
     location : Location
     grid : Grid
     descriptions : tuple of str or None
+    colors : tuple of (str or None)
+        Common names of what the bands show by their colour tags, as ``red``; None where these say no such thing.
     dtypes : tuple of str
         Names of numpy dtypes, or of GDAL's complex integers.
     nodata : tuple of float or None
@@ -57,6 +62,7 @@ class Description:
     location: Location
     grid: Grid
     descriptions: tuple[str | None, ...]
+    colors: tuple[str | None, ...]
     dtypes: tuple[str, ...]
     nodata: tuple[float | None, ...]
     masks: tuple[str | None, ...]
@@ -98,6 +104,7 @@ def _describe(location: Location, dataset: rasterio.DatasetReader) -> Descriptio
         location=location,
         grid=_grid(location, dataset),
         descriptions=tuple(text or None for text in dataset.descriptions),
+        colors=tuple(color.name if color.name in _SHOWN else None for color in colors),
         dtypes=tuple(dataset.dtypes),
         nodata=tuple(dataset.nodatavals),
         masks=tuple(_stored_mask(flags) for flags in dataset.mask_flag_enums),

@@ -62,7 +62,7 @@ class Palette:
     def describe(self, file: Description) -> Description:
         """Return the description of the file with colours in place of codes."""
         return dataclasses.replace(
-            file, descriptions=_NAMES, dtypes=("uint8",) * 3, nodata=(None,) * 3, masks=(None,) * 3,
+            file, descriptions=_NAMES, colors=_NAMES, dtypes=("uint8",) * 3, nodata=(None,) * 3, masks=(None,) * 3,
             alpha_band=None, scale=None, offset=None,
         )  # fmt: skip
 

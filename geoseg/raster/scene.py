@@ -133,6 +133,11 @@ class Scene(ChosenBands):
         return self.file.descriptions
 
     @property
+    def colors(self) -> tuple[str | None, ...]:
+        """What all bands of the file show by their colour tags, in order; None where these do not say it."""
+        return self.file.colors
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """Dtype that holds the numbers of all chosen bands."""
         return np.result_type(*self._dtypes)

@@ -51,6 +51,10 @@ class Source(Protocol):
         """Names of all bands of the source, selected or not."""
 
     @property
+    def colors(self) -> tuple[str | None, ...]:
+        """What all bands of the source show by their colour tags, as ``red``; None where these do not say it."""
+
+    @property
     def scale(self) -> tuple[float, ...] | None:
         """Scale the source tags its bands with; None where it does not."""
 
@@ -100,3 +104,8 @@ class ChosenBands:
     def names(self: _Bands) -> tuple[str | None, ...]:
         """Names of the chosen bands."""
         return tuple(self.descriptions[i - 1] for i in self.bands)
+
+    @property
+    def colors(self: _Bands) -> tuple[str | None, ...]:
+        """None for each band: most sources have no colour tags."""
+        return (None,) * len(self.descriptions)

@@ -23,7 +23,9 @@ from hypothesis import strategies as st
 import geoseg
 from geoseg.errors import GeosegError, MismatchError, OptionError, SceneError
 from geoseg.grid.legend import Legend
+from geoseg.grid.window import Window
 from geoseg.inference.fingerprint import fingerprint_of
+from geoseg.inference.lazy_scene import LazyScene
 from geoseg.inference.options import PredictOptions
 from geoseg.inference.prepare import prepare
 from geoseg.models.model import Model
@@ -214,7 +216,7 @@ def test_a_dataset_of_bands_is_read_by_name() -> None:
     model = pointwise_model(3, dtype="uint16", value_range=(0, 255))
     lazy = predict(dataset.chunk(x=32, y=32, time=1), model)
     assert lazy["landcover"].dims == ("time", "y", "x")
-    expected = predict(scene(pixels[[3, 0, 2]], nodata=7), model)
+    expected = predict(scene(pixels[[2, 0, 3]], nodata=7), model)
     found = lazy.isel(time=0, drop=True).compute()
     np.testing.assert_array_equal(found["landcover"], expected["landcover"])
     assert found.rio.crs == 32633
@@ -242,8 +244,8 @@ def as_stackstac(pixels: np.ndarray) -> xarray.DataArray:
         dims=("time", "band", "y", "x"),
         coords={
             "time": np.array(["2024-05-01"], "datetime64[ns]"),
-            "band": ["blue", "green", "red"],
-            "common_name": ("band", ["blue", "green", "red"]),
+            "band": ["red", "green", "blue"],
+            "common_name": ("band", ["red", "green", "blue"]),
             "y": 5e6 - 10 * np.arange(pixels.shape[1]),
             "x": 4e5 + 10 * np.arange(pixels.shape[2]),
             "epsg": 32633,
@@ -561,3 +563,17 @@ def test_polygons_of_a_lazy_result() -> None:
     assert network.seen == 2 * once
     expected = geoseg.vectorize(predict(array, model))
     assert found.equals(expected)
+
+
+def test_variables_that_rioxarray_counted_are_named_by_their_long_name(scene_file: Path) -> None:
+    import rioxarray
+
+    scene = rioxarray.open_rasterio(scene_file, band_as_variable=True, chunks={"x": 64, "y": 64})
+    lazy = LazyScene.of(scene)
+    assert lazy.descriptions == ("red", "green", "blue")
+    chosen = lazy.select(["blue", "red"], validity_band=None).read(Window(row=50, col=50, height=9, width=9))
+    with rasterio.open(scene_file) as file:
+        expected = file.read([3, 1], window=rasterio.windows.Window(50, 50, 9, 9))
+    np.testing.assert_array_equal(chosen.pixels, expected)
+    unnamed = scene.assign(band_2=scene.band_2.drop_attrs())
+    assert LazyScene.of(unnamed).descriptions == ("band_1", "band_2", "band_3")

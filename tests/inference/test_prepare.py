@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from geoseg.errors import MismatchError, ModelError, OptionError, SceneError
 from geoseg.grid.window import Window
 from geoseg.inference.options import PredictOptions
 from geoseg.inference.prepare import prepare
+from geoseg.models.model import Model
 from tests.oracle import pointwise_model
 
 
@@ -47,17 +49,59 @@ def noise(bands: int, high: int = 255, dtype: str = "uint8") -> np.ndarray:
 MODEL = pointwise_model(3)
 
 
+def named(*names: str) -> Model:
+    """Return a model of bands of these names."""
+    model = pointwise_model(len(names))
+    model.card = model.card.changed(bands=[{"name": name} for name in names])
+    return model
+
+
 def test_bands_are_found_by_name_whatever_their_order(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "s.tif", noise(4), names=("Red", "NIR", "green", "Blue"))
     job = prepare(path, MODEL, PredictOptions())
-    assert job.source.bands == (4, 3, 1)
+    assert job.source.bands == (1, 3, 4)
     assert job.match.notes == ()
 
 
 def test_bands_without_names_are_taken_in_order_and_that_is_said(tmp_path: Path) -> None:
     job = prepare(write_scene(tmp_path / "s.tif", noise(3)), MODEL, PredictOptions())
     assert job.source.bands == (1, 2, 3)
-    assert job.match.notes == ("bands carry no names: 1, 2, 3 are taken for blue, green, red",)
+    assert job.match.notes == ("bands carry no names: 1, 2, 3 are taken for red, green, blue",)
+
+
+def test_colour_tags_that_contradict_the_assumed_order_are_asked_about(tmp_path: Path) -> None:
+    """GDAL tags every RGB picture: a model of blue, green, red must not take its bands as they stand."""
+    model = named("blue", "green", "red")
+    path = write_scene(tmp_path / "s.tif", noise(3))
+    with pytest.raises(
+        MismatchError, match="colour tags say red, green, blue, and the model would take"
+    ) as got:
+        prepare(path, model, PredictOptions())
+    assert "--bands, by name or by number, in this order" in str(got.value)
+    assert not re.search(r"\d,\d", str(got.value)), "a list of numbers would be a guess"
+    assert prepare(path, model, PredictOptions(bands=(3, 2, 1))).match.notes == ()
+    assert prepare(path, model, PredictOptions(force=True)).source.bands == (1, 2, 3)
+    other = named("B02", "B03", "B04")
+    with pytest.raises(MismatchError, match="colour tags say"):
+        prepare(path, other, PredictOptions())
+    numbers = named("band_1", "band_2", "band_3")
+    assert prepare(path, numbers, PredictOptions()).source.bands == (1, 2, 3)
+
+
+def test_common_names_are_found_and_what_was_assumed_is_said(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "s.tif", noise(4), names=("B02", "B03", "B04", "B08"))
+    job = prepare(path, MODEL, PredictOptions())
+    assert job.source.bands == (3, 2, 1)
+    assert job.match.notes == ("B04, B03, B02 are taken for red, green, blue, by the numbers of Sentinel-2",)
+    assert prepare(path, MODEL, PredictOptions(bands=("RED", "green", "B02"))).source.bands == (3, 2, 1)
+    words = write_scene(
+        tmp_path / "w.tif", noise(3), names=("Band 2 - Blue", "Band 3 - Green", "red (665 nm)")
+    )
+    assert prepare(words, MODEL, PredictOptions()).source.bands == (3, 2, 1)
+    assert prepare(words, MODEL, PredictOptions()).match.notes == ()
+    some = write_scene(tmp_path / "o.tif", noise(3, dtype="uint16"), names=("blue",))
+    with pytest.raises(MismatchError, match=r"some of its bands are named blue, \?, \?"):
+        prepare(some, pointwise_model(3, dtype="uint16"), PredictOptions())
 
 
 def test_one_band_more_tagged_alpha_is_validity(tmp_path: Path) -> None:
@@ -84,13 +128,13 @@ def test_the_person_says_which_bands_are_meant(tmp_path: Path) -> None:
 
 def test_the_wrong_number_of_bands_is_refused_with_the_remedy(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "s.tif", noise(2))
-    with pytest.raises(MismatchError, match=r"s\.tif: has 2 bands, the model expects 3 .*--bands 1,2,3"):
+    with pytest.raises(MismatchError, match=r"s\.tif: has 2 bands, the model expects 3 .*--bands, by name"):
         prepare(path, MODEL, PredictOptions(force=True))
 
 
 def test_other_names_are_refused_unless_forced(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "s.tif", noise(3), names=("VV", "VH", "DEM"))
-    with pytest.raises(MismatchError, match="its bands are VV, VH, DEM.*--bands 1,2,3"):
+    with pytest.raises(MismatchError, match="its bands are VV, VH, DEM.*--bands, by name"):
         prepare(path, MODEL, PredictOptions())
     assert prepare(path, MODEL, PredictOptions(force=True)).source.bands == (1, 2, 3)
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geoseg.models.card import Card
+from geoseg.raster.band_names import find_bands
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -47,11 +48,9 @@ class Look:
     @classmethod
     def of(cls, card: Card, pixels: Pixels, valid: Valid) -> Look:
         """Choose natural colours where the bands say so; bytes as they are, other numbers between percentiles."""
-        names = [name.lower() for name in card.band_names]
-        if all(name in names for name in _NATURAL):
-            bands = tuple(names.index(name) for name in _NATURAL)
-        else:
-            bands = (0, 1, 2) if len(names) >= 3 else (0,)
+        natural = find_bands(_NATURAL, card.band_names).numbers
+        first = (0, 1, 2) if len(card.bands) >= 3 else (0,)
+        bands = first if natural is None else tuple(number - 1 for number in natural)
         if pixels.dtype == np.uint8:
             return cls(bands=bands, low=(0.0,) * len(bands), high=(255.0,) * len(bands))
         known = [pixels[band][valid] for band in bands]
