@@ -40,7 +40,12 @@ def command() -> None:
 )
 @click.option("--encoder-weights", metavar="NAME", help="Pretrained weights to fetch, for example imagenet.")
 @click.option("--bands", required=True, type=NAMES, help="Names of the bands, in the model's order.")
-@click.option("--classes", required=True, type=LEGEND, help="Classes 1 to n with colours where given.")
+@click.option(
+    "--classes",
+    required=True,
+    type=LEGEND,
+    help="Classes 1 to n with colours where given, or a file with a legend.",
+)
 @click.option(
     "--task",
     type=click.Choice(get_args(Task)),
@@ -107,7 +112,7 @@ def _of_two(classes: Legend) -> Legend:
     """Return classes for a binary task: of two that were named, the first is what is not of the second."""
     if len(classes.classes) != 2:
         return classes
-    return type(classes)(classes=tuple(replace(c, code=c.code - 1) for c in classes.classes))
+    return type(classes)(classes=tuple(replace(c, code=code) for code, c in enumerate(classes.classes)))
 
 
 @command.command(

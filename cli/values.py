@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -80,9 +82,9 @@ class NamesType(ParamType):
 
 
 class LegendType(ParamType):
-    """``water,forest=#228B22,...``: classes 1 to n with colours where given, or the name of a built-in legend."""
+    """``water,forest=#228B22,...``: classes 1 to n with colours where given; a built-in legend, or a file with one."""
 
-    name = "NAME[=#RRGGBB],..."
+    name = "NAME[=#RRGGBB],...|FILE"
 
     def convert(self, value: str | Legend, param: Parameter, ctx: Context) -> Legend:
         """Return the legend."""
@@ -91,6 +93,10 @@ class LegendType(ParamType):
         from geoseg.grid.legend import BUILT_IN, Legend
 
         try:
+            if value not in BUILT_IN and os.path.isfile(value):  # noqa: PTH113  a list of names may be no path
+                from geoseg.raster.legend_file import read_legend
+
+                return read_legend(Path(value))
             return BUILT_IN.get(value) or Legend.parse(value)
         except GeosegError as error:
             self.fail(str(error), param, ctx)

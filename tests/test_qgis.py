@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from geoseg.demo.scenes import SCENES, data_file
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import NODATA, Legend, LegendClass
 from geoseg.models.card import read_card
-from geoseg.raster.classmap import ClassMap, class_map_sidecars, write_cog
+from geoseg.raster.classmap import ClassMap, class_map_sidecars, read_class_map, write_cog
 from geoseg.vector.vectorize import vectorize
 from tests.conftest import skip_without
 
@@ -257,3 +258,33 @@ def test_gdal_s_validator_has_no_complaint(tmp_path: Path) -> None:
             [QGIS_PYTHON, *command], capture_output=True, text=True, check=False, cwd=tmp_path
         )
         assert (run.returncode, run.stderr) == (0, ""), command
+
+
+def test_a_mosaic_by_gdalbuildvrt_keeps_the_legend_with_a_map_s_style_beside_it(tmp_path: Path) -> None:
+    """As the documentation says: the colours come along by themselves, the names with a copy of the style."""
+    skip_without("qgis", has_qgis())
+    codes = made_up_map()
+    for i, name in enumerate(("north.tif", "south.tif")):
+        grid = replace(GRID, transform=Affine(10, 0, 332740, 0, -10, 3837710 - 360 * i))
+        write_cog(tmp_path / name, iter([codes]), grid, legend=LEGEND, description="land cover", tags={})
+        (tmp_path / name).with_suffix(".qml").write_text(class_map_sidecars(LEGEND)[".qml"])
+        (tmp_path / f"{name}.aux.xml").write_text(class_map_sidecars(LEGEND)[".aux.xml"])
+    mosaic, named = tmp_path / "plain.vrt", tmp_path / "named.vrt"
+    for path in (mosaic, named):
+        subprocess.run(
+            ["gdalbuildvrt", "-q", path, tmp_path / "north.tif", tmp_path / "south.tif"], check=True
+        )
+        found = read_class_map(path)
+        assert found.codes.shape == (72, 60)
+        assert found.legend == LEGEND
+    shutil.copy(tmp_path / "north.qml", named.with_suffix(".qml"))
+    wanted = {
+        "kind": "raster",
+        "extent": GRID.bounds,
+        "points": [(332745, 3837705)],
+        "png": str(tmp_path / "p.png"),
+    }
+    plain, styled = probe(tmp_path, [{**wanted, "uri": str(mosaic)}, {**wanted, "uri": str(named)}])
+    assert styled["categories"] == [[c.code, c.name, c.color] for c in LEGEND.classes]
+    assert plain["colors"] == styled["colors"] == colors_of(codes)[:1]
+    assert read_class_map(named).legend == LEGEND

@@ -88,15 +88,14 @@ def _presence(card: Card) -> Description:
 
 def _raster(path: Path) -> Description:
     """Describe a raster, as a class map where it says what its codes mean."""
-    from geoseg.raster.categories import read_categories
-    from geoseg.raster.legend_file import LEGEND_TAG, TASK_TAG
+    from geoseg.raster.known_classes import names_classes
+    from geoseg.raster.legend_file import TASK_TAG
     from geoseg.raster.scene import Scene
 
     scene = Scene.open(path, palette_as_codes=True)
     if TASK_TAG in scene.file.tags:
         return _layered_map(scene)
-    known = scene.file.palette is not None or LEGEND_TAG in scene.file.tags or read_categories(path)
-    if scene.count == 1 and scene.dtype.kind in "iu" and known:
+    if scene.count == 1 and scene.dtype.kind in "iu" and names_classes(scene.file):
         return _class_map(scene)
     return _scene(scene)
 

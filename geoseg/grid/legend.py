@@ -72,7 +72,10 @@ class Legend:
 
         What stands between double quotes may hold commas.
         """
-        parts = next(csv.reader([text], skipinitialspace=True), [""])
+        try:
+            parts = next(csv.reader([text], skipinitialspace=True), [""])
+        except csv.Error as error:
+            raise LegendError(f"{text[:80]!r} is no list of classes ({error})") from error
         classes = []
         for code, part in enumerate(parts, start=1):
             name, _, color = part.rpartition("=") if "=" in part else (part, "", "")

@@ -162,6 +162,18 @@ def symbol_color(symbol: ElementTree.Element) -> str | None:
     return None
 
 
+def palette_classes(text: str) -> list[tuple[str, str, str | None]]:
+    """Read the value, label and colour of each class of the style of a raster, paletted or of exact values."""
+    root = style_tree(text)
+    if root is None:
+        return []
+    entries = [
+        *root.findall(".//rasterrenderer[@type='paletted']/colorPalette/paletteEntry"),
+        *root.findall(".//rasterrenderer//colorrampshader[@colorRampType='EXACT']/item"),
+    ]
+    return [(e.get("value", ""), e.get("label", "").strip(), e.get("color")) for e in entries]
+
+
 def style_classes(text: str) -> list[tuple[str, str, str | None]] | None:
     """Read the value, label and colour (``#rrggbb`` or None) of each class of a style; None where it has none.
 
@@ -170,12 +182,11 @@ def style_classes(text: str) -> list[tuple[str, str, str | None]] | None:
     text : str
         Style of a paletted raster, or of a layer with categories.
     """
+    if entries := palette_classes(text):
+        return entries
     root = style_tree(text)
     if root is None:
         return None
-    entries = root.findall(".//rasterrenderer[@type='paletted']/colorPalette/paletteEntry")
-    if entries:
-        return [(e.get("value", ""), e.get("label", "").strip(), e.get("color")) for e in entries]
     renderer = root.find("./renderer-v2[@type='categorizedSymbol']")
     if renderer is None:
         return None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,9 +15,10 @@ from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend
 from geoseg.grid.qml import layered_qml, raster_qml
 from geoseg.grid.window import Window
+from geoseg.raster.attribute_table import KnownClasses
 from geoseg.raster.cache import limited_cache
-from geoseg.raster.categories import categories_to_xml, read_categories
-from geoseg.raster.description import RGBA
+from geoseg.raster.categories import categories_to_xml
+from geoseg.raster.known_classes import known_classes
 from geoseg.raster.legend_file import LEGEND_TAG, TASK_TAG, legend_from_json
 from geoseg.raster.scene import Scene
 from geoseg.raster.verified_cog import write_cog
@@ -138,8 +138,7 @@ def read_map(path: str | os.PathLike[str], *, legend: Legend | None = None) -> C
     ----------
     path : path-like
     legend : Legend, optional
-        In place of the file's own. That is looked for in the tag ``GEOSEG_LEGEND``, then in the category
-        names of ``.aux.xml`` with the colour table, then in the colour table alone.
+        In place of the file's own, which `known_classes` looks for.
 
     Raises
     ------
@@ -243,13 +242,13 @@ def _whole_numbers(
 
 def _own_legend(scene: Scene, present: Iterable[int]) -> Legend | None:
     """Return the legend that a file carries, or None."""
-    if tagged := _tagged_legend(scene):
-        return tagged
-    names = read_categories(Path(scene.file.location.name))
-    colors = dict(scene.file.palette or ())
-    if not names and not colors:
+    tagged = _tagged_legend(scene)
+    known = known_classes(scene.file)
+    if not known.names and not known.colors:
         return None
-    return _legend_of({*names, *present} if names else set(present), names, colors)
+    codes = {*known.names, *present}
+    # Of its own maps the legend has all codes; strangers' maps may have others.
+    return _legend_of(codes if tagged is None else {*known.names}, known)
 
 
 def _tagged_legend(scene: Scene) -> Legend | None:
@@ -272,11 +271,12 @@ def _present(codes: npt.NDArray[np.integer[Any]], valid: npt.NDArray[np.bool_]) 
     return [int(i) for i in np.unique(codes[valid])]
 
 
-def _legend_of(codes: set[int], names: dict[int, str], colors: dict[int, RGBA]) -> Legend | None:
-    """Legend of codes: names made up where missing or repeated, colours where missing.
+def _legend_of(codes: set[int], known: KnownClasses) -> Legend | None:
+    """Legend of codes: names made up where missing or repeated, colours found where missing.
 
     The file's own names go first: what a class is called does not depend on codes without a name.
     """
+    names = known.names
     called: dict[int, str] = {}
     taken: set[str] = set()
     for code in sorted(codes, key=lambda code: (code not in names, code)):
@@ -288,7 +288,4 @@ def _legend_of(codes: set[int], names: dict[int, str], colors: dict[int, RGBA]) 
         called[code] = name
     if not codes:
         return None
-    return Legend.of(
-        (code, name, "#{:02x}{:02x}{:02x}".format(*colors[code][:3]) if code in colors else None)
-        for code, name in called.items()
-    )
+    return Legend.of((code, name, known.colors.get(code)) for code, name in called.items())

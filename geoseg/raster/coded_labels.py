@@ -6,7 +6,6 @@ import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -18,7 +17,7 @@ from geoseg.grid.legend import NODATA
 from geoseg.grid.window import Window
 from geoseg.raster.alignment import Alignment
 from geoseg.raster.cache import limited_cache
-from geoseg.raster.categories import read_categories
+from geoseg.raster.known_classes import known_classes
 from geoseg.raster.labels import (
     UNKNOWN,
     Codes,
@@ -30,7 +29,6 @@ from geoseg.raster.labels import (
     one_hot,
     translated,
 )
-from geoseg.raster.legend_file import LEGEND_TAG, legend_from_json
 from geoseg.raster.scene import Scene
 
 _log = logging.getLogger("geoseg")
@@ -191,9 +189,9 @@ class CodedLabels:
 
 
 def found_classes(path: str | os.PathLike[str]) -> tuple[FoundClass, ...]:
-    """Classes of a raster of codes: those that occur, and those that its legend or category names name.
+    """Classes of a raster of codes: those that occur, and those that `known_classes` names.
 
-    Colours are those of the legend, or of the colour table. Codes ascend; the raster is read in strips.
+    Codes ascend; the raster is read in strips.
 
     Raises
     ------
@@ -201,16 +199,10 @@ def found_classes(path: str | os.PathLike[str]) -> tuple[FoundClass, ...]:
         If it cannot be read, or is no raster of codes.
     """
     scene = _band(_open(path), 1)
-    colors = {code: "#{:02x}{:02x}{:02x}".format(*rgba[:3]) for code, rgba in scene.file.palette or ()}
-    names = read_categories(Path(scene.file.location.name))
     try:
-        legend = (
-            legend_from_json(scene.file.tags[LEGEND_TAG]).classes if LEGEND_TAG in scene.file.tags else ()
-        )
+        known = known_classes(scene.file)
     except LegendError as error:
         raise DataError(f"{path}: {error}") from error
-    names |= {c.code: c.name for c in legend}
-    colors |= {c.code: c.color for c in legend}
     present: set[int] = set()
     for values in _values(scene):
         present.update(int(value) for value in values)
@@ -222,8 +214,8 @@ def found_classes(path: str | os.PathLike[str]) -> tuple[FoundClass, ...]:
                 f"{path}: holds more than {_MOST} different numbers, expected label codes; is it an image?"
             )
     return tuple(
-        FoundClass(value=code, name=names.get(code, f"class {code}"), color=colors.get(code))
-        for code in sorted(present | names.keys())
+        FoundClass(value=code, name=known.names.get(code, f"class {code}"), color=known.colors.get(code))
+        for code in sorted(present | known.names.keys())
     )
 
 

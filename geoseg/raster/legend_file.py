@@ -6,7 +6,7 @@ import csv
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from geoseg.errors import LegendError
@@ -141,12 +141,16 @@ def _read_csv(path: Path, text: str) -> Legend:
     """
     delimiter = max(",;\t", key=text.split("\n", 1)[0].count)  # the comma where none occurs
     rows = csv.DictReader(text.splitlines(), delimiter=delimiter, skipinitialspace=True)
-    columns = _columns(rows.fieldnames or [])
+    try:
+        header = [name or "" for name in rows.fieldnames or []]
+    except csv.Error as error:
+        raise LegendError(f"{path}: its first line cannot be read ({error})") from error
+    columns = _columns(header)
     if not {"code", "name"} <= set(columns):
-        found = ", ".join(name.strip() for name in rows.fieldnames or []) or "nothing"
+        found = ", ".join(name.strip() for name in header) or "nothing"
         raise LegendError(f"{path}: its first line holds {found[:200]}, expected code,name,color")
     classes: list[tuple[int, str, str | None]] = []
-    for row in rows:
+    for row in _rows(path, rows):
         where = f"{path}, line {rows.line_num}"
         cells = {key: (row[column] or "").strip() for key, column in columns.items()}
         try:
@@ -165,6 +169,14 @@ def _read_csv(path: Path, text: str) -> Legend:
         return Legend.of(classes)
     except LegendError as error:
         raise LegendError(f"{path}: {error}") from error
+
+
+def _rows(path: Path, rows: csv.DictReader[str]) -> Iterator[dict[str, str]]:
+    """Yield the rows of a table; what the csv module refuses is named with its line."""
+    try:
+        yield from rows
+    except csv.Error as error:
+        raise LegendError(f"{path}, line {rows.line_num + 1}: cannot be read ({error})") from error
 
 
 def _columns(header: Sequence[str]) -> dict[str, str]:

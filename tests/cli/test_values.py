@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 import pytest
 from geoseg_cli.options import predict_options, prediction
@@ -32,6 +34,13 @@ def test_a_legend_is_parsed() -> None:
     legend = LEGEND.convert("water,forest=#228B22", None, None)
     assert legend.names == ("water", "forest")
     assert legend[2].color == "#228b22"
+    assert LEGEND.convert('"Cropland, rainfed",water', None, None).names == ("Cropland, rainfed", "water")
+
+
+def test_a_file_with_a_legend_is_no_class_of_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "legend.csv"
+    path.write_text("code,name\n10,water\n30,forest\n")
+    assert LEGEND.convert(str(path), None, None).codes == (10, 30)
 
 
 @pytest.mark.parametrize(
@@ -82,15 +91,19 @@ def test_options_that_are_not_given_are_those_of_python() -> None:
     assert command.main(["-m", __file__], standalone_mode=False) == PredictOptions()
 
 
-def test_every_option_reaches_its_field() -> None:
+def test_every_option_reaches_its_field(tmp_path: Path) -> None:
+    legend = tmp_path / "legend.csv"
+    legend.write_text("code,name\n1,water\n")
+
     @click.command()
     @prediction
     def command(model: object, fresh: bool, overwrite: bool, **values: object) -> PredictOptions:
         return predict_options(values)
 
     flags = (
-        f"-m {__file__} -b 3,2 --bounds 1,2,3,4 --clip {__file__} --tile-size 64 --overlap 8 --batch-size 3"
-        " --device cpu --devices 2 --precision bf16 --on-error nodata --allow-remote --expand-palette"
+        f"-m {__file__} -b 3,2 --legend {legend} --bounds 1,2,3,4 --clip {__file__}"
+        " --tile-size 64 --overlap 8 --batch-size 3 --device cpu --devices 2 --precision bf16"
+        " --on-error nodata --allow-remote --expand-palette"
         " --assume-crs EPSG:32633 --force --tta --compile --profile"
     )
     given = command.main(flags.split(), standalone_mode=False)

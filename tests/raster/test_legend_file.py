@@ -21,6 +21,9 @@ def _csv(tmp_path, text, encoding="utf-8"):
         "\ufeffCode; Name ;Color\r\n10;Wald, é;#228b22\r\n-3;Wasser;#0000FF\r\n",
         'name,code,x,color\n"Wald, é",10,,#228b22\nWasser,-3,,#0000ff\n\n',
         "code\tname\tcolor\n10\tWald, é\t228B22\n-3\tWasser\t#00F\n",
+        'Value,Label,R,G,B\n10.0,"Wald, é",34,139,34\n-3,Wasser,0,0,255\n',
+        "FID;VALUE;COUNT;Class_Name;Red;Green;Blue\n0;10;7;Wald, é;34;139;34\n1;-3;9;Wasser;0;0;255\n",
+        'class,label,rgb\n10,"Wald, é","34, 139, 34"\n-3,Wasser,"rgb(0,0,255)"\n',
     ],
 )
 def test_a_legend_in_any_usual_csv(tmp_path, text):
@@ -48,6 +51,15 @@ def test_colours_may_be_missing(tmp_path):
         ("code,name\n1,a\n2,b\n1,c\n", "line 4: repeats the code 1,"),
         ("code,name\n1,a\n2,a\n", "line 3: repeats the name 'a',"),
         ("code,name\n", "has no class"),
+        (
+            "Value,Label,R,G,B\n1,a,0,0,256\n",
+            "line 2: the colour is 0, 0, 256, expected numbers from 0 to 255",
+        ),
+        (
+            "Value,Label,R,G,B\n1,a,0,0.5,1\n",
+            "line 2: the colour is 0, 0.5, 1, expected numbers from 0 to 255",
+        ),
+        ("code,name\n1," + 140_000 * "a" + "\n", "line 2: cannot be read .field larger than field limit"),
     ],
 )
 def test_what_is_wrong_is_named_with_file_and_line(tmp_path, text, reason):
@@ -92,6 +104,26 @@ def test_a_colour_table_is_a_legend(tmp_path):
     path.write_text(COLORS)
     found = [(c.code, c.name, c.color) for c in legend_of(path).classes]
     assert found == [(-3, "town", "#010203"), (1, "class 1", "#0000ff"), (20, "open forest", "#228b22")]
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.clr"])
+def test_what_qgis_exports_is_a_legend(tmp_path, name):
+    """Of a paletted raster, and of exact values."""
+    path = tmp_path / name
+    for text in (
+        "10 0 100 0 255 Tree cover, dense\n20 255 187 34 255 Shrub",
+        "# QGIS Generated Color Map Export File\nINTERPOLATION:EXACT\n"
+        "10,0,100,0,255,Tree cover, dense\n20.0,255,187,34,255,Shrub\n",
+    ):
+        path.write_text(text)
+        found = [(c.code, c.name, c.color) for c in legend_of(path).classes]
+        assert found == [(10, "Tree cover, dense", "#006400"), (20, "Shrub", "#ffbb22")]
+
+
+def test_a_style_is_read_whatever_it_is_called(tmp_path):
+    path = tmp_path / "style.xml"
+    path.write_text(raster_qml(Legend.parse("water,town")))
+    assert legend_of(path) == Legend.parse("water,town")
 
 
 @pytest.mark.parametrize("line", ["1 2 3", "1 2 3 256", "a 1 2 3", "1.5 1 2 3"])

@@ -1,0 +1,163 @@
+"""Raster attribute tables: a row for each code, its name and colour among what else is known of it.
+
+GDAL keeps them as XML, in ``.aux.xml`` or a VRT, and says what a column is for; ArcGIS beside the raster as
+``.vat.dbf``, where the columns' names have to say it.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Final
+from xml.etree import ElementTree
+
+_MIN, _NAME, _MIN_MAX, _RED, _GREEN, _BLUE = 3, 2, 5, 6, 7, 8
+"""GDAL's numbers for what a column is for (``GDALRATFieldUsage``)."""
+_VALUES: Final = ("value", "code", "class_value", "gridcode")
+_NAMES: Final = (
+    "class_name", "class_names", "classname", "class name", "name", "label", "land_cover", "land cover", "landcover",
+    "land cover class", "nlcd land cover class", "nlcd_land", "class", "category", "description",
+)  # fmt: skip
+_COLORS: Final = (("red", "r"), ("green", "g"), ("blue", "b"))
+_MOST: Final = 65_536
+"""Rows that are read; codes of a class map are fewer."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownClasses:
+    """What is known of codes.
+
+    Parameters
+    ----------
+    names : dict of int to str
+        None of them empty.
+    colors : dict of int to str
+        ``#rrggbb``.
+    """
+
+    names: dict[int, str] = field(default_factory=dict)
+    colors: dict[int, str] = field(default_factory=dict)
+
+    def __or__(self, other: KnownClasses) -> KnownClasses:
+        """Add what another knows, which counts where both know something."""
+        return KnownClasses(names=self.names | other.names, colors=self.colors | other.colors)
+
+
+def table_of_xml(band: ElementTree.Element) -> KnownClasses:
+    """Read the attribute table of a band as GDAL writes it; nothing where there is none, or none of classes."""
+    table = band.find("./GDALRasterAttributeTable")
+    if table is None:
+        return KnownClasses()
+    columns = []
+    for column in table.findall("./FieldDefn"):
+        name, kind, usage = (column.findtext(key) or "" for key in ("Name", "Type", "Usage"))
+        columns.append(_Column(name.strip().lower(), kind.strip() == "2", _number(usage)))
+    rows = [[cell.text or "" for cell in row.findall("./F")] for row in islice(table.findall("./Row"), _MOST)]
+    first, step = _number(table.get("Row0Min", "0")) or 0, _number(table.get("BinSize", "1")) or 1
+    return _classes(columns, rows, range(first, first + step * len(rows), step))
+
+
+def table_of_dbf(content: bytes) -> KnownClasses:
+    """Read the attribute table of a ``.vat.dbf``; nothing where it is damaged, or none of classes."""
+    try:
+        count, start, length = struct.unpack_from("<IHH", content, 4)
+        columns, widths, at = [], [], 32
+        while content[at] != 0x0D:
+            name = content[at : at + 11].split(b"\0")[0].decode("latin-1").strip().lower()
+            columns.append(_Column(name, content[at + 11 : at + 12] == b"C", None))
+            widths.append(content[at + 16])
+            at += 32
+    except (struct.error, IndexError):
+        return KnownClasses()
+    rows = []
+    for row in range(min(count, _MOST)):
+        record = content[start + row * length : start + (row + 1) * length]
+        if len(record) < length or record[:1] == b"*":  # cut off, or deleted
+            continue
+        cells, place = [], 1
+        for width in widths:
+            cells.append(_text(record[place : place + width]))
+            place += width
+        rows.append(cells)
+    return _classes(columns, rows, None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    name: str
+    is_text: bool
+    usage: int | None
+
+
+def _classes(columns: Sequence[_Column], rows: list[list[str]], codes: Iterable[int] | None) -> KnownClasses:
+    """Names and colours of the rows of a table.
+
+    Parameters
+    ----------
+    codes : iterable of int or None
+        Of the rows, where no column holds them.
+    """
+    rows = [row for row in rows if len(row) == len(columns)]
+    value = _find(columns, (_MIN_MAX, _MIN), _VALUES)
+    found = [_number(row[value]) for row in rows] if value is not None else list(codes or ())
+    if len(found) != len(rows):
+        return KnownClasses()
+    name = _find(columns, (_NAME,), _NAMES)
+    if name is None:
+        name = next((i for i, column in enumerate(columns) if column.is_text), None)
+    parts = [
+        _find(columns, (usage,), names) for usage, names in zip((_RED, _GREEN, _BLUE), _COLORS, strict=True)
+    ]
+    texts = {} if name is None else {c: row[name].strip() for c, row in zip(found, rows, strict=True)}
+    colors = _colors(found, rows, [part for part in parts if part is not None])
+    return KnownClasses(
+        names={code: text for code, text in texts.items() if code is not None and text}, colors=colors
+    )
+
+
+def _colors(codes: Sequence[int | None], rows: list[list[str]], parts: Sequence[int]) -> dict[int, str]:
+    """Colours of rows, whose parts are numbers to 255, or shares to 1."""
+    if len(parts) < 3:
+        return {}
+    try:
+        numbers = [[float(row[part]) for part in parts] for row in rows]
+    except ValueError:
+        return {}
+    top = max((number for row in numbers for number in row), default=0.0)
+    scale = 255 if top <= 1 and any("." in row[part] for row in rows for part in parts) else 1
+    scaled = [[round(scale * number) for number in row] for row in numbers]
+    if not all(0 <= number <= 255 for row in scaled for number in row):
+        return {}
+    found = ["#{:02x}{:02x}{:02x}".format(*row) for row in scaled]
+    if len(found) > 1 and len(set(found)) == 1:  # a column that nobody filled
+        return {}
+    return {code: color for code, color in zip(codes, found, strict=True) if code is not None}
+
+
+def _find(columns: Sequence[_Column], usages: Sequence[int], names: Sequence[str]) -> int | None:
+    """Place of the column that is for something, or that is called so."""
+    for usage in usages:
+        for i, column in enumerate(columns):
+            if column.usage == usage:
+                return i
+    called = {column.name: i for i, column in reversed(list(enumerate(columns)))}
+    return next((called[name] for name in names if name in called), None)
+
+
+def _number(text: str) -> int | None:
+    """Whole number of a text, None where it is none."""
+    try:
+        number = float(text)
+        return int(number) if number == int(number) else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _text(cell: bytes) -> str:
+    """Text of a cell of a DBF, which does not say how it is encoded."""
+    try:
+        return cell.decode("utf-8").strip(" \0")
+    except UnicodeDecodeError:
+        return cell.decode("cp1252", errors="replace").strip(" \0")

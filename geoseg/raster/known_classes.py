@@ -1,0 +1,147 @@
+"""What a raster says of its codes, wherever it says it: names and colours of classes."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from xml.etree import ElementTree
+
+from geoseg.errors import LegendError, SceneError
+from geoseg.grid.qml import palette_classes, raster_qml
+from geoseg.raster.attribute_table import KnownClasses, table_of_dbf, table_of_xml
+from geoseg.raster.description import Description, describe
+from geoseg.raster.legend_file import LEGEND_TAG, legend_from_json
+from geoseg.raster.opening import locate
+
+_log = logging.getLogger(__name__)
+
+_LARGEST = 16 * 2**20
+_MEMBERS = 64
+"""Of a VRT: so many are asked what its codes mean."""
+
+
+def known_classes(file: Description, band: int = 1) -> KnownClasses:
+    """Names and colours that a raster gives the codes of a band.
+
+    They are looked for in the colour table, the category names and the attribute table (``.vat.dbf``,
+    ``.aux.xml``), the tag ``GEOSEG_LEGEND`` and the QGIS style beside the raster (``.qml``); of two that speak of one
+    code the later counts, as QGIS shows it. A VRT that says nothing is what its members say.
+
+    Parameters
+    ----------
+    file : Description
+    band : int
+        From 1.
+
+    Raises
+    ------
+    LegendError
+        If the tag is damaged.
+    """
+    known = KnownClasses()
+    if band == 1 and file.palette:
+        known |= KnownClasses(colors={code: "#{:02x}{:02x}{:02x}".format(*c[:3]) for code, c in file.palette})
+    if not file.location.remote:
+        known |= _beside(Path(file.location.name), band, vrt=file.location.driver == "VRT")
+    tagged = legend_from_json(file.tags[LEGEND_TAG]) if LEGEND_TAG in file.tags else None
+    if tagged is not None:
+        known |= KnownClasses(
+            {c.code: c.name for c in tagged.classes}, {c.code: c.color for c in tagged.classes}
+        )
+    if not file.location.remote and band == 1:
+        style = _read(Path(file.location.name).with_suffix(".qml"))
+        # An attribute of XML cannot hold every name: the style that was written with the tag says nothing new.
+        if style is not None and (tagged is None or style != raster_qml(tagged).encode()):
+            known |= _of_style(style)
+    return known
+
+
+def names_classes(file: Description) -> bool:
+    """Whether a raster says anything of its codes."""
+    try:
+        known = known_classes(file)
+    except LegendError:
+        return True
+    return bool(known.names or known.colors)
+
+
+def _beside(raster: Path, band: int, *, vrt: bool) -> KnownClasses:
+    """Return what the files beside a raster say, and a VRT itself."""
+    known = KnownClasses()
+    if vrt and (element := _band_of(raster, band)) is not None:
+        own = _of_band(element)
+        known |= own if own.names else _of_members(raster, element) | own
+    if band == 1 and (content := _read(raster.with_name(raster.name + ".vat.dbf"))) is not None:
+        known |= table_of_dbf(content)
+    element = _band_of(raster.with_name(raster.name + ".aux.xml"), band)
+    return known if element is None else known | _of_band(element)
+
+
+def _of_band(band: ElementTree.Element) -> KnownClasses:
+    """Return what the XML of a band says: category names, and the attribute table."""
+    categories = band.findall("./CategoryNames/Category")
+    names = {code: (element.text or "").strip() for code, element in enumerate(categories)}
+    return KnownClasses(names={code: name for code, name in names.items() if name}) | table_of_xml(band)
+
+
+def _of_members(vrt: Path, band: ElementTree.Element) -> KnownClasses:
+    """Return what the members of a VRT say; the first that names a code counts, and a contradiction is told."""
+    known, told = KnownClasses(), False
+    for source in band.findall(".//*[SourceFilename]")[:_MEMBERS]:
+        name = source.find("./SourceFilename")
+        assert name is not None
+        member = (name.text or "").strip()
+        path = vrt.parent / member if name.get("relativeToVRT") == "1" else Path(member)
+        number = source.findtext("./SourceBand", "1")
+        if "/vsi" in member or "://" in member or not number.isdecimal():
+            continue
+        try:
+            said = known_classes(describe(locate(path, allow_remote=False)), int(number))
+        except (SceneError, LegendError):
+            continue
+        other = next((c for c, text in said.names.items() if known.names.get(c, text) != text), None)
+        if other is not None and not told:
+            told = True
+            _log.warning(
+                "%s: its members call code %d %r and %r; the first counts, --legend decides",
+                vrt.name, other, known.names[other], said.names[other],
+            )  # fmt: skip
+        known = said | known
+    return known
+
+
+def _of_style(content: bytes) -> KnownClasses:
+    """Return what the style of a paletted raster says; a label that is the code is no name."""
+    try:
+        classes = palette_classes(content.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        return KnownClasses()
+    names, colors = {}, {}
+    for value, label, color in classes:
+        if value.lstrip("-").isdecimal():
+            if label and label != value:
+                names[int(value)] = label
+            if color:
+                colors[int(value)] = color
+    return KnownClasses(names=names, colors=colors)
+
+
+def _band_of(path: Path, band: int) -> ElementTree.Element | None:
+    """Element of a band in a VRT or an ``.aux.xml`` without a document type (and so without entities)."""
+    text = _read(path)
+    if text is None or b"<!DOCTYPE" in text or b"<!ENTITY" in text:
+        return None
+    try:
+        root = ElementTree.fromstring(text)  # noqa: S314  entities are refused above
+    except ElementTree.ParseError:
+        return None
+    kind = "VRTRasterBand" if root.tag == "VRTDataset" else "PAMRasterBand"
+    return root.find(f"./{kind}[@band='{band}']")
+
+
+def _read(path: Path) -> bytes | None:
+    """Return what a small file holds, None where it is not there or not small."""
+    try:
+        return path.read_bytes() if path.stat().st_size <= _LARGEST else None
+    except OSError:
+        return None
