@@ -24,7 +24,7 @@ from .verbosity import verbosity_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @verbosity_options
 def command(path: Path | None, as_json: bool) -> None:
-    """Describe a scene, model file, class map or GeoPackage.
+    """Describe a scene, model file, class map or vector file.
 
     Without PATH: the versions of everything and, where no GPU is used, why.
     """

@@ -10,6 +10,7 @@ import numpy as np
 from geoseg.errors import SceneError
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import THRESHOLD
+from geoseg.raster.file_kinds import GEOPACKAGE, MODEL, kind_by_name, kind_of
 
 if TYPE_CHECKING:
     from geoseg.grid.legend import LegendClass
@@ -19,32 +20,41 @@ if TYPE_CHECKING:
 Description = dict[str, Any]
 """Plain JSON values; the key ``kind`` says what the file is."""
 
-_SQLITE = b"SQLite format 3\0"
-
 
 def describe(path: Path | str) -> Description:
-    """Describe a scene, model file, class map or GeoPackage.
+    """Describe a scene, model file, class map or vector file.
 
     The first bytes decide, not the name.
 
     Raises
     ------
-    SceneError, ModelError
+    SceneError, ModelError, DataError
         If the file is none of them, or is damaged.
     """
     path = Path(path)
     try:
-        with path.open("rb") as file:
-            start = file.read(16)
+        kind = kind_of(path)
     except OSError as error:
         raise SceneError(f"{path}: cannot be read ({error.strerror})") from error
-    if start == _SQLITE:
-        from geoseg.assessment.layers import describe_geopackage
-
-        return describe_geopackage(path)
-    if path.suffix == ".safetensors" or start[8:9] == b"{":
+    if kind == MODEL or (kind is None and kind_by_name(path) == MODEL):
         return _model_file(path)
+    if kind is None or kind.remedy:
+        what = _unknown(path) if kind is None else f"is {kind.name}"
+        remedy = f"; {kind.remedy}" if kind else ""
+        raise SceneError(
+            f"{path}: {what}, expected a raster (GeoTIFF, ...), a vector or a model file{remedy}"
+        )
+    if kind.holds == "vector":
+        from geoseg.assessment.layers import describe_geopackage, describe_vectors
+
+        return describe_geopackage(path) if kind == GEOPACKAGE else describe_vectors(path)
     return _raster(path)
+
+
+def _unknown(path: Path) -> str:
+    if path.is_dir():
+        return "is a folder"
+    return "is of unknown content" if path.stat().st_size else "is empty"
 
 
 def _model_file(path: Path) -> Description:
@@ -187,19 +197,19 @@ def _place(grid: Grid) -> Description:
     return {
         "height": grid.height,
         "width": grid.width,
-        "crs": _crs_name(grid.crs),
+        "crs": crs_name(grid.crs),
         "transform": list(grid.transform)[:6],
         "bounds": list(grid.bounds),
         "pixel_size_m": None if size is None else float(size),
     }
 
 
-def _crs_name(wkt: str | None) -> str | None:
-    """Name a CRS by its authority code where it has one."""
-    if wkt is None:
+def crs_name(crs: str | None) -> str | None:
+    """Name a CRS, as pyproj reads it, by its authority code where it has one."""
+    if crs is None:
         return None
     from pyproj import CRS
 
-    crs = CRS.from_wkt(wkt)
-    authority = crs.to_authority()
-    return f"{':'.join(authority)} {crs.name}" if authority else str(crs.name)
+    known = CRS.from_user_input(crs)
+    authority = known.to_authority()
+    return f"{':'.join(authority)} {known.name}" if authority else str(known.name)

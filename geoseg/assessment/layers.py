@@ -1,4 +1,4 @@
-"""What a GeoPackage holds: plain values for `geoseg info`."""
+"""What vector files hold: plain values for `geoseg info`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+from geoseg.assessment.describe import crs_name
 from geoseg.errors import SceneError
 from geoseg.vector.databases import opened
+from geoseg.vector.vector_file import VectorLayer, choose_layers, layer_shape, read_columns, total_bounds
 
 Description = dict[str, Any]
 
@@ -18,6 +20,8 @@ SELECT c.table_name AS name, g.column_name AS geometry, g.geometry_type_name AS 
   LEFT JOIN gpkg_spatial_ref_sys s ON s.srs_id = g.srs_id
  WHERE c.data_type = 'features' ORDER BY c.table_name
 """
+_LAND_COVER = ["class_code", "class_name", "area_m2"]
+"""Attributes of land-cover polygons."""
 _COUNT = "SELECT COUNT(*) FROM {table}"
 _CLASSES = """
 SELECT class_code AS code, class_name AS name, COUNT(*) AS polygons, SUM(area_m2) AS area_m2
@@ -42,6 +46,50 @@ def describe_geopackage(path: Path) -> Description:
     return {"kind": "GeoPackage", "path": str(path), "bytes": path.stat().st_size, "layers": described}
 
 
+def describe_vectors(path: Path) -> Description:
+    """Describe the layers of any other vector file as `describe_geopackage` does.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read.
+    """
+    layers = choose_layers(path)
+    size = sum(item.stat().st_size for item in path.iterdir()) if path.is_dir() else path.stat().st_size
+    return {
+        "kind": layers[0].kind.bare_name,
+        "path": str(path),
+        "bytes": size,
+        "layers": [_layer_of_file(path, layer) for layer in layers],
+    }
+
+
+def _layer_of_file(path: Path, layer: VectorLayer) -> Description:
+    geometry, features = layer_shape(path, layer)
+    bounds = total_bounds(path, layer)
+    described = {
+        "name": layer.name,
+        "geometry": geometry,
+        "features": features,
+        "crs": crs_name(layer.crs),
+        "bounds": None if bounds is None else list(bounds),
+        "attributes": [field for field in layer.fields if field != "bbox"],
+    }
+    if set(_LAND_COVER) <= set(layer.fields):
+        table = read_columns(path, layer, _LAND_COVER).combine_chunks()
+        sums = table.group_by(_LAND_COVER[:2]).aggregate([("area_m2", "count"), ("area_m2", "sum")])
+        described["classes"] = [
+            {
+                "code": row["class_code"],
+                "name": row["class_name"],
+                "polygons": row["area_m2_count"],
+                "area_m2": row["area_m2_sum"],
+            }
+            for row in sums.sort_by("class_code").to_pylist()
+        ]
+    return described
+
+
 def _layer(database: sqlite3.Connection, row: sqlite3.Row) -> Description:
     name = row["name"]
     quoted = '"' + name.replace('"', '""') + '"'
@@ -57,7 +105,7 @@ def _layer(database: sqlite3.Connection, row: sqlite3.Row) -> Description:
         "attributes": [column for column in columns if column not in ("fid", row["geometry"])],
         "style": _default_style(database, name),
     }
-    if {"class_code", "class_name", "area_m2"} <= set(columns):
+    if set(_LAND_COVER) <= set(columns):
         layer["classes"] = [dict(row) for row in database.execute(_CLASSES.format(table=quoted))]
     return layer
 

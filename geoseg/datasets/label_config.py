@@ -7,10 +7,11 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, BeforeValidator, Field
 
 from geoseg.datasets.quantities import STRICT, Code, Count, Length, Pattern
+from geoseg.raster.file_kinds import KINDS
 
 _FORMS: Final = {
     ".csv": "run_lengths",
-    **dict.fromkeys((".gpkg", ".geojson", ".json", ".shp", ".fgb", ".parquet", ".kml"), "vector"),
+    **{ending: "vector" for kind in KINDS if kind.holds == "vector" for ending in kind.endings},
 }
 """Form of labels by the end of their files' names; everything else is a raster of codes."""
 FORM_NAMES: Final = ("codes", "colors", "grey", "vector", "run_lengths")

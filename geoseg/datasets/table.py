@@ -1,4 +1,4 @@
-"""Tables that list a data set: CSV, GeoPackage or Parquet, read as rows of text."""
+"""Tables that list a data set: CSV, Parquet, GeoPackage or another vector file, read as rows of text."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from geoseg.errors import DataError
+from geoseg.raster.file_kinds import GEOPARQUET, kind_of
 from geoseg.raster.labels import listed
 
 Row = Mapping[str, str]
@@ -33,12 +34,9 @@ def read_table(path: Path, needed: Sequence[str]) -> list[Row]:
     DataError
         If it cannot be read, has no row, or lacks a column.
     """
-    read = {".csv": _csv, ".tsv": _csv, ".gpkg": _geopackage, ".parquet": _parquet}.get(path.suffix.lower())
-    if read is None:
-        raise DataError(f"{path}: is no table that is read, expected .csv, .gpkg or .parquet")
     if not path.is_file():
         raise DataError(f"{path}: is not there; correct data.table or data.root")
-    columns = read(path)
+    columns = _columns(path)
     known = {name.strip().lower(): name for name in columns}
     missing = [name for name in needed if name not in known]
     if missing:
@@ -51,6 +49,18 @@ def read_table(path: Path, needed: Sequence[str]) -> list[Row]:
     if not rows:
         raise DataError(f"{path}: has no rows, expected one for each image")
     return list(rows)
+
+
+def _columns(path: Path) -> dict[str, list[Any]]:
+    if path.suffix.lower() in (".csv", ".tsv"):
+        return _csv(path)
+    try:
+        kind = kind_of(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    if kind is None or kind.holds != "vector":
+        raise DataError(f"{path}: is no table that is read, expected .csv, .gpkg or .parquet")
+    return _parquet(path) if kind == GEOPARQUET else _vectors(path)
 
 
 def _csv(path: Path) -> dict[str, list[Any]]:
@@ -77,13 +87,16 @@ def _csv(path: Path) -> dict[str, list[Any]]:
     return {name: [cells[i] for cells in lines[1:]] for i, name in enumerate(names)}
 
 
-def _geopackage(path: Path) -> dict[str, list[Any]]:
-    """Columns of a GeoPackage's only (or first) layer."""
+def _vectors(path: Path) -> dict[str, list[Any]]:
+    """Columns of the only (or first) layer of a vector file."""
     from pyogrio.errors import DataLayerError, DataSourceError
     from pyogrio.raw import read
 
+    from geoseg.vector.vector_file import check_vector_file
+
+    check_vector_file(path)
     try:
-        found, _, _, columns = read(path, read_geometry=False)
+        found, _, _, columns = read(path, layer=0, read_geometry=False)
     except (DataLayerError, DataSourceError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as a table ({_one_line(error)})") from error
     return {str(name): list(column) for name, column in zip(found["fields"], columns, strict=True)}

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.errors import OptionError
+from geoseg.errors import DataError, OptionError
 from geoseg.grid.grid import Grid
 from geoseg.grid.window import Window
+from geoseg.vector.vector_file import VectorLayer, choose_layers, read_features
 
 
 class ClipArea:
@@ -28,25 +29,19 @@ class ClipArea:
     """
 
     def __init__(self, path: Path, grid: Grid) -> None:
-        import geopandas
-        from pyogrio.errors import DataSourceError
+        import shapely
 
         try:
-            frame = geopandas.read_file(path, columns=[])
-        except (DataSourceError, OSError) as error:
-            raise OptionError(
-                f"{path}: cannot be read as polygons ({error}); pass a vector file to --clip"
-            ) from None
-        frame = frame[frame.geom_type.isin(["Polygon", "MultiPolygon"]) & ~frame.is_empty]
-        if frame.empty:
+            polygons = np.concatenate([_polygons(path, layer, grid) for layer in choose_layers(path)])
+        except DataError as error:
+            raise OptionError(f"{error}; --clip takes a vector file with polygons") from error
+        if not len(polygons):
             raise OptionError(f"{path}: holds no polygon, expected at least one to clip with")
-        if grid.crs is not None and frame.crs is not None:
-            frame = frame.to_crs(grid.crs)
-        west, south, east, north = frame.total_bounds
+        west, south, east, north = shapely.total_bounds(polygons)
         left, bottom, right, top = grid.bounds
         if west >= right or east <= left or south >= top or north <= bottom:
             raise OptionError(f"{path}: its polygons lie outside the scene; do both have the right CRS?")
-        self._polygons, self._grid = list(frame.geometry), grid
+        self._polygons, self._grid = list(polygons), grid
 
     def __call__(self, first: int, stop: int) -> npt.NDArray[np.bool_]:
         """Rows [first, stop) of the grid, shape (rows, cols): True inside; rows below the grid are left out."""
@@ -56,3 +51,16 @@ class ClipArea:
         band = self._grid.cropped(Window(row=first, col=0, height=stop - first, width=self._grid.width))
         inside = rasterize(self._polygons, out_shape=band.shape, transform=band.transform, dtype=np.uint8)
         return np.asarray(inside, dtype=bool)
+
+
+def _polygons(path: Path, layer: VectorLayer, grid: Grid) -> npt.NDArray[np.object_]:
+    """Polygons of a layer, in the CRS of the grid where both have one."""
+    import geopandas
+    import shapely
+
+    shapes = shapely.from_wkb(read_features(path, layer).geometry)
+    kinds = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
+    shapes = shapes[np.isin(shapely.get_type_id(shapes), kinds) & ~shapely.is_empty(shapes)]
+    if grid.crs is not None and layer.crs is not None:
+        shapes = geopandas.GeoSeries(shapes, crs=layer.crs).to_crs(grid.crs).to_numpy()
+    return np.asarray(shapes, dtype=object)

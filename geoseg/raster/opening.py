@@ -13,21 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from geoseg.errors import SceneError
+from geoseg.raster.file_kinds import GEOTIFF, VRT, FileKind, kind_by_name, kind_of
 from geoseg.raster.members import check_members
 
-MAGIC = {
-    b"II*\0": "GTiff",
-    b"MM\0*": "GTiff",
-    b"II+\0": "GTiff",
-    b"MM\0+": "GTiff",
-    b"\x89PNG\r\n\x1a\n": "PNG",
-    b"\xff\xd8\xff": "JPEG",
-    b"\0\0\0\x0cjP  \r\n\x87\n": "JP2OpenJPEG",
-    b"\xff\x4f\xff\x51": "JP2OpenJPEG",
-}
-"""First bytes of a file, and GDAL's name of the driver they belong to (a COG is a GTiff)."""
-
-_BY_NAME = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".jp2": "JP2OpenJPEG", ".j2k": "JP2OpenJPEG"}
 _SIDECARS = (".msk", ".ovr", ".MSK", ".OVR", ".msk.ovr", ".msk.msk", ".ovr.msk", ".ovr.ovr")
 
 
@@ -88,8 +76,8 @@ def locate(path: str | os.PathLike[str], *, allow_remote: bool) -> Location:
             raise SceneError(
                 f"{typed}: the members of a remote VRT are remote; pass --allow-remote to read them"
             )
-        suffix = PurePath(typed.split("?")[0]).suffix.lower()
-        driver = "VRT" if is_vrt else _BY_NAME.get(suffix, "GTiff")
+        named = kind_by_name(PurePath(typed.split("?")[0]))
+        driver = (VRT.driver if is_vrt else named.driver if named else "") or GEOTIFF.driver
         return Location(typed=typed, name=typed, driver=driver, remote=True, signature=None)
     name = str(Path(typed).absolute())
     signature = signature_of(name, typed)
@@ -122,7 +110,7 @@ def check_sidecars(name: str) -> None:
     """
     for suffix in _SIDECARS:
         sidecar = name + suffix
-        if Path(sidecar).exists() and _sniff(sidecar) != "GTiff":
+        if Path(sidecar).exists() and _sniff(sidecar) is not GEOTIFF:
             raise SceneError(f"{sidecar}: is not a TIFF, which a sidecar of this name must be; remove it")
 
 
@@ -150,30 +138,31 @@ def _driver_of(name: str, typed: str) -> str:
         raise SceneError(f"{typed}: is a folder, expected a raster file")
     if not Path(name).is_file():
         raise SceneError(f"{typed}: is not a file, expected a raster file")
-    driver = _sniff(name, typed)
-    if driver is None:
+    kind = _sniff(name, typed)
+    if kind is None:
         if not Path(name).stat().st_size:
             raise SceneError(f"{typed}: is empty, expected a raster file; fetch or write it again")
         raise SceneError(
             f"{typed}: is not a GeoTIFF, JPEG 2000, PNG or JPEG file by its first bytes; "
             "gdal_translate turns rasters of other formats into GeoTIFF"
         )
-    if driver == "VRT" and not name.lower().endswith(".vrt"):
+    if not kind.driver:
+        remedy = kind.remedy or "rasterize makes rasters of polygons" * (kind.holds == "vector")
+        raise SceneError(
+            f"{typed}: is {kind.name}, expected a GeoTIFF, JPEG 2000, PNG or JPEG file"
+            + f"; {remedy}" * bool(remedy)
+        )
+    if kind is VRT and not name.lower().endswith(".vrt"):
         raise SceneError(
             f"{typed}: is a VRT under another name, which is not opened; "
             "rename it to .vrt if you trust the files it points at"
         )
-    return driver
+    return kind.driver
 
 
-def _sniff(name: str, typed: str | None = None) -> str | None:
-    """Return the driver of a file's first bytes, or None."""
+def _sniff(name: str, typed: str | None = None) -> FileKind | None:
+    """Return what a file is by its first bytes, or None."""
     try:
-        with Path(name).open("rb") as file:
-            head = file.read(256)
+        return kind_of(Path(name))
     except OSError as error:
         raise SceneError(f"{typed or name}: cannot be read ({error.strerror})") from error
-    for magic, driver in MAGIC.items():
-        if head.startswith(magic):
-            return driver
-    return "VRT" if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"<VRTDataset", b"<?xml")) else None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.errors import OptionError, OutputError
+from geoseg.raster.file_kinds import FLATGEOBUF, GEOJSON, GEOPACKAGE, GEOPARQUET, FileKind, kind_by_name
 from geoseg.vector.appending import Base
 from geoseg.vector.arrow_writer import Layer, StoppedError, feature_batches, literal_name, room, write_batches
 from geoseg.vector.features import Features
@@ -19,13 +20,14 @@ Layers = Iterable[tuple[Layer, Iterable[Features]]]
 
 def check_vector_name(path: Path) -> None:
     """Raise OptionError unless a file's name says one of the formats."""
-    if path.suffix.lower() not in _WRITERS:
-        raise OptionError(f"{path}: expected a name that ends in {', '.join(_WRITERS)}")
+    if kind_by_name(path) not in _WRITERS:
+        endings = [ending for kind in _WRITERS for ending in kind.endings]
+        raise OptionError(f"{path}: expected a name that ends in {', '.join(endings)}")
 
 
 def check_append(path: Path) -> None:
     """Raise OptionError unless polygons can be added to a file of this name."""
-    if path.suffix.lower() != ".gpkg":
+    if kind_by_name(path) != GEOPACKAGE:
         raise OptionError(
             f"{path}: polygons can be added to a GeoPackage only, expected a name that ends in .gpkg"
         )
@@ -52,8 +54,10 @@ def write_polygons(path: Path, layers: Layers, base: Base | None = None) -> None
     """
     if base is not None:
         write_layers(path, layers, base)
-    else:
-        _WRITERS[path.suffix.lower()](path, layers)
+        return
+    kind = kind_by_name(path)
+    assert kind is not None, "check_vector_name comes first"
+    _WRITERS[kind](path, layers)
 
 
 def _one_layer(layers: Layers) -> tuple[Layer, Iterator[Features], list[Layer]]:
@@ -120,10 +124,9 @@ def _write_by_gdal(path: Path, layers: Layers, driver: str, options: dict[str, s
         raise OutputError(f"{path}: has {found} features after writing, expected {count}; {room(path)}")
 
 
-_WRITERS: dict[str, Callable[[Path, Layers], None]] = {
-    ".gpkg": write_layers,
-    ".parquet": _parquet,
-    ".geoparquet": _parquet,
-    ".fgb": _flatgeobuf,
-    ".geojson": _geojson,
+_WRITERS: dict[FileKind, Callable[[Path, Layers], None]] = {
+    GEOPACKAGE: write_layers,
+    GEOPARQUET: _parquet,
+    FLATGEOBUF: _flatgeobuf,
+    GEOJSON: _geojson,
 }

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from geoseg.errors import OptionError, OutputError
 from geoseg.grid.legend import Legend
+from geoseg.raster.file_kinds import GEOPACKAGE, kind_by_name
 from geoseg.vector.appending import Base
 from geoseg.vector.arrow_writer import (
     Layer,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 def check_geopackage_name(path: Path) -> None:
     """Raise OptionError unless a file name says GeoPackage: nobody opens one that is called a Shapefile."""
-    if path.suffix.lower() != ".gpkg":
+    if kind_by_name(path) != GEOPACKAGE:
         raise OptionError(
             f"{path}: polygons are written as a GeoPackage, expected a name that ends in .gpkg; "
             "ogr2ogr turns a GeoPackage into other formats"

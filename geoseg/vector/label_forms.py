@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -14,6 +15,7 @@ from geoseg.grid.legend import BACKGROUND, NODATA, Legend, LegendClass
 from geoseg.grid.window import Window
 from geoseg.raster.coded_labels import found_classes as found_codes
 from geoseg.raster.colored_labels import open_picture
+from geoseg.raster.file_kinds import kind_of
 from geoseg.raster.labels import UNKNOWN, FoundClass, LabelValue, Meanings, plain
 from geoseg.raster.legend_file import LEGEND_TAG, TASK_TAG, legend_from_json
 from geoseg.raster.opening import locate
@@ -23,7 +25,6 @@ from geoseg.vector.vector_labels import found_classes as found_values
 
 Form = Literal["codes", "colors", "vector", "run_lengths"]
 
-_VECTORS: Final = (".gpkg", ".geojson", ".json", ".shp", ".fgb", ".parquet", ".kml", ".gpx", ".gdb")
 _PICTURES: Final = ("PNG", "JPEG")
 _TARGETS: Final[dict[str, Form]] = {
     ".tif": "codes",
@@ -64,16 +65,19 @@ class Classes:
 
 
 def form_of_source(path: Path) -> Form:
-    """Tell the form of a file of labels: by its name, of rasters by what they hold.
+    """Tell the form of a file of labels by what it holds; of tables by its name.
 
     Raises
     ------
     DataError, SceneError
         If it cannot be opened.
     """
-    suffix = path.suffix.lower()
-    if suffix == ".csv" or suffix in _VECTORS:
-        return "run_lengths" if suffix == ".csv" else "vector"
+    if path.suffix.lower() == ".csv":
+        return "run_lengths"
+    with suppress(OSError):  # `locate` says why
+        kind = kind_of(path)
+        if kind is not None and kind.holds == "vector":
+            return "vector"
     if locate(path, allow_remote=False).driver in _PICTURES:
         picture = Scene.open(path, expand_palette=True)
         return "colors" if picture.palette is not None or picture.count > 1 else "codes"

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from geoseg.errors import DataError
 from geoseg.grid.legend import NODATA, Legend
+from geoseg.raster.file_kinds import FLATGEOBUF, GEOPACKAGE, GEOPARQUET
 from geoseg.raster.labels import listed
 from geoseg.vector.databases import opened
 from geoseg.vector.geopackage_tables import read_metadata
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     import shapely
 
 CODE, NAME = "class_code", "class_name"
-_BY_PLACE = (".gpkg", ".fgb")
+_BY_PLACE = (GEOPACKAGE, FLATGEOBUF)
 """Formats with a spatial index: of others everything is read at once."""
 Names: TypeAlias = dict[int, str]
 
@@ -110,10 +111,10 @@ class PolygonFile:
     def grids(self) -> list[dict[str, Any]]:
         """Return what the file says of the grids that the polygons were traced on."""
         text: str | None = None
-        if self.path.suffix.lower() == ".gpkg":
+        if self.about.kind == GEOPACKAGE:
             with opened(self.path) as database:
                 text = read_metadata(database, self.about.name).get(COVERAGE)
-        elif self.path.suffix.lower() == ".parquet":
+        elif self.about.kind == GEOPARQUET:
             import pyarrow.parquet as pq
 
             stored = (pq.read_metadata(self.path).metadata or {}).get(COVERAGE.encode())
@@ -123,7 +124,7 @@ class PolygonFile:
 
     def near(self, bounds: Bounds | None) -> VectorFeatures:
         """Read the polygons whose boxes meet a rectangle, in their order."""
-        if self.path.suffix.lower() in _BY_PLACE:
+        if self.about.kind in _BY_PLACE:
             return read_features(self.path, self.about, CODE, bounds)
         return self._held.near(bounds)
 

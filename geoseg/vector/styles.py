@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from geoseg.grid.qml import style_tree, symbol_color
+from geoseg.raster.file_kinds import DATABASE, GEOPACKAGE, kind_of
 from geoseg.vector.databases import opened
 
 _LARGEST: Final = 16 * 2**20
@@ -63,12 +64,12 @@ def class_styles(path: Path, layer: str, class_field: str | None, *, alone: bool
 
 def _embedded(path: Path, layer: str) -> str | None:
     """Style text in the table of a GeoPackage, the default one first."""
-    if path.suffix.lower() != ".gpkg":
-        return None
     try:
+        if kind_of(path) not in (GEOPACKAGE, DATABASE):
+            return None
         with opened(path) as database:
             row = database.execute(_EMBEDDED, (layer, _LARGEST)).fetchone()
-    except sqlite3.Error:  # no such table, most often
+    except (OSError, sqlite3.Error):  # no such table, most often
         return None
     return row[0] if row and isinstance(row[0], str) else None
 

@@ -17,21 +17,20 @@ import numpy as np
 import numpy.typing as npt
 
 from geoseg.errors import DataError
+from geoseg.raster.file_kinds import DATABASE, GEOPACKAGE, GEOPARQUET, KINDS, POINTER, FileKind, kind_of
 from geoseg.raster.labels import listed
 from geoseg.vector.databases import opened
 
 if TYPE_CHECKING:
     import geopandas as gpd
+    import pyarrow as pa
 
 Bounds = tuple[float, float, float, float]
 
-_SQLITE: Final = b"SQLite format 3\0"
-_MAGIC: Final = (_SQLITE, b"fgb\x03fgb", b"\0\0\x27\x0a", b"PAR1")
-"""First bytes of GeoPackage, FlatGeobuf, Shapefile and GeoParquet."""
-_MARKUP: Final = (b"<kml", b"<gpx")
 _POINTERS: Final = (b"<OGRVRT", b"<VRT", b"<OGRWFS", b"<WFS", b"<WMS", b"<GDAL", b"gdal_streamed_alg")
 """What files begin with that only point elsewhere."""
 _HEAD: Final = 2**16
+_READ: Final = ", ".join(kind.endings[0] for kind in KINDS if kind.holds == "vector" and not kind.remedy)
 _UNDEFINED: Final = ("Undefined Cartesian SRS", "Undefined geographic SRS")
 """How GeoPackages say that nothing is known."""
 
@@ -47,11 +46,14 @@ class VectorLayer:
         Attributes.
     crs : str or None
         As pyproj reads it.
+    kind : FileKind
+        Format of the file.
     """
 
     name: str
     fields: tuple[str, ...]
     crs: str | None
+    kind: FileKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -78,14 +80,17 @@ def choose_layers(path: Path, layer: str | Sequence[str] | None = None) -> tuple
     DataError
         If the file cannot be read, is not what it seems, or lacks a layer.
     """
-    check_vector_file(path)
-    if path.suffix.lower() == ".parquet":
+    kind = check_vector_file(path)
+    if kind == GEOPARQUET:
         _choose(path, [path.stem], layer)
         frame = _parquet(path)
         fields = tuple(str(name) for name in frame.columns if name != frame.geometry.name)
         return (
             VectorLayer(
-                name=path.stem, fields=fields, crs=known_crs(frame.crs.to_wkt() if frame.crs else None)
+                name=path.stem,
+                fields=fields,
+                crs=known_crs(frame.crs.to_wkt() if frame.crs else None),
+                kind=kind,
             ),
         )
     import pyogrio
@@ -95,7 +100,7 @@ def choose_layers(path: Path, layer: str | Sequence[str] | None = None) -> tuple
         wanted = _choose(path, spatial, layer)
         about = [pyogrio.read_info(path, layer=name) for name in wanted]
     return tuple(
-        VectorLayer(name=name, fields=tuple(map(str, info["fields"])), crs=known_crs(info["crs"]))
+        VectorLayer(name=name, fields=tuple(map(str, info["fields"])), crs=known_crs(info["crs"]), kind=kind)
         for name, info in zip(wanted, about, strict=True)
     )
 
@@ -111,7 +116,7 @@ def read_features(
         If they cannot be read, or have no such attribute.
     """
     _check_field(path, layer, field)
-    if path.suffix.lower() == ".parquet":
+    if layer.kind == GEOPARQUET:
         frame = _parquet(path)
         values = None if field is None else frame[field].to_numpy()
         return VectorFeatures(geometry=frame.geometry.to_wkb().to_numpy(), values=values)
@@ -139,7 +144,7 @@ def read_values(path: Path, layer: VectorLayer, field: str) -> npt.NDArray[Any]:
         As `read_features` does.
     """
     _check_field(path, layer, field)
-    if path.suffix.lower() == ".parquet":
+    if layer.kind == GEOPARQUET:
         values: npt.NDArray[Any] = _parquet(path)[field].to_numpy()
         return values
     import pyogrio.raw
@@ -158,26 +163,48 @@ def read_names(path: Path, layer: VectorLayer, fields: Sequence[str]) -> list[tu
     DataError
         As `read_features` does.
     """
-    for field in fields:
-        _check_field(path, layer, field)
-    if path.suffix.lower() == ".parquet":
-        import pyarrow.parquet as pq
-
-        with _explained(path):
-            table = pq.read_table(path, columns=list(fields))
-    else:
-        import pyogrio
-
-        with _explained(path):
-            _, table = pyogrio.read_arrow(path, layer=layer.name, columns=list(fields), read_geometry=False)
-    different = table.group_by(list(fields)).aggregate([])
+    different = read_columns(path, layer, fields).group_by(list(fields)).aggregate([])
     rows = zip(*(different[field].to_pylist() for field in fields), strict=True)
     return sorted(rows, key=str)
 
 
+def read_columns(path: Path, layer: VectorLayer, fields: Sequence[str]) -> pa.Table:
+    """Read some attributes of all features of a layer, and no geometry.
+
+    Raises
+    ------
+    DataError
+        As `read_features` does.
+    """
+    for field in fields:
+        _check_field(path, layer, field)
+    if layer.kind == GEOPARQUET:
+        import pyarrow.parquet as pq
+
+        with _explained(path):
+            return pq.read_table(path, columns=list(fields))
+    import pyogrio
+
+    with _explained(path):
+        _, table = pyogrio.read_arrow(path, layer=layer.name, columns=list(fields), read_geometry=False)
+    return table
+
+
+def layer_shape(path: Path, layer: VectorLayer) -> tuple[str, int]:
+    """Kind of geometry of a layer, and the number of its features."""
+    if layer.kind == GEOPARQUET:
+        kinds = sorted(set(_parquet(path).geom_type.dropna()))
+        return " or ".join(kinds) or "Unknown", len(_parquet(path))
+    import pyogrio
+
+    with _explained(path):
+        about = pyogrio.read_info(path, layer=layer.name, force_feature_count=True)
+    return str(about["geometry_type"]), int(about["features"])
+
+
 def total_bounds(path: Path, layer: VectorLayer) -> Bounds | None:
     """(west, south, east, north) of all features of a layer in its CRS; None where there are none."""
-    if path.suffix.lower() == ".parquet":
+    if layer.kind == GEOPARQUET:
         west, south, east, north = _parquet(path).total_bounds
     else:
         import pyogrio
@@ -196,34 +223,52 @@ def known_crs(crs: object) -> str | None:
     return None if not text or any(word in text for word in _UNDEFINED) else text
 
 
-def check_vector_file(path: Path) -> None:
-    """Raise DataError unless a path is a vector file by its first bytes, and one that can be named to GDAL."""
-    if path.is_dir():
-        if path.suffix.lower() == ".gdb" and (path / "a00000001.gdbtable").is_file():
-            return
-        raise DataError(f"{path}: is a folder, expected a vector file")
+def check_vector_file(path: Path) -> FileKind:
+    """Return what a vector file is by its first bytes.
+
+    Raises
+    ------
+    DataError
+        If it is none that is read, or cannot be named to GDAL.
+    """
     try:
-        with path.open("rb") as file:
-            head = file.read(_HEAD)
+        kind = kind_of(path)
+        head = b"" if path.is_dir() else _beginning(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if any(pointer in text for pointer in _POINTERS) and not head.startswith(_MAGIC):
-        raise DataError(f"{path}: only points at other data, which is not followed; pass that data itself")
-    markup = text.startswith(b"<") and any(root in text for root in _MARKUP)
-    if not (head.startswith(_MAGIC) or text.startswith(b"{") or markup):
-        raise DataError(
-            f"{path}: is no GeoPackage, GeoJSON, Shapefile, FlatGeobuf, GeoParquet, KML or GPX file by its first "
-            "bytes; ogr2ogr turns vector files of other formats into GeoPackage"
+    if kind is None:
+        if path.is_dir():
+            raise DataError(f"{path}: is a folder, expected a vector file")
+        what = (
+            "is empty, expected"
+            if not head
+            else "is by its first bytes none of the vector files that are read:"
         )
-    if head.startswith(_SQLITE):
+        raise DataError(
+            f"{path}: {what} {_READ}; ogr2ogr turns vector files of other formats into GeoPackage"
+        )
+    pointing = head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"<", b"{")) and any(
+        p in head for p in _POINTERS
+    )
+    if pointing or kind is POINTER:
+        raise DataError(f"{path}: only points at other data, which is not followed; pass that data itself")
+    if kind.holds != "vector" or kind.remedy:
+        remedy = kind.remedy if kind.holds != "raster" else "vectorize makes polygons of class maps"
+        raise DataError(f"{path}: is {kind.name}, expected {_READ}" + f"; {remedy}" * bool(remedy))
+    if kind in (GEOPACKAGE, DATABASE):
         try:
             with opened(path):
                 pass
         except sqlite3.Error as error:
-            raise DataError(f"{path}: cannot be read ({error})") from error
+            raise DataError(f"{path}: cannot be read as vectors ({error})") from error
     if {"!", ";"} & set(str(path)):
         raise DataError(f"{path}: a path with ! or ; is taken for an archive; rename it")
+    return kind
+
+
+def _beginning(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_HEAD)
 
 
 def _choose(path: Path, layers: list[str], layer: str | Sequence[str] | None) -> list[str]:
@@ -258,8 +303,9 @@ def _explained(path: Path) -> Iterator[None]:
     """Turn what readers raise into one line; pyogrio's errors are RuntimeErrors."""
     try:
         with warnings.catch_warnings():
-            # It opens the file all the same, and `check_vector_file` has seen that it is complete.
+            # It opens them all the same: `check_vector_file` has seen that a database is complete, and what it is.
             warnings.filterwarnings("ignore", message=".*this file is a WAL-enabled database")
+            warnings.filterwarnings("ignore", message=".*non conformant file extension")
             yield
     except (RuntimeError, ValueError, OSError) as error:
         reason = " ".join(str(error).split())

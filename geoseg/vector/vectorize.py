@@ -14,6 +14,7 @@ import numpy as np
 
 from geoseg.errors import OptionError
 from geoseg.grid.legend import Legend
+from geoseg.raster.file_kinds import GEOPACKAGE, kind_by_name
 from geoseg.raster.legend_file import legend_of
 from geoseg.storage.output import claim
 from geoseg.vector.absorb import absorbed
@@ -164,7 +165,7 @@ def vectorize_file(
         base = Base.of(target.path) if target.append and target.path.exists() else None
         job = _Job.of(source, confidence, legend, options or VectorizeOptions())
         names = layer_names_of(job.map.layers, target.layer)
-        if target.overwrite and target.path.suffix.lower() == ".gpkg":
+        if target.overwrite and kind_by_name(target.path) == GEOPACKAGE:
             base = kept_beside(target.path, job.written(names))
         layers = job.layers(names, base)
         finished = claimed.scratch / target.path.name

@@ -71,7 +71,7 @@ def test_a_missing_column_is_named_beside_those_that_are_there(tmp_path: Path, n
         ("t.csv", "image,label\nü,b\n".encode("latin-1"), "is not a CSV file in UTF-8"),
         ("t.csv", b'image,label\n"a,b\n', "is not a CSV file in UTF-8"),
         ("t.parquet", b"PAR1", "cannot be read as a Parquet table"),
-        ("t.gpkg", b"SQLite format 3\0", "cannot be read as a table"),
+        ("t.gpkg", b"SQLite format 3\0", "cannot be read as vectors"),
         ("t.csv", None, "is not there"),
     ],
 )

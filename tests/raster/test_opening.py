@@ -146,7 +146,7 @@ def test_members_are_checked_as_scenes_are(listener, write, tmp_path):
     ("text", "reason"),
     [
         ("<VRTDataset>", "not a well-formed VRT"),
-        ('<!DOCTYPE x [<!ENTITY a "b">]><VRTDataset/>', "not a GeoTIFF"),
+        ('<!DOCTYPE x [<!ENTITY a "b">]><VRTDataset/>', "declares XML entities"),
         ('<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "b">]><VRTDataset/>', "declares XML entities"),
         ('<VRTDataset><VRTRasterBand subClass="VRTRawRasterBand"/></VRTDataset>', "raw band"),
         (VRT.format("a.vrt", 1), "nested more than"),

@@ -434,7 +434,7 @@ def test_a_file_that_does_not_say_its_crs(tmp_path: Path) -> None:
         ("l.gpkg", b"SQLite format 3\0 and nothing more", "cannot be read as vectors"),
         ("l.geojson", b'{"type": "FeatureCollection", "features": [', "cannot be read as vectors"),
         ("l.parquet", b"PAR1 and nothing more", "cannot be read as vectors"),
-        ("l.gpkg", b"", "is no GeoPackage, GeoJSON"),
+        ("l.gpkg", b"", "is empty, expected .gpkg, .geojson"),
         ("l!1.geojson", b"{}", "rename it"),
     ],
 )
