@@ -96,7 +96,7 @@ def _vectors(path: Path) -> dict[str, list[Any]]:
 
     check_vector_file(path)
     try:
-        found, _, _, columns = read(path, layer=0, read_geometry=False)
+        found, _, _, columns = read(path.absolute(), layer=0, read_geometry=False)
     except (DataLayerError, DataSourceError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as a table ({_one_line(error)})") from error
     return {str(name): list(column) for name, column in zip(found["fields"], columns, strict=True)}

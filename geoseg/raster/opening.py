@@ -15,6 +15,7 @@ from pathlib import Path, PurePath
 from geoseg.errors import SceneError
 from geoseg.raster.file_kinds import GEOTIFF, VRT, FileKind, kind_by_name, kind_of
 from geoseg.raster.members import check_members
+from geoseg.storage.output import check_encoding
 
 _SIDECARS = (".msk", ".ovr", ".MSK", ".OVR", ".msk.ovr", ".msk.msk", ".ovr.msk", ".ovr.ovr")
 
@@ -79,6 +80,7 @@ def locate(path: str | os.PathLike[str], *, allow_remote: bool) -> Location:
         named = kind_by_name(PurePath(typed.split("?")[0]))
         driver = (VRT.driver if is_vrt else named.driver if named else "") or GEOTIFF.driver
         return Location(typed=typed, name=typed, driver=driver, remote=True, signature=None)
+    check_encoding(Path(typed), SceneError)
     name = str(Path(typed).absolute())
     signature = signature_of(name, typed)
     driver = _driver_of(name, typed)

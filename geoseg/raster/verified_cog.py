@@ -30,6 +30,7 @@ from geoseg.grid.legend import NODATA, Legend
 from geoseg.raster.cache import limited_cache
 from geoseg.raster.handles import GDAL_ERRORS, one_line, open_quietly
 from geoseg.raster.legend_file import LEGEND_TAG, TASK_TAG, legend_to_json
+from geoseg.storage.output import output_of
 
 _log = logging.getLogger(__name__)
 
@@ -181,7 +182,9 @@ class _Target:
             )
         if self.grid.crs is not None and crs != CRS.from_wkt(self.grid.crs) and path == self.path:
             _log.warning(
-                "%s: a GeoTIFF cannot hold all of the scene's CRS; it reads back as %s", path.name, crs
+                "%s: a GeoTIFF cannot hold all of the scene's CRS; it reads back as %s",
+                output_of(path).name,
+                crs,
             )
 
     @contextmanager

@@ -58,6 +58,11 @@ def _acquire(path: Path, output: Path) -> int:
         try:
             handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
         except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                raise OutputError(
+                    f"{output}: the name is too long, expected room for {len(path.name) - len(output.name)} characters "
+                    "more, which working files beside it have; choose a shorter one"
+                ) from error
             raise OutputError(
                 f"{output}: the folder {path.parent} cannot be written ({error.strerror}); choose another with -o"
             ) from error

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -10,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from geoseg.errors import OutputBusyError, OutputError, OutputExistsError
+from geoseg.errors import GeosegError, OutputBusyError, OutputError, OutputExistsError, ResumeError
 from geoseg.storage.durable import replace, write_bytes
 from geoseg.storage.journal import JOURNAL
 from geoseg.storage.lock import locked
@@ -19,6 +21,7 @@ _REMOTE = re.compile("/vsi|[a-z][a-z0-9]+:/")
 RASTER_SUFFIXES = (".tif", ".tiff")
 _SIDECARS = "sidecars.json"
 """In the scratch folder: what a commit has still to write."""
+_PART = ".geoseg-part"
 _RUN_FILE = ".run.json"
 """What `geoseg.inference.summary` adds to the name of an output."""
 
@@ -32,7 +35,8 @@ class Claim:
     path : Path
         The output.
     scratch : Path
-        Folder on the same file system; whatever lies in it is gone after success.
+        Folder on the same file system, absolute: what a name begins with, as ``http:`` or a blank, means nothing to
+        libraries behind a slash. Whatever lies in it is gone after success.
     """
 
     path: Path
@@ -108,8 +112,8 @@ def sidecar_path(path: Path, suffix: str) -> Path:
 
 
 def scratch_folder(path: Path) -> Path:
-    """Folder beside an output in which it is prepared."""
-    return path.with_name(path.name + ".geoseg-part")
+    """Folder beside an output in which it is prepared, as an absolute path."""
+    return path.absolute().with_name(path.name + _PART)
 
 
 def clear_leftovers(path: Path) -> None:
@@ -126,7 +130,7 @@ def clear_leftovers(path: Path) -> None:
 
 
 def _lock_file(path: Path) -> Path:
-    return path.with_name(path.name + ".geoseg-lock")
+    return path.absolute().with_name(path.name + ".geoseg-lock")
 
 
 def check_local(path: Path) -> None:
@@ -140,6 +144,25 @@ def check_local(path: Path) -> None:
         raise OutputError(
             f"{path}: outputs need a local file system (rename and locks); write locally, then copy"
         )
+    check_encoding(path, OutputError)
+
+
+def check_encoding(path: Path, error: type[GeosegError]) -> None:
+    """Raise `error` for a path with bytes that are no UTF-8, which GDAL, PROJ and JSON cannot be given."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        shown = ascii(os.fspath(path))
+        raise error(f"{shown}: is no text in UTF-8, as paths have to be; choose another name") from None
+
+
+def output_of(path: Path) -> Path:
+    """Name the output that a file in a scratch folder becomes, for messages; any other path is its own."""
+    return (
+        path.parent.with_name(path.parent.name.removesuffix(_PART))
+        if path.parent.name.endswith(_PART)
+        else path
+    )
 
 
 def check_output(path: Path) -> None:
@@ -201,10 +224,16 @@ def claim(path: Path, *, overwrite: bool, resumable: bool = False, fresh: bool =
             ) from error
         try:
             yield Claim(path, scratch)
-        except BaseException:
+        except BaseException as error:
             # A journal alone saves nothing: what was refused before the work began leaves no trace.
             if not resumable or {item.name for item in scratch.glob("*")} <= {JOURNAL}:
                 _discard(scratch)
+            if isinstance(error, OSError) and _of_writing(error, scratch):
+                raise OutputError(
+                    f"{path}: cannot be written ({error.strerror}); the previous file is untouched"
+                ) from error
+            if isinstance(error, GeosegError) and not isinstance(error, ResumeError):
+                error.args = (_named(str(error), scratch, path),)
             raise
         _discard(scratch)
 
@@ -217,6 +246,18 @@ def _check_transactions(path: Path) -> None:
                 f"{path}: is open in another program (QGIS?), or one died in it and left {path.name}{suffix}; "
                 "close it there or choose another -o"
             )
+
+
+def _named(message: str, scratch: Path, output: Path) -> str:
+    """Put the name of the output in the place of files in its scratch folder, which nobody has heard of."""
+    return re.sub(re.escape(str(scratch)) + r"/[\w.-]+", lambda _: str(output), message)
+
+
+def _of_writing(error: OSError, scratch: Path) -> bool:
+    """Whether an error is of a working file; that of a write names none."""
+    if error.filename is None:
+        return error.errno not in (None, errno.EPIPE)
+    return str(error.filename).startswith(str(scratch))
 
 
 def _discard(scratch: Path) -> None:

@@ -191,13 +191,13 @@ def canonical(crs: str | None) -> str:
 def literal_name(path: Path) -> Iterator[Path]:
     """Yield a name for a new file that pyogrio takes literally; the file gets the name `path` afterwards.
 
-    Pyogrio parses names like addresses: it cuts ``a;b.gpkg`` to ``a``, and takes what stands before a ``!``,
-    even in a folder's name, for an archive.
+    Pyogrio parses names like addresses: it cuts ``a;b.gpkg`` to ``a``, leaves tabs and ends of lines out, and takes
+    what stands before a ``!``, even in a folder's name, for an archive.
     """
     plain = path.with_name("features" + path.suffix.lower())
     with ExitStack() as stack:
         beside = plain.parent
-        if "!" in str(beside):
+        if "!" in str(beside) or not str(beside).isprintable():
             beside = Path(stack.enter_context(TemporaryDirectory())) / "link"
             beside.symlink_to(plain.parent.resolve(), target_is_directory=True)
         yield beside / plain.name

@@ -9,6 +9,7 @@ from typing import Any
 
 from geoseg.errors import OptionError, OutputError
 from geoseg.raster.file_kinds import FLATGEOBUF, GEOJSON, GEOPACKAGE, GEOPARQUET, FileKind, kind_by_name
+from geoseg.storage.output import output_of
 from geoseg.vector.appending import Base
 from geoseg.vector.arrow_writer import Layer, StoppedError, feature_batches, literal_name, room, write_batches
 from geoseg.vector.features import Features
@@ -91,7 +92,8 @@ def _geojson(path: Path, layers: Layers) -> None:
     layer, parts, _ = _one_layer(layers)
     if layer.crs is None:
         raise OptionError(
-            f"{path.name}: GeoJSON is in longitude and latitude, and the map has no CRS; write another format"
+            f"{output_of(path).name}: GeoJSON is in longitude and latitude, and the map has no CRS; write another "
+            "format"
         )
     _write_by_gdal(path, [(layer, parts)], "GeoJSON", {"RFC7946": "YES"})
 

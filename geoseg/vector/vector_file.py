@@ -19,6 +19,7 @@ import numpy.typing as npt
 from geoseg.errors import DataError
 from geoseg.raster.file_kinds import DATABASE, GEOPACKAGE, GEOPARQUET, KINDS, POINTER, FileKind, kind_of
 from geoseg.raster.labels import listed
+from geoseg.storage.output import check_encoding
 from geoseg.vector.databases import opened
 
 if TYPE_CHECKING:
@@ -96,9 +97,9 @@ def choose_layers(path: Path, layer: str | Sequence[str] | None = None) -> tuple
     import pyogrio
 
     with _explained(path):
-        spatial = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
+        spatial = [str(name) for name, kind in pyogrio.list_layers(path.absolute()) if kind is not None]
         wanted = _choose(path, spatial, layer)
-        about = [pyogrio.read_info(path, layer=name) for name in wanted]
+        about = [pyogrio.read_info(path.absolute(), layer=name) for name in wanted]
     return tuple(
         VectorLayer(name=name, fields=tuple(map(str, info["fields"])), crs=known_crs(info["crs"]), kind=kind)
         for name, info in zip(wanted, about, strict=True)
@@ -124,7 +125,7 @@ def read_features(
 
     with _explained(path):
         _, fids, geometry, columns = pyogrio.raw.read(
-            path,
+            path.absolute(),
             layer=layer.name,
             columns=[] if field is None else [field],
             force_2d=True,
@@ -150,7 +151,9 @@ def read_values(path: Path, layer: VectorLayer, field: str) -> npt.NDArray[Any]:
     import pyogrio.raw
 
     with _explained(path):
-        _, _, _, columns = pyogrio.raw.read(path, layer=layer.name, columns=[field], read_geometry=False)
+        _, _, _, columns = pyogrio.raw.read(
+            path.absolute(), layer=layer.name, columns=[field], read_geometry=False
+        )
     column: npt.NDArray[Any] = columns[0]
     return column
 
@@ -182,11 +185,13 @@ def read_columns(path: Path, layer: VectorLayer, fields: Sequence[str]) -> pa.Ta
         import pyarrow.parquet as pq
 
         with _explained(path):
-            return pq.read_table(path, columns=list(fields))
+            return pq.read_table(path.absolute(), columns=list(fields))
     import pyogrio
 
     with _explained(path):
-        _, table = pyogrio.read_arrow(path, layer=layer.name, columns=list(fields), read_geometry=False)
+        _, table = pyogrio.read_arrow(
+            path.absolute(), layer=layer.name, columns=list(fields), read_geometry=False
+        )
     return table
 
 
@@ -198,7 +203,7 @@ def layer_shape(path: Path, layer: VectorLayer) -> tuple[str, int]:
     import pyogrio
 
     with _explained(path):
-        about = pyogrio.read_info(path, layer=layer.name, force_feature_count=True)
+        about = pyogrio.read_info(path.absolute(), layer=layer.name, force_feature_count=True)
     return str(about["geometry_type"]), int(about["features"])
 
 
@@ -210,7 +215,9 @@ def total_bounds(path: Path, layer: VectorLayer) -> Bounds | None:
         import pyogrio
 
         with _explained(path):
-            bounds = pyogrio.read_info(path, layer=layer.name, force_total_bounds=True)["total_bounds"]
+            bounds = pyogrio.read_info(path.absolute(), layer=layer.name, force_total_bounds=True)[
+                "total_bounds"
+            ]
         if bounds is None:
             return None
         west, south, east, north = bounds
@@ -231,6 +238,7 @@ def check_vector_file(path: Path) -> FileKind:
     DataError
         If it is none that is read, or cannot be named to GDAL.
     """
+    check_encoding(path, DataError)
     try:
         kind = kind_of(path)
         head = b"" if path.is_dir() else _beginning(path)
@@ -261,8 +269,10 @@ def check_vector_file(path: Path) -> FileKind:
                 pass
         except sqlite3.Error as error:
             raise DataError(f"{path}: cannot be read as vectors ({error})") from error
-    if {"!", ";"} & set(str(path)):
+    if {"!", ";"} & set(str(path.absolute())):
         raise DataError(f"{path}: a path with ! or ; is taken for an archive; rename it")
+    if {"\t", "\n", "\r"} & set(str(path.absolute())):
+        raise DataError(f"{str(path)!a}: a path with tabs or ends of lines is read without them; rename it")
     return kind
 
 
@@ -295,7 +305,7 @@ def _parquet(path: Path) -> gpd.GeoDataFrame:
     import geopandas
 
     with _explained(path):
-        return geopandas.read_parquet(path)
+        return geopandas.read_parquet(path.absolute())
 
 
 @contextmanager

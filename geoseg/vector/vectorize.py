@@ -168,7 +168,7 @@ def vectorize_file(
         if target.overwrite and kind_by_name(target.path) == GEOPACKAGE:
             base = kept_beside(target.path, job.written(names))
         layers = job.layers(names, base)
-        finished = claimed.scratch / target.path.name
+        finished = claimed.prepare()
         write_polygons(finished, layers, base)
         for line in job.tally.hints(predicted=False):
             _log.info(line)
