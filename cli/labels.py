@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .messages import say
-from .options import examples, output, overwrite
+from .options import band, encoding, examples, output, overlap, overwrite
 from .values import LEGEND, NUMBERS
 from .verbosity import verbosity_options
 
@@ -24,7 +24,7 @@ def command() -> None:
 @command.command(
     epilog=examples(
         "geoseg labels convert classes.tif -o labels.gpkg",
-        "geoseg labels convert labels.gpkg --like scene.tif --class-field class -o labels.tif",
+        "geoseg labels convert drawn.gpkg --like scene.tif --class-field class -o labels.tif",
         "geoseg labels convert train.csv --like a.jpg --classes Fish,Sugar --layered -o a.tif",
         "geoseg labels convert mask.png --classes deepglobe --like scene.tif -o classes.tif",
     )
@@ -35,7 +35,7 @@ def command() -> None:
     "--like",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="IMAGE",
-    help="Image that the labels are of; a raster of labels is its own by default.",
+    help="Image that the labels are of, any raster; a raster of labels is its own by default.",
 )
 @click.option(
     "--classes",
@@ -52,7 +52,7 @@ def command() -> None:
 @click.option(
     "--class-field",
     metavar="NAME",
-    help="Attribute of vectors that holds the class; the layer's name by default.",
+    help="Attribute of vectors that holds the class; by default class_code where it is there, else the layer's name.",
 )
 @click.option("--layer", multiple=True, metavar="NAME", help="Layer of vectors, repeatable; all by default.")
 @click.option(
@@ -62,6 +62,9 @@ def command() -> None:
     help="Widen lines and points by this much to each side, units of the image's CRS.",
 )
 @click.option("--all-touched", is_flag=True, help="Polygons cover every pixel that they touch.")
+@overlap
+@encoding
+@band
 @click.option(
     "--size", type=NUMBERS(2), metavar="ROWS,COLS", help="Size of run-length masks; the image's by default."
 )
@@ -79,17 +82,22 @@ def convert(
 ) -> None:
     """Turn labels of one form into another, exactly.
 
-    What the target cannot hold (classes that overlap in one raster of codes, polygons off the pixels) is named and
-    refused, unless --lossy is given.
+    Shapes become pixels of the image: a polygon those whose centre is inside. What the target cannot hold (run lengths
+    that overlap in one raster of codes, a raster on other pixels than the image's) is named and refused, unless
+    --lossy is given. Polygons and run lengths hold shapes that overlap as they are, unless --overlap is given.
     """
     from geoseg.vector.label_conversion import Conversion, convert
 
     values["layer"] = values["layer"] or None
+    if click.get_current_context().get_parameter_source("overlap") == click.core.ParameterSource.DEFAULT:
+        values["overlap"] = None
     plan = Conversion(source=source, target=output, legend=legend, **values)
     done = convert(plan, lossy=lossy, overwrite=overwrite)
     say(f"Wrote {done.path}")
     width = max(len(name) for name, _ in done.pixels)
     for name, pixels in done.pixels:
         say(f"  {name:<{width}} {pixels:>14,} px")
+    for note in done.notes:
+        say(f"  {note}")
     for loss in done.losses:
         say(f"  lost: {loss}")

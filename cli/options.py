@@ -11,6 +11,7 @@ flag                       predict  segment  vectorize  rasterize  model  train 
 -b, --bands ... --fresh    x        x
 --layer                             x        x          x
 --legend                   x        x        x          x          x
+--overlap, --encoding                                   x                 x      x
 =========================  =======  =======  =========  =========  =====  =====  ======  ===
 
 The flags from ``--bands`` to ``--force`` are the fields of `PredictOptions`, whose defaults they take.
@@ -27,6 +28,7 @@ import click
 
 from geoseg.engine.storage import STORAGES
 from geoseg.inference.options import DEVICES, ON_ERROR, PRECISIONS, PredictOptions
+from geoseg.vector.overlap import OVERLAP, OVERLAPS
 
 from .values import BANDS, BATCH_SIZE, BOUNDS
 from .verbosity import verbosity_options
@@ -88,6 +90,30 @@ layer = click.option(
     metavar="NAME",
     help="Name of the layer in the GeoPackage, landcover by default. A multilabel map becomes a layer for each "
     "class, named as it is; then NAME stands before their names.",
+)
+
+overlap = click.option(
+    "--overlap",
+    type=click.Choice(OVERLAPS),
+    default=OVERLAP,
+    show_default=True,
+    help="Whose class a pixel has that shapes of several classes cover: the last one's in the file, the smallest "
+    "one's, or nobody's.",
+)
+
+encoding = click.option(
+    "--encoding",
+    metavar="NAME",
+    help="Encoding of the text of a Shapefile that does not say it: cp949, gbk, cp1251.",
+)
+
+band = click.option(
+    "--band",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Band of a raster that holds the codes of classes.",
 )
 
 save_probabilities = together(

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
 from .messages import say
-from .options import EXISTING_FILE, examples, legend, output, overwrite
+from .options import EXISTING_FILE, encoding, examples, legend, output, overlap, overwrite
 from .verbosity import verbosity_options
 
 
 @click.command(
     epilog=examples(
         "geoseg rasterize landcover.gpkg -o classes.tif",
-        "geoseg rasterize landcover.gpkg -o classes.tif --like scene.tif",
-        "geoseg rasterize edited.geojson -o classes.tif --resolution 10",
+        "geoseg rasterize edited.geojson -o classes.tif --like scene.tif",
+        "geoseg rasterize drawn.gpkg -o classes.tif --resolution 10 --overlap last",
     )
 )
 @click.argument("polygons", type=EXISTING_FILE)
@@ -24,46 +25,34 @@ from .verbosity import verbosity_options
 @click.option(
     "--like",
     type=EXISTING_FILE,
-    help="Raster whose grid the map gets; by default the grid that the file says its polygons were traced on.",
+    help="Any raster, whose grid the map gets; by default the grid that the file says its polygons were traced on.",
 )
 @click.option(
     "--resolution",
     type=float,
     metavar="SIZE",
-    help="Edge of pixels in units of the CRS: a grid over the extent of the polygons.",
+    help="Edge of pixels in units of the polygons' CRS (degrees in GeoJSON): a grid over their extent.",
 )
 @click.option("--layer", metavar="NAME", help="Layer of the file; the only one by default.")
 @legend("By default class_name and the layer's style.")
+@overlap
+@encoding
 @overwrite
 @verbosity_options
-def command(
-    polygons: Path,
-    output: Path,
-    like: Path | None,
-    resolution: float | None,
-    layer: str | None,
-    legend: Path | None,
-    overwrite: bool,
-) -> None:
+def command(polygons: Path, output: Path, overwrite: bool, legend: Path | None, **values: Any) -> None:
     """Turn land-cover polygons into a class map.
 
-    The inverse of vectorize: a pixel gets the class of the polygon that its centre lies in, of several the last
-    one; 255 is no data. Polygons need an attribute class_code from 0 to 254.
+    The inverse of vectorize: a pixel gets the class of the polygon that its centre lies in; 255 is no data. Polygons
+    need an attribute class_code, which counts whatever their names are. Codes above 254 make a map of two bytes a
+    pixel, whose no data is 65535.
     """
-    from geoseg.inference.rasterize import rasterize_file
+    from geoseg.inference.rasterize import Choices, rasterize_file
     from geoseg.inference.summary import peak_memory_mb
     from geoseg.raster.legend_file import legend_of
 
     started = time.perf_counter()
-    grid, counted = rasterize_file(
-        polygons,
-        output,
-        like=like,
-        resolution=resolution,
-        layer=layer,
-        legend=legend_of(legend),
-        overwrite=overwrite,
-    )
+    choices = Choices(legend=legend_of(legend), **values)
+    grid, counted = rasterize_file(polygons, output, choices, overwrite=overwrite)
     seconds = time.perf_counter() - started
     say(f"{output}: {grid.width:,} x {grid.height:,} px, {counted.valid:,} of a class")
     for row in counted.rows(None):

@@ -11,12 +11,15 @@ import click
 from geoseg.errors import GeosegError, OutputError
 
 from .messages import say
-from .options import EXISTING_FILE, examples, output_or_folder, overwrite
+from .options import EXISTING_FILE, band, encoding, examples, output_or_folder, overlap, overwrite
 from .values import LEGEND
 from .verbosity import quiet, verbosity_options
 
 if TYPE_CHECKING:
     from geoseg.learning.config import Config
+
+_CHOICES = ("class_field", "layer", "classes", "buffer", "all_touched", "overlap", "encoding", "band")
+"""Options that say how labels are read."""
 
 
 @click.command(
@@ -33,7 +36,10 @@ if TYPE_CHECKING:
     "--set", "changes", multiple=True, metavar="KEY=VALUE",
     help="Replace a value of the configuration; may be repeated.",
 )  # fmt: skip
-@click.option("--class-field", metavar="NAME", help="LABELS: attribute that holds the class.")
+@click.option(
+    "--class-field", metavar="NAME",
+    help="LABELS: attribute that holds the class; class_code by default, where it is there.",
+)  # fmt: skip
 @click.option("--layer", metavar="NAME", help="LABELS: layer; all by default, each a class of its name.")
 @click.option(
     "--classes", type=LEGEND,
@@ -48,6 +54,9 @@ if TYPE_CHECKING:
     help="LABELS: widen lines and points, in units of the scene's CRS.",
 )  # fmt: skip
 @click.option("--all-touched", is_flag=True, help="LABELS: count every pixel that a feature touches.")
+@overlap
+@encoding
+@band
 @click.option("--print-config", is_flag=True, help="Print the whole configuration as YAML and stop.")
 @click.option("--fast-dev-run", is_flag=True, help="Try everything on a few chips; nothing is kept.")
 @click.option("--skip-bad", is_flag=True, help="Go on without images that cannot be used.")
@@ -119,12 +128,13 @@ def _config(inputs: tuple[Path, ...], changes: tuple[str, ...], chosen: dict[str
     from geoseg.learning.config import CONFIG_SUFFIXES, Config
 
     if len(inputs) == 1 and inputs[0].suffix.lower() in CONFIG_SUFFIXES:
-        given = [
-            name for name in ("class_field", "layer", "classes", "buffer", "all_touched") if chosen[name]
-        ]
-        if given or chosen["unlabelled"] != "ignored":
-            name = (given or ["unlabelled"])[0].replace("_", "-")
-            raise click.UsageError(f"--{name} is for SCENE LABELS; a configuration says it in data.labels")
+        context = click.get_current_context()
+        for name in (*_CHOICES, "unlabelled"):
+            if context.get_parameter_source(name) != click.core.ParameterSource.DEFAULT:
+                option = name.replace("_", "-")
+                raise click.UsageError(
+                    f"--{option} is for SCENE LABELS; a configuration says it in data.labels"
+                )
         return Config.read(inputs[0], changes)
     if len(inputs) != 2:
         raise click.UsageError(
@@ -133,11 +143,6 @@ def _config(inputs: tuple[Path, ...], changes: tuple[str, ...], chosen: dict[str
     from geoseg.learning.quick import LabelChoices, quick_config
 
     choices = LabelChoices(
-        class_field=chosen["class_field"],
-        layer=chosen["layer"],
-        buffer=chosen["buffer"],
-        all_touched=chosen["all_touched"],
-        classes=chosen["classes"],
-        background=chosen["unlabelled"] == "background",
+        **{name: chosen[name] for name in _CHOICES}, background=chosen["unlabelled"] == "background"
     )
     return quick_config(*inputs, choices, changes)

@@ -191,6 +191,8 @@ class DataConfig(BaseModel):
             codes=self.channels,
             code_of=code_of,
             unlabelled=UNKNOWN if unlabelled == "ignored" else unlabelled,
+            remedy="name them in data.classes or data.ignore"
+            + (", or raise data.labels.tolerance" if self.labels.form == "colors" else ""),
         )
 
 

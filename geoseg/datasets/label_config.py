@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 
 from geoseg.datasets.quantities import STRICT, Code, Count, Length, Pattern
 from geoseg.raster.file_kinds import KINDS
+from geoseg.vector.overlap import OVERLAP, Overlap
 
 _FORMS: Final = {
     ".csv": "run_lengths",
@@ -79,6 +80,11 @@ class VectorConfig(_LabelsConfig):
         Lines and points are widened by this much, in units of the image's CRS (px where it has none).
     all_touched
         Whether every touched pixel counts, or those whose centre is inside.
+    overlap
+        Whose class a pixel has that shapes of several classes cover: the ``smallest`` one's, the ``last`` one's in
+        the file, or nobody's (``ignore``). In multilabel data it has all of them.
+    encoding
+        Of the text of a Shapefile that does not say it: ``cp949``.
     """
 
     form: Literal["vector"] = "vector"
@@ -86,6 +92,8 @@ class VectorConfig(_LabelsConfig):
     class_field: str | None = None
     buffer: Length = 0.0
     all_touched: bool = False
+    overlap: Overlap = OVERLAP
+    encoding: str | None = None
 
 
 class RunLengthsConfig(_LabelsConfig):

@@ -248,6 +248,8 @@ def _open_labels(entry: Entry, grid: Grid, data: DataConfig, meanings: Meanings)
                 class_field=form.class_field,
                 buffer=form.buffer,
                 all_touched=form.all_touched,
+                overlap=form.overlap,
+                encoding=form.encoding,
             )
 
 

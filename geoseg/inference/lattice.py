@@ -254,9 +254,9 @@ def dataset_of(
     meanings = ("absent", "present") if layered else ("_".join(name.split()) for name in legend.names)
     dataset["landcover"].attrs = {
         "long_name": "land cover",
-        "flag_values": np.array(values, dtype=np.uint8),
+        "flag_values": np.array(values, dtype=codes.dtype),
         "flag_meanings": " ".join(meanings),
-        "_FillValue": np.uint8(NODATA),
+        "_FillValue": codes.dtype.type(np.iinfo(codes.dtype).max),
     }
     if not layered:
         dataset["landcover"].attrs["flag_colors"] = " ".join(c.color for c in legend.classes)

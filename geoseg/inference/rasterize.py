@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
@@ -14,6 +16,7 @@ from affine import Affine
 from geoseg.errors import DataError, OptionError
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend
+from geoseg.raster.classmap import nodata_of
 from geoseg.raster.legend_file import legend_of
 from geoseg.storage.output import RASTER_SUFFIXES, claim
 
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from geoseg.inference.summary import ClassCount
+    from geoseg.vector.map_rows import Codes, NoData
+    from geoseg.vector.overlap import Overlap
     from geoseg.vector.polygon_source import PolygonSource
 
     Like: TypeAlias = str | PathLike[str] | Grid | xr.DataArray | xr.Dataset
@@ -37,6 +42,8 @@ def rasterize(
     resolution: float | None = ...,
     layer: str | None = ...,
     legend: Legend | str | PathLike[str] | None = ...,
+    overlap: Overlap = ...,
+    encoding: str | None = ...,
     output: None = ...,
 ) -> xr.DataArray: ...
 
@@ -49,6 +56,8 @@ def rasterize(
     resolution: float | None = ...,
     layer: str | None = ...,
     legend: Legend | str | PathLike[str] | None = ...,
+    overlap: Overlap = ...,
+    encoding: str | None = ...,
     output: str | PathLike[str],
     overwrite: bool = ...,
 ) -> Path: ...
@@ -61,20 +70,25 @@ def rasterize(
     resolution: float | None = None,
     layer: str | None = None,
     legend: Legend | str | PathLike[str] | None = None,
+    overlap: Overlap = "smallest",
+    encoding: str | None = None,
     output: str | PathLike[str] | None = None,
     overwrite: bool = False,
 ) -> xr.DataArray | Path:
     """Turn land-cover polygons into a class map: the inverse of `geoseg.vectorize`.
 
-    A pixel gets the class of the polygon that its centre lies in, of several the last one; 255 where there is
-    none. Polygons of a class map that were not simplified, on the grid of that map, give it back pixel by pixel.
+    A pixel gets the class of the polygon that its centre lies in; 255 where there is none. Polygons of a class map
+    that were not simplified, on the grid of that map, give it back pixel by pixel.
+
+    The code of a polygon is the truth. What a class is called says `legend`, else the layer's style, else the name
+    that most of its polygons have; how many have another name is logged, and how many have no code and are left out.
 
     Parameters
     ----------
     source : path or GeoDataFrame
-        With `class_code` (0 to 254); `class_name` where there is.
+        With `class_code` (0 to 254, or to 65534, see below); `class_name` where there is. Polygons and multipolygons.
     like : path, Grid, DataArray or Dataset, optional
-        Raster whose grid the map gets. By default the grid that the file says its polygons were traced on.
+        Any raster, whose grid the map gets. By default the grid that the file says its polygons were traced on.
     resolution : float, optional
         Edge of pixels in units of the polygons' CRS, in place of `like`: the map begins at the north-western
         corner of their extent.
@@ -82,6 +96,11 @@ def rasterize(
         Of the file; the only one by default.
     legend : Legend or path, optional
         Names and colours in place of those of the polygons and their style.
+    overlap : str
+        Whose class a pixel in several polygons has: that of the ``smallest`` (of equal ones the last), of the ``last``
+        in the file, or none (``ignore``).
+    encoding : str, optional
+        Of the text of a Shapefile that does not say it, such as ``cp949``.
     output : path, optional
         GeoTIFF to write, ``.tif``. Without it an array is returned.
     overwrite : bool
@@ -90,83 +109,142 @@ def rasterize(
     Returns
     -------
     DataArray (y, x) of uint8, or Path
+        Of uint16, with 65535 for no data, where a code is above 254.
 
     Raises
     ------
     DataError
-        If the polygons cannot be read or have no classes.
+        If the polygons cannot be read, have no classes, or none of them lies on the grid.
     OptionError
         If it is not said on which grid.
     OutputError
     """
-    target = None if output is None else Path(output)
-    polygons, grid, classes = _prepared(source, like, resolution, layer, legend_of(legend))
-    if target is not None:
-        write_map(polygons, grid, classes, target, overwrite=overwrite)
-        return target
+    choices = Choices(
+        like=like,
+        resolution=resolution,
+        layer=layer,
+        legend=legend_of(legend),
+        overlap=overlap,
+        encoding=encoding,
+    )
+    if output is not None:
+        rasterize_file(source, Path(output), choices, overwrite=overwrite)
+        return Path(output)
     from geoseg.inference.lattice import dataset_of
-    from geoseg.vector.map_rows import map_rows
 
-    codes = np.concatenate(list(map_rows(polygons, grid)))
-    return dataset_of(codes, np.broadcast_to(np.uint8(255), codes.shape), grid, classes)["landcover"]
+    job = _Job.of(source, choices)
+    codes = np.concatenate(list(job.rows()))
+    job.check(int((codes != job.nodata).sum()))
+    unknown = np.broadcast_to(np.uint8(255), codes.shape)
+    return dataset_of(codes, unknown, job.grid, job.legend)["landcover"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """What a person chooses about a map of polygons; as `rasterize` takes it."""
+
+    like: Any = None
+    resolution: float | None = None
+    layer: str | None = None
+    legend: Legend | None = None
+    overlap: Overlap = "smallest"
+    encoding: str | None = None
 
 
 def rasterize_file(
-    source: Path,
-    output: Path,
-    *,
-    like: Path | None = None,
-    resolution: float | None = None,
-    layer: str | None = None,
-    legend: Legend | None = None,
-    overwrite: bool = False,
+    source: Any, output: Path, choices: Choices, *, overwrite: bool = False
 ) -> tuple[Grid, ClassCount]:
-    """Write the class map of a file of polygons as `rasterize` does; return its grid and what it counts."""
-    polygons, grid, classes = _prepared(source, like, resolution, layer, legend)
-    return grid, write_map(polygons, grid, classes, output, overwrite=overwrite)
+    """Write the class map of polygons as `rasterize` does; return its grid and what it counts."""
+    job = _Job.of(source, choices)
+    return job.grid, job.write(output, overwrite=overwrite)
 
 
-def write_map(
-    polygons: PolygonSource, grid: Grid, legend: Legend, output: Path, *, overwrite: bool
-) -> ClassCount:
-    """Write, verify and commit the class map of polygons."""
-    from geoseg.inference.summary import ClassCount
-    from geoseg.raster.classmap import class_map_sidecars, write_cog
-    from geoseg.vector.map_rows import map_rows
-
-    if output.suffix.lower() not in RASTER_SUFFIXES:
-        raise OptionError(f"{output}: rasters are written as GeoTIFF, expected a name that ends in .tif")
-    count = ClassCount(legend)
-    with claim(output, overwrite=overwrite) as claimed:
-        finished = claimed.prepare()
-        rows = count.watch(map_rows(polygons, grid))
-        write_cog(finished, rows, grid, legend=legend, description="land cover", tags={})
-        claimed.commit(finished, sidecars=class_map_sidecars(legend))
-    return count
-
-
-def _prepared(
-    source: Any, like: Like | None, resolution: float | None, layer: str | None, legend: Legend | None
-) -> tuple[PolygonSource, Grid, Legend]:
-    """Open the polygons, and find the grid and the legend of their map."""
-    from geoseg.vector.polygon_source import PolygonFile, PolygonFrame
-    from geoseg.vector.stream import complete_legend
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Job:
+    """Polygons that are about to become a map: all that is known before they are burned."""
 
     polygons: PolygonSource
-    if isinstance(source, str | PathLike):
-        polygons = PolygonFile.open(Path(source), layer)
-    else:
-        polygons = PolygonFrame(frame=source)
-    if like is not None and resolution is not None:
-        raise OptionError("like is a raster with a grid and resolution makes one, expected one of the two")
-    grid = _of_resolution(polygons, resolution) if resolution is not None else _of_like(polygons, like)
-    own = polygons.legend()
-    classes = legend or own
-    if classes is None:
-        raise DataError(f"{polygons.name}: has no polygons, and no legend says what they would be of")
-    classes = complete_legend(classes, own.codes if own else ())
-    classes.require_bytes()
-    return polygons, grid, classes
+    grid: Grid
+    legend: Legend
+    overlap: Overlap
+    nodata: NoData
+
+    @classmethod
+    def of(cls, source: Any, choices: Choices) -> _Job:
+        """Open the polygons, and find the grid and the legend of their map."""
+        from geoseg.vector.overlap import check_overlap
+        from geoseg.vector.polygon_source import PolygonFile, PolygonFrame
+
+        check_overlap(choices.overlap)
+        polygons: PolygonSource
+        if isinstance(source, str | PathLike):
+            polygons = PolygonFile.open(Path(source), choices.layer, choices.encoding)
+        else:
+            polygons = PolygonFrame(frame=source)
+        if choices.like is not None and choices.resolution is not None:
+            raise OptionError(
+                "like is a raster with a grid and resolution makes one, expected one of the two"
+            )
+        if choices.resolution is not None:
+            grid = _of_resolution(polygons, choices.resolution)
+        else:
+            grid = _of_like(polygons, choices.like)
+        legend = polygons.called.legend(choices.legend)
+        if legend is None:
+            raise DataError(f"{polygons.name}: has no polygons, and no legend says what they would be of")
+        job = cls(
+            polygons=polygons, grid=grid, legend=legend, overlap=choices.overlap, nodata=nodata_of(legend)
+        )
+        job.check(None)
+        return job
+
+    def rows(self) -> Iterator[Codes]:
+        """Burn the polygons, from the first row to the last."""
+        from geoseg.vector.map_rows import map_rows
+
+        return map_rows(self.polygons, self.grid, overlap=self.overlap, nodata=self.nodata)
+
+    def write(self, output: Path, *, overwrite: bool) -> ClassCount:
+        """Write, verify and commit the map."""
+        from geoseg.inference.summary import ClassCount
+        from geoseg.raster.classmap import class_map_sidecars, write_cog
+
+        if output.suffix.lower() not in RASTER_SUFFIXES:
+            raise OptionError(f"{output}: rasters are written as GeoTIFF, expected a name that ends in .tif")
+        count = ClassCount(self.legend, nodata=int(self.nodata))
+        with claim(output, overwrite=overwrite) as claimed:
+            finished = claimed.prepare()
+            rows = count.watch(self.rows())
+            write_cog(finished, rows, self.grid, legend=self.legend, description="land cover", tags={})
+            self.check(count.valid)
+            claimed.commit(finished, sidecars=class_map_sidecars(self.legend))
+        return count
+
+    def check(self, pixels: int | None) -> None:
+        """Raise DataError where the map is empty though there are polygons: before they are burned, and after."""
+        extent = self.polygons.bounds
+        if pixels or extent is None:
+            return
+        from geoseg.vector.reprojection import Reprojection
+
+        way = Reprojection.between(self.polygons.crs, self.grid, path=Path(self.polygons.name))
+        wanted = self.grid.bounds if self.grid.crs is None else way.bounds_in_file(margin=0)
+        if pixels is None and (wanted is None or _meet(extent, wanted)):
+            return
+        where = f"they span {_corners(extent)}" + (f", the grid {_corners(wanted)}" if wanted else "")
+        raise DataError(
+            f"{self.polygons.name}: none of its polygons holds the centre of a pixel of the grid ({where}, both in the "
+            "polygons' CRS); do both have the right CRS?"
+        )
+
+
+def _meet(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    return a[0] <= b[2] and b[0] <= a[2] and a[1] <= b[3] and b[1] <= a[3]
+
+
+def _corners(bounds: tuple[float, ...]) -> str:
+    west, south, east, north = (f"{value:.9g}" for value in bounds)
+    return f"{west}, {south} to {east}, {north}"
 
 
 def _of_like(polygons: PolygonSource, like: Like | None) -> Grid:
@@ -176,9 +254,9 @@ def _of_like(polygons: PolygonSource, like: Like | None) -> Grid:
     if isinstance(like, Grid):
         return like
     if isinstance(like, str | PathLike):
-        from geoseg.raster.scene import Scene
+        from geoseg.raster.scene import grid_of_raster
 
-        return Scene.open(like).grid
+        return grid_of_raster(like)
     from geoseg.inference.lattice import grid_of
 
     return grid_of(like)  # type: ignore[arg-type]
@@ -219,6 +297,14 @@ def _holds(grid: Grid, polygons: PolygonSource) -> bool:
     return inside and extent[2] <= east + margin and extent[3] <= north + margin
 
 
+def _unit(crs: str | None) -> str:
+    """Name the unit of a CRS, for messages."""
+    from pyproj import CRS
+
+    name = CRS.from_wkt(crs).axis_info[0].unit_name if crs else ""
+    return {"metre": "metres", "degree": "degrees"}.get(name, name or "units")
+
+
 def _of_resolution(polygons: PolygonSource, resolution: float) -> Grid:
     if not (math.isfinite(resolution) and resolution > 0):
         raise OptionError(f"the resolution is {resolution}, expected a number above 0, in units of the CRS")
@@ -230,8 +316,9 @@ def _of_resolution(polygons: PolygonSource, resolution: float) -> Grid:
     width, height = (max(1, math.ceil(edge / resolution - 1e-6)) for edge in (east - west, north - south))
     if max(width, height) > _LONGEST or (resolution > east - west and resolution > north - south):
         raise OptionError(
-            f"the resolution is {resolution:g} and the polygons span {east - west:g} x {north - south:g} in units of "
-            "their CRS: expected pixels that fit in"
+            f"the resolution is {resolution:g} and the polygons span {east - west:g} x {north - south:g} "
+            f"{_unit(polygons.crs)}, as their CRS has it: expected pixels that fit in; pass --like for the grid of a "
+            "raster in another CRS"
         )
     transform = Affine(resolution, 0, west, 0, -resolution, north)
     return Grid(height=height, width=width, transform=transform, crs=polygons.crs)

@@ -180,16 +180,16 @@ def identity(command: str, products: Sequence[Path], **more: Any) -> dict[str, A
 class ClassCount:
     """Pixels per class, counted while strips pass by: of codes, or with a layer a class (`layered`)."""
 
-    def __init__(self, legend: Legend, *, layered: bool = False) -> None:
+    def __init__(self, legend: Legend, *, layered: bool = False, nodata: int = NODATA) -> None:
         self._legend, self._layered = legend, layered
-        self._pixels = np.zeros((len(legend.classes) if layered else 1, 256), dtype=np.int64)
+        self._pixels = np.zeros((len(legend.classes) if layered else 1, nodata + 1), dtype=np.int64)
 
-    def watch(self, strips: Iterable[npt.NDArray[np.uint8]]) -> Iterable[npt.NDArray[np.uint8]]:
+    def watch(self, strips: Iterable[npt.NDArray[Any]]) -> Iterable[npt.NDArray[Any]]:
         """Pass strips through and count them."""
         for strip in strips:
             layers = strip if self._layered else strip[np.newaxis]
             for counted, layer in zip(self._pixels, layers, strict=True):
-                counted += np.bincount(layer.ravel(), minlength=256)
+                counted += np.bincount(layer.ravel(), minlength=self._pixels.shape[1])
             yield strip
 
     def rows(self, pixel_area_m2: float | None) -> list[dict[str, Any]]:
@@ -213,9 +213,9 @@ class ClassCount:
     @property
     def valid(self) -> int:
         """Pixels that are not no data; they are the same in every layer."""
-        return int(self._pixels[0, :NODATA].sum())
+        return int(self._pixels[0, :-1].sum())
 
     @property
     def only_one(self) -> bool:
         """Whether all valid pixels have one code."""
-        return not self._layered and bool((self._pixels[0, :NODATA] > 0).sum() == 1)
+        return not self._layered and bool((self._pixels[0, :-1] > 0).sum() == 1)

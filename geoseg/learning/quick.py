@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from geoseg.datasets.label_config import form_of
 from geoseg.errors import DataError, OptionError
@@ -17,6 +17,9 @@ from geoseg.grid.legend import BACKGROUND, NODATA, Legend, LegendClass
 from geoseg.learning.config import Config, set_value
 from geoseg.raster.labels import FoundClass, listed
 from geoseg.raster.scene import Scene
+
+if TYPE_CHECKING:
+    from geoseg.vector.overlap import Overlap
 
 _CHIP, _FINE_CHIP, _FINE = 128, 256, 1.0
 """Chips of 128 px; of 256 px where pixels are below 1 m, because things are larger there."""
@@ -41,6 +44,12 @@ class LabelChoices:
         Lines and points are widened by this much.
     all_touched : bool
         Whether every touched pixel counts.
+    overlap : str
+        Whose class a pixel has that features of several classes cover: smallest, last or ignore.
+    encoding : str, optional
+        Of the text of a Shapefile that does not say it.
+    band : int
+        Of a raster of codes, from 1.
     background : bool
         Whether what no label covers is a class of its own (code 0), or unknown.
     classes : Legend or str, optional
@@ -53,6 +62,9 @@ class LabelChoices:
     layer: str | None = None
     buffer: float = 0.0
     all_touched: bool = False
+    overlap: Overlap = "smallest"
+    encoding: str | None = None
+    band: int = 1
     background: bool = False
     classes: Legend | None = None
 
@@ -98,6 +110,8 @@ def quick_config(
     form = form_of(labels.name)
     if form == "run_lengths":
         raise OptionError(f"{labels}: run lengths need a configuration (YAML), expected vectors or a raster")
+    if form == "vector":
+        choices = _with_class_field(labels, choices)
     found, ignored = _chosen(_found(labels, form, choices), choices.classes, labels)
     root = Path(os.path.commonpath([scene.resolve().parent, labels.resolve().parent]))
     described: dict[str, Any] = {
@@ -133,10 +147,26 @@ def _found(labels: Path, form: str, choices: LabelChoices) -> tuple[FoundClass, 
     if form == "vector":
         from geoseg.vector.vector_labels import found_classes
 
-        return found_classes(labels, layer=choices.layer, class_field=choices.class_field)
+        return found_classes(
+            labels, layer=choices.layer, class_field=choices.class_field, encoding=choices.encoding
+        )
     from geoseg.raster.coded_labels import found_classes as found_codes
 
-    return found_codes(labels)
+    return found_codes(labels, band=choices.band)
+
+
+def _with_class_field(labels: Path, choices: LabelChoices) -> LabelChoices:
+    """Find the attribute that holds the class where none is named; one class alone needs a background."""
+    from geoseg.vector.vector_labels import class_field_of
+
+    field = class_field_of(
+        labels,
+        choices.class_field,
+        layer=choices.layer,
+        encoding=choices.encoding,
+        alone=not choices.background,
+    )
+    return replace(choices, class_field=field)
 
 
 def _chosen(
@@ -207,12 +237,14 @@ def _form_fields(form: str, choices: LabelChoices) -> dict[str, Any]:
     """Return what the labels' part of the configuration holds beside their files."""
     unlabelled: dict[str, Any] = {"unlabelled": 0} if choices.background else {}
     if form != "vector":
-        return unlabelled
+        return unlabelled | ({"band": choices.band} if choices.band != 1 else {})
     given = {
         "class_field": choices.class_field,
         "layer": choices.layer,
         "buffer": choices.buffer,
         "all_touched": choices.all_touched,
+        "overlap": choices.overlap,
+        "encoding": choices.encoding,
     }
     return unlabelled | {key: value for key, value in given.items() if value is not None}
 

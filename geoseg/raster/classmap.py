@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from geoseg.errors import ClassMapError, LegendError, SceneError
 from geoseg.grid.grid import Grid
-from geoseg.grid.legend import Legend
+from geoseg.grid.legend import NODATA, Legend
 from geoseg.grid.qml import layered_qml, raster_qml
 from geoseg.grid.window import Window
 from geoseg.raster.attribute_table import KnownClasses
@@ -29,11 +29,14 @@ __all__ = [
     "StoredMap",
     "Strip",
     "class_map_sidecars",
+    "nodata_of",
     "open_map",
     "read_class_map",
     "read_map",
     "write_cog",
 ]
+
+_WIDE_NODATA = 2**16 - 1
 
 Strip: TypeAlias = tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]
 """Some rows of a map, (row, col): numbers, and what is valid of them."""
@@ -120,6 +123,26 @@ class LayeredMap:
     def layer(self, index: int) -> Strip:
         """Read a whole layer."""
         return _whole(self.strips(index))
+
+
+def nodata_of(legend: Legend) -> np.uint8 | np.uint16:
+    """Return the number of no data in a map of these classes, the largest of the type that the map has.
+
+    That is 255 and bytes, unless a code is above 254: then 65535 and two bytes a pixel.
+
+    Raises
+    ------
+    LegendError
+        If a code does not fit.
+    """
+    if min(legend.codes) >= 0 and max(legend.codes) < NODATA:
+        return np.uint8(NODATA)
+    wrong = [code for code in legend.codes if not 0 <= code < _WIDE_NODATA]
+    if wrong:
+        raise LegendError(
+            f"class codes {', '.join(map(str, wrong[:8]))} do not fit a class map, expected 0 to {_WIDE_NODATA - 1}"
+        )
+    return np.uint16(_WIDE_NODATA)
 
 
 def class_map_sidecars(legend: Legend, *, layered: bool = False) -> dict[str, str]:

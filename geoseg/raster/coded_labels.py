@@ -174,7 +174,7 @@ class CodedLabels:
         if strange.any() and (strange & known).any():
             raise DataError(
                 f"{self.path}: holds label codes {listed(np.unique(values[strange & known]))}, expected "
-                f"{listed(stored)}; name them in data.classes or data.ignore"
+                f"{listed(stored)}; {self.meanings.remedy}"
             )
 
     def _checked(self, layers: npt.NDArray[Any], known: npt.NDArray[np.bool_]) -> Codes:
@@ -188,17 +188,23 @@ class CodedLabels:
         return np.where(known, layers, 0).astype(np.uint8)
 
 
-def found_classes(path: str | os.PathLike[str]) -> tuple[FoundClass, ...]:
+def found_classes(path: str | os.PathLike[str], *, band: int = 1) -> tuple[FoundClass, ...]:
     """Classes of a raster of codes: those that occur, and those that `known_classes` names.
 
     Codes ascend; the raster is read in strips.
+
+    Parameters
+    ----------
+    path : path-like
+    band : int
+        Number from 1 of the band of codes.
 
     Raises
     ------
     DataError
         If it cannot be read, or is no raster of codes.
     """
-    scene = _band(_open(path), 1)
+    scene = _band(_open(path), band)
     try:
         known = known_classes(scene.file)
     except LegendError as error:
@@ -245,13 +251,13 @@ def _band(scene: Scene, band: int) -> Scene:
     if band == 1 and scene.count == 3 and scene.dtype == np.uint8:
         raise DataError(
             f"{scene.path}: has 3 bands of bytes like a picture, expected one band of label codes; colour-coded labels "
-            "need labels.form: colors"
+            "have the form colors (data.labels.form)"
         )
     validity = scene.validity_band if scene.validity_band != band else None
     try:
         return scene.select([band], validity_band=validity)
     except OptionError as error:
-        raise DataError(f"{error}; labels.band says which band holds the codes") from error
+        raise DataError(f"{error}; say which band holds the codes (--band, data.labels.band)") from error
 
 
 def _layers(scene: Scene, meanings: Meanings) -> tuple[Scene, ...]:

@@ -118,10 +118,7 @@ class ColoredLabels:
         most = np.argsort(-counts, kind="stable")[:_SHOWN]
         words = ", ".join(f"#{colors[i]:06x} ({counts[i]} px)" for i in most)
         more = f" and {len(colors) - _SHOWN} more" if len(colors) > _SHOWN else ""
-        return (
-            f"holds colours of no class: {words}{more}, expected {self.meanings.words}; name them in data.classes or "
-            "data.ignore, or raise labels.tolerance"
-        )
+        return f"holds colours of no class: {words}{more}, expected {self.meanings.words}; {self.meanings.remedy}"
 
 
 def open_picture(path: str | os.PathLike[str]) -> tuple[Scene, int]:

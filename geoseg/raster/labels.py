@@ -68,11 +68,14 @@ class Meanings:
         case and outer blanks, colours are written ``#rrggbb``.
     unlabelled : int
         What pixels are that no label covers: UNKNOWN, or the legend code of the background.
+    remedy : str
+        What to do about values that have no meaning, in the words of whoever said what they mean.
     """
 
     codes: tuple[int, ...]
     code_of: Mapping[LabelValue, int]
     unlabelled: int = UNKNOWN
+    remedy: str = "name them in data.classes or data.ignore"
 
     def code(self, value: object) -> int | None:
         """Legend code of a value as a file has it (2, 2.0, "2", "Forest "), None where it has no meaning."""

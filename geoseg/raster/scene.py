@@ -301,6 +301,17 @@ class Scene(ChosenBands):
         return tuple(dict.fromkeys(i for i in self.bands if self.file.masks[i - 1] is not None))
 
 
+def grid_of_raster(path: str | os.PathLike[str]) -> Grid:
+    """Return the grid of a raster, whatever its pixels hold.
+
+    Raises
+    ------
+    SceneError
+        If there is nothing there that can be opened as a raster.
+    """
+    return describe(locate(path, allow_remote=False)).grid
+
+
 def _rasterio(window: Window) -> rasterio.windows.Window:
     return rasterio.windows.Window(window.col, window.row, window.width, window.height)
 

@@ -26,7 +26,7 @@ from rasterio.windows import Window as FileWindow
 
 from geoseg.errors import OutputError
 from geoseg.grid.grid import Grid
-from geoseg.grid.legend import NODATA, Legend
+from geoseg.grid.legend import Legend
 from geoseg.raster.cache import limited_cache
 from geoseg.raster.handles import GDAL_ERRORS, one_line, open_quietly
 from geoseg.raster.legend_file import LEGEND_TAG, TASK_TAG, legend_to_json
@@ -37,8 +37,9 @@ _log = logging.getLogger(__name__)
 _BLOCK = 512  # px
 _CACHE = 32  # MB
 _BYTES = np.dtype(np.uint8)
+_WORDS = np.dtype(np.uint16)
 Rows = npt.NDArray[Any]
-"""uint8 or float32."""
+"""uint8, uint16 or float32."""
 
 
 def write_cog(
@@ -50,7 +51,7 @@ def write_cog(
     description: str | Sequence[str],
     tags: Mapping[str, str],
 ) -> None:
-    """Write a raster of bytes or float32 as a COG and verify every pixel of it.
+    """Write a raster of bytes, uint16 or float32 as a COG and verify every pixel of it.
 
     Laws: the pixels and the affine in the file are those that came in, bit for bit; overviews of a class map
     hold no class that the map does not; memory does not grow with the height.
@@ -59,9 +60,9 @@ def write_cog(
     ----------
     path : Path
         Scratch name; a second scratch file beside it is gone afterwards. On failure both are.
-    strips : iterable of ndarray of uint8 or float32, shape (rows, width) or (band, rows, width)
-        From top to bottom, any number of rows each; 255 is no data. Of float32 NaN is, and numbers that half
-        floats hold take half the room.
+    strips : iterable of ndarray of uint8, uint16 or float32, shape (rows, width) or (band, rows, width)
+        From top to bottom, any number of rows each; 255 is no data, of uint16 65535. Of float32 NaN is, and numbers
+        that half floats hold take half the room.
     grid : Grid
         Its height is the sum of the strips' rows.
     legend : Legend or None
@@ -112,13 +113,14 @@ class _Target:
         """Write a plain tiled TIFF of block rows and return the checksum of what was given."""
         grid, count = self.grid, len(self.names)
         if self.legend is not None:
-            self.legend.require_bytes()
+            if self.dtype == _BYTES:
+                self.legend.require_bytes()
             tags = {**tags, LEGEND_TAG: legend_to_json(self.legend)}
             tags |= {TASK_TAG: "multilabel"} if self.layered else {}
         profile = {
             "driver": "GTiff", "dtype": self.dtype.name, "count": count, "height": grid.height, "width": grid.width,
             "crs": _storable(grid.crs), "transform": grid.transform,
-            "nodata": NODATA if self.dtype == _BYTES else np.nan,
+            "nodata": np.nan if self.dtype.kind == "f" else int(np.iinfo(self.dtype).max),
             "tiled": True, "blockxsize": _BLOCK, "blockysize": _BLOCK,
             "compress": "deflate", "zlevel": 1, "bigtiff": "if_safer",
         }  # fmt: skip
@@ -220,8 +222,8 @@ def _typed(strips: Iterable[Rows]) -> tuple[np.dtype[Any], Iterable[Rows]]:
     """Look at the first strip: return what the file will hold, and all strips."""
     coming = iter(strips)
     first = list(islice(coming, 1))
-    floats = bool(first) and first[0].dtype == np.float32
-    return np.dtype(np.float32) if floats else _BYTES, chain(first, coming)
+    dtype = first[0].dtype if first else _BYTES
+    return dtype if dtype in (_WORDS, np.dtype(np.float32)) else _BYTES, chain(first, coming)
 
 
 def _block_rows(
@@ -256,11 +258,14 @@ def _checksum(rows: Rows, crc: int) -> int:
 
 
 def _scan(dataset: rasterio.DatasetReader) -> tuple[int, npt.NDArray[np.bool_]]:
-    """Checksum of all pixels as `_checksum` goes, and (band, 256): whether a band holds a value."""
-    crc, seen = 0, np.zeros((dataset.count, 256), dtype=bool)
+    """Checksum of all pixels as `_checksum` goes, and (band, value): whether a band holds a whole number."""
+    dtype = np.dtype(dataset.dtypes[0])
+    values_of = int(np.iinfo(dtype).max) + 1 if dtype.kind == "u" else 0
+    crc, seen = 0, np.zeros((dataset.count, values_of), dtype=bool)
     for row in range(0, dataset.height, _BLOCK):
         rows = dataset.read(window=FileWindow(0, row, dataset.width, min(_BLOCK, dataset.height - row)))
         crc = _checksum(rows, crc)
-        for band, values in zip(seen, rows if rows.dtype == _BYTES else (), strict=rows.dtype == _BYTES):
-            band |= np.bincount(values.ravel(), minlength=256) > 0
+        if values_of:
+            for band, values in zip(seen, rows, strict=True):
+                band |= np.bincount(values.ravel(), minlength=values_of) > 0
     return crc, seen

@@ -10,7 +10,7 @@ from affine import Affine
 
 from geoseg.grid.window import Window
 
-Numbers = npt.NDArray[np.int16]
+Numbers = npt.NDArray[np.signedinteger[Any]]
 
 
 def burn(
@@ -25,7 +25,7 @@ def burn(
     ----------
     shapes : (shape,) object
         Single geometries of shapely in (col, row), px.
-    values : (shape,) int16
+    values : (shape,) int16 or int32
     window : Window
     fill : int
         Value of what no shape covers.
@@ -34,11 +34,11 @@ def burn(
 
     Returns
     -------
-    ndarray of int16, shape (row, col)
+    ndarray of the dtype of `values`, shape (row, col)
     """
     from rasterio.features import rasterize
 
-    burned = np.full(window.shape, fill, dtype=np.int16)
+    burned = np.full(window.shape, fill, dtype=values.dtype)
     if len(shapes):
         rasterize(
             zip(_mappings(shapes), values.tolist(), strict=True),

@@ -12,11 +12,12 @@ import numpy as np
 from geoseg.errors import DataError, OptionError
 from geoseg.grid.legend import Legend
 from geoseg.raster.labels import UNKNOWN
-from geoseg.raster.scene import Scene
+from geoseg.raster.scene import grid_of_raster
 from geoseg.storage.output import claim
 from geoseg.vector.label_files import write_picture, write_polygons, write_raster, write_run_lengths
 from geoseg.vector.label_forms import Form, Source, classes_of, form_of_source, form_of_target, is_multilabel
 from geoseg.vector.label_truth import Place, Truth, read_truth
+from geoseg.vector.overlap import OVERLAP, Overlap
 
 _RASTERS: tuple[Form, ...] = ("codes", "colors")
 
@@ -44,8 +45,14 @@ class Conversion:
     layered : bool
         Whether classes may overlap (multilabel): rasters get a band for each class, and where no shape or run
         is, classes are known to be absent. Rasters that geoseg wrote so say it themselves.
-    class_field, layer, buffer, all_touched
-        Of vectors, as `VectorLabels.open` takes them.
+    class_field, layer, encoding, buffer, all_touched
+        Of vectors, as `VectorLabels.open` takes them. Without a class field it is `class_code`, where every layer has
+        that, else the name of the layer.
+    overlap : str or None
+        Of vectors whose classes do not overlap in the target: whose class a pixel in shapes of several classes has
+        (see `VectorLabels.open`). None: polygons and run lengths keep them all, elsewhere it is ``smallest``.
+    band : int
+        Of rasters of codes, from 1.
     size, content
         Of run lengths, as `RunLengthLabels.open` takes them.
     """
@@ -58,8 +65,11 @@ class Conversion:
     layered: bool = False
     class_field: str | None = None
     layer: tuple[str, ...] | None = None
+    encoding: str | None = None
+    overlap: Overlap | None = None
     buffer: float = 0.0
     all_touched: bool = False
+    band: int = 1
     size: tuple[int, int] | None = None
     content: tuple[int, int, int, int] | None = None
 
@@ -72,20 +82,24 @@ class Converted:
     ----------
     path : Path
     pixels : tuple of (str, int)
-        Name and number of pixels of each class.
+        Name of each class, and how many of its pixels were written.
+    notes : tuple of str
+        How what was drawn became pixels.
     losses : tuple of str
         What was lost, in words.
     """
 
     path: Path
     pixels: tuple[tuple[str, int], ...]
+    notes: tuple[str, ...]
     losses: tuple[str, ...]
 
 
 def convert(plan: Conversion, *, lossy: bool = False, overwrite: bool = False) -> Converted:
     """Write labels in another form.
 
-    Law: without `lossy`, both files read with the same classes are the same labels of the image.
+    Law: without `lossy`, both files read with the same choices are the same labels of the image. That drawn shapes
+    become pixels is no loss.
 
     Raises
     ------
@@ -105,8 +119,10 @@ def convert(plan: Conversion, *, lossy: bool = False, overwrite: bool = False) -
         raise OptionError(
             "classes that may overlap are absent where they are unlabelled; leave --unlabelled out"
         )
+    if plan.layered and plan.overlap is not None:
+        raise OptionError("classes that may overlap keep all of their pixels; leave --overlap out")
     with claim(plan.target, overwrite=overwrite) as claimed:
-        truth = _read(plan, form, like)
+        truth = _read(plan, form, like, flat=target in _RASTERS and not plan.layered)
         layered = plan.layered or (target in ("vector", "run_lengths") and truth.overlaps > 0)
         losses = (*truth.losses, *_losses(truth, target, layered=layered, plan=plan))
         if losses and not lossy:
@@ -126,23 +142,33 @@ def convert(plan: Conversion, *, lossy: bool = False, overwrite: bool = False) -
             case "colors":
                 write_picture(finished, truth)
         claimed.commit(finished, sidecars=sidecars)
-    pixels = [(c.name, int((truth.layer(i) == 1).sum())) for i, c in enumerate(truth.legend.classes)]
-    return Converted(path=plan.target, pixels=tuple(pixels), losses=losses)
+    pixels = zip(truth.legend.names, truth.pixels(layered=layered), strict=True)
+    return Converted(path=plan.target, pixels=tuple(pixels), notes=truth.notes, losses=losses)
 
 
-def _read(plan: Conversion, form: Form, like: Path) -> Truth:
-    source = Source(path=plan.source, form=form, class_field=plan.class_field, layer=plan.layer)
+def _read(plan: Conversion, form: Form, like: Path, *, flat: bool) -> Truth:
+    """Read the labels; `flat`: the target has one class a pixel."""
+    source = Source(
+        path=plan.source,
+        form=form,
+        class_field=plan.class_field,
+        layer=plan.layer,
+        encoding=plan.encoding,
+        band=plan.band,
+    )
+    if form == "vector":
+        source = source.with_class_field(alone=plan.legend is None and plan.unlabelled is None)
     classes = classes_of(source, plan.legend, plan.unlabelled)
-    image = Scene.open(like, palette_as_codes=True)
     place = Place(
         name=os.fspath(like.name),
-        grid=image.grid,
+        grid=grid_of_raster(like),
         size=plan.size,
         content=plan.content,
         buffer=plan.buffer,
         all_touched=plan.all_touched,
     )
-    return read_truth(source, classes, place, layered=plan.layered)
+    overlap = plan.overlap or (OVERLAP if flat else None)
+    return read_truth(source, classes, place, layered=plan.layered, overlap=overlap)
 
 
 def _losses(truth: Truth, target: Form, *, layered: bool, plan: Conversion) -> Sequence[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -21,6 +21,7 @@ from geoseg.raster.legend_file import LEGEND_TAG, TASK_TAG, legend_from_json
 from geoseg.raster.opening import locate
 from geoseg.raster.run_length_table import read_table
 from geoseg.raster.scene import Scene
+from geoseg.vector.vector_labels import class_field_of
 from geoseg.vector.vector_labels import found_classes as found_values
 
 Form = Literal["codes", "colors", "vector", "run_lengths"]
@@ -48,12 +49,25 @@ class Source:
         Attribute of vectors that holds the class; None: the layer's name.
     layer : tuple of str or None
         Layers of a vector file; None: all.
+    encoding : str or None
+        Of the text of a Shapefile.
+    band : int
+        Of a raster of codes, from 1.
     """
 
     path: Path
     form: Form
     class_field: str | None = None
     layer: tuple[str, ...] | None = None
+    encoding: str | None = None
+    band: int = 1
+
+    def with_class_field(self, *, alone: bool) -> Source:
+        """Return the source of a vector file with the attribute that holds the class, see `class_field_of`."""
+        field = class_field_of(
+            self.path, self.class_field, layer=self.layer, encoding=self.encoding, alone=alone
+        )
+        return replace(self, class_field=field)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +158,13 @@ def classes_of(source: Source, given: Legend | None, unlabelled: str | None) -> 
     rest = UNKNOWN
     if unlabelled is not None:
         legend, rest = _with_rest(legend, unlabelled)
-    return Classes(legend=legend, meanings=Meanings(codes=legend.codes, code_of=code_of, unlabelled=rest))
+    meanings = Meanings(
+        codes=legend.codes,
+        code_of=code_of,
+        unlabelled=rest,
+        remedy="name all of them with --classes, or leave it out and the labels' own are taken",
+    )
+    return Classes(legend=legend, meanings=meanings)
 
 
 def _own_values(c: LegendClass, form: Form) -> tuple[LabelValue, ...]:
@@ -163,9 +183,11 @@ def _found(source: Source) -> Sequence[FoundClass]:
     found: Sequence[FoundClass]
     match source.form:
         case "codes":
-            found = _found_layers(source.path) or found_codes(source.path)
+            found = _found_layers(source.path) or found_codes(source.path, band=source.band)
         case "vector":
-            found = found_values(source.path, layer=source.layer, class_field=source.class_field)
+            found = found_values(
+                source.path, layer=source.layer, class_field=source.class_field, encoding=source.encoding
+            )
         case "run_lengths":
             names = read_table(source.path).classes
             found = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,13 +16,14 @@ from geoseg.grid.grid import Grid
 from geoseg.grid.window import Window
 from geoseg.raster.labels import UNKNOWN, Meanings, listed
 from geoseg.raster.opening import signature_of
+from geoseg.vector.overlap import OVERLAP, Drawn, Overlap, Shapes
 from geoseg.vector.pixel_shapes import (
     ShapeCodes,
-    Shapes,
     counts_downwards,
     in_pixels,
     made_valid,
     on_image,
+    parts_of,
     present,
 )
 from geoseg.vector.reprojection import Reprojection
@@ -50,6 +51,8 @@ class Recipe:
     meanings : Meanings
     buffer : float
         Half the width of lines and points, units of the image's CRS (px without georeference).
+    overlap : str
+        Which class a pixel has where shapes of several classes lie over each other.
     """
 
     path: Path
@@ -58,6 +61,7 @@ class Recipe:
     grid: Grid
     meanings: Meanings
     buffer: float
+    overlap: Overlap = OVERLAP
 
     def signature(self) -> tuple[int, int]:
         """Return size and time of the file: what tells a changed one.
@@ -75,7 +79,7 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LabelShapes:
-    """Shapes that meet an image, ascending by code.
+    """Shapes that meet an image, in the order in which they are burned.
 
     Parameters
     ----------
@@ -153,17 +157,15 @@ def load_shapes(recipe: Recipe, *, everything: bool = False) -> LabelShapes:
     """
     notes: dict[str, int] = {}
     layers = [_load_layer(recipe, layer, notes, everything=everything) for layer in recipe.layers]
-    geometry, code = (np.concatenate(each) for each in zip(*layers, strict=True))
-    if not len(geometry):
+    together = (np.concatenate([getattr(layer, name) for layer in layers]) for name in Drawn.__slots__)
+    drawn = Drawn(**dict(zip(Drawn.__slots__, together, strict=True))).ordered(recipe.overlap)
+    if not len(drawn.code):
         _check_absence(recipe)
-    order = np.argsort(code, kind="stable")
     words = tuple(f"{count} {note}" if count else note for note, count in notes.items())
-    return LabelShapes(geometry=geometry[order], code=code[order], shape=recipe.grid.shape, notes=words)
+    return LabelShapes(geometry=drawn.geometry, code=drawn.code, shape=recipe.grid.shape, notes=words)
 
 
-def _load_layer(
-    recipe: Recipe, layer: VectorLayer, notes: dict[str, int], *, everything: bool
-) -> tuple[Shapes, ShapeCodes]:
+def _load_layer(recipe: Recipe, layer: VectorLayer, notes: dict[str, int], *, everything: bool) -> Drawn:
     """Shapes of a layer with their codes; adds what a person should know, and how often it happened."""
     import shapely
 
@@ -189,9 +191,10 @@ def _load_layer(
     if counts_downwards(shapes, recipe.grid):
         shapes = shapely.transform(shapes, lambda xy: xy * (1, -1))
         notes[f"rows of layer {layer.name} count down from 0, as QGIS draws on plain images"] = 0
-    shapes, code, lost = in_pixels(way(shapes), code, recipe.grid, recipe.buffer)
+    drawn = parts_of(shapes, code)
+    drawn, lost = in_pixels(replace(drawn, geometry=way(drawn.geometry)), recipe.grid, recipe.buffer)
     note("geometries cannot be brought into the image's CRS and are left out", lost)
-    return (shapes, code) if everything else on_image(shapes, code, recipe.grid)
+    return drawn if everything else on_image(drawn, recipe.grid)
 
 
 def missing_values(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
@@ -211,7 +214,8 @@ def _codes(
         if code is None:
             raise DataError(
                 f"{recipe.path}: has a layer {layer.name}, whose name means no class, expected {meanings.words}; "
-                "choose layers, or name the attribute that holds the class (class_field)"
+                f"choose layers, or name the attribute that holds the class (--class-field, data.labels.class_field), "
+                f"of {listed(layer.fields) or 'none'}"
             )
         return np.full(count, code, dtype=np.int16), 0
     missing = missing_values(values)
@@ -220,7 +224,7 @@ def _codes(
     if strange:
         raise DataError(
             f"{recipe.path}: attribute {recipe.class_field} of layer {layer.name} holds {listed(strange)}, expected "
-            f"{meanings.words}; name them in data.classes or data.ignore"
+            f"{meanings.words}; {meanings.remedy}"
         )
     codes = np.full(count, UNKNOWN, dtype=np.int16)
     known = [code_of[value] or 0 for value in values[~missing].tolist()]

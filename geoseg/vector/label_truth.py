@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from geoseg.raster.run_length_table import read_table
 from geoseg.raster.run_lengths import RunLengthLabels
 from geoseg.vector.label_forms import Classes, Source
 from geoseg.vector.label_shapes import load_shapes
+from geoseg.vector.overlap import OVERLAP, Overlap
 from geoseg.vector.vector_labels import VectorLabels
 
 _SAME_PIXEL = 1e-3
@@ -65,6 +66,8 @@ class Truth:
         Where there are no layers.
     losses : tuple of str
         What the pixels of the image do not hold.
+    notes : tuple of str
+        How what was drawn became pixels.
     """
 
     grid: Grid
@@ -72,7 +75,8 @@ class Truth:
     unlabelled: int
     layers: Codes | None = None
     codes: Codes | None = None
-    losses: tuple[str, ...] = field(default=())
+    losses: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def overlaps(self) -> int:
@@ -91,6 +95,13 @@ class Truth:
         codes[(count > 1) | ((count == 0) & (self.layers == UNKNOWN).any(axis=0))] = UNKNOWN
         return codes
 
+    def pixels(self, *, layered: bool) -> tuple[int, ...]:
+        """Count the pixels of each class as they are written: of its layer, or of the exclusive codes."""
+        if layered:
+            return tuple(int((self.layer(i) == 1).sum()) for i in range(len(self.legend.codes)))
+        counts = np.bincount(self.exclusive().ravel(), minlength=256)
+        return tuple(int(counts[code]) for code in self.legend.codes)
+
     def layer(self, index: int) -> Codes:
         """(row, col) of the class with this number in the legend: 1, 0, or UNKNOWN."""
         if self.layers is not None:
@@ -102,7 +113,9 @@ class Truth:
         return layer
 
 
-def read_truth(source: Source, classes: Classes, place: Place, *, layered: bool) -> Truth:
+def read_truth(
+    source: Source, classes: Classes, place: Place, *, layered: bool, overlap: Overlap | None = None
+) -> Truth:
     """Read the labels of a whole image.
 
     Parameters
@@ -112,33 +125,27 @@ def read_truth(source: Source, classes: Classes, place: Place, *, layered: bool)
     place : Place
     layered : bool
         Whether classes may overlap: where no shape or run is, they are then known to be absent.
+    overlap : str, optional
+        Whose class a pixel in shapes of several classes has, where labels are not layered. None: all of them are kept.
 
     Raises
     ------
     DataError
     """
-    absent = replace(classes.meanings, unlabelled=0)
     meanings = replace(classes.meanings, unlabelled=UNKNOWN) if layered else classes.meanings
-    grid, losses = place.grid, []
+    grid, losses, notes = place.grid, list[str](), list[str]()
     can_overlap = layered
     labels: Labels
     match source.form:
         case "codes":
-            labels = CodedLabels.open(source.path, grid, meanings, layered=layered)
+            labels = CodedLabels.open(source.path, grid, meanings, layered=layered, band=source.band)
             losses = _off_the_grid(labels.aligned.labels, grid)
         case "colors":
             labels = ColoredLabels.open(source.path, grid, meanings, layered=layered)
             losses = _off_the_grid(labels.aligned.labels, grid)
         case "vector":
-            labels = VectorLabels.open(
-                source.path, grid, absent, layered=True, layer=source.layer, class_field=source.class_field,
-                buffer=place.buffer, all_touched=place.all_touched,
-            )  # fmt: skip
-            can_overlap = layered or labels.contradictions() > 0
-            losses = _not_of_pixels(labels)
-            if not can_overlap:
-                exclusive = replace(labels.recipe, meanings=classes.meanings)
-                labels = replace(labels, layered=False, recipe=exclusive, consistent=True)
+            labels, can_overlap = _open_shapes(source, classes, place, layered=layered, overlap=overlap)
+            notes = _drawn_as_pixels(labels)
         case "run_lengths":
             return _read_run_lengths(source, classes, place)
     read = labels.read(Window(row=0, col=0, height=grid.height, width=grid.width))
@@ -149,7 +156,24 @@ def read_truth(source: Source, classes: Classes, place: Place, *, layered: bool)
         layers=read if can_overlap else None,
         codes=None if can_overlap else read,
         losses=tuple(losses),
+        notes=tuple(notes),
     )
+
+
+def _open_shapes(
+    source: Source, classes: Classes, place: Place, *, layered: bool, overlap: Overlap | None
+) -> tuple[VectorLabels, bool]:
+    """Open a vector file as layers where its classes overlap and that is wanted, else as codes; say which."""
+    exclusive = overlap is not None and not layered
+    labels = VectorLabels.open(
+        source.path, place.grid, replace(classes.meanings, unlabelled=0), layered=not exclusive,
+        layer=source.layer, class_field=source.class_field, buffer=place.buffer, all_touched=place.all_touched,
+        overlap=overlap or OVERLAP, encoding=source.encoding,
+    )  # fmt: skip
+    if not exclusive and (layered or labels.contradictions()):
+        return labels, True
+    recipe = replace(labels.recipe, meanings=classes.meanings)
+    return replace(labels, layered=False, recipe=recipe, consistent=labels.consistent or not exclusive), False
 
 
 def _read_run_lengths(source: Source, classes: Classes, place: Place) -> Truth:
@@ -201,8 +225,8 @@ def _off_the_grid(labels: Grid, image: Grid) -> list[str]:
     return ["it reaches beyond the image"] if beyond else []
 
 
-def _not_of_pixels(labels: VectorLabels) -> list[str]:
-    """Say which shapes are not made of pixels of the image."""
+def _drawn_as_pixels(labels: VectorLabels) -> list[str]:
+    """Say what of the shapes is no pixels of the image."""
     import shapely
 
     shapes = load_shapes(labels.recipe, everything=True)
@@ -216,10 +240,11 @@ def _not_of_pixels(labels: VectorLabels) -> list[str]:
     left, top, right, bottom = shapely.bounds(shapes.geometry).T
     height, width = shapes.shape
     beyond = (left < 0) | (top < 0) | (right > width) | (bottom > height)
+    covered = "those that they touch" if labels.all_touched else "those whose centre is inside"
     found = {
-        f"{int(thin.sum())} lines and points have no area": thin,
-        f"{int(off.sum())} of {len(off)} polygons are not made of whole pixels": off,
-        f"{int(beyond.sum())} of {len(off)} shapes reach beyond the image": beyond,
+        f"{int(thin.sum())} lines and points became the pixels that they touch": thin,
+        f"{int(off.sum())} of {len(off)} polygons are not made of whole pixels; they became {covered}": off,
+        f"{int(beyond.sum())} of {len(off)} shapes reach beyond the image, which holds what lies on it": beyond,
     }
     return [words for words, where in found.items() if where.any()]
 

@@ -1,7 +1,8 @@
 """The rows of the class map that polygons make on a grid: the inverse of vectorizing.
 
 Law: polygons of a class map, which were not simplified, on the grid of that map give the map back, whatever its
-affine. A pixel gets the class of the last polygon that its centre lies in. A centre on a border belongs to the polygon
+affine. A pixel gets the class of the polygon that its centre lies in, of several that of the one that `overlap` says.
+A centre on a border belongs to the polygon
 on its right, on a horizontal one to that below: a coverage, simplified or not, leaves no pixel between its polygons
 out.
 
@@ -10,8 +11,11 @@ GDAL burns shapes one by one, from Python's lists; a coverage of a scene has mil
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numba
 import numpy as np
@@ -20,11 +24,18 @@ import numpy.typing as npt
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import NODATA
 from geoseg.grid.window import Window
-from geoseg.vector.pixel_shapes import ShapeCodes, Shapes, corners_in_pixels, present, single
+from geoseg.vector.class_names import whole_code
+from geoseg.vector.overlap import OVERLAP, Drawn, Overlap, overlap_words
+from geoseg.vector.pixel_shapes import corners_in_pixels, parts_of, present
 from geoseg.vector.polygon_source import PolygonSource
 from geoseg.vector.reprojection import Reprojection
 
-Codes = npt.NDArray[np.uint8]
+_log = logging.getLogger(__name__)
+
+Codes = npt.NDArray[np.unsignedinteger[Any]]
+Bools = npt.NDArray[np.bool_]
+NoData = np.uint8 | np.uint16
+BYTE_NODATA = np.uint8(NODATA)
 Longs = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
@@ -32,10 +43,18 @@ _PIXELS = 2**23
 """Pixels of a band: polygons that reach into several are read once for each."""
 
 
-def map_rows(source: PolygonSource, grid: Grid, rows: int | None = None) -> Iterator[Codes]:
-    """Yield the codes of the pixels, 255 where no polygon is, from the first row to the last.
+def map_rows(
+    source: PolygonSource,
+    grid: Grid,
+    rows: int | None = None,
+    *,
+    overlap: Overlap = OVERLAP,
+    nodata: NoData = BYTE_NODATA,
+) -> Iterator[Codes]:
+    """Yield the codes of the pixels from the first row to the last.
 
-    Memory holds a band of rows and the polygons that meet it.
+    Memory holds a band of rows and the polygons that meet it. At the end it is said how many pixels lie in polygons
+    of several classes.
 
     Parameters
     ----------
@@ -43,6 +62,11 @@ def map_rows(source: PolygonSource, grid: Grid, rows: int | None = None) -> Iter
     grid : Grid
     rows : int, optional
         Of a band.
+    overlap : str
+        Whose class a pixel in several polygons has: that of the ``last``, of the ``smallest`` (of equal ones the last),
+        or none (``ignore``).
+    nodata : uint8 or uint16
+        What pixels are where no polygon is; the codes have its type.
 
     Raises
     ------
@@ -50,39 +74,58 @@ def map_rows(source: PolygonSource, grid: Grid, rows: int | None = None) -> Iter
         If polygons cannot be read or brought to the grid.
     """
     rows = rows or max(1, _PIXELS // grid.width)
+    several = 0
     for row in range(0, grid.height, rows):
         window = Window(row=row, col=0, height=min(rows, grid.height - row), width=grid.width)
-        yield filled(*_shapes_of(source, grid, window), grid, window)
+        codes, contested = filled(_shapes_of(source, grid, window).ordered(overlap), grid, window, nodata)
+        several += int(contested.sum())
+        if overlap == "ignore":
+            codes[contested] = nodata
+        yield codes
+    if several:
+        words = overlap_words(overlap)
+        _log.info("%s: %d px lie in polygons of several classes; %s", source.name, several, words)
 
 
-def filled(shapes: Shapes, code: ShapeCodes, grid: Grid, window: Window) -> Codes:
-    """Give the pixels of a window the codes of polygons.
+def filled(drawn: Drawn, grid: Grid, window: Window, nodata: NoData = BYTE_NODATA) -> tuple[Codes, Bools]:
+    """Give the pixels of a window the codes of polygons, of several that of the last one.
 
     Parameters
     ----------
-    shapes : (shape,) object
-        Polygons of shapely in the CRS of the grid.
-    code : (shape,) int16
+    drawn : Drawn
+        Polygons in the CRS of the grid.
     grid : Grid
     window : Window
+    nodata : uint8 or uint16
 
     Returns
     -------
-    ndarray of uint8, shape (row, col)
+    ndarray of the type of `nodata`, shape (row, col)
+    ndarray of bool, shape (row, col)
+        Where polygons of several codes are.
     """
     import shapely
 
-    rings, owner = shapely.get_rings(shapes, return_index=True)
+    rings, owner = shapely.get_rings(drawn.geometry, return_index=True)
     corner = corners_in_pixels(shapely.get_coordinates(rings), grid) - (window.col, window.row)
     first = np.concatenate([[0], np.cumsum(shapely.get_num_coordinates(rings))]).astype(np.int64)
-    ring_first = np.searchsorted(owner, np.arange(len(shapes) + 1)).astype(np.int64)
-    codes = np.full(window.shape, NODATA, np.uint8)
-    _fill(corner, first, ring_first, code.astype(np.uint8), codes)
-    return codes
+    ring_first = np.searchsorted(owner, np.arange(len(drawn.code) + 1)).astype(np.int64)
+    codes: Codes = np.full(window.shape, nodata)
+    contested = np.zeros(window.shape, np.bool_)
+    _fill(corner, first, ring_first, drawn.code.astype(codes.dtype), codes, contested, nodata)
+    return codes, contested
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _fill(corner: Floats, first: Longs, ring_first: Longs, code: Codes, codes: Codes) -> None:
+def _fill(
+    corner: Floats,
+    first: Longs,
+    ring_first: Longs,
+    code: Codes,
+    codes: Codes,
+    contested: Bools,
+    nodata: NoData,
+) -> None:
     """Fill polygons one by one between their crossings of the lines of centres, taken in pairs."""
     height, width = codes.shape
     crossing = np.empty(1024, np.int64)
@@ -106,10 +149,13 @@ def _fill(corner: Floats, first: Longs, ring_first: Longs, code: Codes, codes: C
         crossing[:count].sort()
         for pair in range(0, count - 1, 2):
             row, col = divmod(crossing[pair], width + 1)
-            codes[row, col : crossing[pair + 1] - row * (width + 1)] = code[polygon]
+            for spot in range(col, crossing[pair + 1] - row * (width + 1)):
+                if codes[row, spot] != nodata and codes[row, spot] != code[polygon]:
+                    contested[row, spot] = True
+                codes[row, spot] = code[polygon]
 
 
-def _shapes_of(source: PolygonSource, grid: Grid, window: Window) -> tuple[Shapes, ShapeCodes]:
+def _shapes_of(source: PolygonSource, grid: Grid, window: Window) -> Drawn:
     """Polygons that meet a window, in the CRS of the grid, in their order."""
     import shapely
 
@@ -117,13 +163,24 @@ def _shapes_of(source: PolygonSource, grid: Grid, window: Window) -> tuple[Shape
     way = Reprojection.between(source.crs, place, path=Path(source.name))
     found = source.near(_around(place) if grid.crs is None else way.bounds_in_file(margin=0))
     assert found.values is not None
-    shapes, code = present(shapely.from_wkb(found.geometry, on_invalid="fix"), found.values.astype(np.int16))
+    known = _known(found.values)
+    shapes = shapely.from_wkb(found.geometry[known], on_invalid="fix")
+    drawn = parts_of(*present(shapes, found.values[known].astype(float).astype(np.uint16)))
     if way.transformer is not None:
-        shapes = way(shapes)
-    shapes, index = single(shapes)
-    whole = shapely.get_type_id(shapes) == shapely.GeometryType.POLYGON
-    whole &= np.isfinite(shapely.bounds(shapes)).all(axis=1)  # what could not be projected is not
-    return shapes[whole], code[index][whole]
+        drawn = replace(drawn, geometry=way(drawn.geometry))
+    whole = shapely.get_type_id(drawn.geometry) == shapely.GeometryType.POLYGON
+    whole &= np.isfinite(shapely.bounds(drawn.geometry)).all(axis=1)  # what could not be projected is not
+    return drawn.at(whole)
+
+
+def _known(code: npt.NDArray[Any]) -> Bools:
+    """(polygon,): which have a code."""
+    if code.dtype.kind in "iu":
+        return np.ones(len(code), np.bool_)
+    if code.dtype.kind == "f":
+        finite: Bools = np.isfinite(code)
+        return finite
+    return np.array([whole_code(value, "") is not None for value in code], np.bool_)
 
 
 def _around(grid: Grid) -> tuple[float, float, float, float]:

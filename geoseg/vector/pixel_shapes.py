@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from geoseg.grid.grid import Grid
+from geoseg.vector.overlap import Drawn, Shapes
 
-Shapes = npt.NDArray[np.object_]
 ShapeCodes = npt.NDArray[np.int16]
 
 _LATTICE: Final = 4096
@@ -49,36 +50,41 @@ def counts_downwards(shapes: Shapes, grid: Grid) -> bool:
     return bool(low < 0 and high <= 0)
 
 
-def in_pixels(shapes: Shapes, code: ShapeCodes, grid: Grid, buffer: float) -> tuple[Shapes, ShapeCodes, int]:
-    """Bring shapes in the CRS of an image to its pixels.
+def parts_of(shapes: Shapes, code: npt.NDArray[Any]) -> Drawn:
+    """Take shapes apart into single polygons, lines and points, each with its own area."""
+    import shapely
+
+    single_shapes, index = single(shapes)
+    return Drawn(geometry=single_shapes, code=code[index], area=shapely.area(single_shapes))
+
+
+def in_pixels(drawn: Drawn, grid: Grid, buffer: float) -> tuple[Drawn, int]:
+    """Bring single shapes in the CRS of an image to its pixels.
 
     Parameters
     ----------
-    shapes : (feature,) object
-    code : (feature,) int16
+    drawn : Drawn
     grid : Grid
     buffer : float
         Half the width of lines and points, units of the CRS.
 
     Returns
     -------
-    (shape,) object
-        Single polygons, lines and points in (col, row), on a lattice of 1/4096 px.
-    (shape,) int16
+    Drawn
+        In (col, row), on a lattice of 1/4096 px.
     int
         How many had no finite place.
     """
     import shapely
 
-    shapes, index = single(shapes)
-    code = code[index]
-    finite = np.isfinite(shapely.bounds(shapes)).all(axis=1)
-    shapes, code, lost = shapes[finite], code[finite], int((~finite).sum())
+    finite = np.isfinite(shapely.bounds(drawn.geometry)).all(axis=1)
+    kept = drawn.at(finite)
+    shapes = kept.geometry.copy()
     if buffer > 0:
         thin = shapely.get_dimensions(shapes) < 2
         shapes[thin] = shapely.buffer(shapes[thin], buffer)
     shapes = shapely.transform(shapes, lambda xy: corners_in_pixels(xy, grid))
-    return shapes, code, lost
+    return replace(kept, geometry=shapes), int((~finite).sum())
 
 
 def corners_in_pixels(xy: npt.NDArray[np.float64], grid: Grid) -> npt.NDArray[np.float64]:
@@ -88,20 +94,20 @@ def corners_in_pixels(xy: npt.NDArray[np.float64], grid: Grid) -> npt.NDArray[np
     return corners
 
 
-def on_image(shapes: Shapes, code: ShapeCodes, grid: Grid) -> tuple[Shapes, ShapeCodes]:
+def on_image(drawn: Drawn, grid: Grid) -> Drawn:
     """Keep the shapes that meet the image; those of many corners in pieces."""
     import shapely
 
     height, width = grid.shape
-    left, top, right, bottom = shapely.bounds(shapes).T
-    meets = (right >= 0) & (bottom >= 0) & (left < width) & (top < height)
-    shapes, code = shapes[meets], code[meets]
+    left, top, right, bottom = shapely.bounds(drawn.geometry).T
+    drawn = drawn.at((right >= 0) & (bottom >= 0) & (left < width) & (top < height))
+    shapes = drawn.geometry
     many = (shapely.get_num_coordinates(shapes) > _MOST_CORNERS) & (shapely.get_dimensions(shapes) == 2)
     if many.any():
         pieces = [cut_up(shape) if large else [shape] for shape, large in zip(shapes, many, strict=True)]
-        code = np.repeat(code, [len(p) for p in pieces])
-        shapes = np.array([shape for p in pieces for shape in p], dtype=object)
-    return shapes, code
+        drawn = drawn.at(np.repeat(np.arange(len(shapes)), [len(p) for p in pieces]))
+        drawn = replace(drawn, geometry=np.array([shape for p in pieces for shape in p], dtype=object))
+    return drawn
 
 
 def single(shapes: Shapes) -> tuple[Shapes, npt.NDArray[np.intp]]:

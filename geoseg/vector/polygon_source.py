@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from geoseg.errors import DataError
-from geoseg.grid.legend import NODATA, Legend
 from geoseg.raster.file_kinds import FLATGEOBUF, GEOPACKAGE, GEOPARQUET
 from geoseg.raster.labels import listed
+from geoseg.vector.class_names import CODE, NAME, Called
 from geoseg.vector.databases import opened
 from geoseg.vector.geopackage_tables import read_metadata
 from geoseg.vector.proof import COVERAGE, coverage_entries
@@ -24,9 +24,9 @@ from geoseg.vector.vector_file import (
     VectorFeatures,
     VectorLayer,
     choose_layers,
+    count_rows,
     known_crs,
     read_features,
-    read_names,
     total_bounds,
 )
 
@@ -34,10 +34,8 @@ if TYPE_CHECKING:
     import geopandas as gpd
     import shapely
 
-CODE, NAME = "class_code", "class_name"
 _BY_PLACE = (GEOPACKAGE, FLATGEOBUF)
 """Formats with a spatial index: of others everything is read at once."""
-Names: TypeAlias = dict[int, str]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,20 +55,25 @@ class PolygonFile:
     alone: bool
 
     @classmethod
-    def open(cls, path: Path, layer: str | None) -> PolygonFile:
+    def open(cls, path: Path, layer: str | None, encoding: str | None = None) -> PolygonFile:
         """Open a layer, the only one of the file where none is named.
+
+        The text of a Shapefile has an encoding, which is found where none is given.
 
         Raises
         ------
         DataError
             If the file cannot be read, has several layers, or the layer no classes.
         """
-        layers = choose_layers(path)
+        layers = choose_layers(path, None, encoding)
         if layer is None and len(layers) > 1:
             raise DataError(
                 f"{path}: has the layers {listed(each.name for each in layers)}; choose one with --layer"
             )
-        (about,) = layers if layer is None else choose_layers(path, layer)
+        if layer is None:
+            (about,) = layers
+        else:
+            (about,) = [each for each in layers if each.name == layer] or choose_layers(path, layer, encoding)
         if CODE not in about.fields:
             raise DataError(
                 f"{path}: layer {about.name} has no attribute {CODE}, expected the codes of classes in it; it has "
@@ -97,16 +100,12 @@ class PolygonFile:
         """(west, south, east, north) of all polygons; None where there are none."""
         return total_bounds(self.path, self.about)
 
-    def legend(self) -> Legend | None:
-        """Classes of the polygons, with the names they have, and those of the style; None where there are none."""
+    @cached_property
+    def called(self) -> Called:
+        """What the polygons and the style call the classes."""
         fields = [CODE, *(field for field in (NAME,) if field in self.about.fields)]
-        names = names_of(read_names(self.path, self.about, fields), self.name)
-        colors: dict[int, str | None] = {}
-        for value, style in class_styles(self.path, self.about.name, CODE, alone=self.alone).items():
-            if value.lstrip("-").isdecimal():
-                names[int(value)] = names.get(int(value)) or style.name
-                colors[int(value)] = style.color
-        return legend_of_names(names, colors)
+        styles = class_styles(self.path, self.about.name, CODE, alone=self.alone)
+        return Called.of(count_rows(self.path, self.about, fields), self.name, styles)
 
     def grids(self) -> list[dict[str, Any]]:
         """Return what the file says of the grids that the polygons were traced on."""
@@ -160,11 +159,11 @@ class PolygonFrame:
         west, south, east, north = map(float, self.frame.total_bounds)
         return (west, south, east, north) if np.isfinite(west) else None
 
-    def legend(self) -> Legend | None:
-        """Classes of the polygons; None where there are none."""
-        columns = [self.frame[column] for column in (CODE, NAME) if column in self.frame.columns]
-        pairs = zip(*(column.to_numpy() for column in columns), strict=True)
-        return legend_of_names(names_of(dict.fromkeys(pairs), self.name), {})
+    @cached_property
+    def called(self) -> Called:
+        """What the polygons call the classes."""
+        columns = [self._column(name).tolist() for name in (CODE, NAME) if name in self.frame.columns]
+        return Called.of(Counter(zip(*columns, strict=True)), self.name)
 
     def grids(self) -> list[dict[str, Any]]:
         """Return nothing: a frame does not say on which grid it was traced."""
@@ -177,7 +176,13 @@ class PolygonFrame:
     @cached_property
     def _held(self) -> _Held:
         wkb = self.frame.geometry.to_wkb().to_numpy()
-        return _Held(geometry=wkb, codes=self.frame[CODE].to_numpy())
+        return _Held(geometry=wkb, codes=self._column(CODE))
+
+    def _column(self, name: str) -> npt.NDArray[Any]:
+        """Values of a column, None where there are none."""
+        column = self.frame[name]
+        values: npt.NDArray[Any] = column.astype(object).where(column.notna(), None).to_numpy()
+        return values
 
 
 PolygonSource: TypeAlias = PolygonFile | PolygonFrame
@@ -203,38 +208,3 @@ class _Held:
             return VectorFeatures(geometry=self.geometry, values=self.codes)
         found = np.sort(self._tree.query(shapely.box(*bounds)))
         return VectorFeatures(geometry=self.geometry[found], values=self.codes[found])
-
-
-def names_of(rows: Iterable[tuple[Any, ...]], where: str) -> Names:
-    """Names of codes, empty where there is none.
-
-    Raises
-    ------
-    DataError
-        If a code cannot be that of a class map, or has two names.
-    """
-    names: Names = {}
-    for code, *called in rows:
-        if code not in range(NODATA):
-            raise DataError(
-                f"{where}: has a polygon with {CODE} {code}, expected whole numbers from 0 to 254"
-            )
-        name = str(called[0]) if called and isinstance(called[0], str) else ""
-        if names.setdefault(int(code), name) != name:
-            raise DataError(
-                f"{where}: calls code {int(code)} {names[int(code)]!r} and {name!r}, expected one name"
-            )
-    return names
-
-
-def legend_of_names(names: Names, colors: dict[int, str | None]) -> Legend | None:
-    """Legend of codes with names and colours, which are found where they are missing; None of no code."""
-    taken: set[str] = set()
-    classes = []
-    for code in sorted(names):
-        name = names[code].strip() or f"class {code}"
-        while name in taken:
-            name += f" ({code})"
-        taken.add(name)
-        classes.append((code, name, colors.get(code) or None))
-    return Legend.of(classes) if classes else None

@@ -21,6 +21,7 @@ from geoseg.raster.file_kinds import DATABASE, GEOPACKAGE, GEOPARQUET, KINDS, PO
 from geoseg.raster.labels import listed
 from geoseg.storage.output import check_encoding
 from geoseg.vector.databases import opened
+from geoseg.vector.encodings import encoding_of
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -49,12 +50,15 @@ class VectorLayer:
         As pyproj reads it.
     kind : FileKind
         Format of the file.
+    encoding : str or None
+        Of its text, where the file does not say it.
     """
 
     name: str
     fields: tuple[str, ...]
     crs: str | None
     kind: FileKind
+    encoding: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -73,15 +77,27 @@ class VectorFeatures:
     values: npt.NDArray[Any] | None
 
 
-def choose_layers(path: Path, layer: str | Sequence[str] | None = None) -> tuple[VectorLayer, ...]:
+def choose_layers(
+    path: Path, layer: str | Sequence[str] | None = None, encoding: str | None = None
+) -> tuple[VectorLayer, ...]:
     """Describe the chosen layers of a vector file; all that have geometries by default.
+
+    Parameters
+    ----------
+    path : Path
+    layer : str or sequence of str, optional
+    encoding : str, optional
+        Of the text of a Shapefile, see `encoding_of`.
 
     Raises
     ------
     DataError
         If the file cannot be read, is not what it seems, or lacks a layer.
+    OptionError
+        If the encoding cannot be.
     """
     kind = check_vector_file(path)
+    encoding = encoding_of(path, kind, encoding)
     if kind == GEOPARQUET:
         _choose(path, [path.stem], layer)
         frame = _parquet(path)
@@ -99,9 +115,15 @@ def choose_layers(path: Path, layer: str | Sequence[str] | None = None) -> tuple
     with _explained(path):
         spatial = [str(name) for name, kind in pyogrio.list_layers(path.absolute()) if kind is not None]
         wanted = _choose(path, spatial, layer)
-        about = [pyogrio.read_info(path.absolute(), layer=name) for name in wanted]
+        about = [pyogrio.read_info(path.absolute(), layer=name, encoding=encoding) for name in wanted]
     return tuple(
-        VectorLayer(name=name, fields=tuple(map(str, info["fields"])), crs=known_crs(info["crs"]), kind=kind)
+        VectorLayer(
+            name=name,
+            fields=tuple(map(str, info["fields"])),
+            crs=known_crs(info["crs"]),
+            kind=kind,
+            encoding=encoding,
+        )
         for name, info in zip(wanted, about, strict=True)
     )
 
@@ -127,6 +149,7 @@ def read_features(
         _, fids, geometry, columns = pyogrio.raw.read(
             path.absolute(),
             layer=layer.name,
+            encoding=layer.encoding,
             columns=[] if field is None else [field],
             force_2d=True,
             bbox=bounds,
@@ -152,23 +175,25 @@ def read_values(path: Path, layer: VectorLayer, field: str) -> npt.NDArray[Any]:
 
     with _explained(path):
         _, _, _, columns = pyogrio.raw.read(
-            path.absolute(), layer=layer.name, columns=[field], read_geometry=False
+            path.absolute(), layer=layer.name, encoding=layer.encoding, columns=[field], read_geometry=False
         )
     column: npt.NDArray[Any] = columns[0]
     return column
 
 
-def read_names(path: Path, layer: VectorLayer, fields: Sequence[str]) -> list[tuple[Any, ...]]:
-    """Read the different rows of some attributes, ascending.
+def count_rows(path: Path, layer: VectorLayer, fields: Sequence[str]) -> dict[tuple[Any, ...], int]:
+    """Count the different rows of some attributes, in ascending order.
 
     Raises
     ------
     DataError
         As `read_features` does.
     """
-    different = read_columns(path, layer, fields).group_by(list(fields)).aggregate([])
-    rows = zip(*(different[field].to_pylist() for field in fields), strict=True)
-    return sorted(rows, key=str)
+    with _explained(path):
+        table = read_columns(path, layer, fields).group_by(list(fields)).aggregate([([], "count_all")])
+        rows = list(zip(*(table[field].to_pylist() for field in fields), strict=True))
+    counts = dict(zip(rows, table["count_all"].to_pylist(), strict=True))
+    return dict(sorted(counts.items(), key=lambda item: str(item[0])))
 
 
 def read_columns(path: Path, layer: VectorLayer, fields: Sequence[str]) -> pa.Table:
@@ -190,7 +215,11 @@ def read_columns(path: Path, layer: VectorLayer, fields: Sequence[str]) -> pa.Ta
 
     with _explained(path):
         _, table = pyogrio.read_arrow(
-            path.absolute(), layer=layer.name, columns=list(fields), read_geometry=False
+            path.absolute(),
+            layer=layer.name,
+            encoding=layer.encoding,
+            columns=list(fields),
+            read_geometry=False,
         )
     return table
 
@@ -317,6 +346,12 @@ def _explained(path: Path) -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*this file is a WAL-enabled database")
             warnings.filterwarnings("ignore", message=".*non conformant file extension")
             yield
+    except UnicodeDecodeError as error:
+        shapefile = path.suffix.lower() == ".shp"
+        remedy = "pass the right --encoding" if shapefile else "write it again with text in UTF-8"
+        raise DataError(
+            f"{path}: its text is not in {error.encoding}, as which it was read; {remedy}"
+        ) from error
     except (RuntimeError, ValueError, OSError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{path}: cannot be read as vectors ({reason[:200]})") from error

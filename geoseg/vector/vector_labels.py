@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -14,14 +14,17 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.errors import DataError
+from geoseg.errors import DataError, OptionError
 from geoseg.grid.grid import Grid
 from geoseg.grid.window import Window
-from geoseg.raster.labels import UNKNOWN, Codes, FoundClass, LabelValue, Meanings, plain
+from geoseg.raster.labels import UNKNOWN, Codes, FoundClass, LabelValue, Meanings, listed, plain
 from geoseg.vector.burn import burn
+from geoseg.vector.class_names import CODE, NAME, Called
+from geoseg.vector.encodings import warn_of_garbled
 from geoseg.vector.label_shapes import LabelShapes, Recipe, blocks_of, load_shapes, missing_values
-from geoseg.vector.styles import class_styles
-from geoseg.vector.vector_file import VectorLayer, choose_layers, read_values
+from geoseg.vector.overlap import OVERLAP, Overlap, check_overlap, overlap_words
+from geoseg.vector.styles import ClassStyle, class_styles
+from geoseg.vector.vector_file import VectorLayer, choose_layers, count_rows, read_values
 
 _log = logging.getLogger(__name__)
 
@@ -29,6 +32,8 @@ _KEPT: Final = 128
 """Blocks of codes that each process keeps; 64 kB each, or for each class of layered labels."""
 _NOBODY: Final = 999
 _MOST_CLASSES: Final = 255
+_FEW_CLASSES: Final = 40
+"""An attribute with more values is not taken for one that holds classes."""
 
 
 class _Loaded:
@@ -55,8 +60,7 @@ class VectorLabels:
     """Polygons, lines and points on an image; see `Labels`.
 
     A polygon covers the pixels whose centre is inside, a line the pixels it touches, a point its pixel. Where
-    shapes of different classes overlap, the labels contradict each other and the pixel is unknown, unless
-    the labels are layered.
+    shapes of different classes overlap, `overlap` says whose class a pixel has, unless the labels are layered.
 
     Parameters
     ----------
@@ -88,6 +92,8 @@ class VectorLabels:
         class_field: str | None = None,
         buffer: float = 0.0,
         all_touched: bool = False,
+        overlap: Overlap = OVERLAP,
+        encoding: str | None = None,
     ) -> VectorLabels:
         """Open a vector file as the labels of an image on `grid`.
 
@@ -100,6 +106,12 @@ class VectorLabels:
         buffer : float
             Lines and points are widened by this much to each side, units of the image's CRS (px where it
             has none).
+        overlap : str
+            Whose class a pixel has that shapes of several classes cover: that of the ``last`` in the file (of several
+            layers the last), of the ``smallest`` (lines and points are smaller than any polygon, of equal ones
+            the last), or nobody's (``ignore``: it is unknown).
+        encoding : str, optional
+            Of the text of a Shapefile that does not say it.
 
         Raises
         ------
@@ -107,13 +119,15 @@ class VectorLabels:
             If the file cannot be read, holds values without a meaning, does not say its CRS though the image
             has one, or does not lie where the image lies.
         """
+        check_overlap(overlap)
         recipe = Recipe(
             path=Path(path),
-            layers=choose_layers(Path(path), layer),
+            layers=choose_layers(Path(path), layer, encoding),
             class_field=class_field,
             grid=grid,
             meanings=meanings,
             buffer=buffer,
+            overlap=overlap,
         )
         signature = recipe.signature()
         shapes = load_shapes(recipe)
@@ -126,9 +140,8 @@ class VectorLabels:
             return labels
         contradictions = labels.contradictions()
         if contradictions:
-            _log.warning(
-                "%s: %d px are claimed by shapes of different classes and are unknown", path, contradictions
-            )
+            words = overlap_words(overlap)
+            _log.info("%s: %d px are covered by shapes of several classes; %s", path, contradictions, words)
         return replace(labels, consistent=not contradictions)
 
     @property
@@ -168,11 +181,24 @@ class VectorLabels:
         codes = np.full(shape, meanings.unlabelled, dtype=np.uint8)
         if self.layered:
             self._fill_layers(codes, block)
+        elif self.consistent or self.recipe.overlap != "ignore":
+            shape_of = self._uppermost(block)
+            claimed = shape_of >= 0
+            codes[claimed] = self.shapes().code[shape_of[claimed]]
         else:
             low, high = self._claims(block)
             claimed = high >= 0
             codes[claimed] = np.where(low == high, high, UNKNOWN)[claimed]
         return codes
+
+    def _uppermost(self, window: Window) -> npt.NDArray[np.int32]:
+        """Return the number of the shape whose class each pixel has, -1 where there is none."""
+        uppermost = np.full(window.shape, -1, dtype=np.int32)
+        shapes = self.shapes()
+        for index, touched in self._near(window):
+            burned = burn(shapes.geometry[index], index.astype(np.int32), window, fill=-1, touched=touched)
+            np.maximum(uppermost, burned, out=uppermost)
+        return uppermost
 
     def _claims(self, window: Window) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int16]]:
         """Lowest and highest code that shapes claim for every pixel; -1 as the highest where there is none.
@@ -183,10 +209,11 @@ class VectorLabels:
         high = np.full(window.shape, -1, dtype=np.int16)
         shapes = self.shapes()
         for index, touched in self._near(window):
-            up, down = index, index[::-1]
+            up = index[np.argsort(shapes.code[index], kind="stable")]
+            down = up[::-1]
             burned = burn(shapes.geometry[up], shapes.code[up], window, fill=-1, touched=touched)
             np.maximum(high, burned, out=high)
-            if not self.consistent and shapes.code[index[0]] != shapes.code[index[-1]]:
+            if shapes.code[up[0]] != shapes.code[up[-1]]:
                 burned = burn(shapes.geometry[down], shapes.code[down], window, fill=_NOBODY, touched=touched)
             np.minimum(low, np.where(burned < 0, _NOBODY, burned), out=low)
         return low, high
@@ -206,7 +233,7 @@ class VectorLabels:
         layers[:, claimed[UNKNOWN]] = UNKNOWN
 
     def _near(self, window: Window) -> Iterator[tuple[npt.NDArray[np.intp], bool]]:
-        """Shapes near a window, ascending by code: first those that cover centres, then those that touch."""
+        """Shapes near a window in their order: first those that cover centres, then those that touch."""
         shapes = self.shapes()
         near = shapes.near(window)
         touching = ~shapes.is_polygon[near] | self.all_touched
@@ -227,6 +254,7 @@ def found_classes(
     *,
     layer: str | Sequence[str] | None = None,
     class_field: str | None = None,
+    encoding: str | None = None,
 ) -> tuple[FoundClass, ...]:
     """Find the classes that a vector file speaks of: values of an attribute, or names of layers.
 
@@ -242,13 +270,14 @@ def found_classes(
         If the file cannot be read, or the attribute is no class.
     """
     found: dict[LabelValue, FoundClass] = {}
-    layers = choose_layers(Path(path), layer)
+    layers = choose_layers(Path(path), layer, encoding)
     for each in layers:
         styles = class_styles(Path(path), each.name, class_field, alone=len(layers) == 1)
         values = [each.name] if class_field is None else _values(Path(path), each, class_field)
+        called = _called(Path(path), each, values, styles) if class_field == CODE else {}
         for value in values:
             style = styles.get(str(value))
-            name = style.name if style and style.name else str(value)
+            name = called.get(value) or (style.name if style and style.name else str(value))
             color = style.color if style else None
             known = found.setdefault(plain(value), FoundClass(value=value, name=name, color=color))
             if known.color is None and color:
@@ -264,9 +293,75 @@ def found_classes(
         )
     if class_field is None:
         return tuple(found.values())
+    warn_of_garbled(f"{path}, {class_field}", (c.name for c in found.values()))
     names = Counter(c.name for c in found.values())  # a style may show several values under one label
     apart = [c if names[c.name] == 1 else replace(c, name=str(c.value)) for c in found.values()]
     return tuple(sorted(apart, key=lambda c: (isinstance(c.value, str), c.value)))
+
+
+def _called(
+    path: Path, layer: VectorLayer, values: Sequence[LabelValue], styles: Mapping[str, ClassStyle]
+) -> dict[LabelValue, str]:
+    """Names of class codes in a layer that has names beside them."""
+    if NAME not in layer.fields or not all(isinstance(value, int) for value in values):
+        return {}
+    rows = count_rows(path, layer, [CODE, NAME])
+    legend = Called.of(rows, f"{path}, layer {layer.name}", styles).legend()
+    return {} if legend is None else {c.code: c.name for c in legend.classes}
+
+
+def class_field_of(
+    path: Path,
+    given: str | None,
+    *,
+    layer: str | Sequence[str] | None = None,
+    encoding: str | None = None,
+    alone: bool = False,
+) -> str | None:
+    """Return the attribute that holds the class: the given one, or `class_code` where every layer has it.
+
+    None: the class is the layer's name. Where a single layer has attributes, that is rarely meant, and they are listed.
+
+    Parameters
+    ----------
+    path : Path
+    given : str or None
+    layer, encoding
+        As `VectorLabels.open` takes them.
+    alone : bool
+        Whether one class for everything is of no use, and refused where an attribute may hold classes.
+
+    Raises
+    ------
+    DataError, OptionError
+    """
+    layers = choose_layers(path, layer, encoding)
+    if given is not None:
+        return given
+    if all(CODE in each.fields for each in layers):
+        _log.info("%s: the classes are those of the attribute %s", path, CODE)
+        return CODE
+    about = layers[0]
+    if len(layers) > 1 or not about.fields:
+        return None
+    words = [_described(path, about, field) for field in about.fields[:8]]
+    line = (
+        f"{path}: --class-field is not given, so that all features are of one class, {about.name}; its attributes are "
+        f"{', '.join(words)}{', ...' if len(about.fields) > len(words) else ''}"
+    )
+    if alone and any("(" in word for word in words):
+        raise OptionError(f"{line}; name the one that holds the class with --class-field")
+    _log.warning("%s", line)
+    return None
+
+
+def _described(path: Path, layer: VectorLayer, field: str) -> str:
+    """Name of an attribute, with its values where they may be classes."""
+    try:
+        values = _values(path, layer, field)
+    except (DataError, TypeError):  # of a kind that is no class
+        return field
+    return f"{field} ({listed(values)})" if 2 <= len(values) <= _FEW_CLASSES else field
 
 
 def _values(path: Path, layer: VectorLayer, class_field: str) -> list[LabelValue]:

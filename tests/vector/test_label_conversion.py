@@ -153,26 +153,108 @@ def drawn(path: Path, shapes: list[Any], classes: list[Any]) -> Path:
 @pytest.mark.parametrize(
     ("shapes", "words"),
     [
-        ([shapely.box(0, 0, 4.5, 5)], "1 of 1 polygons are not made of whole pixels"),
+        (
+            [shapely.box(0, 0, 4.5, 5)],
+            "1 of 1 polygons are not made of whole pixels; they became those whose centre",
+        ),
         ([shapely.Polygon([(0, 0), (4, 0), (4, 4)])], "1 of 1 polygons are not made of whole pixels"),
         ([shapely.box(0, 0, 9, 9).difference(shapely.box(2.2, 2, 3, 3))], "1 of 1 polygons"),
         ([shapely.box(0, 0, 2, 2), shapely.box(-2, 3, 2, 5)], "1 of 2 shapes reach beyond the image"),
         ([shapely.box(0, 0, 2, 2), shapely.box(90, 3, 92, 5)], "1 of 2 shapes reach beyond the image"),
-        ([shapely.Point(3.5, 3.5), shapely.LineString([(5, 5), (9, 5)])], "2 lines and points have no area"),
-        ([shapely.box(0, 0, 4, 4), shapely.box(2, 2, 6, 6)], "4 px of several classes would be of none"),
+        (
+            [shapely.Point(3.5, 3.5), shapely.LineString([(5, 5), (9, 5)])],
+            "2 lines and points became the pixels",
+        ),
     ],
 )
-def test_what_a_raster_cannot_hold_of_shapes(tmp_path: Path, shapes: list[Any], words: str) -> None:
+def test_drawn_shapes_become_pixels_and_a_line_says_how(
+    tmp_path: Path, shapes: list[Any], words: str
+) -> None:
     like = write_codes(tmp_path / "image.tif", np.ones(GRID.shape, dtype=np.uint8))
     source = drawn(tmp_path / "l.gpkg", shapes, ["a", "b"][: len(shapes)])
-    plan = Conversion(source=source, target=tmp_path / "o.tif", like=like, class_field="class")
-    with pytest.raises(DataError, match=words) as caught:
-        convert(plan)
-    assert str(caught.value).endswith("; pass --lossy to lose that")
-    assert not plan.target.exists()
-    done = convert(plan, lossy=True)
-    assert words in done.losses[0]
-    assert plan.target.exists()
+    done = convert(Conversion(source=source, target=tmp_path / "o.tif", like=like, class_field="class"))
+    assert words in done.notes[0]
+    assert not done.losses
+    counts = np.bincount(read(done.path).ravel(), minlength=256)
+    assert [pixels for _, pixels in done.pixels] == counts[1 : len(set(shapes)) + 1].tolist()
+
+
+@pytest.mark.parametrize("rows", [["pond", "forest"], ["forest", "pond"]])
+@pytest.mark.parametrize(("overlap", "pond"), [(None, 6), ("smallest", 6), ("last", None), ("ignore", 0)])
+def test_a_pond_in_a_forest(tmp_path: Path, rows: list[str], overlap: Any, pond: int | None) -> None:
+    """How people draw: whichever came first, nothing of the small one is lost, and what is counted was written."""
+    like = write_codes(tmp_path / "image.tif", np.ones(GRID.shape, dtype=np.uint8))
+    shapes = {"pond": shapely.box(2, 2, 5, 4), "forest": shapely.box(0, 0, 9, 9)}
+    source = drawn(tmp_path / "l.gpkg", [shapes[name] for name in rows], rows)
+    plan = Conversion(
+        source=source, target=tmp_path / "o.tif", like=like, class_field="class", overlap=overlap
+    )
+    done = convert(plan)
+    pond = (6 if rows[-1] == "pond" else 0) if pond is None else pond
+    forest = 81 if overlap == "last" and not pond else 75
+    assert dict(done.pixels) == {"pond": pond, "forest": forest}
+    counts = np.bincount(read(plan.target).ravel(), minlength=256)
+    assert (counts[1], counts[2]) == (forest, pond)
+    assert counts[255] == GRID.height * GRID.width - forest - pond
+
+
+def test_polygons_are_made_exclusive_where_that_is_asked_for(tmp_path: Path) -> None:
+    like = write_codes(tmp_path / "image.tif", np.ones(GRID.shape, dtype=np.uint8))
+    source = drawn(
+        tmp_path / "l.gpkg", [shapely.box(2, 2, 5, 4), shapely.box(0, 0, 9, 9)], ["pond", "forest"]
+    )
+    options: dict[str, Any] = {"like": like, "class_field": "class"}
+    kept = convert(Conversion(source=source, target=tmp_path / "o.gpkg", **options))
+    assert dict(kept.pixels) == {"forest": 81, "pond": 6}
+    made = convert(Conversion(source=source, target=tmp_path / "p.gpkg", overlap="smallest", **options))
+    assert dict(made.pixels) == {"forest": 75, "pond": 6}
+    areas = gpd.read_file(made.path, layer="labels").dissolve("class_name").area / 100
+    assert areas.to_dict() == {"forest": 75, "pond": 6}
+    with pytest.raises(OptionError, match="leave --overlap out"):
+        convert(Conversion(source=source, target=tmp_path / "q.tif", layered=True, overlap="last", **options))
+
+
+def test_a_forgotten_class_field_lists_the_attributes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    like = write_codes(tmp_path / "image.tif", np.ones(GRID.shape, dtype=np.uint8))
+    source = drawn(
+        tmp_path / "l.gpkg", [shapely.box(2, 2, 5, 4), shapely.box(0, 0, 9, 9)], ["pond", "forest"]
+    )
+    words = r"one class, l; its attributes are class \(forest, pond\)"
+    with pytest.raises(OptionError, match=f"{words}; name the one that holds the class with --class-field$"):
+        turn(source, tmp_path / "o.tif", like=like)
+    turn(source, tmp_path / "o.tif", like=like, unlabelled="background")
+    assert "its attributes are class (forest, pond)" in caplog.text
+    codes = turn(write_codes(tmp_path / "c.tif", np.full(GRID.shape, 4, np.uint8)), tmp_path / "c.gpkg")
+    done = convert(Conversion(source=codes, target=tmp_path / "d.tif", like=like))
+    assert done.pixels == (("old_field", 180),)
+
+
+def test_any_raster_gives_its_grid(tmp_path: Path) -> None:
+    """A paletted one, our own class maps among them; complex numbers, many bands."""
+    source = drawn(tmp_path / "l.gpkg", [shapely.box(2, 2, 5, 4)], ["pond"])
+    for name, dtype, count in (("p", "uint8", 1), ("q", "uint8", 2), ("c", "complex64", 1), ("i", "int8", 3)):
+        profile = {"dtype": dtype, "count": count, "crs": UTM, "transform": GRID.transform}
+        with rasterio.open(
+            tmp_path / f"{name}.tif", "w", driver="GTiff", height=12, width=15, **profile
+        ) as file:
+            if dtype == "uint8":
+                file.write_colormap(1, {1: (9, 9, 9, 255)})
+        made = turn(source, tmp_path / f"{name}_o.tif", like=tmp_path / f"{name}.tif", class_field="class")
+        assert (read(made) == 1).sum() == 6
+
+
+def test_messages_name_options(tmp_path: Path) -> None:
+    like = write_codes(tmp_path / "image.tif", np.ones(GRID.shape, dtype=np.uint8))
+    source = drawn(tmp_path / "l.gpkg", [shapely.box(2, 2, 5, 4)], ["pond"])
+    options: dict[str, Any] = {"like": like, "legend": Legend.parse("forest,town")}
+    table = turn(like, tmp_path / "t.csv")
+    picture = turn(like, tmp_path / "t.png")
+    for path, more in ((source, {"class_field": "class"}), (table, {}), (picture, {}), (source, {})):
+        with pytest.raises(DataError, match="--classes|--class-field") as caught:
+            turn(path, tmp_path / "o.tif", **options, **more)
+        assert not {"data.classes", "data.ignore", "labels.tolerance"} & set(str(caught.value).split())
 
 
 def test_whole_pixels_in_any_order_of_corners_are_exact(tmp_path: Path) -> None:

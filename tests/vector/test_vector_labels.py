@@ -16,7 +16,7 @@ from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geoseg.errors import DataError
+from geoseg.errors import DataError, OptionError
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend
 from geoseg.grid.window import Window
@@ -158,7 +158,8 @@ def test_pixels_are_those_of_rasterio(
     path = tmp_path_factory.mktemp("labels") / "l.fgb"
     shapes = [*(s for s in shapes if s.geom_type == "Polygon" and not s.is_empty), box(1.2, 1, 3, 3)]
     drawn(path, shapes, [1 + i % 2 for i in range(len(shapes))], SPATIAL_INDEX="NO")
-    read = whole(VectorLabels.open(path, GRID, MEANINGS, class_field="class", all_touched=all_touched))
+    options: dict[str, Any] = {"class_field": "class", "all_touched": all_touched}
+    read = whole(VectorLabels.open(path, GRID, MEANINGS, overlap="ignore", **options))
     masks = []
     for number in (0, 1):
         mine = [on_grid(s) for s in shapes[number::2]]
@@ -254,19 +255,68 @@ def test_lines_and_points_cover_what_they_touch_or_their_buffer(tmp_path: Path) 
     assert ((wide == 2) == line).all()
 
 
+def painted(shapes: list[Any], codes: list[int], overlap: str) -> npt.NDArray[np.uint8]:
+    """Oracle: shapes painted one over the other, each burned alone by GDAL."""
+    size = [shape.area for shape in shapes]
+    order = range(len(shapes)) if overlap == "last" else sorted(range(len(shapes)), key=lambda i: -size[i])
+    read = np.full(GRID.shape, UNKNOWN, dtype=np.uint8)
+    for i in order:
+        touched = shapely.get_dimensions(shapes[i]) < 2
+        inside = rasterio.features.rasterize([shapes[i]], out_shape=GRID.shape, all_touched=touched)
+        read[inside == 1] = codes[i]
+    return read
+
+
+@settings(max_examples=15)
+@given(seed=st.integers(0, 2**32 - 1), overlap=st.sampled_from(["last", "smallest"]))
+def test_shapes_over_each_other_are_painted_in_order(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, overlap: Any
+) -> None:
+    """Rectangles of whole pixels and lines, in whatever order of size and class."""
+    random = np.random.default_rng(seed)
+    corner = random.integers(-5, 45, (8, 2))
+    shapes = list(shapely.box(*corner.T, *(corner + random.integers(1, 30, (8, 2))).T))
+    shapes.insert(int(random.integers(9)), shapely.LineString([(3.5, 3.5), (40.5, 3.5), (40.5, 30.5)]))
+    codes = random.choice([1, 2, 7], 9).tolist()
+    path = drawn(tmp_path_factory.mktemp("labels") / "l.fgb", shapes, codes, SPATIAL_INDEX="NO")
+    read = whole(VectorLabels.open(path, GRID, MEANINGS, class_field="class", overlap=overlap))
+    np.testing.assert_array_equal(read, painted(shapes, codes, overlap))
+
+
+@pytest.mark.parametrize("pond_first", [True, False])
+def test_a_pond_in_a_forest_stays_a_pond(tmp_path: Path, pond_first: bool) -> None:
+    """How people draw; a large forest is cut up, and each of its pieces is as large as it is."""
+    angle = np.linspace(0, 2 * np.pi, 3000, endpoint=False)
+    forest = shapely.Polygon(np.column_stack([250 + 240 * np.cos(angle), 250 + 240 * np.sin(angle)]))
+    rows = [(shapely.box(120, 100, 380, 390), 1), (forest, 2)]
+    grid = replace(GRID, height=500, width=500)
+    path = drawn(tmp_path / "l.gpkg", *zip(*(rows if pond_first else rows[::-1]), strict=True))
+    read = whole(VectorLabels.open(path, grid, MEANINGS, class_field="class"), grid)
+    assert (read == 1).sum() == 260 * 290
+    assert (read == 2).sum() == (
+        rasterio.features.rasterize([forest], out_shape=(500, 500)) == 1
+    ).sum() - 75400
+
+
+def test_a_rule_that_is_none(tmp_path: Path) -> None:
+    path = drawn(tmp_path / "l.gpkg", [box(0, 0, 10, 10)], [1])
+    with pytest.raises(OptionError, match="overlap is 'first', expected one of last, smallest, ignore"):
+        VectorLabels.open(path, GRID, MEANINGS, class_field="class", overlap="first")  # type: ignore[arg-type]
+
+
 def test_contradictions_are_unknown_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="geoseg")
     path = drawn(tmp_path / "l.gpkg", [box(0, 0, 10, 10), box(8, 8, 12, 12), box(49, 39, 60, 60)], [1, 2, 1])
     drawn(tmp_path / "l.gpkg", [box(49, 38, 50, 70)], [2], mode="a")
-    labels = VectorLabels.open(path, GRID, MEANINGS, class_field="class")
-    assert [r.getMessage() for r in caplog.records] == [
-        f"{path}: 5 px are claimed by shapes of different classes and are unknown"
+    labels = VectorLabels.open(path, GRID, MEANINGS, class_field="class", overlap="ignore")
+    assert [r.getMessage() for r in caplog.records if r.name.startswith("geoseg")] == [
+        f"{path}: 5 px are covered by shapes of several classes; they are left out (overlap: ignore)"
     ]
     assert (whole(labels)[8:10, 8:10] == UNKNOWN).all()
     assert (whole(labels) == 1).sum() == 96
     layers = whole(VectorLabels.open(path, GRID, MEANINGS, class_field="class", layered=True))
     assert layers[:, 9, 9].tolist() == [1, 1, 0]
     assert layers[:, 30, 30].tolist() == [UNKNOWN] * 3
-    assert len(caplog.records) == 1
     drawn(path, [box(0, 0, 2, 2), box(0, 30, 2, 32)], ["clouds", None], layer="more")
     with_clouds = VectorLabels.open(path, GRID, MEANINGS, class_field="class", layered=True)
     assert whole(with_clouds)[:, 0, 0].tolist() == [UNKNOWN] * 3

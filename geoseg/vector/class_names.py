@@ -1,0 +1,162 @@
+"""What the classes of polygons are called: the code is the truth, and their names may contradict each other.
+
+Whoever corrects the code of a polygon in QGIS seldom corrects its name, and a polygon that was added often has none.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from geoseg.errors import DataError
+from geoseg.grid.legend import Legend
+from geoseg.raster.labels import listed
+from geoseg.vector.encodings import warn_of_garbled
+from geoseg.vector.styles import ClassStyle
+
+_log = logging.getLogger(__name__)
+
+CODE, NAME = "class_code", "class_name"
+LARGEST_CODE: Final = 2**16 - 2
+"""Of a class map with two bytes a pixel, whose largest number is no data."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Called:
+    """How often polygons with a code are called what.
+
+    Parameters
+    ----------
+    where : str
+        For messages.
+    names : mapping of int to Counter
+        Of every code that occurs the names with their numbers, without blank ones.
+    styles : mapping of int to ClassStyle
+        How the layer's style shows codes.
+    """
+
+    where: str
+    names: Mapping[int, Counter[str]]
+    styles: Mapping[int, ClassStyle]
+
+    @classmethod
+    def of(
+        cls, rows: Mapping[tuple[Any, ...], int], where: str, styles: Mapping[str, ClassStyle] | None = None
+    ) -> Called:
+        """Count the names of codes.
+
+        Parameters
+        ----------
+        rows : mapping of (code,) or (code, name) to int
+            How often each occurs; polygons without a code are said to be left out.
+        where : str
+        styles : mapping of str to ClassStyle, optional
+            By the text of the code.
+
+        Raises
+        ------
+        DataError
+            If a code cannot be that of a class map, or no polygon has one.
+        """
+        names: dict[int, Counter[str]] = {}
+        without = 0
+        for (value, *called), count in rows.items():
+            code = whole_code(value, where)
+            if code is None:
+                without += count
+                continue
+            own = names.setdefault(code, Counter())
+            if called and isinstance(called[0], str) and called[0].strip():
+                own[called[0].strip()] += count
+        if without:
+            _log.warning("%s: %d polygons have no %s and are left out", where, without, CODE)
+        if without and not names:
+            raise DataError(f"{where}: no polygon has a {CODE}, expected the codes of classes in it")
+        shown = {int(text): style for text, style in (styles or {}).items() if text.lstrip("-").isdecimal()}
+        return cls(where=where, names=dict(sorted(names.items())), styles=shown)
+
+    def legend(self, given: Legend | None = None) -> Legend | None:
+        """Classes of the polygons and of the style: None where there are none.
+
+        A class is called what `given` says, else what the style says, else what most of its polygons say. Polygons
+        that say otherwise are counted in a line.
+
+        Parameters
+        ----------
+        given : Legend, optional
+            Its other classes are kept, too.
+        """
+        known = {} if given is None else {c.code: c for c in given.classes}
+        names = {code: c.name for code, c in known.items()}
+        names |= {code: style.name for code, style in self.styles.items() if style.name and code not in known}
+        self._add_majorities(names)
+        if not names:
+            return None
+        self._tell(names, logging.WARNING if given is None else logging.INFO)
+        warn_of_garbled(self.where, (name for code, name in names.items() if code not in known))
+        colors = {code: style.color for code, style in self.styles.items()}
+        classes: list[tuple[int, str, str | None]] = [(c.code, c.name, c.color) for c in known.values()]
+        for code in sorted(names.keys() - known.keys()):
+            name = _own(names[code], code, [name for _, name, _ in classes])
+            classes.append((code, name, colors.get(code) or None))
+        return Legend.of(classes)
+
+    def _add_majorities(self, names: dict[int, str]) -> None:
+        """Name the other classes as most of their polygons do; of two that claim a name the one with more has it."""
+        claims = [(count, code, name) for code, own in self.names.items() for name, count in own.items()]
+        taken = set(names.values())
+        for _, code, name in sorted(claims, key=lambda claim: -claim[0]):
+            if code not in names and name not in taken:
+                names[code] = name
+                taken.add(name)
+        for code in {*self.names, *self.styles} - set(names):
+            own = self.names.get(code)
+            names[code] = own.most_common(1)[0][0] if own else f"class {code}"
+
+    def _tell(self, names: Mapping[int, str], level: int) -> None:
+        """Say which polygons are called otherwise than their class."""
+        others = {
+            code: {name: count for name, count in called.items() if name.casefold() != names[code].casefold()}
+            for code, called in self.names.items()
+        }
+        words = [
+            f"{sum(other.values())} with code {code} ({names[code]}) are called {listed(map(repr, other))}"
+            for code, other in others.items()
+            if other
+        ]
+        if words:
+            _log.log(
+                level, "%s: the code counts, not the name: of the polygons %s", self.where, listed(words)
+            )
+
+
+def whole_code(value: object, where: str) -> int | None:
+    """Return a class code as a file has it (2, 2.0, "2"), None where there is none.
+
+    Raises
+    ------
+    DataError
+        If it is no whole number that a class map can hold.
+    """
+    if value is None or value != value or (isinstance(value, str) and not value.strip()):
+        return None
+    try:
+        code = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        code = -1
+    if code not in range(LARGEST_CODE + 1):
+        raise DataError(
+            f"{where}: has a polygon with {CODE} {value}, expected whole numbers from 0 to {LARGEST_CODE}"
+        )
+    return int(code)
+
+
+def _own(name: str, code: int, taken: Iterable[str]) -> str:
+    """Return a name that no other class has."""
+    others = set(taken)
+    while name in others:
+        name += f" ({code})"
+    return name
