@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from geoseg.errors import DataError, OptionError
 from geoseg.raster.file_kinds import SHAPEFILE, FileKind
 from geoseg.raster.labels import listed
@@ -21,7 +23,6 @@ _LARGEST: Final = 2**24
 _LATIN: Final = "ISO-8859-1"
 """What GDAL takes where a Shapefile says nothing."""
 _GUESSES: Final = ("cp949", "gbk", "cp932", "big5", "cp1251")
-_WORD: Final = re.compile(rb"[^\x00-\x20]*[\x80-\xff][^\x00-\x20]*")
 
 
 def encoding_of(path: Path, kind: FileKind, given: str | None) -> str | None:
@@ -87,12 +88,9 @@ def _undeclared(path: Path) -> str | None:
             table = file.read(_LARGEST)
     except OSError as error:
         raise DataError(f"{beside['.dbf']}: cannot be read ({error.strerror}); check the path") from error
-    head = int.from_bytes(table[8:10], "little")
-    names = b"".join(table[at : at + 11].split(b"\0", 1)[0] for at in range(32, max(head - 1, 32), 32))
-    text = names + b" " + table[head:]
-    if table[29:30] != b"\0" or text.isascii():
+    words = _words(table)
+    if table[29:30] != b"\0" or not words:
         return None
-    words = list(dict.fromkeys(_WORD.findall(text)))
     if all(_reads(word, "utf-8") for word in words):
         return "utf-8"
     readings = [f"{_shown(words, _LATIN)} ({_LATIN}, which is taken)"]
@@ -105,6 +103,23 @@ def _undeclared(path: Path) -> str | None:
         " or ".join(readings[:4]),
     )
     return _LATIN
+
+
+def _words(table: bytes) -> list[bytes]:
+    """Return the different names of fields and texts in a dBase table that are not ASCII."""
+    head, size = (int.from_bytes(table[at : at + 2], "little") for at in (8, 10))
+    fields = [table[at : at + 32] for at in range(32, max(head - 31, 32), 32)]
+    words = {field[:11].split(b"\0")[0]: None for field in fields}
+    count = max(len(table) - head, 0) // size if size else 0
+    rows = np.frombuffer(table, np.uint8, count * size, head).reshape(count, size) if count else None
+    start = 1
+    for field in fields:
+        stop = start + field[16]
+        if field[11:12] == b"C" and rows is not None:
+            cells = rows[:, start:stop]
+            words |= {cell.tobytes().strip(b" \0"): None for cell in cells[(cells > 127).any(axis=1)]}
+        start = stop
+    return [word for word in words if not word.isascii()]
 
 
 def _escaped(stem: str) -> str:

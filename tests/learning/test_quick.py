@@ -85,3 +85,41 @@ def test_run_lengths_need_a_configuration(scene: Path, tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("ImageId,EncodedPixels\n")
     with pytest.raises(OptionError, match="need a configuration"):
         quick_config(scene, tmp_path / "train.csv")
+
+
+def test_a_forgotten_class_field_lists_the_attributes(
+    scene: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No advice that would make one class of all."""
+    labels = polygons(tmp_path / "l.gpkg", kind=["water", "forest", "water"], id=[7, 8, 9], note=[None] * 3)
+    with pytest.raises(OptionError) as caught:
+        quick_config(scene, labels)
+    assert str(caught.value) == (
+        f"{labels}: --class-field is not given, so that all features are of one class, l; its attributes are "
+        "kind (forest, water), id (7, 8, 9), note; name the one that holds the class with --class-field"
+    )
+    assert quick_config(scene, labels, LabelChoices(background=True)).data.task == "binary"
+    assert "its attributes are kind (forest, water), id (7, 8, 9), note" in caplog.text
+
+
+def test_codes_that_geoseg_wrote_are_the_classes(scene: Path, tmp_path: Path) -> None:
+    labels = polygons(
+        tmp_path / "l.gpkg", class_code=[30, 10, 30, 30], class_name=["sea", "forest", "water", "water"]
+    )
+    data = quick_config(scene, labels).data
+    assert {code: c.name for code, c in data.classes.items()} == {10: "forest", 30: "water"}
+    assert data.labels.class_field == "class_code"  # type: ignore[union-attr]
+
+
+def test_how_labels_are_read_is_in_the_configuration(
+    scene: Path, tmp_path: Path, write_raster: WriteRaster
+) -> None:
+    labels = polygons(tmp_path / "l.shp", kind=["a", "b"])
+    choices = LabelChoices(class_field="kind", overlap="last", encoding="cp949")
+    form = quick_config(scene, labels, choices).data.labels
+    assert (form.overlap, form.encoding) == ("last", "cp949")  # type: ignore[union-attr]
+    bands = np.random.default_rng(0).choice([7, 9, 200], (4, 160, 200)).astype(np.uint8)
+    bands[2] = 1 + (bands[2] > 7)
+    raster = write_raster(tmp_path / "codes.tif", bands)
+    data = quick_config(scene, raster, LabelChoices(band=3)).data
+    assert (sorted(data.classes), data.labels.band) == ([1, 2], 3)  # type: ignore[union-attr]
