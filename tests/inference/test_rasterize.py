@@ -294,7 +294,7 @@ def test_what_is_no_polygons_is_refused(tmp_path: Path) -> None:
         with pytest.raises(DataError, match="expected (class_code|the codes)"):
             rasterize(source, resolution=1)
     (tmp_path / "b.gpkg").write_text("no")
-    with pytest.raises(GeosegError, match="is no GeoPackage"):
+    with pytest.raises(GeosegError, match="none of the vector files that are read"):
         rasterize(tmp_path / "b.gpkg")
 
 
