@@ -1,4 +1,4 @@
-"""True ground area: how many square metres of the ellipsoid lie under pixels.
+"""True ground area: how many square metres of the ellipsoid lie under pixels, on Earth or another body.
 
 Formulas: J. P. Snyder, "Map Projections: A Working Manual", USGS Professional Paper 1395 (1987), equations
 3-12 (authalic zone), 4-18 (N) and 4-19 (M). Longitudes and latitudes are called lon and lat, in radians.
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
     from pyproj import CRS, Transformer
 
 Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 
 _UNITS = (("km²", 1e6), ("ha", 1e4), ("m²", 1.0))
-_STEP = (
-    100.0  # m; at this distance the rounding and the truncation of central differences are both below 1e-9
-)
+_STEP = 100.0  # m; rounding and truncation of central differences are both below 1e-9 then
+_NEAR = 1e-6  # of the semi-major axis: how far off its place a point may come back through the projection
 
 
 def pixel_size_m(grid: Grid) -> float | None:
     """Ground sample distance, m: the square root of the ground area of the centre pixel.
 
-    None where the grid has no CRS, or one that is not tied to the Earth.
+    None where the grid has no CRS, or one that is not tied to the Earth or another body.
     """
     zones = row_areas(grid)
     if zones is not None:
         return math.sqrt(zones[grid.height // 2])
-    scale = area_scale(grid, np.array([grid.width / 2]), np.array([grid.height / 2]))
-    return None if scale is None or not np.isfinite(scale[0]) else math.sqrt(grid.pixel_area * scale[0])
+    metric = pixel_metric(grid, np.array([grid.width / 2]), np.array([grid.height / 2]))
+    return None if metric is None or not np.isfinite(metric[0, 0]) else math.sqrt(metric[0, 0])
 
 
 def row_areas(grid: Grid) -> Floats | None:
@@ -48,9 +48,9 @@ def row_areas(grid: Grid) -> Floats | None:
     Returns
     -------
     (row,) float64 or None
-        m²; None where the grid is no axis-aligned geographic one: use `area_scale` there.
+        m²; None where the grid is no axis-aligned geographic one: `pixel_metric` knows it there.
     """
-    crs, lat = _parse(grid), _latitudes(grid)
+    crs, lat = _parse(grid.crs), _latitudes(grid)
     if crs is None or lat is None:
         return None
     semi_major, eccentricity2 = _ellipsoid(crs)
@@ -68,10 +68,10 @@ def edge_lengths(grid: Grid) -> tuple[Floats, Floats] | None:
     down : (row,) float64
         Of an edge along a meridian: the integral of M (4-19), by the quadrature of Gauss with three points,
         which is exact to rounding for pixels of a degree or less.
-    None where the grid is no axis-aligned geographic one: use `ground_scales` there.
+    None where the grid is no axis-aligned geographic one: `pixel_metric` knows them there.
     """
     lat = _latitudes(grid)
-    crs = _parse(grid)
+    crs = _parse(grid.crs)
     if lat is None or crs is None:
         return None
     semi_major, eccentricity2 = _ellipsoid(crs)
@@ -83,19 +83,12 @@ def edge_lengths(grid: Grid) -> tuple[Floats, Floats] | None:
     return across * (abs(grid.transform.a) * _unit(crs)), down * half
 
 
-def area_scale(grid: Grid, col: Floats, row: Floats) -> Floats | None:
-    """Square metres of ground per square CRS unit at positions of the grid: the first of `ground_scales`."""
-    scales = ground_scales(grid, col, row)
-    return None if scales is None else scales[0]
+def pixel_metric(grid: Grid, col: Floats, row: Floats) -> Floats | None:
+    """Return what a pixel measures on the ground at positions of the grid.
 
-
-def ground_scales(grid: Grid, col: Floats, row: Floats) -> tuple[Floats, Floats, Floats] | None:
-    """Return what areas and edges of pixels measure on the ground at positions of the grid.
-
-    The area scale is |∂(lon, lat)/∂(x, y)| · M(lat) · N(lat) · cos lat, the Jacobian by central differences
-    through one vectorised transformation to the CRS's own geographic CRS. Proj's own factors are no help: they
-    are spherical for EPSG:3857 and blind to units. A step of one pixel is as long as
-    √((N cos lat · Δlon)² + (M · Δlat)²) by the same Jacobian.
+    Positions become points of the ellipsoid in space, P; central differences give ∂P/∂col and ∂P/∂row, and these
+    have lengths, an angle between them and the area |∂P/∂col × ∂P/∂row|. Points in space know no antimeridian and no
+    pole. Proj's own factors are no help: they are spherical for EPSG:3857 and blind to units.
 
     Parameters
     ----------
@@ -105,65 +98,133 @@ def ground_scales(grid: Grid, col: Floats, row: Floats) -> tuple[Floats, Floats,
 
     Returns
     -------
-    area : (position,) float64
-        Square metres of ground per square CRS unit.
-    across, down : (position,) float64
-        Metres of ground per pixel along a row, and along a column.
-    NaN where the position lies outside of the projection; None where the CRS is not tied to the Earth.
+    (4, position) float64 or None
+        Area of a pixel, m²; its length along a row and along a column, m; the cosine of the angle between these.
+        NaN where the position lies outside of the projection; None where the CRS is not tied to a body.
     """
-    crs = _parse(grid)
-    geographic = None if crs is None else _geographic(crs)
-    if crs is None or geographic is None:
+    crs = _parse(grid.crs)
+    if crs is None:
         return None
-    semi_major, eccentricity2 = _ellipsoid(geographic)
-    unit = _unit(crs)
-    step = _STEP / semi_major / unit if crs.is_geographic else _STEP / unit  # in CRS units
+    unit = _unit(crs) * (_ellipsoid(crs)[0] if _is_angular(crs) else 1.0)  # m
+    step = min(_STEP, max(1.0, unit * math.sqrt(grid.pixel_area) / 50)) / unit
     t = grid.transform
     x, y = t.a * col + t.b * row + t.c, t.d * col + t.e * row + t.f
-    transformer = _transformer(crs.to_wkt(), geographic.to_wkt())
-    xs = np.concatenate([x, x + step, x - step, x, x])
-    ys = np.concatenate([y, y, y, y + step, y - step])
-    angles = transformer.transform(xs, ys, inplace=True)
-    lon, lat = (np.reshape(angle, (5, -1)) * _unit(geographic) for angle in angles)
-    with np.errstate(invalid="ignore"):  # infinities outside of the projection
-        lon_x, lon_y = _turn(lon[1] - lon[2]) / (2 * step), _turn(lon[3] - lon[4]) / (2 * step)
-        lat_x, lat_y = (lat[1] - lat[2]) / (2 * step), (lat[3] - lat[4]) / (2 * step)
-        meridian = _meridian_radius(lat[0], semi_major, eccentricity2)
-        parallel = semi_major / np.sqrt(1 - eccentricity2 * np.sin(lat[0]) ** 2) * np.cos(lat[0])
-        area = abs(lon_x * lat_y - lon_y * lat_x) * meridian * parallel
-        across = np.hypot(parallel * (lon_x * t.a + lon_y * t.d), meridian * (lat_x * t.a + lat_y * t.d))
-        down = np.hypot(parallel * (lon_x * t.b + lon_y * t.e), meridian * (lat_x * t.b + lat_y * t.e))
-    for scale in (area, across, down):
-        scale[~np.isfinite(scale)] = np.nan
-    return area, across, down
+    points = _points(crs, np.stack([x + step, x - step, x, x]), np.stack([y, y, y + step, y - step]))
+    with np.errstate(invalid="ignore"):
+        by_x, by_y = (points[:, 0] - points[:, 1]) / (2 * step), (points[:, 2] - points[:, 3]) / (2 * step)
+        by_col, by_row = t.a * by_x + t.d * by_y, t.b * by_x + t.e * by_y
+        area = np.linalg.norm(np.cross(by_col, by_row, axis=0), axis=0)
+        across, down = np.linalg.norm(by_col, axis=0), np.linalg.norm(by_row, axis=0)
+        cosine = (by_col * by_row).sum(axis=0) / np.maximum(across * down, np.finfo(float).tiny)
+    metric: Floats = np.stack([area, across, down, cosine])
+    metric[:, ~np.isfinite(metric).all(axis=0)] = np.nan
+    return metric
+
+
+def plane(grid: Grid) -> tuple[float, float] | None:
+    """Edge of a pixel in the plane of the grid's CRS, and the radius of its body, m; None where it has none."""
+    crs = _parse(grid.crs)
+    if crs is None:
+        return None
+    radius, _ = _ellipsoid(crs)
+    return math.sqrt(grid.pixel_area) * _unit(crs) * (radius if _is_angular(crs) else 1.0), radius
+
+
+def _points(crs: CRS, x: Floats, y: Floats) -> Floats:
+    """Points of the ellipsoid in space, (3, place, position) m; NaN where the first place is outside of the projection.
+
+    The places of a position lie together.
+    """
+    if _is_angular(crs) and not crs.is_derived:
+        return _in_space(crs, x, y)
+    transformer, base = _down(crs.to_wkt())
+    with np.errstate(invalid="ignore"):
+        found = (
+            transformer.transform(x, y) if base is not None else transformer.transform(x, y, np.zeros_like(x))
+        )
+        points = np.stack(found) if base is None else _in_space(base, *found)
+        points[:, ~np.isfinite(points).all(axis=0)] = np.nan
+        if not _is_angular(crs):
+            near = _NEAR * _ellipsoid(crs)[0] / _unit(crs)
+            points[:, 0, ~_come_back(transformer, [each[0] for each in found], (x[0], y[0]), near)] = np.nan
+    return points
+
+
+def _in_space(geographic: CRS, x: Floats, y: Floats) -> Floats:
+    """Points of the ellipsoid in space at longitudes x and latitudes y, units of the CRS: (3, ...) m."""
+    semi_major, eccentricity2 = _ellipsoid(geographic)
+    lon, lat = x * _unit(geographic), y * _unit(geographic)
+    lat = _geodetic(geographic, np.where(abs(lat) <= math.pi / 2, lat, np.nan))
+    normal = semi_major / np.sqrt(1 - eccentricity2 * np.sin(lat) ** 2)  # Snyder's N, 4-18
+    flat = normal * np.cos(lat)
+    return np.stack([flat * np.cos(lon), flat * np.sin(lon), normal * (1 - eccentricity2) * np.sin(lat)])
+
+
+def _come_back(transformer: Any, found: list[Floats], place: tuple[Floats, Floats], near: float) -> Bools:
+    """Say what the projection brings back to its place: some give points to places beyond their world.
+
+    Cylindrical projections may go on beyond their antimeridian. Their meridians are upright: a point nearer to the
+    equator has the same x.
+    """
+    x, y = place
+    back_x, back_y, *_ = transformer.transform(*found, direction="INVERSE")
+    good: Bools = (abs(back_x - x) <= near) & (abs(back_y - y) <= near)
+    turned = ~good & (abs(back_y - y) <= near)
+    if turned.any():
+        *level, height = (each[turned] for each in found)
+        lower_x, *_ = transformer.transform(*level, height / 2, direction="INVERSE")
+        good[turned] = abs(lower_x - back_x[turned]) <= near
+    return good
 
 
 @lru_cache(maxsize=8)
-def _transformer(crs: str, geographic: str) -> Transformer:
-    """Return a transformer; making one takes longer than transforming thousands of positions."""
-    from pyproj import Transformer
+def _down(wkt: str) -> tuple[Transformer, CRS | None]:
+    """Return a transformer to the geographic CRS below a CRS, and that; or one to points in space.
 
-    return Transformer.from_crs(crs, geographic, always_xy=True)
+    The latter where latitudes are not true ones or longitudes count westwards. It takes a tenth of a second to make.
+    """
+    from pyproj import CRS, Transformer
+
+    crs = CRS.from_wkt(wkt)
+    base = crs.geodetic_crs
+    while base is not None and base.is_derived:  # a rotated pole: down to the true latitudes
+        base = base.source_crs
+    assert base is not None
+    usual = {axis.direction for axis in base.axis_info} <= {"north", "east", "up"}
+    if usual and base.is_geographic:
+        return Transformer.from_crs(crs, base, always_xy=True), base
+    known = base.to_json_dict()
+    axes = [
+        {"name": f"Geocentric {a}", "abbreviation": a, "direction": f"geocentric{a}", "unit": "metre"}
+        for a in "XYZ"
+    ]
+    space = {key: known[key] for key in ("name", "datum", "datum_ensemble") if key in known} | {
+        "type": "GeodeticCRS",
+        "coordinate_system": {"subtype": "Cartesian", "axis": axes},
+    }
+    return Transformer.from_crs(crs, CRS.from_json_dict(space), always_xy=True), None
 
 
-def _geographic(crs: CRS) -> CRS | None:
-    """Return the geographic CRS in true latitudes below a CRS, None where it has none."""
-    geographic = crs.geodetic_crs
-    if geographic is None or geographic.is_geocentric or crs.is_geocentric:
-        return None
-    if geographic.is_derived:  # a rotated pole: down to the true latitudes
-        geographic = geographic.source_crs or geographic
-    return geographic.to_2d() if len(geographic.axis_info) > 2 else geographic
+def _is_angular(crs: CRS) -> bool:
+    """Whether its coordinates are angles, of latitudes of whatever kind."""
+    return bool(crs.is_geographic) or "Geodetic" in crs.type_name
+
+
+def _geodetic(crs: CRS, lat: Floats) -> Floats:
+    """Return geodetic latitudes: other bodies have planetocentric ones, too."""
+    if "planetocentric" not in crs.axis_info[0].name.lower():
+        return lat
+    return np.asarray(np.arctan2(np.sin(lat), np.cos(lat) * (1 - _ellipsoid(crs)[1])))
 
 
 def _latitudes(grid: Grid) -> Floats | None:
     """Latitudes of the rows' edges, rad, (row + 1,); None where rows do not follow parallels."""
-    crs = _parse(grid)
+    crs = _parse(grid.crs)
     t = grid.transform
-    if crs is None or not crs.is_geographic or crs.is_derived or t.b != 0 or t.d != 0:
+    if crs is None or not _is_angular(crs) or crs.is_derived or t.b != 0 or t.d != 0:
         return None
     lat: Floats = np.clip((t.f + t.e * np.arange(grid.height + 1)) * _unit(crs), -math.pi / 2, math.pi / 2)
-    return lat
+    return _geodetic(crs, lat)
 
 
 def _meridian_radius(lat: Floats, semi_major: float, eccentricity2: float) -> Floats:
@@ -178,17 +239,19 @@ def area_texts(areas_m2: Sequence[float | None]) -> list[str]:
     return ["" if area is None else f"{area / size:,.3f} {unit}" for area in areas_m2]
 
 
-def _parse(grid: Grid) -> CRS | None:
-    """CRS of the grid, None where it has none or one without an ellipsoid."""
-    if not grid.crs:
+@lru_cache(maxsize=8)
+def _parse(wkt: str | None) -> CRS | None:
+    """Horizontal CRS, None where there is none or one without an ellipsoid below it."""
+    if not wkt:
         return None
     from pyproj import CRS
 
-    crs = CRS.from_wkt(grid.crs)
+    crs = CRS.from_wkt(wkt)
     if crs.is_bound and crs.source_crs is not None:
         crs = crs.source_crs
     horizontal: Any = crs.sub_crs_list[0] if crs.is_compound else crs
-    return None if horizontal.geodetic_crs is None else horizontal
+    known = horizontal.ellipsoid is not None and horizontal.geodetic_crs is not None
+    return horizontal if known and not horizontal.is_geocentric else None
 
 
 def _unit(crs: CRS) -> float:
@@ -213,8 +276,3 @@ def _authalic(lat: Floats, eccentricity2: float) -> Floats:
         return np.asarray(2 * sine)
     e = math.sqrt(eccentricity2)
     return np.asarray(sine / (1 - eccentricity2 * sine**2) + np.arctanh(e * sine) / e)
-
-
-def _turn(angle: Floats) -> Floats:
-    """Differences of longitude across the antimeridian, brought to -pi to pi."""
-    return np.asarray((angle + math.pi) % (2 * math.pi) - math.pi)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from geoseg.engine.storage import STORAGES, Storage
 from geoseg.errors import OptionError
-from geoseg.grid.ground import pixel_size_m
 from geoseg.inference.asked import Asked, finished_before
 from geoseg.inference.lazy_scene import is_lazy
 from geoseg.inference.options import PredictOptions, Progress
@@ -160,7 +159,7 @@ def predict_file(
         report = run.earlier
         if report is None:
             count = write_class_map(run, outputs.classes)
-            classes = count.rows(_pixel_area_m2(job))
+            classes = count.rows()
             seconds = {"write": time.perf_counter() - started}
             report = report_on(run, outputs.classes, (classes, count.valid), seconds)
             if count.only_one and job.card.task == "multiclass":
@@ -188,7 +187,7 @@ def write_class_map(run: Run, path: Path) -> ClassCount:
     from geoseg.raster.classmap import class_map_sidecars, write_cog
 
     legend, layered = run.job.card.classes, run.job.layers is not None
-    count, claim = ClassCount(legend, layered=layered), run.claims[path]
+    count, claim = ClassCount(legend, run.job.grid, layered=layered), run.claims[path]
     finished = claim.prepare()
     write_cog(
         finished,
@@ -276,12 +275,6 @@ def report_on(
         settings=run.settings.to_json(),
         profile=run.profile,
     )
-
-
-def _pixel_area_m2(job: Job) -> float | None:
-    """Ground area of the middle pixel, m²: good enough for a summary; polygons carry exact areas."""
-    size = pixel_size_m(job.grid)
-    return None if size is None else size**2
 
 
 def _dataset(job: Job) -> xarray.Dataset:

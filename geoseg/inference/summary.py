@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from geoseg.grid.grid import Grid
 from geoseg.grid.ground import area_texts
+from geoseg.grid.ground_cells import PixelAreas
 from geoseg.grid.legend import NODATA, Legend
 from geoseg.storage.durable import write_bytes
 
@@ -178,37 +180,60 @@ def identity(command: str, products: Sequence[Path], **more: Any) -> dict[str, A
 
 
 class ClassCount:
-    """Pixels per class, counted while strips pass by: of codes, or with a layer a class (`layered`)."""
+    """Pixels and ground area per class, counted while the strips of a map pass by, from the first to the last.
 
-    def __init__(self, legend: Legend, *, layered: bool = False, nodata: int = NODATA) -> None:
+    Parameters
+    ----------
+    legend : Legend
+    grid : Grid, optional
+        Of the map; without it areas are not known.
+    layered : bool
+        Whether a strip has a layer of 1 and 0 for each class, in place of codes.
+    nodata : int
+        Code of no data, the largest.
+    """
+
+    def __init__(
+        self, legend: Legend, grid: Grid | None = None, *, layered: bool = False, nodata: int = NODATA
+    ) -> None:
         self._legend, self._layered = legend, layered
-        self._pixels = np.zeros((len(legend.classes) if layered else 1, nodata + 1), dtype=np.int64)
+        layers = len(legend.classes) if layered else 1
+        self._pixels = np.zeros((layers, nodata + 1), dtype=np.int64)
+        self._sums = np.zeros((layers, 2, nodata + 1))  # areas and their doubts
+        self._areas = None if grid is None else PixelAreas(grid)
 
     def watch(self, strips: Iterable[npt.NDArray[Any]]) -> Iterable[npt.NDArray[Any]]:
         """Pass strips through and count them."""
+        row = 0
         for strip in strips:
             layers = strip if self._layered else strip[np.newaxis]
-            for counted, layer in zip(self._pixels, layers, strict=True):
-                counted += np.bincount(layer.ravel(), minlength=self._pixels.shape[1])
+            stop = row + strip.shape[-2]
+            count = self._pixels.shape[1]
+            ground = () if self._areas is None or not self._areas.known else self._areas.rows(row, stop)
+            for i, layer in enumerate(layers):
+                self._pixels[i] += np.bincount(layer.ravel(), minlength=count)
+                for sums, weights in zip(self._sums[i], ground, strict=False):
+                    if weights is not None:
+                        sums += np.bincount(layer.ravel(), weights.ravel(), minlength=count)
+            row = stop
             yield strip
 
-    def rows(self, pixel_area_m2: float | None) -> list[dict[str, Any]]:
-        """One row per class that occurs."""
+    def rows(self) -> list[dict[str, Any]]:
+        """One row per class that occurs: code, name, pixels, area_m2 (None where unknown)."""
+        places = enumerate(self._legend.classes) if self._layered else ((0, c) for c in self._legend.classes)
+        found = ((place, 1 if self._layered else c.code, c) for place, c in places)
         return [
             {
                 "code": c.code,
                 "name": c.name,
-                "pixels": pixels,
-                "area_m2": None if pixel_area_m2 is None else float(pixels * pixel_area_m2),
+                "pixels": int(self._pixels[place, code]),
+                "area_m2": None
+                if self._areas is None
+                else self._areas.square_metres(*self._sums[place, :, code].tolist()),
             }
-            for c, pixels in zip(self._legend.classes, self._of_classes(), strict=True)
-            if pixels
+            for place, code, c in found
+            if self._pixels[place, code]
         ]
-
-    def _of_classes(self) -> list[int]:
-        if self._layered:
-            return [int(pixels) for pixels in self._pixels[:, 1]]
-        return [int(self._pixels[0, c.code]) for c in self._legend.classes]
 
     @property
     def valid(self) -> int:

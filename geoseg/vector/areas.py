@@ -6,28 +6,32 @@ Sums are integers, so they do not depend on the order of summation: bands of row
 from __future__ import annotations
 
 import math
+from typing import TypeAlias
 
 import numba
 import numpy as np
 import numpy.typing as npt
 
 from geoseg.grid.grid import Grid
-from geoseg.grid.ground import edge_lengths, ground_scales, row_areas
+from geoseg.grid.ground import row_areas
+from geoseg.grid.ground_cells import AREA, KNOWN, GroundCells
+from geoseg.vector.lengths import Lengths, locate
 from geoseg.vector.rings import Rings
 from geoseg.vector.runs import Ints, Runs
-from geoseg.vector.scale_nodes import ScaleNodes
 
 Floats = npt.NDArray[np.float64]
 Longs = npt.NDArray[np.int64]
 Shares = npt.NDArray[np.uint8]
+_Tree: TypeAlias = tuple[
+    tuple[int, int], tuple[int, int], npt.NDArray[np.int32], npt.NDArray[np.int8], Floats, Longs
+]
 
 NO_CONFIDENCE = 255
 """Stored confidence of a pixel that has none; 0 to 254 are probabilities in steps of 1/254."""
 
-# Columns of the sums: pixels; twice the columns of their centres (at .5); their rows; ground in fixed-point
-# numbers; confidences and how many there are; vertices, before boundaries are redrawn; then for each class the
-# probabilities and how many there are.
-PIXELS, _COL, _ROW, _GROUND, _CONFIDENCE, _CONFIDENT, VERTICES, _CLASSES = range(8)
+# Columns of the sums: pixels; ground in fixed-point numbers, and how much of it is not known; confidences and how
+# many there are; vertices, before boundaries are redrawn; then for each class the probabilities and how many there are.
+PIXELS, GROUND, _DOUBT, _CONFIDENCE, _CONFIDENT, VERTICES, _CLASSES = range(7)
 
 
 def columns(classes: int) -> int:
@@ -36,18 +40,17 @@ def columns(classes: int) -> int:
 
 
 def sum_regions(
-    runs: Runs, zones: Longs, confidence: Shares | None, probabilities: Shares | None
+    runs: Runs, ground: Ground, confidence: Shares | None = None, probabilities: Shares | None = None
 ) -> tuple[Longs, Longs]:
     """Sum the pixels of each region in the rows that the band owns.
 
     Parameters
     ----------
     runs : Runs
-    zones : (row of the raster,) int64
-        `Ground.zones`.
-    confidence : (row, col) uint8 or None
+    ground : Ground
+    confidence : (row, col) uint8, optional
         Of the band's own rows.
-    probabilities : (class, row, col) uint8 or None
+    probabilities : (class, row, col) uint8, optional
 
     Returns
     -------
@@ -58,7 +61,9 @@ def sum_regions(
     sums = np.zeros((runs.count, columns(0 if probabilities is None else len(probabilities))), np.int64)
     last = np.full(runs.count, -1, np.int64)
     geometry = (runs.width, runs.row, runs.halo, runs.first, runs.start, runs.region)
-    _sum_geometry(geometry, zones, sums, last)
+    _sum_pixels(geometry, ground.zones, sums, last)
+    if ground.tree is not None:
+        _sum_cells(geometry, ground.tree, sums)
     if confidence is not None:
         _sum_shares(geometry, confidence, sums, _CONFIDENCE)
     for i, share in enumerate(() if probabilities is None else probabilities):
@@ -67,28 +72,44 @@ def sum_regions(
 
 
 class Ground:
-    """Sums and rings to metres on the ground.
+    """What pixels and boundaries measure on the ground.
 
-    On axis-aligned geographic grids the exact ellipsoidal area of every pixel and length of every edge is
-    summed; elsewhere planar areas and lengths are scaled by the ground's share at the mean position of the
-    region's pixels.
+    Every pixel counts with its own area: on axis-aligned geographic grids by the closed form, elsewhere by the
+    integral of the cells' polynomials. Areas are fixed-point numbers, so that sums do not depend on their order.
+
+    Attributes
+    ----------
+    zones : (row,) int64
+        Fixed-point area of a pixel of each row; of no rows where it changes along them, or is not known.
+    tree : tuple of arrays or None
+        Of `GroundCells`: shape, edges of the first cell, child, axis, fixed-point factors of areas, and doubts.
     """
 
     def __init__(self, grid: Grid) -> None:
-        self._grid = grid
-        self._edges = edge_lengths(grid)
-        self._nodes = ScaleNodes.of(grid) if self._edges is None else None
         zones = row_areas(grid)
-        self.exact = zones is not None
-        self.zones = np.zeros(grid.height, np.int64)
-        self._bits = 0
+        cells = GroundCells.of(grid) if zones is None else None
+        self._lengths = Lengths(grid, cells)
+        self.known = zones is not None or cells is not None
+        self.zones = np.zeros(0, np.int64)
+        self.tree: _Tree | None = None
+        # The largest power of two with which the whole grid still fits 62 bits.
+        total = 0.0 if cells is None else cells.total
         if zones is not None:
-            # Fixed-point numbers: the largest power of two with which the whole grid still fits 62 bits.
-            self._bits = 62 - math.frexp(float(zones.sum()) * grid.width)[1]
+            total = float(zones.sum()) * grid.width
+        self._bits = 62 - math.frexp(total)[1]
+        if zones is not None:
             self.zones = np.rint(np.ldexp(zones, self._bits)).astype(np.int64)
+        if cells is not None:
+            areas = np.ldexp(np.ascontiguousarray(cells.coef[:, AREA]), self._bits)
+            doubts = np.ceil(np.ldexp(cells.doubt, self._bits)).astype(np.int64)
+            self.tree = (cells.shape, cells.top, cells.child, cells.axis, areas, doubts)
+
+    def fixed(self, area_m2: float) -> int:
+        """Return the fixed-point number of an area, at most that of the whole grid and one more."""
+        return min(math.floor(math.ldexp(area_m2, self._bits)), 2**62)
 
     def measure(self, sums: Longs, rings: Rings, scale: int = 1) -> tuple[Floats, Floats]:
-        """Area in m² and perimeter in m of each region; NaN where the CRS is not tied to the Earth.
+        """Area in m² and perimeter in m of each region; NaN where they are not known.
 
         The area is that of the region's pixels, the perimeter that of the rings.
 
@@ -99,41 +120,12 @@ class Ground:
         scale : int
             Steps of the rings' lattice to a pixel.
         """
-        if self._edges is not None:
-            ones, right_angle = np.ones(len(sums)), 0.0
-            lengths = _lengths(rings, self._edges, (ones, ones), right_angle, scale)
-            return np.ldexp(sums[:, _GROUND].astype(np.float64), -self._bits), lengths
-        pixels = sums[:, PIXELS]
-        scales = self._scales(sums[:, _COL] / (2 * pixels), sums[:, _ROW] / pixels + 0.5)
-        if scales is None:
-            unknown = np.full(len(sums), np.nan)
-            return unknown, unknown
-        area, across, down = scales
-        t, rows = self._grid.transform, self._grid.height
-        cosine = (t.a * t.b + t.d * t.e) / (math.hypot(t.a, t.d) * math.hypot(t.b, t.e))
-        lengths = _lengths(rings, (np.ones(rows + 1), np.ones(rows)), (across, down), cosine, scale)
-        return pixels * self._grid.pixel_area * area, lengths
-
-    def _scales(self, col: Floats, row: Floats) -> tuple[Floats, Floats, Floats] | None:
-        if self._nodes is None:
-            return ground_scales(self._grid, col, row)
-        scales = self._nodes.at(col, row)
-        beside = ~np.isfinite(scales[0])  # of nodes that lie outside of the projection
-        if beside.any():
-            exact = ground_scales(self._grid, col[beside], row[beside])
-            assert exact is not None
-            for one, other in zip(scales, exact, strict=True):
-                one[beside] = other
-        return scales
-
-
-def _lengths(
-    rings: Rings, edges: tuple[Floats, Floats], scales: tuple[Floats, Floats], cosine: float, scale: int
-) -> Floats:
-    length: Floats = _sum_edges(
-        (rings.corner, rings.ring_first, rings.polygon_first), edges, scales, cosine, scale
-    )
-    return length
+        lengths = self._lengths.of(rings, scale)
+        if not self.known:
+            return np.full(len(sums), np.nan), lengths
+        area = np.ldexp(sums[:, GROUND].astype(np.float64), -self._bits)
+        doubt = np.ldexp(sums[:, _DOUBT].astype(np.float64), -self._bits)
+        return np.where(doubt > KNOWN * area, np.nan, area), lengths
 
 
 def mean_confidence(sums: Longs) -> Floats:
@@ -174,21 +166,67 @@ def _mean(total: Longs, counted: Longs) -> Floats:
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _sum_geometry(
+def _sum_pixels(
     geometry: tuple[int, int, bool, Longs, Ints, Ints], zones: Longs, sums: Longs, last: Longs
 ) -> None:
     width, row_of_raster, halo, first, start, region = geometry
     for row in range(1 if halo else 0, len(first) - 1):
         place = np.int64(row_of_raster + row)
+        zone = zones[place] if len(zones) else np.int64(0)
         for run in range(first[row], first[row + 1] - 1):
             if region[run]:
                 own = region[run] - 1
                 length = np.int64(start[run + 1] - start[run])
                 sums[own, PIXELS] += length
-                sums[own, _COL] += length * (np.int64(start[run]) + start[run + 1])
-                sums[own, _ROW] += length * place
-                sums[own, _GROUND] += length * zones[place]
+                sums[own, GROUND] += length * zone
                 last[own] = place * width + start[run + 1] - 1
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _sum_cells(geometry: tuple[int, int, bool, Longs, Ints, Ints], tree: _Tree, sums: Longs) -> None:
+    """Sum ground areas: of each row the integral up to the end of each run, less that up to its begin."""
+    width, row_of_raster, halo, first, start, region = geometry
+    shape, top, child, axis, areas, doubts = tree
+    for row in range(1 if halo else 0, len(first) - 1):
+        place = np.int64(row_of_raster + row)
+        run, end = first[row], first[row + 1] - 1
+        col = 0
+        upto = before = np.int64(0)  # the area of the row up to the cell, and up to the run
+        while col < width:
+            cell, cell_row, _, rows, cols = locate(shape, top, child, axis, place, col)
+            if doubts[cell]:
+                at = run
+                while at < end and start[at] < col + cols:
+                    if region[at]:
+                        overlap = min(start[at + 1], col + cols) - max(start[at], col)
+                        sums[region[at] - 1, _DOUBT] += overlap * doubts[cell]
+                    at += 1
+            # Means over the row of the powers of its place, by Gauss's two points; then the integral along it.
+            near, far = (place + _NEAR - cell_row) / rows, (place + _FAR - cell_row) / rows
+            one = cols * _mean_of_row(areas[cell], 0, near, far)
+            two = cols * _mean_of_row(areas[cell], 1, near, far) / 2
+            three = cols * _mean_of_row(areas[cell], 2, near, far) / 3
+            four = cols * _mean_of_row(areas[cell], 3, near, far) / 4
+            step = 1 / cols
+            while run < end and start[run + 1] <= col + cols:
+                x = (start[run + 1] - col) * step
+                here = upto + np.int64(np.rint(x * (one + x * (two + x * (three + x * four)))))
+                if region[run]:
+                    sums[region[run] - 1, GROUND] += here - before
+                before = here
+                run += 1
+            upto += np.int64(np.rint(one + (two + (three + four))))
+            col += cols
+
+
+_NEAR, _FAR = 0.5 - math.sqrt(1 / 12), 0.5 + math.sqrt(1 / 12)
+
+
+@numba.njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
+def _mean_of_row(areas: Floats, power: int, near: float, far: float) -> float:
+    one = areas[0, power] + near * (areas[1, power] + near * (areas[2, power] + near * areas[3, power]))
+    other = areas[0, power] + far * (areas[1, power] + far * (areas[2, power] + far * areas[3, power]))
+    return float((one + other) / 2)
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -209,66 +247,3 @@ def _sum_shares(
                     run_counted += present
                 sums[region[run] - 1, column] += run_total
                 sums[region[run] - 1, column + 1] += run_counted
-
-
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _sum_edges(
-    rings: tuple[npt.NDArray[np.int32], Longs, Longs],
-    edges: tuple[Floats, Floats],
-    scales: tuple[Floats, Floats],
-    cosine: float,
-    scale: int,
-) -> Floats:
-    """Length of each polygon's boundary.
-
-    Parameters
-    ----------
-    rings
-        The arrays of `Rings`.
-    edges
-        Lengths of a pixel's edge along a row, by the row of corners it lies on, and along a column, by row.
-    scales
-        By polygon, what these are multiplied with.
-    cosine : float
-        Of the angle between rows and columns.
-    scale : int
-        Steps of the corners' lattice to a pixel.
-    """
-    corner, ring_first, polygon_first = rings
-    across, down = edges
-    upto = np.zeros(len(down) + 1)
-    for row in range(len(down)):
-        upto[row + 1] = upto[row] + down[row]
-    length = np.zeros(len(polygon_first) - 1)
-    for polygon in range(len(polygon_first) - 1):
-        for ring in range(polygon_first[polygon], polygon_first[polygon + 1]):
-            before = ring_first[ring + 1] - 1
-            for vertex in range(ring_first[ring], ring_first[ring + 1]):
-                col, row = corner[vertex, 0], corner[vertex, 1]
-                other_col, other_row = corner[before, 0], corner[before, 1]
-                before = vertex
-                if row == other_row:
-                    x = abs(col - other_col) / scale * _between(across, row, scale) * scales[0][polygon]
-                    length[polygon] += x
-                    continue
-                y = (_between(upto, row, scale) - _between(upto, other_row, scale)) * scales[1][polygon]
-                if col == other_col:
-                    length[polygon] += abs(y)
-                    continue
-                x = (
-                    (col - other_col)
-                    / scale
-                    * _between(across, row + other_row, 2 * scale)
-                    * scales[0][polygon]
-                )
-                length[polygon] += math.sqrt(max(0.0, x * x + y * y + 2 * cosine * x * y))
-    return length
-
-
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _between(values: Floats, place: int, scale: int) -> float:
-    """Return the value at ``place / scale``, linear between two."""
-    whole, rest = place // scale, place % scale
-    if rest == 0:
-        return float(values[whole])
-    return float(values[whole] + (values[whole + 1] - values[whole]) * rest / scale)

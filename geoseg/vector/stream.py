@@ -149,7 +149,7 @@ def _trace(band: Band, wanted: Wanted, ground: Ground) -> _Traced:
     runs = find_regions(band.codes, band.valid, row=band.row, halo=band.halo, last=band.last)
     complete = complete_regions(runs)
     rings, arcs, drawn = trace_band(runs, complete, wanted.outline)
-    sums, last = sum_regions(runs, ground.zones, band.confidence, band.probabilities)
+    sums, last = sum_regions(runs, ground, band.confidence, band.probabilities)
     if drawn is not None:
         sums[:, VERTICES] = drawn
     return _Traced(runs, complete[1:], rings, arcs, sums, last)

@@ -138,7 +138,7 @@ def stages(codes: Codes, grid: Grid, path: Path) -> dict[str, tuple[float, float
         complete = complete_regions(runs)
         rings, arcs, _ = timed("tracing", trace_band, runs, complete)
         bytes_of("tracing", *table, rings.corner, rings.ring_first, rings.polygon_first, arcs.corner)
-        sums, last = timed("sums", sum_regions, runs, ground.zones, None, None)
+        sums, last = timed("sums", sum_regions, runs, ground)
         bytes_of("sums", *table, sums, last)
         closed = timed("joining", seams.join, runs, arcs, last, sums)
         bytes_of("joining", arcs.corner, closed.rings.corner)

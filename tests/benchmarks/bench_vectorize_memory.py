@@ -25,6 +25,8 @@ import rasterio
 from affine import Affine
 from rasterio.windows import Window
 
+from geoseg.grid.grid import Grid
+
 _PATTERN = 1024
 
 
@@ -62,19 +64,20 @@ def measure(path: Path, workers: int) -> None:
 
 def percolate(edge: int) -> None:
     """Print what is held for every open vertex of a map that hangs together."""
-    from geoseg.vector.areas import columns, sum_regions
+    from geoseg.vector.areas import Ground, columns, sum_regions
     from geoseg.vector.bands import Band, cut, rows_of_band
     from geoseg.vector.runs import find_regions
     from geoseg.vector.seams import Seams
     from geoseg.vector.trace import complete_regions, trace_band
 
     codes = (np.random.default_rng(0).random((edge, edge)) < 0.62).astype(np.uint8)
-    seams, zones = Seams(columns(0)), np.zeros(edge, np.int64)
+    seams = Seams(columns(0))
+    ground = Ground(Grid(height=edge, width=edge, transform=Affine.identity(), crs=None))
     whole = Band(codes=codes, valid=np.ones(codes.shape, np.bool_))
     for band in cut(whole, rows_of_band(edge)):
         runs = find_regions(band.codes, band.valid, row=band.row, halo=band.halo, last=band.last)
         _, arcs, _ = trace_band(runs, complete_regions(runs))
-        sums, last = sum_regions(runs, zones, None, None)
+        sums, last = sum_regions(runs, ground)
         seams.join(runs, arcs, last, sums)
         if seams.open_vertices:
             print(

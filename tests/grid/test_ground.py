@@ -12,7 +12,7 @@ from pyproj.crs import DerivedGeographicCRS
 from pyproj.crs.coordinate_operation import RotatedLatitudeLongitudeConversion
 
 from geoseg.grid.grid import Grid
-from geoseg.grid.ground import area_scale, pixel_size_m, row_areas
+from geoseg.grid.ground import pixel_metric, pixel_size_m, row_areas
 
 WGS84_AREA = 510_065_621_724_088.4  # m², 4 pi times the square of the authalic radius 6371007.180918 m
 US_FOOT = 1200 / 3937
@@ -25,9 +25,14 @@ def grid(crs: object, transform: Affine, height: int = 1, width: int = 1) -> Gri
 
 def scale_at(crs: object, x: float, y: float, size: float = 10.0) -> float:
     """Square metres per square CRS unit at one point."""
-    scale = area_scale(grid(crs, Affine(size, 0, x, 0, -size, y)), np.zeros(1), np.zeros(1))
-    assert scale is not None
-    return float(scale[0])
+    return area_at(grid(crs, Affine(size, 0, x, 0, -size, y))) / size**2
+
+
+def area_at(where: Grid) -> float:
+    """Square metres of a pixel, at the first corner of the grid."""
+    metric = pixel_metric(where, np.zeros(1), np.zeros(1))
+    assert metric is not None
+    return float(metric[0, 0])
 
 
 @pytest.mark.parametrize("turn", [1, -1], ids=["north-up", "south-up"])
@@ -138,11 +143,9 @@ def test_a_rotated_geographic_grid_agrees_with_the_zones() -> None:
     transform = Affine.translation(10, 50) @ Affine.rotation(30) @ Affine.scale(1e-4, -1e-4)
     turned = grid("EPSG:4326", transform)
     assert row_areas(turned) is None
-    found = area_scale(turned, np.array([0.0]), np.array([0.0]))
     zones = row_areas(grid("EPSG:4326", Affine(1e-4, 0, 10, 0, -1e-4, 50 + 0.5e-4)))
-    assert found is not None
     assert zones is not None
-    assert found[0] * 1e-8 == pytest.approx(zones[0], rel=1e-8)
+    assert area_at(turned) == pytest.approx(zones[0], rel=1e-8)
 
 
 def test_a_rotated_pole_is_measured_at_its_true_latitude() -> None:
@@ -152,9 +155,7 @@ def test_a_rotated_pole_is_measured_at_its_true_latitude() -> None:
     crs = CRS(rotated)
     at = grid(crs, Affine(0.1, 0, 0, 0, -0.1, 0))
     assert row_areas(at) is None
-    scale = area_scale(at, np.zeros(1), np.zeros(1))
-    assert scale is not None
-    assert math.sqrt(scale[0]) == pytest.approx(math.pi / 180 * 6371000, rel=5e-3)
+    assert math.sqrt(area_at(at)) / 0.1 == pytest.approx(math.pi / 180 * 6371000, rel=5e-3)
 
 
 def test_a_derived_geographic_crs_is_measured_on_its_base() -> None:
@@ -162,14 +163,12 @@ def test_a_derived_geographic_crs_is_measured_on_its_base() -> None:
     crs = DerivedGeographicCRS(CRS("EPSG:4326"), RotatedLatitudeLongitudeConversion(39.25, -162))
     at = grid(crs, Affine(0.1, 0, 0, 0, -0.1, 0))
     assert row_areas(at) is None
-    scale = area_scale(at, np.zeros(1), np.zeros(1))
     lon, lat = Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform(
         [-0.01, 0.01, 0.01, -0.01], [-0.01, -0.01, 0.01, 0.01]
     )
     expected, _ = Geod(ellps="WGS84").polygon_area_perimeter(lon, lat)
     assert abs(np.mean(lat)) > 10
-    assert scale is not None
-    assert scale[0] * 0.02**2 == pytest.approx(abs(expected), rel=1e-5)
+    assert area_at(at) / 0.1**2 * 0.02**2 == pytest.approx(abs(expected), rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -183,12 +182,65 @@ def test_a_derived_geographic_crs_is_measured_on_its_base() -> None:
 def test_what_is_not_tied_to_the_ground_has_no_area(crs: str | None) -> None:
     at = grid(crs, Affine.identity())
     assert row_areas(at) is None
-    assert area_scale(at, np.zeros(1), np.zeros(1)) is None
+    assert pixel_metric(at, np.zeros(1), np.zeros(1)) is None
     assert pixel_size_m(at) is None
 
 
-def test_positions_outside_of_the_projection_are_nan() -> None:
-    assert math.isnan(scale_at("EPSG:3035", 1e9, 1e9))
+@pytest.mark.parametrize(
+    ("crs", "x", "y"),
+    [
+        ("EPSG:3035", 1e9, 1e9),
+        ("ESRI:54009", 1.81e7, 0),  # beyond the ellipse
+        ("ESRI:54008", 1.9e7, 6e6),  # Proj gives a place there, and another one back
+        ("ESRI:54030", 1.75e7, 8e6),
+        ("EPSG:32632", 2e7, 3e6),
+    ],
+)
+def test_positions_outside_of_the_projection_are_nan(crs: str, x: float, y: float) -> None:
+    assert math.isnan(scale_at(crs, x, y))
+
+
+@pytest.mark.parametrize(("crs", "turn"), [("EPSG:3857", 40075016.685578488), ("EPSG:6933", 34735062.13)])
+def test_cylindrical_projections_go_on_beyond_the_antimeridian(crs: str, turn: float) -> None:
+    assert scale_at(crs, 1e6 + turn, 5e6) == pytest.approx(scale_at(crs, 1e6, 5e6), rel=1e-8)
+
+
+def test_a_pole_is_a_place_like_others() -> None:
+    # The scale of EPSG:3031 is true at 71 degrees south; at the pole areas are larger than in the plane.
+    assert scale_at("EPSG:3031", 0, 0) == pytest.approx(scale_at("EPSG:3031", 1, 1), rel=1e-9)
+    assert scale_at("EPSG:3031", 0, 0) > 1.05
+
+
+@pytest.mark.parametrize(
+    ("crs", "x", "y", "size", "expected"),
+    [
+        ("IAU_2015:30100", 0, 0, 1, 1737400 * math.pi / 180),  # the Moon, a sphere; degrees
+        ("IAU_2015:30110", 0, 0, 100, 100),
+        ("IAU_2015:30130", 0, 0, 100, 100),
+        ("IAU_2015:49900", 0, 0, 1, 3396190 * math.pi / 180),
+        ("IAU_2015:49910", 0, 0, 100, 100),
+    ],
+)
+def test_other_bodies_have_their_own_size(crs: str, x: float, y: float, size: float, expected: float) -> None:
+    at = grid(crs, Affine(size, 0, x - size / 2, 0, -size, y + size / 2))
+    assert pixel_size_m(at) == pytest.approx(expected, rel=1e-3)
+
+
+def test_latitudes_of_other_bodies_may_be_planetocentric_and_longitudes_may_count_westwards() -> None:
+    # Mars at 45 degrees of planetocentric latitude, which are 45.34 geodetic ones.
+    e2 = 1 - (3376200 / 3396190) ** 2
+    lat = math.degrees(math.atan(math.tan(math.radians(45)) / (1 - e2)))
+    step = Affine(0.01, 0, 10, 0, -0.01, 45)
+    centric = row_areas(grid("IAU_2015:49902", step))
+    graphic = row_areas(grid("IAU_2015:49901", Affine(0.01, 0, 10, 0, -0.01, lat)))
+    assert centric is not None
+    assert graphic is not None
+    # The two kinds of latitude run at other paces: d(geodetic) / d(planetocentric).
+    pace = (1 - e2) / (math.cos(math.radians(45)) ** 2 * (1 - e2) ** 2 + math.sin(math.radians(45)) ** 2)
+    assert centric[0] == pytest.approx(graphic[0] * pace, rel=1e-5)
+    assert area_at(grid("IAU_2015:49902", step)) == pytest.approx(centric[0], rel=2e-4)
+    for crs in ("IAU_2015:49911", "IAU_2015:49912", "IAU_2015:49916", "IAU_2015:49917"):
+        assert scale_at(crs, 1e5, 1e5) == pytest.approx(1, rel=0.05)
 
 
 @pytest.mark.parametrize(

@@ -81,22 +81,6 @@ def test_sums_are_those_of_the_pixels(m: Map) -> None:
         np.testing.assert_allclose(features.confidence[i], known.mean() / 254 if known.size else np.nan)
 
 
-def test_the_ground_area_is_taken_at_the_mean_position() -> None:
-    # In web mercator the share of ground changes with latitude: a region's own pixels count, not its box.
-    m = drawn(("1.", "11", "11"))
-    transform = Affine(100000, 0, 0, 0, -100000, 8000000)
-    whole = polygonize(m.codes, m.valid, on_grid(m, transform, CRS("EPSG:3857").to_wkt()))
-    mean_row = (0.5 + 2 * 1.5 + 2 * 2.5) / 5
-    one = Grid(
-        height=1,
-        width=1,
-        transform=Affine(1, 0, 80000, 0, -1, 8000000 - 100000 * mean_row + 0.5),
-        crs=CRS("EPSG:3857").to_wkt(),
-    )
-    unit = polygonize(np.ones((1, 1), np.uint8), np.ones((1, 1), np.bool_), one)
-    assert whole.area_m2[0] == pytest.approx(5e10 * unit.area_m2[0], rel=1e-9)
-
-
 @pytest.mark.parametrize("angle", [0, 30], ids=["north-up", "rotated"])
 def test_areas_on_an_equal_area_grid_are_planar(angle: float) -> None:
     m = drawn(("1122", "1.22", "3322"))

@@ -176,12 +176,12 @@ def _held_of_islands(copies: int) -> int:
 
 
 def _join_alone(seams: Seams, band: Band) -> None:
-    from geoseg.vector.areas import sum_regions
+    from geoseg.vector.areas import Ground, sum_regions
     from geoseg.vector.trace import complete_regions, trace_band
 
     runs = find_regions(band.codes, band.valid, row=band.row, halo=band.halo, last=band.last)
     _, arcs, _ = trace_band(runs, complete_regions(runs))
-    sums, last = sum_regions(runs, np.zeros(10**4, np.int64), None, None)
+    sums, last = sum_regions(runs, Ground(Grid(height=10**4, width=1, transform=Affine.identity(), crs=None)))
     seams.join(runs, arcs, last, np.zeros((len(sums), 7), np.int64))
 
 

@@ -1,0 +1,210 @@
+"""Lengths of boundaries on the ground, edge by edge.
+
+What an edge of a pixel measures changes little from one to the next. So within a box of pixels, which depends on
+the grid alone, it is taken for linear: that is exact to parts in 100,000, and as fast as one number for all.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TypeAlias
+
+import numba
+import numpy as np
+import numpy.typing as npt
+from affine import Affine
+
+from geoseg.grid.grid import Grid
+from geoseg.grid.ground import edge_lengths, plane
+from geoseg.grid.ground_cells import ACROSS, GroundCells
+from geoseg.vector.rings import Rings
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int32]
+_Places: TypeAlias = tuple[tuple[int, int], tuple[int, int], Ints, npt.NDArray[np.int8], Floats, Floats]
+_Parallels: TypeAlias = tuple[Floats, Floats, int, int]
+
+_PARALLELS = 2e-3  # radians of latitude over which the length of a parallel is taken for linear
+_LEAST_BOX = 1 / 64  # px
+
+# A box: between which columns and rows, its middle, and how many of them; then the value in the middle and the changes
+# per column and row of what an edge measures along a row, of the same along a column, and of the cosine between.
+_COL, _ROW, _COL_STOP, _ROW_STOP, _MIDDLE_COL, _MIDDLE_ROW, _COLS, _ROWS = range(8)
+_ACROSS, _DOWN, _COSINE, _NUMBERS = 8, 11, 14, 17
+
+
+class Lengths:
+    """Lengths of the boundaries of polygons on a grid.
+
+    Parameters
+    ----------
+    grid : Grid
+    cells : GroundCells or None
+        None where rows follow parallels, whose lengths have closed forms, or where nothing is known.
+    """
+
+    def __init__(self, grid: Grid, cells: GroundCells | None) -> None:
+        size = plane(grid)
+        self._known = size is not None
+        none = np.zeros(0)
+        self._parallels: _Parallels = none, none, 1, 1
+        self._places: _Places = grid.shape, (1, 1), none.astype(np.int32), none.astype(np.int8), none, none
+        if cells is None and size is not None:
+            t = grid.transform
+            latitude = abs(t.e) * size[0] / (size[1] * math.sqrt(grid.pixel_area))
+            rows = 2.0 ** math.floor(math.log2(_PARALLELS / latitude))
+            parts = max(1, round(1 / rows))  # of a row, where rows are high
+            fine = replace(grid, height=parts * grid.height, transform=t @ Affine.scale(1, 1 / parts))
+            edges = edge_lengths(fine)
+            assert edges is not None
+            upto = np.concatenate([[0.0], np.cumsum(edges[1])])
+            self._parallels = edges[0], upto * parts, max(1, int(rows)), parts
+        factors = np.zeros((0, 3, 4, 4)) if cells is None else np.ascontiguousarray(cells.coef[:, ACROSS:])
+        self._places = (*self._places[:4], factors, none)
+        if cells is not None:
+            self._places = cells.shape, cells.top, cells.child, cells.axis, factors, cells.reach
+
+    def of(self, rings: Rings, scale: int = 1) -> Floats:
+        """Return the length of each polygon's boundary, m; NaN where it is not known.
+
+        Parameters
+        ----------
+        rings : Rings
+        scale : int
+            Steps of the rings' lattice to a pixel.
+        """
+        lengths = np.full(rings.count, np.nan)
+        if self._known:
+            arrays = (rings.corner, rings.ring_first, rings.polygon_first)
+            _sum_edges(arrays, scale, self._parallels, self._places, lengths)
+        return lengths
+
+
+@numba.njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
+def locate(
+    shape: tuple[int, int], top: tuple[int, int], child: Ints, axis: npt.NDArray[np.int8], row: int, col: int
+) -> tuple[int, int, int, int, int]:
+    """Find the cell of `GroundCells` in which a pixel lies: its number, first row and column, and size on the grid."""
+    cell = cell_row = cell_col = 0
+    tall, wide = top
+    while child[cell] >= 0:
+        if axis[cell] == 0:
+            tall //= 2
+            second = row >= cell_row + tall
+            cell_row += tall * second
+        else:
+            wide //= 2
+            second = col >= cell_col + wide
+            cell_col += wide * second
+        cell = child[cell] + second
+    return cell, cell_row, cell_col, min(tall, shape[0] - cell_row), min(wide, shape[1] - cell_col)
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _sum_edges(
+    rings: tuple[Ints, npt.NDArray[np.int64], npt.NDArray[np.int64]],
+    scale: int,
+    parallels: _Parallels,
+    places: _Places,
+    lengths: Floats,
+) -> None:
+    corner, ring_first, polygon_first = rings
+    box = np.zeros(_NUMBERS)
+    step = 1 / scale
+    for polygon in range(len(polygon_first) - 1):
+        length = 0.0
+        for ring in range(polygon_first[polygon], polygon_first[polygon + 1]):
+            before = ring_first[ring + 1] - 1
+            for vertex in range(ring_first[ring], ring_first[ring + 1]):
+                col, row = corner[before, 0] * step, corner[before, 1] * step
+                cols, rows = corner[vertex, 0] * step - col, corner[vertex, 1] * step - row
+                before = vertex
+                middle_col, middle_row = col + cols / 2, row + rows / 2
+                if not (
+                    box[_COL] <= middle_col < box[_COL_STOP] and box[_ROW] <= middle_row < box[_ROW_STOP]
+                ):
+                    _fill_box(middle_col, middle_row, parallels, places, box)
+                if abs(cols) <= box[_COLS] and abs(rows) <= box[_ROWS]:
+                    length += _length(middle_col, middle_row, cols, rows, box)
+                    continue
+                count = math.ceil(max(abs(cols) / box[_COLS], abs(rows) / box[_ROWS]))
+                for piece in range(count):
+                    part = (piece + 0.5) / count
+                    middle_col, middle_row = col + part * cols, row + part * rows
+                    _fill_box(middle_col, middle_row, parallels, places, box)
+                    length += _length(middle_col, middle_row, cols / count, rows / count, box)
+        lengths[polygon] = length
+
+
+@numba.njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
+def _length(col: float, row: float, cols: float, rows: float, box: Floats) -> float:
+    """Length of a straight piece: where its middle lies, and how far it goes."""
+    col -= box[_MIDDLE_COL]
+    row -= box[_MIDDLE_ROW]
+    x = cols * (box[_ACROSS] + col * box[_ACROSS + 1] + row * box[_ACROSS + 2])
+    y = rows * (box[_DOWN] + col * box[_DOWN + 1] + row * box[_DOWN + 2])
+    if cols == 0 or rows == 0:
+        return float(abs(x + y))
+    cosine = box[_COSINE] + col * box[_COSINE + 1] + row * box[_COSINE + 2]
+    return math.sqrt(max(0.0, x * x + y * y + 2 * cosine * x * y))
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _fill_box(col: float, row: float, parallels: _Parallels, places: _Places, box: Floats) -> None:
+    """Fill in the box in which a position lies."""
+    shape, top, child, axis, factors, reach = places
+    inside = _LEAST_BOX / 2
+    row, col = min(row, shape[0] - inside), min(col, shape[1] - inside)
+    inner_row, inner_col = int(row), int(col)
+    if len(parallels[0]):
+        _fill_parallels(row, shape, parallels, box)
+        return
+    cell, cell_row, cell_col, rows, cols = locate(shape, top, child, axis, inner_row, inner_col)
+    size = 2.0 ** math.floor(math.log2(2 * max(reach[cell], _LEAST_BOX)))
+    if math.isnan(factors[cell, 0, 0, 0]):
+        size = max(rows, cols)
+    box[_COLS], box[_ROWS] = min(size, cols), min(size, rows)
+    box[_COL] = cell_col + math.floor((col - cell_col) / box[_COLS]) * box[_COLS]
+    box[_ROW] = cell_row + math.floor((row - cell_row) / box[_ROWS]) * box[_ROWS]
+    box[_COL_STOP], box[_ROW_STOP] = box[_COL] + box[_COLS], box[_ROW] + box[_ROWS]
+    box[_MIDDLE_COL], box[_MIDDLE_ROW] = box[_COL] + box[_COLS] / 2, box[_ROW] + box[_ROWS] / 2
+    if box[_COL_STOP] >= shape[1]:
+        box[_COL_STOP] = np.inf
+    if box[_ROW_STOP] >= shape[0]:
+        box[_ROW_STOP] = np.inf
+    x, y = (box[_MIDDLE_COL] - cell_col) / cols, (box[_MIDDLE_ROW] - cell_row) / rows
+    for quantity in range(3):
+        value = by_x = by_y = 0.0
+        for i in range(3, -1, -1):
+            f = factors[cell, quantity, i]
+            line = f[0] + x * (f[1] + x * (f[2] + x * f[3]))
+            slope = f[1] + x * (2 * f[2] + x * 3 * f[3])
+            by_y = by_y * y + value
+            value = value * y + line
+            by_x = by_x * y + slope
+        at = _ACROSS + 3 * quantity
+        box[at], box[at + 1], box[at + 2] = value, by_x / cols, by_y / rows
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _fill_parallels(row: float, shape: tuple[int, int], parallels: _Parallels, box: Floats) -> None:
+    """Fill in the box of rows that follow parallels: lengths between those of the first and the last edge."""
+    across, upto, rows, parts = parallels
+    first = int(row * parts) // rows * rows
+    stop = min(first + rows, shape[0] * parts)
+    count = (stop - first) / parts
+    box[:] = 0.0
+    box[_COL], box[_COL_STOP], box[_COLS] = -np.inf, np.inf, np.inf
+    box[_ROW], box[_ROW_STOP], box[_ROWS] = first / parts, stop / parts, count
+    box[_MIDDLE_ROW] = (first + stop) / (2 * parts)
+    if stop == shape[0] * parts:
+        box[_ROW_STOP] = np.inf
+    box[_ACROSS], box[_ACROSS + 2] = (
+        (across[first] + across[stop]) / 2,
+        (across[stop] - across[first]) / count,
+    )
+    box[_DOWN] = (upto[stop] - upto[first]) / (stop - first)
+    if stop > first + 1:
+        change = (upto[stop] - upto[stop - 1]) - (upto[first + 1] - upto[first])
+        box[_DOWN + 2] = change / (count - 1 / parts)
