@@ -55,6 +55,6 @@ def command(polygons: Path, output: Path, overwrite: bool, legend: Path | None, 
     grid, counted = rasterize_file(polygons, output, choices, overwrite=overwrite)
     seconds = time.perf_counter() - started
     say(f"{output}: {grid.width:,} x {grid.height:,} px, {counted.valid:,} of a class")
-    for row in counted.rows(None):
+    for row in counted.rows():
         say(f"  {row['code']:>4} {row['name']:<20} {row['pixels']:>14,} px")
     say(f"  rasterize {seconds:.1f} s; peak memory {peak_memory_mb():,.0f} MB")
