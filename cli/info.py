@@ -4,34 +4,40 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import click
 
-from .options import EXISTING_FILE, examples
+from .options import examples, resolution, stack
+from .scenes import listed
+from .values import SCENE_FILE
 from .verbosity import verbosity_options
 
 
 @click.command(
     epilog=examples(
         "geoseg info scene.tif",
+        "geoseg info S2A_MSIL2A_20240501T100031.SAFE",
         "geoseg info model.safetensors --json",
         "geoseg info",
     )
 )
-@click.argument("path", required=False, type=EXISTING_FILE)
+@click.argument("path", required=False, type=SCENE_FILE)
+@stack
+@resolution
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @verbosity_options
-def command(path: Path | None, as_json: bool) -> None:
+def command(path: str | None, stack: tuple[str, ...], resolution: float | None, as_json: bool) -> None:
     """Describe a scene, model file, class map or vector file.
 
-    Without PATH: the versions of everything and, where no GPU is used, why.
+    PATH may be a URL, or a folder of a product of Sentinel-2 or Landsat. Without PATH: the versions of everything
+    and, where no GPU is used, why.
     """
     from geoseg.assessment.describe import describe
     from geoseg.assessment.installation import describe_versions
 
-    description = describe(path) if path else describe_versions()
+    (scene,) = listed(() if path is None else (path,), stack) if path or stack else (None,)
+    description = describe_versions() if scene is None else describe(scene, resolution=resolution)
     if as_json:
         click.echo(json.dumps(description, indent=2, ensure_ascii=False))
     else:

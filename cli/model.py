@@ -11,7 +11,7 @@ import click
 from geoseg.grid.legend import Task
 
 from .messages import progress, say
-from .options import EXISTING_FILE, examples, legend, output, overwrite, scenes
+from .options import EXISTING_FILE, examples, legend, output, overwrite, resolution, scenes, stack
 from .scenes import listed
 from .values import BANDS, FACTORS, LEGEND, NAMES, OPTIONS
 from .verbosity import verbosity_options
@@ -193,6 +193,8 @@ def import_(
 )
 @click.argument("model", type=EXISTING_FILE)
 @scenes
+@stack
+@resolution
 @click.option(
     "-b", "--bands", type=BANDS, help="Names or numbers of the scene's bands, in the model's order."
 )
@@ -205,6 +207,8 @@ def import_(
 def quantize(
     model: Path,
     scenes: tuple[str, ...],
+    stack: tuple[str, ...],
+    resolution: float | None,
     bands: tuple[int | str, ...] | None,
     tiles: int,
     output: Path,
@@ -226,7 +230,11 @@ def quantize(
         pass
     with progress() as bar:
         made = quantize(
-            Model.open(model), listed(scenes), tiles=tiles, options=PredictOptions(bands=bands), progress=bar
+            Model.open(model),
+            listed(scenes, stack),
+            tiles=tiles,
+            options=PredictOptions(bands=bands, resolution=resolution),
+            progress=bar,
         )
     made.save(output, overwrite=overwrite)
     say(f"Wrote {output}\n{made}")

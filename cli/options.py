@@ -8,6 +8,7 @@ flag                       predict  segment  vectorize  rasterize  model  train 
 -v, -q                     x        x        x          x          x      x      x       x
 -m, --model                x        x
 --save-confidence          x        x
+--stack, --resolution      x        x                              x
 -b, --bands ... --fresh    x        x
 --layer                             x        x          x
 --legend                   x        x        x          x          x
@@ -132,10 +133,23 @@ save_confidence = click.option(
     "--save-confidence", metavar="FILE", help="Also write the confidence raster (a folder where -o is one)."
 )
 
-scenes = click.argument("scenes", nargs=-1, required=True, metavar="SCENE...")
+scenes = click.argument("scenes", nargs=-1, metavar="SCENE...")
+
+stack = click.option(
+    "--stack", multiple=True, metavar="FILE,FILE,...",
+    help="In place of SCENE: a file for each band, or NAME=FILE; other resolutions are brought to the finest, "
+    "bilinearly.",
+)  # fmt: skip
+
+resolution = click.option(
+    "--resolution", type=click.FloatRange(min=0, min_open=True), metavar="UNITS",
+    help="Edge of a pixel that the files of one scene are brought to; the finest file's by default.",
+)  # fmt: skip
 
 prediction = together(
     click.option("-m", "--model", required=True, type=EXISTING_FILE, help="Model file (.safetensors)."),
+    stack,
+    resolution,
     click.option("-b", "--bands", type=BANDS, help="Names or numbers of the scene's bands, in the model's order."),
     legend("The model's for codes that it does not name."),
     click.option("--bounds", type=BOUNDS, help="Only this rectangle, in the scene's CRS."),

@@ -18,7 +18,7 @@ from .options import (
     save_probabilities,
     scenes,
 )
-from .scenes import Task, beside, folder_of, listed, run
+from .scenes import Task, beside, folder_of, listed, pictured, run
 from .values import NUMBERS, SIZE
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
         "geoseg predict scene.tif -m model.safetensors -o classes.tif",
         "geoseg predict *.tif -m model.safetensors -o maps/ --save-confidence maps/",
         "geoseg predict scene.tif -m model.safetensors -o classes.tif -b 3,2,1 --device cuda",
+        "geoseg predict --stack B02.jp2,B03.jp2,B04.jp2,B08.jp2 -m model.safetensors -o classes.tif",
+        "geoseg predict S2A_MSIL2A_20240501T100031.SAFE -m model.safetensors -o classes.tif",
         "geoseg predict photos/ -m model.safetensors -o masks/ --batch-size 500",
         "geoseg predict test/ -m model.safetensors --submission sub.csv --size 350x525",
     )
@@ -67,6 +69,7 @@ def command(
     ctx: click.Context,
     /,
     scenes: tuple[str, ...],
+    stack: tuple[str, ...],
     model: Path,
     output: str | None,
     save_confidence: str | None,
@@ -78,18 +81,23 @@ def command(
 ) -> None:
     """Turn scenes into class maps, and folders of pictures into masks.
 
-    SCENE is a raster; - reads a list of them from stdin. A folder stands for the pictures in it, which become
-    PNG files or, with --submission, a table. An interrupted run continues with the same command.
+    SCENE is a raster, a URL, or a folder of a product of Sentinel-2 or Landsat; - reads a list of them from stdin.
+    Any other folder stands for the pictures in it, which become PNG files or, with --submission, a table. An
+    interrupted run continues with the same command.
     """
     from geoseg.inference.predict import PredictOutputs, Writing, predict_file
 
-    names, writing = listed(scenes), Writing(overwrite=overwrite, fresh=fresh)
+    names, writing = listed(scenes, stack), Writing(overwrite=overwrite, fresh=fresh)
     form = {name: values.pop(name) for name in ("submission", "size", "content", "like")}
-    if form["submission"] is not None or any(Path(name).is_dir() for name in names):
+    if form["submission"] is not None or pictured(names):
         for name, value in (("confidence", save_confidence), ("probabilities", save_probabilities)):
             if value is not None:
                 raise click.UsageError(f"--save-{name} is for scenes, and these are pictures")
-        ctx.exit(_pictures(names, model, output, form, (predict_options(values), writing)))
+        if stack:
+            raise click.UsageError("--stack is a scene, and --submission is for pictures; use -o")
+        ctx.exit(
+            _pictures([str(name) for name in names], model, output, form, (predict_options(values), writing))
+        )
     _refuse_form(form)
     if output is None:
         raise click.UsageError("Missing option '-o' / '--output'.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from geoseg.inference.prepare import Job
     from geoseg.inference.summary import Report
     from geoseg.models.model import Model
+    from geoseg.raster.products import Stack
+
+    Scene = str | Stack
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +55,7 @@ class Task:
 
         return Model.open(self.model)
 
-    def prepare(self, scene: str) -> Job:
+    def prepare(self, scene: Scene) -> Job:
         """Open a scene and check that it fits; the weights are not read yet."""
         from geoseg.inference.prepare import prepare
 
@@ -60,24 +63,64 @@ class Task:
         return job
 
 
-def listed(arguments: tuple[str, ...]) -> list[str]:
-    """Scenes that a person named; ``-`` stands for a list on stdin, one a line."""
+def listed(arguments: tuple[str, ...], stack: tuple[str, ...] = ()) -> list[Scene]:
+    """Scenes that a person named: one by its files, or each by itself; ``-`` stands for a list on stdin, one a line."""
+    if stack:
+        if arguments:
+            raise click.UsageError(
+                f"--stack is the scene, and {arguments[0]} is another; run one after the other"
+            )
+        return [stacked(stack)]
     scenes: list[str] = []
     for argument in arguments:
         if argument == "-":
             lines = sys.stdin.read().splitlines()
-            typed = [line.strip() for line in lines if line.strip()]
-            if names_vrt(typed):
-                allow_vrt()
-            scenes += typed
+            scenes += [line.strip() for line in lines if line.strip()]
         else:
             scenes.append(argument)
+    if not arguments:
+        raise click.UsageError("Missing argument 'SCENE...'.")
     if not scenes:
         raise click.UsageError("the list of scenes on stdin is empty")
-    return scenes
+    consent(scenes)
+    return list(scenes)
 
 
-def folder_of(scenes: list[str], output: str, suffix: str) -> Path | None:
+def stacked(texts: tuple[str, ...]) -> Stack:
+    """Files of one scene as ``--stack`` names them; what there is a file of is no list, whatever is in its name."""
+    from geoseg.raster.products import listed_stack
+
+    parts = [part.strip() for text in texts for part in ([text] if Path(text).exists() else text.split(","))]
+    files = []
+    for part in parts:
+        name, equals, path = part.partition("=")
+        named = equals and not Path(part).exists() and "/" not in name
+        files.append((name.strip(), path.strip()) if named else (None, part))
+    if not all(path for _, path in files):
+        raise click.UsageError(
+            f"--stack {','.join(texts)}: a name is empty, expected FILE,FILE,... or NAME=FILE,..."
+        )
+    allow_vrt()
+    return listed_stack(files)
+
+
+def consent(names: Iterable[str]) -> None:
+    """Let GDAL open VRTs where one is named, and where a scene is a file for each band, which become one."""
+    from geoseg.raster.products import is_product
+
+    names = list(names)
+    if names_vrt(names) or any(map(is_product, names)):
+        allow_vrt()
+
+
+def pictured(scenes: list[Scene]) -> bool:
+    """Whether one of the scenes is a folder of pictures."""
+    from geoseg.raster.products import is_product
+
+    return any(isinstance(name, str) and Path(name).is_dir() and not is_product(name) for name in scenes)
+
+
+def folder_of(scenes: list[Scene], output: str, suffix: str) -> Path | None:
     """Return the folder that outputs go into, None where `output` is the one file to write."""
     if "://" in output or output.startswith("/vsi"):  # a Path would make a folder called s3: of it
         raise click.UsageError(f"{output}: outputs need a local file system; write locally, then copy")
@@ -116,14 +159,14 @@ def beside(product: str | None, output: Path, folder: Path | None, ending: str) 
     return Path(product) / (output.stem + ending)
 
 
-def run(scenes: list[str], output: str, folder: Path | None, task: Task) -> int:
+def run(scenes: list[Scene], output: str, folder: Path | None, task: Task) -> int:
     """Compute the scenes of a command and return its exit code."""
     if folder is None:
         return _watched(task, task.prepare(scenes[0]), Path(output)).exit_code
     from geoseg.inference.asked import finished_before
     from geoseg.inference.batch import run_many
 
-    def one(scene: str, written: Path) -> Report:
+    def one(scene: Scene, written: Path) -> Report:
         job, asked = task.prepare(scene), task.asked(written)
         # Also where others are to be replaced: the same command goes on behind the scenes that it has finished.
         before = None if asked.fresh else finished_before(job, asked)

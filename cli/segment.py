@@ -46,6 +46,7 @@ def command(
     ctx: click.Context,
     /,
     scenes: tuple[str, ...],
+    stack: tuple[str, ...],
     model: Path,
     output: str,
     raster: str | None,
@@ -59,13 +60,13 @@ def command(
 ) -> None:
     """Turn scenes into land-cover polygons.
 
-    The GeoPackage opens coloured in QGIS. SCENE is a raster; - reads a list of them from stdin. An
-    interrupted run continues with the same command.
+    The GeoPackage opens coloured in QGIS. SCENE is a raster, a URL, or a folder of a product of Sentinel-2 or Landsat;
+    - reads a list of them from stdin. An interrupted run continues with the same command.
     """
     from geoseg.inference.predict import Writing
     from geoseg.inference.segment import SegmentOutputs, segment_file
 
-    names, writing = listed(scenes), Writing(overwrite=overwrite, fresh=fresh)
+    names, writing = listed(scenes, stack), Writing(overwrite=overwrite, fresh=fresh)
     folder = folder_of(names, output, ".gpkg")
 
     def outputs(written: Path) -> SegmentOutputs:

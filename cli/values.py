@@ -46,6 +46,21 @@ class BoundsType(ParamType):
         return west, south, east, north
 
 
+class SceneFileType(click.Path):
+    """A file, a folder of a product's bands, or a URL or ``/vsi...`` name, which is looked at when it is opened."""
+
+    def __init__(self) -> None:
+        super().__init__(exists=True)
+
+    def convert(self, value: str | os.PathLike[str], param: Parameter, ctx: Context) -> str:
+        """Return the name."""
+        from geoseg.raster.opening import is_remote
+
+        if isinstance(value, str) and is_remote(value):
+            return value
+        return str(super().convert(value, param, ctx))
+
+
 class BandsType(ParamType):
     """``3,2,1`` or ``red,green,blue``: band numbers from 1, or names."""
 
@@ -203,6 +218,7 @@ class SizeType(ParamType):
         return int(match[1]), int(match[2])
 
 
+SCENE_FILE = SceneFileType()
 BOUNDS = BoundsType()
 BANDS = BandsType()
 NAMES = NamesType()

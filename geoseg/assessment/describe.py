@@ -11,6 +11,8 @@ from geoseg.errors import SceneError
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import THRESHOLD
 from geoseg.raster.file_kinds import GEOPACKAGE, MODEL, kind_by_name, kind_of
+from geoseg.raster.opening import is_remote
+from geoseg.raster.products import is_product
 
 if TYPE_CHECKING:
     from geoseg.grid.legend import LegendClass
@@ -21,16 +23,25 @@ Description = dict[str, Any]
 """Plain JSON values; the key ``kind`` says what the file is."""
 
 
-def describe(path: Path | str) -> Description:
+def describe(path: Any, *, resolution: float | None = None) -> Description:
     """Describe a scene, model file, class map or vector file.
 
     The first bytes decide, not the name.
+
+    Parameters
+    ----------
+    path : path, Stack, list of path or mapping of name to path
+        As `Scene.open` takes a scene; of a model or vector file its path.
+    resolution : float, optional
+        As `Scene.open` takes it.
 
     Raises
     ------
     SceneError, ModelError, DataError
         If the file is none of them, or is damaged.
     """
+    if not isinstance(path, str | Path) or is_remote(str(path)) or is_product(path):
+        return _raster(path, resolution)
     path = Path(path)
     try:
         kind = kind_of(path)
@@ -48,7 +59,7 @@ def describe(path: Path | str) -> Description:
         from geoseg.assessment.layers import describe_geopackage, describe_vectors
 
         return describe_geopackage(path) if kind == GEOPACKAGE else describe_vectors(path)
-    return _raster(path)
+    return _raster(path, resolution)
 
 
 def _unknown(path: Path) -> str:
@@ -96,13 +107,15 @@ def _presence(card: Card) -> Description:
     }
 
 
-def _raster(path: Path) -> Description:
+def _raster(path: Any, resolution: float | None) -> Description:
     """Describe a raster, as a class map where it says what its codes mean."""
     from geoseg.raster.known_classes import names_classes
     from geoseg.raster.legend_file import TASK_TAG
     from geoseg.raster.scene import Scene
 
-    scene = Scene.open(path, palette_as_codes=True)
+    scene = Scene.open(path, resolution=resolution, palette_as_codes=True)
+    if scene.file.location.members:
+        return _scene(scene)
     if TASK_TAG in scene.file.tags:
         return _layered_map(scene)
     if scene.count == 1 and scene.dtype.kind in "iu" and names_classes(scene.file):
@@ -179,8 +192,15 @@ def _scene(scene: Scene) -> Description:
         "scale": None if scene.scale is None else list(scene.scale),
         "offset": None if scene.offset is None else list(scene.offset),
         "block_shape": list(scene.block_shape),
+        **_files(scene),
         **_place(scene.grid),
     }
+
+
+def _files(scene: Scene) -> Description:
+    """Name the files of a stack, and say how they became one."""
+    members = scene.file.location.members
+    return {"files": [member.typed for member in members], "joined": list(scene.stacking)} if members else {}
 
 
 def _nodata(values: tuple[float | None, ...]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 from affine import Affine
 
@@ -106,3 +107,13 @@ def _outward(low: float, high: float) -> tuple[int, int]:
     """Round an interval outward to whole pixels, forgiving the rounding of the affine itself."""
     tolerance = 1e-6  # px; float64 affines at UTM northings are good to 1e-8 px
     return math.floor(low + tolerance), math.ceil(high - tolerance)
+
+
+@lru_cache(maxsize=64)
+def same_crs(first: str | None, second: str | None) -> bool:
+    """Whether two CRSs are one; a missing one is like the other."""
+    if first is None or second is None or first == second:
+        return True
+    from pyproj import CRS
+
+    return CRS.from_wkt(first).equals(CRS.from_wkt(second), ignore_axis_order=True)

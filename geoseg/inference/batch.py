@@ -6,13 +6,15 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from geoseg.errors import GeosegError, OptionError, OutputError
 from geoseg.inference.summary import Report
+from geoseg.raster.products import is_metadata
 
 log = logging.getLogger("geoseg")
 
-One = Callable[[str, Path], Report]
+One = Callable[[Any, Path], Report]
 """Runs one scene into one output."""
 
 
@@ -42,12 +44,12 @@ class Outcome:
         return 3 if self.failed or any(report.exit_code for report in self.reports) else 0
 
 
-def run_many(scenes: Sequence[str], folder: Path, suffix: str, one: One) -> Outcome:
+def run_many(scenes: Sequence[Any], folder: Path, suffix: str, one: One) -> Outcome:
     """Run every scene into ``folder/<stem><suffix>``.
 
     Parameters
     ----------
-    scenes : sequence of str
+    scenes : sequence of str or Stack
     folder : Path
         Made where it is missing.
     suffix : str
@@ -73,18 +75,24 @@ def run_many(scenes: Sequence[str], folder: Path, suffix: str, one: One) -> Outc
             reports.append(one(scene, output))
         except GeosegError as error:
             log.error("%s", error)
-            failed.append((scene, str(error)))
+            failed.append((str(scene), str(error)))
     return Outcome(reports=tuple(reports), failed=tuple(failed))
 
 
-def name_outputs(scenes: Iterable[str], folder: Path, suffix: str) -> list[Path]:
+def name_outputs(scenes: Iterable[Any], folder: Path, suffix: str) -> list[Path]:
     """Names of the outputs of many scenes, all different."""
     outputs: dict[Path, str] = {}
     for scene in scenes:
-        output = folder / (Path(scene).stem + suffix)
+        output = folder / (_stem(str(scene)) + suffix)
         if output in outputs:
             raise OptionError(
                 f"{scene} and {outputs[output]} would both become {output}; run them into two folders"
             )
-        outputs[output] = scene
+        outputs[output] = str(scene)
     return list(outputs)
+
+
+def _stem(scene: str) -> str:
+    """Name of a scene without folder and suffix; of a product's metadata file that of its folder."""
+    path = Path(scene)
+    return path.parent.stem if is_metadata(path) else path.stem

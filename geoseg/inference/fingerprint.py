@@ -19,6 +19,7 @@ from geoseg.inference.prepare import Job
 from geoseg.models.card import Card
 from geoseg.models.model import Model, weights_sha256
 from geoseg.raster.array_scene import ArraySource
+from geoseg.raster.scene import Scene
 
 
 def fingerprint_of(job: Job) -> dict[str, Any]:
@@ -76,9 +77,20 @@ def _scene_fingerprint(job: Job) -> dict[str, Any]:
         return {"sha256": digest.hexdigest()}
     if isinstance(source, LazyScene):
         return {"dask": source.token}
-    path = Path(source.path)
+    if isinstance(source, Scene) and source.file.location.members:
+        grid = source.file.grid
+        return {
+            "files": [_file_fingerprint(member.name) for member in source.file.location.members],
+            "grid": [grid.height, grid.width, *grid.transform[:6]],
+        }
+    return _file_fingerprint(source.path)
+
+
+def _file_fingerprint(name: str) -> dict[str, Any]:
+    """Name, size, time and first bytes of a file; of what is none its name."""
+    path = Path(name)
     if not path.is_file():
-        return {"name": source.path}
+        return {"name": name}
     with path.open("rb") as file:
         head = hashlib.sha256(file.read(1 << 16)).hexdigest()
     status = path.stat()

@@ -110,6 +110,7 @@ def _check_options(options: PredictOptions) -> None:
     """Refuse what only a scene that is read from a file can have."""
     remedies = {
         "clip": (options.clip is not None, "pass the array after .rio.clip()"),
+        "resolution": (options.resolution is not None, "resample the array with .rio.reproject()"),
         "on_error": (options.on_error != "stop", "the array says itself what becomes of chunks without data"),
         "profile": (options.profile, "dask's dashboard says where the time goes"),
         "compile": (options.compile, "threads of dask would share what is compiled for one"),

@@ -33,6 +33,9 @@ class PredictOptions:
         Which bands of the scene (1-based numbers or names) are the card's bands, in the card's order.
     legend : Legend or path, optional
         Names and colours of codes in the products, in place of the card's; codes that it does not name keep theirs.
+    resolution : float, optional
+        Edge of the pixels that a scene of several files is brought to, in units of its CRS; the finest file's by
+        default.
     bounds : tuple of float, optional
         (west, south, east, north) in the scene's CRS; snapped outward to whole pixels.
     clip : Path, optional
@@ -65,6 +68,7 @@ class PredictOptions:
 
     bands: tuple[int | str, ...] | None = None
     legend: Legend | str | PathLike[str] | None = None
+    resolution: float | None = None
     bounds: tuple[float, float, float, float] | None = None
     clip: Path | None = None
     tile_size: int | None = None

@@ -99,7 +99,8 @@ def predict(
 
     Parameters
     ----------
-    scene : path, Scene, xarray.DataArray (band, y, x) or ndarray (band, row, col)
+    scene : path, list of path, mapping of str to path, Scene, xarray.DataArray (band, y, x) or ndarray (band, row, col)
+        A list is a file for each band, a mapping gives them names (`Scene.open`).
         Its numbers as stored: the model's card knows how they are scaled. A lazy (dask) DataArray may have one
         more dim, such as ``time``, and a lazy Dataset a variable for each band.
     model : path or Model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from geoseg.inference.options import PredictOptions
 from geoseg.models.card import Card, read_card
 from geoseg.models.match import Match, match
 from geoseg.raster.array_scene import ArraySource
+from geoseg.raster.products import Stack
 from geoseg.raster.scene import Scene
 from geoseg.raster.source import Source
 
@@ -60,6 +62,15 @@ class Job:
         return self.match.source.grid
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """Files that the scene is read from."""
+        source = self.match.source
+        if not isinstance(source, Scene):
+            return ()
+        location = source.file.location
+        return tuple(Path(each.name) for each in location.members or (location,) if not each.remote)
+
+    @property
     def layers(self) -> int | None:
         """Layers of the result of a multilabel task, None of the others."""
         return len(self.card.channels) if self.card.task == "multilabel" else None
@@ -84,7 +95,8 @@ def prepare(scene: Any, model: Path | str | Model, options: PredictOptions) -> J
 
     Parameters
     ----------
-    scene : path, Scene, xarray.DataArray (band, y, x) or ndarray (band, row, col)
+    scene : path, list of paths, mapping of names to paths, Scene, xarray.DataArray or ndarray
+        As `predict` takes it.
     model : path or Model
     options : PredictOptions
 
@@ -100,6 +112,8 @@ def prepare(scene: Any, model: Path | str | Model, options: PredictOptions) -> J
     found = match(source, card, options.bands, force=options.force)
     for note in found.notes:
         log.warning("%s: %s", name, note)
+    for line in found.source.stacking if isinstance(found.source, Scene) else ():
+        log.info("%s: %s", name, line)
     return Job(
         match=found,
         card=card,
@@ -130,12 +144,17 @@ def tiling_of(card: Card, options: PredictOptions) -> Tiling:
 
 def as_source(scene: Any, options: PredictOptions) -> Source:
     """Return the Source behind whatever a person calls a scene."""
-    if isinstance(scene, str | Path):
+    if isinstance(scene, str | Path | Mapping | list | tuple | Stack):
         return Scene.open(
-            str(scene),
+            scene,
+            resolution=options.resolution,
             expand_palette=options.expand_palette,
             allow_remote=options.allow_remote,
             assume_crs=options.assume_crs,
+        )
+    if options.resolution is not None:
+        raise OptionError(
+            "a resolution is for scenes of several files, and this one is open already; leave it out"
         )
     if isinstance(scene, np.ndarray):
         if scene.ndim != 3:

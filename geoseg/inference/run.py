@@ -31,7 +31,6 @@ from geoseg.inference.prepare import Job
 from geoseg.inference.several import fill_by_several, mean_profile, parts
 from geoseg.inference.summary import Report
 from geoseg.models.model import Model
-from geoseg.raster.array_scene import ArraySource
 from geoseg.raster.cache import limited_cache
 from geoseg.storage.journal import Journal
 from geoseg.storage.output import Claim, claim, clear_leftovers
@@ -204,8 +203,7 @@ def _prepared(job: Job, journal: Journal) -> tuple[Model, Settings, dict[str, fl
 
 def _check_names(job: Job, outputs: Sequence[Path]) -> None:
     """Refuse to write a product over the scene or over another product."""
-    scene = None if isinstance(job.source, ArraySource | LazyScene) else Path(job.source.path).resolve()
-    seen = {scene: "the scene"}
+    seen = {path.resolve(): "the scene" for path in job.files}
     for path in outputs:
         if path.resolve() in seen:
             raise OptionError(f"{path}: is also the name of {seen[path.resolve()]}; choose another")

@@ -99,7 +99,8 @@ def segment(
 
     Parameters
     ----------
-    scene : path, Scene, xarray.DataArray (band, y, x) or ndarray (band, row, col)
+    scene : path, list of path, mapping of str to path, Scene, xarray.DataArray (band, y, x) or ndarray (band, row, col)
+        A list is a file for each band, a mapping gives them names (`Scene.open`).
         As `geoseg.predict` takes it, a single one; a lazy one is read a row of chunks at a time.
     model : path or Model
     options : PredictOptions, optional

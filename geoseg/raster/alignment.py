@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geoseg.errors import DataError, SceneError
-from geoseg.grid.grid import Grid
+from geoseg.grid.grid import Grid, same_crs
 from geoseg.grid.window import Window
 from geoseg.raster.scene import Scene
 
@@ -182,7 +182,7 @@ class Alignment:
 
 def _shift(path: str, image: Grid, labels: Grid) -> tuple[int, int] | None:
     """Rows and columns from each pixel of an image to its label pixel; None where they are not the same."""
-    if not _same_crs(image.crs, labels.crs):
+    if not same_crs(image.crs, labels.crs):
         return None
     to_labels = ~labels.transform @ image.transform
     corners = [(col, row) for col in (0, image.width) for row in (0, image.height)]
@@ -234,7 +234,7 @@ def _check_overlap(path: str, image: Grid, labels: Grid) -> None:
 
 def _onto(image: Grid, labels: Grid, col: Floats, row: Floats) -> tuple[Floats, Floats]:
     """(col, row) on the labels of positions on an image, px; infinite where there is no such place."""
-    if _same_crs(image.crs, labels.crs):
+    if same_crs(image.crs, labels.crs):
         onto = ~labels.transform @ image.transform
         return onto.a * col + onto.b * row + onto.c, onto.d * col + onto.e * row + onto.f
     assert image.crs is not None
@@ -244,16 +244,6 @@ def _onto(image: Grid, labels: Grid, col: Floats, row: Floats) -> tuple[Floats, 
     x, y = transformer.transform(t.a * col + t.b * row + t.c, t.d * col + t.e * row + t.f)
     with np.errstate(invalid="ignore"):  # infinite where a projection ends
         return back.a * x + back.b * y + back.c, back.d * x + back.e * y + back.f
-
-
-@lru_cache(maxsize=64)
-def _same_crs(first: str | None, second: str | None) -> bool:
-    """Whether two CRSs are one; a missing one is like the other."""
-    if first is None or second is None or first == second:
-        return True
-    from pyproj import CRS
-
-    return CRS.from_wkt(first).equals(CRS.from_wkt(second), ignore_axis_order=True)
 
 
 @lru_cache(maxsize=16)

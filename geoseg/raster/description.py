@@ -57,6 +57,10 @@ class Description:
         Code and red, green, blue, alpha, 0 to 255, of the first band's colour table.
     tags : mapping of str to str
         The file's own metadata; not compared.
+    brought : tuple of (str or None)
+        How each band of a stack came onto its grid; None where nothing was done.
+    cut : str or None
+        What was left out of the files of a stack.
     """
 
     location: Location
@@ -72,6 +76,8 @@ class Description:
     block_shape: tuple[int, int]
     palette: tuple[tuple[int, RGBA], ...] | None
     tags: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    brought: tuple[str | None, ...] = ()
+    cut: str | None = None
 
 
 def describe(location: Location) -> Description:

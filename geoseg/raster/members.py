@@ -34,7 +34,7 @@ def check_members(path: Path, typed: str, *, allow_remote: bool, depth: int = 0)
     if depth > _DEEPEST:
         raise SceneError(f"{typed}: VRTs are nested more than {_DEEPEST} deep")
     found: list[str] = []
-    for element in _elements(path, typed):
+    for element in elements_of(path, typed):
         if element.tag == "VRTRasterBand" and element.get("subClass") == "VRTRawRasterBand":
             raise SceneError(f"{typed}: has a raw band, which could show the bytes of any file; not opened")
         if element.tag not in ("SourceFilename", "SourceDataset") or not (element.text or "").strip():
@@ -55,14 +55,14 @@ def check_members(path: Path, typed: str, *, allow_remote: bool, depth: int = 0)
     return found
 
 
-def _elements(path: Path, typed: str) -> list[ElementTree.Element]:
-    """All elements of a VRT, from a parser that declares no entities."""
+def elements_of(path: Path, typed: str) -> list[ElementTree.Element]:
+    """All elements of a VRT or another XML file, from a parser that declares no entities."""
     if path.stat().st_size > _LARGEST:
-        raise SceneError(f"{typed}: has {path.stat().st_size} bytes, expected a VRT below {_LARGEST}")
+        raise SceneError(f"{typed}: has {path.stat().st_size} bytes, expected XML below {_LARGEST}")
     text = path.read_bytes()
     if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
-        raise SceneError(f"{typed}: declares XML entities, which a VRT does not need; not opened")
+        raise SceneError(f"{typed}: declares XML entities, which it does not need; not opened")
     try:
         return list(ElementTree.fromstring(text).iter())  # noqa: S314  entities are refused above
     except ElementTree.ParseError as error:
-        raise SceneError(f"{typed}: is not a well-formed VRT ({error})") from error
+        raise SceneError(f"{typed}: is not well-formed XML ({error})") from error

@@ -36,6 +36,8 @@ class Location:
         Whether `name` is not a local file.
     signature : tuple of (int, int) or None
         Size in bytes and modification time in ns of a local file: what tells a changed file.
+    members : tuple of Location
+        Files of a stack, whose `name` is then a VRT that was made of them.
     """
 
     typed: str
@@ -43,14 +45,19 @@ class Location:
     driver: str
     remote: bool
     signature: tuple[int, int] | None
+    members: tuple[Location, ...] = ()
 
     def check_unchanged(self) -> None:
         """Raise SceneError if the file is not the one that was located."""
-        if not self.remote and signature_of(self.name, self.typed) != self.signature:
+        for member in self.members:
+            member.check_unchanged()
+        if self.signature is not None and signature_of(self.name, self.typed) != self.signature:
             raise SceneError(f"{self.typed}: changed while it was in use; start again when it is complete")
 
     def check_sidecars(self) -> None:
         """Raise SceneError if what GDAL would open beside the file is not what it seems."""
+        for member in self.members:
+            member.check_sidecars()
         if not self.remote and self.driver != "VRT":
             check_sidecars(self.name)
 
@@ -72,7 +79,7 @@ def locate(path: str | os.PathLike[str], *, allow_remote: bool) -> Location:
     """
     typed = os.fspath(path)
     is_vrt = typed.lower().endswith(".vrt")
-    if _is_remote(typed):
+    if is_remote(typed):
         if is_vrt and not allow_remote:
             raise SceneError(
                 f"{typed}: the members of a remote VRT are remote; pass --allow-remote to read them"
@@ -130,7 +137,8 @@ def check_complete_png(name: str, typed: str) -> None:
     raise SceneError(f"{typed}: ends too early for a PNG; it is damaged or incomplete")
 
 
-def _is_remote(typed: str) -> bool:
+def is_remote(typed: str) -> bool:
+    """Whether a name is a URL or one of GDAL's ``/vsi...`` file systems."""
     return "://" in typed or typed.startswith("/vsi")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,8 +22,10 @@ from geoseg.raster.handles import GDAL_ERRORS, drop_handle, forget_error, handle
 from geoseg.raster.opening import locate
 from geoseg.raster.padding import border_indices
 from geoseg.raster.palette import Palette
+from geoseg.raster.products import stack_of
 from geoseg.raster.selection import band_numbers
 from geoseg.raster.source import ChosenBands
+from geoseg.raster.stack import describe_stack
 from geoseg.raster.validity import usable
 
 __all__ = ["Chip", "Scene"]
@@ -67,20 +68,26 @@ class Scene(ChosenBands):
     @classmethod
     def open(
         cls,
-        path: str | os.PathLike[str],
+        path: Any,
         *,
+        resolution: float | None = None,
         expand_palette: bool = False,
         palette_as_codes: bool = False,
         allow_remote: bool = False,
         assume_crs: str | None = None,
     ) -> Scene:
-        """Open a GeoTIFF (or COG), JPEG 2000, PNG or JPEG file, or a VRT or URL named as such.
+        """Open a GeoTIFF (or COG), JPEG 2000, PNG or JPEG file, a VRT or URL named as such, or a file for each band.
 
         All bands are chosen but one tagged alpha, which is validity.
 
         Parameters
         ----------
-        path : path-like
+        path : path-like, or sequence of path-like, or mapping of str to path-like
+            Several files are the bands of one scene: a list, or a mapping of names to them; a .SAFE folder or the
+            metadata file in it, and a folder of a Landsat product, stand for theirs. All lie on the grid of the
+            finest, others are resampled bilinearly.
+        resolution : float, optional
+            Edge of the pixels of several files in units of the CRS, in place of the finest's.
         expand_palette : bool
             Whether a colour table becomes three bands red, green, blue.
         palette_as_codes : bool
@@ -95,9 +102,9 @@ class Scene(ChosenBands):
         SceneError
             If there is nothing there that can be read as a scene.
         OptionError
-            If `assume_crs` is no CRS.
+            If `assume_crs` is no CRS, or `resolution` is given for one file.
         """
-        file = describe(locate(path, allow_remote=allow_remote))
+        file = _described(path, resolution, allow_remote=allow_remote)
         if file.grid.crs is None and assume_crs is not None:
             file = dataclasses.replace(file, grid=dataclasses.replace(file.grid, crs=_wkt(assume_crs)))
         palette = None
@@ -170,6 +177,16 @@ class Scene(ChosenBands):
     def block_shape(self) -> tuple[int, int]:
         """(rows, cols) in px of the file's blocks."""
         return self.file.block_shape
+
+    @property
+    def stacking(self) -> tuple[str, ...]:
+        """What was done to the files of a stack so that the chosen bands are one scene, one line each."""
+        brought: dict[str, list[str]] = {}
+        for i in self.bands:
+            if self.file.brought and (words := self.file.brought[i - 1]) is not None:
+                brought.setdefault(words, []).append(self.descriptions[i - 1] or str(i))
+        lines = [f"{', '.join(names)} resampled (bilinear), {words}" for words, names in brought.items()]
+        return (*lines, self.file.cut) if self.file.cut else tuple(lines)
 
     def select(self, bands: Sequence[int | str], *, validity_band: int | None) -> Scene:
         """Return the scene with other bands.
@@ -301,19 +318,31 @@ class Scene(ChosenBands):
         return tuple(dict.fromkeys(i for i in self.bands if self.file.masks[i - 1] is not None))
 
 
-def grid_of_raster(path: str | os.PathLike[str]) -> Grid:
-    """Return the grid of a raster, whatever its pixels hold.
+def grid_of_raster(path: Any) -> Grid:
+    """Return the grid of what `Scene.open` takes, whatever its pixels hold.
 
     Raises
     ------
     SceneError
         If there is nothing there that can be opened as a raster.
     """
-    return describe(locate(path, allow_remote=False)).grid
+    return _described(path, None, allow_remote=False).grid
 
 
 def _rasterio(window: Window) -> rasterio.windows.Window:
     return rasterio.windows.Window(window.col, window.row, window.width, window.height)
+
+
+def _described(path: Any, resolution: float | None, *, allow_remote: bool) -> Description:
+    """Describe a raster, or the files that are the bands of one."""
+    stack = stack_of(path)
+    if stack is not None:
+        return describe_stack(stack, resolution=resolution, allow_remote=allow_remote)
+    if resolution is not None:
+        raise OptionError(
+            f"{path}: a resolution is for scenes of several files; resample a file with gdalwarp -tr -r bilinear"
+        )
+    return describe(locate(path, allow_remote=allow_remote))
 
 
 def _wkt(crs: str) -> str:
