@@ -67,7 +67,7 @@ from .verbosity import verbosity_options
 @click.option(
     "--append",
     is_flag=True,
-    help="Add the polygons to the layer of a GeoPackage that is there: same CRS, columns and class names.",
+    help="Add the polygons to the layer of a GeoPackage that is there: same CRS and class names.",
 )
 @overwrite
 @verbosity_options

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyogrio
 import pytest
 import rasterio
+import rasterio.features
 from affine import Affine
 from rasterio.crs import CRS
 
@@ -22,6 +23,7 @@ from geoseg.demo.run import run_demo
 from geoseg.demo.scenes import SCENES, data_file
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import NODATA, Legend, LegendClass
+from geoseg.inference.rasterize import rasterize
 from geoseg.models.card import read_card
 from geoseg.raster.classmap import ClassMap, class_map_sidecars, read_class_map, write_cog
 from geoseg.vector.vectorize import vectorize
@@ -288,3 +290,35 @@ def test_a_mosaic_by_gdalbuildvrt_keeps_the_legend_with_a_map_s_style_beside_it(
     assert styled["categories"] == [[c.code, c.name, c.color] for c in LEGEND.classes]
     assert plain["colors"] == styled["colors"] == colors_of(codes)[:1]
     assert read_class_map(named).legend == LEGEND
+
+
+def test_polygons_edited_in_qgis_become_a_raster_and_grow(tmp_path: Path) -> None:
+    """The loop: codes changed and names not, a square with only a code, a new column; saved as multipolygons."""
+    skip_without("qgis", has_qgis())
+    codes, edited, saved = made_up_map(), tmp_path / "edited.gpkg", tmp_path / "saved.gpkg"
+    whole = ClassMap(codes=codes, valid=codes != NODATA, grid=GRID, legend=LEGEND)
+    vectorize(whole, output=edited)
+    frame = pyogrio.read_dataframe(edited, layer="landcover")
+    run = subprocess.run(
+        [QGIS_PYTHON, Path(__file__).with_name("qgis_edit.py"), edited, saved],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": os.environ["PATH"], "QT_QPA_PLATFORM": "offscreen", "HOME": str(tmp_path)},
+    )
+    assert run.returncode == 0, run.stderr
+    wanted = codes.copy()
+    for polygon in frame.geometry[::3]:
+        inside = rasterio.features.rasterize([polygon], out_shape=codes.shape, transform=GRID.transform)
+        wanted[inside == 1] = 3
+    wanted[2:4, 2:4] = 9
+    both = np.concatenate([wanted, codes])
+    south = replace(GRID, transform=GRID.transform @ Affine.translation(0, GRID.height))
+    tall = replace(GRID, height=2 * GRID.height)
+    for path, kind in ((edited, "Polygon"), (saved, "MultiPolygon")):
+        found = rasterize(path, like=GRID, legend=LEGEND)
+        np.testing.assert_array_equal(found.to_numpy(), wanted)
+        assert found.attrs["flag_meanings"].split()[-1] == "class_9"
+        vectorize(replace(whole, grid=south), output=path, append=True)
+        assert pyogrio.read_info(path, layer="landcover")["geometry_type"] == kind
+        np.testing.assert_array_equal(rasterize(path, like=tall).to_numpy(), both)

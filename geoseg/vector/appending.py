@@ -9,27 +9,22 @@ import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from geoseg.errors import LegendError, OptionError, OutputBusyError, OutputError
+from geoseg.errors import LegendError, OutputBusyError, OutputError
 from geoseg.grid.legend import Legend
 from geoseg.grid.qml import style_classes
 from geoseg.storage.space import check_space
+from geoseg.vector.class_names import CODE, NAME, Called
 from geoseg.vector.databases import opened
-from geoseg.vector.features import GEOMETRY, Features
+from geoseg.vector.features import Features
 from geoseg.vector.geopackage_tables import default_style, has_table
+from geoseg.vector.layer_fit import Fit, check_fit
+from geoseg.vector.styles import ClassStyle
 
-_SQL_TYPES = {"int64": "INTEGER", "string": "TEXT", "double": "REAL"}
-_GIVES = {
-    "confidence": "--confidence",
-    "second_code": "--probabilities",
-    "second_name": "--probabilities",
-    "second_share": "--probabilities",
-    "scene": "--scene",
-}
-"""Options with which polygons have a column."""
+Value = TypeVar("Value", int, str)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -120,9 +115,9 @@ class Base:
             return
         where = f"{self.path}, layer {name}"
         with _opened(self.path) as database:
-            _check_geometry(database, name, nothing.crs, where)
-            _check_columns(database, name, nothing, where)
-            known = _legend_of(database, name)
+            check_fit(database, name, nothing, where)
+            called = _called(database, name, where)
+        known = called.legend()
         if known is None:
             return
         if legend is None and any(c.name != f"class {c.code}" for c in known.classes):
@@ -130,14 +125,18 @@ class Base:
                 f"{where}: has names for its classes ({_words(known)}) and the map has none; pass --legend"
             )
         if legend is not None:
-            check_together(known, legend, where)
+            _check_together(called, legend)
 
-    def legend(self, name: str) -> Legend | None:
-        """Classes of a layer by its features and its style; None where there are none."""
-        if not self.goes_on(name):
-            return None
+    def check_legend(self, name: str, legend: Legend) -> None:
+        """Raise LegendError unless the classes that were written are called as a layer calls them."""
+        if self.goes_on(name):
+            with _opened(self.path) as database:
+                _check_together(_called(database, name, f"{self.path}, layer {name}"), legend)
+
+    def fit(self, name: str) -> Fit:
+        """Return what of polygons a layer that goes on takes."""
         with _opened(self.path) as database:
-            return _legend_of(database, name)
+            return Fit.of(database, name)
 
     def copy_to(self, path: Path) -> None:
         """Write a copy that closes without traces, and without the styles of layers that are written anew."""
@@ -156,18 +155,30 @@ class Base:
             )
 
 
-def check_together(known: Legend, legend: Legend, where: str) -> None:
-    """Raise LegendError unless two legends could be one: no code with two names, no name with two codes."""
-    names = {c.code: c.name for c in known.classes}
-    codes = {c.name: c.code for c in known.classes}
+def _check_together(called: Called, legend: Legend) -> None:
+    """Raise LegendError unless a legend could be that of a layer: no code with two names, no name with two codes.
+
+    The layer's style and its features may have different names; either will do.
+    """
+    styled, plain = called.legend(tell=False), replace(called, styles={}).legend(tell=False)
+    known = [each for each in (styled, plain) if each is not None]
+    names = [{c.code: c.name for c in each.classes} for each in known]
+    codes = [{c.name: c.code for c in each.classes} for each in known]
     for c in legend.classes:
-        if names.get(c.code, c.name) != c.name:
-            problem = f"calls code {c.code} {names[c.code]!r}, the map {c.name!r}"
-        elif codes.get(c.name, c.code) != c.code:
-            problem = f"gives {c.name!r} the code {codes[c.name]}, the map {c.code}"
+        other_name = _unlike(c.name, [each[c.code] for each in names if c.code in each])
+        other_code = _unlike(c.code, [each[c.name] for each in codes if c.name in each])
+        if other_name is not None:
+            problem = f"calls code {c.code} {other_name!r}, the map {c.name!r}"
+        elif other_code is not None:
+            problem = f"gives {c.name!r} the code {other_code}, the map {c.code}"
         else:
             continue
-        raise LegendError(f"{where}: {problem}; pass a --legend that agrees, or another --layer")
+        raise LegendError(f"{called.where}: {problem}; pass a --legend that agrees, or another --layer")
+
+
+def _unlike(one: Value, others: list[Value]) -> Value | None:
+    """Return the first of some values that are all others than one."""
+    return others[0] if others and one not in others else None
 
 
 def quoted(name: str) -> str:
@@ -198,95 +209,15 @@ def _one(database: sqlite3.Connection, sql: str, *values: object) -> Any:
     return None if row is None else row[0]
 
 
-def _check_geometry(database: sqlite3.Connection, name: str, crs: str | None, where: str) -> None:
-    found = database.execute(
-        "SELECT g.column_name, g.geometry_type_name, g.z, g.m, s.srs_id, s.organization, s.organization_coordsys_id, "
-        "s.definition FROM gpkg_geometry_columns g JOIN gpkg_spatial_ref_sys s ON g.srs_id = s.srs_id "
-        "WHERE g.table_name = ?",
-        (name,),
-    ).fetchone()
-    if found is None or tuple(found[:4]) != (GEOMETRY, "POLYGON", 0, 0):
-        kind = "no geometry" if found is None else f"a column {found[0]} of {found[1]}"
-        raise OptionError(f"{where}: has {kind}, expected {GEOMETRY} of POLYGON; add to another --layer")
-    indexed = "SELECT 1 FROM gpkg_extensions WHERE table_name = ? AND extension_name = 'gpkg_rtree_index'"
-    if not has_table(database, "gpkg_extensions") or not _one(database, indexed, name):
-        raise OptionError(
-            f"{where}: has no spatial index; make one (in QGIS: Create spatial index) and try again"
-        )
-    if not _same_crs(crs, *found[4:]):
-        raise OptionError(
-            f"{where}: has the CRS {found[5]}:{found[6]}, the map {_crs_name(crs)}; add to another --layer, or warp "
-            "the map"
-        )
-
-
-def _same_crs(crs: str | None, srs_id: int, organization: str, code: int, definition: str) -> bool:
-    from pyproj import CRS
-    from pyproj.exceptions import CRSError
-
-    if crs is None or srs_id in (-1, 0):
-        return crs is None and srs_id == -1
-    for words in (f"{organization}:{code}", definition):
-        try:
-            if CRS.from_user_input(words).equals(CRS.from_wkt(crs), ignore_axis_order=True):
-                return True
-        except CRSError:
-            continue
-    return False
-
-
-def _crs_name(crs: str | None) -> str:
-    from pyproj import CRS
-
-    return "none" if crs is None else CRS.from_wkt(crs).name
-
-
-def _check_columns(database: sqlite3.Connection, name: str, nothing: Features, where: str) -> None:
-    expected = {field.name: _SQL_TYPES[str(field.type)] for field in nothing.attributes().schema}
-    found = {
-        row[1]: str(row[2]).partition("(")[0].upper()
-        for row in database.execute(f"PRAGMA table_info({quoted(name)})")
-        if not row[5] and row[1] != GEOMETRY
-    }
-    lacking = [column for column in found if column not in expected]
-    if lacking:
-        raise OptionError(
-            f"{where}: has {', '.join(lacking)}, which the polygons lack; {_remedy('pass', lacking)}"
-        )
-    further = [column for column in expected if column not in found]
-    if further:
-        raise OptionError(
-            f"{where}: lacks {', '.join(further)}, which the polygons have; {_remedy('leave out', further)}"
-        )
-    for column, kind in expected.items():
-        if found[column] != kind:
-            raise OptionError(
-                f"{where}: column {column} is {found[column]}, expected {kind}; add to another --layer"
-            )
-
-
-def _remedy(verb: str, columns: list[str]) -> str:
-    """Say what to do about columns: the options that make them, where options do."""
-    options = sorted({_GIVES.get(column, "") for column in columns})
-    return (f"{verb} {' and '.join(options)}, or " if all(options) else "") + "add to another --layer"
-
-
-def _legend_of(database: sqlite3.Connection, name: str) -> Legend | None:
-    """Names that the features have, and colours and further classes of the style."""
-    rows = database.execute(f"SELECT DISTINCT class_code, class_name FROM {quoted(name)}")  # noqa: S608
-    names = {int(code): str(text) for code, text in rows if code is not None and text}
+def _called(database: sqlite3.Connection, name: str, where: str) -> Called:
+    """Names that the features of a layer and its style have for the classes."""
+    fields = [CODE, *(column for column in Fit.of(database, name).columns if column == NAME)]
+    listed = ", ".join(fields)
+    found = database.execute(f"SELECT {listed}, count(*) FROM {quoted(name)} GROUP BY {listed}")  # noqa: S608
     style = default_style(database, name)
-    colors: dict[int, str] = {}
-    for value, label, color in (style_classes(style[1]) if style else None) or []:
-        if value.lstrip("-").isdecimal():
-            if label and label not in names.values():
-                names.setdefault(int(value), label)
-            colors[int(value)] = color or ""
-    try:
-        classes = [(code, text, colors.get(code) or None) for code, text in names.items()]
-        return Legend.of(classes) if classes else None
-    except LegendError:
-        return None
+    shown = (style_classes(style[1]) if style else None) or []
+    styles = {value: ClassStyle(label or "", color) for value, label, color in shown}
+    return Called.of({tuple(row[:-1]): int(row[-1]) for row in found}, where, styles)
 
 
 def _words(legend: Legend) -> str:

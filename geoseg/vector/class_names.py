@@ -32,6 +32,8 @@ class Called:
     ----------
     where : str
         For messages.
+    without : int
+        How many polygons have no code.
     names : mapping of int to Counter
         Of every code that occurs the names with their numbers, without blank ones.
     styles : mapping of int to ClassStyle
@@ -39,6 +41,7 @@ class Called:
     """
 
     where: str
+    without: int
     names: Mapping[int, Counter[str]]
     styles: Mapping[int, ClassStyle]
 
@@ -51,7 +54,7 @@ class Called:
         Parameters
         ----------
         rows : mapping of (code,) or (code, name) to int
-            How often each occurs; polygons without a code are said to be left out.
+            How often each occurs.
         where : str
         styles : mapping of str to ClassStyle, optional
             By the text of the code.
@@ -71,14 +74,12 @@ class Called:
             own = names.setdefault(code, Counter())
             if called and isinstance(called[0], str) and called[0].strip():
                 own[called[0].strip()] += count
-        if without:
-            _log.warning("%s: %d polygons have no %s and are left out", where, without, CODE)
         if without and not names:
             raise DataError(f"{where}: no polygon has a {CODE}, expected the codes of classes in it")
         shown = {int(text): style for text, style in (styles or {}).items() if text.lstrip("-").isdecimal()}
-        return cls(where=where, names=dict(sorted(names.items())), styles=shown)
+        return cls(where=where, without=without, names=dict(sorted(names.items())), styles=shown)
 
-    def legend(self, given: Legend | None = None) -> Legend | None:
+    def legend(self, given: Legend | None = None, *, tell: bool = True) -> Legend | None:
         """Classes of the polygons and of the style: None where there are none.
 
         A class is called what `given` says, else what the style says, else what most of its polygons say. Polygons
@@ -88,6 +89,8 @@ class Called:
         ----------
         given : Legend, optional
             Its other classes are kept, too.
+        tell : bool
+            Whether to log what does not fit together, and how many polygons have no code.
         """
         known = {} if given is None else {c.code: c for c in given.classes}
         names = {code: c.name for code, c in known.items()}
@@ -95,8 +98,9 @@ class Called:
         self._add_majorities(names)
         if not names:
             return None
-        self._tell(names, logging.WARNING if given is None else logging.INFO)
-        warn_of_garbled(self.where, (name for code, name in names.items() if code not in known))
+        if tell:
+            self._tell(names, logging.WARNING if given is None else logging.INFO)
+            warn_of_garbled(self.where, (name for code, name in names.items() if code not in known))
         colors = {code: style.color for code, style in self.styles.items()}
         classes: list[tuple[int, str, str | None]] = [(c.code, c.name, c.color) for c in known.values()]
         for code in sorted(names.keys() - known.keys()):
@@ -118,6 +122,8 @@ class Called:
 
     def _tell(self, names: Mapping[int, str], level: int) -> None:
         """Say which polygons are called otherwise than their class."""
+        if self.without:
+            _log.warning("%s: %d polygons have no %s and are of no class", self.where, self.without, CODE)
         others = {
             code: {name: count for name, count in called.items() if name.casefold() != names[code].casefold()}
             for code, called in self.names.items()

@@ -18,7 +18,7 @@ from geoseg.raster.file_kinds import GEOPACKAGE, kind_by_name
 from geoseg.raster.legend_file import legend_of
 from geoseg.storage.output import claim
 from geoseg.vector.absorb import absorbed
-from geoseg.vector.appending import Base, check_together
+from geoseg.vector.appending import Base
 from geoseg.vector.arrow_writer import Layer, check_layer_name
 from geoseg.vector.features import Features
 from geoseg.vector.formats import check_append, check_vector_name, write_polygons
@@ -107,7 +107,7 @@ def vectorize(
         replaced.
     append : bool
         Whether the polygons are added to the layer of a GeoPackage, which then is the old complete file or the new
-        complete one at every instant. CRS, columns and the names of codes must be those that the layer has. A
+        complete one at every instant. CRS and the names of codes must be those that the layer has. A
         file or layer that is not there is made.
 
     Returns
@@ -307,7 +307,6 @@ class _Job:
     def _style(self, name: str, own: Legend | None, base: Base | None) -> Legend:
         """Legend of what was written to a layer; codes that had no name until now may not fit what is there."""
         legend = own or self.tally.style
-        known = None if base is None else base.legend(name)
-        if known is not None and base is not None:
-            check_together(known, legend, f"{base.path}, layer {name}")
+        if base is not None:
+            base.check_legend(name, legend)
         return legend

@@ -371,7 +371,7 @@ def test_the_code_of_an_edited_polygon_is_the_truth(tmp_path: Path, caplog: pyte
         f"{path}, layer landcover: the code counts, not the name: of the polygons 1 with code 2 (forest) are called "
         "'town'"
     ) in caplog.messages
-    assert f"{path}, layer landcover: 1 polygons have no class_code and are left out" in caplog.messages
+    assert f"{path}, layer landcover: 1 polygons have no class_code and are of no class" in caplog.messages
     found = rasterize(path, like=grid_of(wanted), legend=LEGEND)
     np.testing.assert_array_equal(found.to_numpy(), wanted)
     assert found.attrs["flag_meanings"] == "water forest town field rock"

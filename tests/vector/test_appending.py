@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyogrio
 import pytest
+import shapely
 from affine import Affine
 
 from geoseg.errors import ClassMapError, GeosegError, LegendError, OptionError, OutputBusyError, OutputError
@@ -23,7 +24,6 @@ from geoseg.vector import appending
 from geoseg.vector.arrow_writer import TIMESTAMP
 from geoseg.vector.options import VectorizeOptions
 from geoseg.vector.vectorize import vectorize
-from geoseg.vector.write import write
 from tests.vector.test_geopackage import HOSTILE
 from tests.vector.test_proof import multilabel, said
 from tests.vector.test_vectorize import write_raster
@@ -228,7 +228,6 @@ def test_a_name_that_turns_up_late_is_refused_too(tmp_path: Path, north: Path, s
             {"scene": "s"},
             "lacks scene, which the polygons have; leave out --scene, or add to another --layer",
         ),
-        ({"scene": "s"}, {}, "has scene, which the polygons lack; pass --scene, or add to another --layer"),
     ],
 )
 def test_other_columns_are_refused(
@@ -239,24 +238,64 @@ def test_other_columns_are_refused(
         add(north, path, options=VectorizeOptions(**then))
 
 
-def test_layers_of_others_are_refused(tmp_path: Path, north: Path) -> None:
+def edited(path: Path, north: Path, kind: str = "MultiPolygon", **columns: Any) -> gpd.GeoDataFrame:
+    """Polygons as somebody saved them again: a code changed and its name not, a polygon with nothing but a code."""
     frame = vectorize(north, legend=LEGEND)
-    frame["note"] = "x"
-    path = write(frame, tmp_path / "a.gpkg")
-    with pytest.raises(OptionError, match="has note, which the polygons lack; add to another --layer"):
-        add(north, path)
-    dissolved = write(frame.drop(columns="note").dissolve("class_code", as_index=False), tmp_path / "b.gpkg")
-    with pytest.raises(OptionError, match="has a column geom of MULTIPOLYGON, expected geom of POLYGON"):
-        add(north, dissolved)
-    frame.drop(columns="note").to_file(
-        tmp_path / "c.gpkg", layer="landcover", SPATIAL_INDEX="NO", GEOMETRY_NAME="geom"
-    )
-    with pytest.raises(OptionError, match="has no spatial index"):
+    frame.loc[frame.index[:3], "class_code"] = 3
+    frame = frame.drop(columns="pixels").assign(note="seen", **columns)
+    added = gpd.GeoDataFrame({"class_code": [9]}, geometry=[frame.geometry[0]], crs=frame.crs)
+    frame = pd.concat([frame, added], ignore_index=True)
+    if kind == "MultiPolygon":
+        frame.geometry = shapely.multipolygons(frame.geometry.to_numpy(), indices=np.arange(len(frame)))
+    frame.to_file(path, layer="landcover", engine="pyogrio", geometry_type=kind)
+    return frame
+
+
+@pytest.mark.parametrize("kind", ["Polygon", "MultiPolygon", "Unknown"])
+@pytest.mark.filterwarnings("ignore:You will likely lose important projection:UserWarning")
+def test_a_layer_that_was_edited_and_saved_again_grows(
+    tmp_path: Path, north: Path, south: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="geoseg")
+    before = edited(tmp_path / "a.gpkg", north, kind)
+    path = add(south, tmp_path / "a.gpkg", WIDER)
+    found = gpd.read_file(path, layer="landcover")
+    added = vectorize(south, legend=WIDER)
+    assert len(found) == len(before) + len(added)
+    rest = found.iloc[len(before) :].reset_index(drop=True)
+    assert rest["note"].isna().all()
+    assert "pixels" not in found
+    columns = ["class_code", "class_name", "area_m2", "perimeter_m"]
+    pd.testing.assert_frame_equal(rest[columns], added[columns], check_dtype=False)
+    assert rest.geometry.geom_equals(added.geometry).all()
+    assert pyogrio.read_info(path, layer="landcover")["geometry_type"] == kind
+    messages = "\n".join(caplog.messages)
+    assert f"{path}, layer landcover: has no pixels; the polygons are added without" in messages
+    assert "has note, which is empty for the polygons that are added" in messages
+    assert "the code counts, not the name: of the polygons" in messages
+
+
+def test_what_a_layer_cannot_take_is_refused(tmp_path: Path, north: Path) -> None:
+    frame = vectorize(north, legend=LEGEND)
+    frame.drop(columns="class_code").to_file(tmp_path / "a.gpkg", layer="landcover")
+    with pytest.raises(
+        OptionError, match="has no column class_code, expected land cover; add to another --layer"
+    ):
+        add(north, tmp_path / "a.gpkg")
+    frame.assign(class_name=7).to_file(tmp_path / "b.gpkg", layer="landcover")
+    with pytest.raises(OptionError, match="column class_name is INTEGER, expected TEXT"):
+        add(north, tmp_path / "b.gpkg")
+    lines = frame.set_geometry(frame.boundary)
+    lines.to_file(tmp_path / "c.gpkg", layer="landcover")
+    with pytest.raises(OptionError, match="expected geom of POLYGON or MULTIPOLYGON without heights"):
         add(north, tmp_path / "c.gpkg")
-    text = frame.drop(columns="note").astype({"pixels": str})
-    text.to_file(tmp_path / "d.gpkg", layer="landcover", GEOMETRY_NAME="geom")
-    with pytest.raises(OptionError, match="column pixels is TEXT, expected INTEGER"):
-        add(north, tmp_path / "d.gpkg")
+    frame.to_file(tmp_path / "e.gpkg", layer="landcover", SPATIAL_INDEX="NO")
+    with pytest.raises(OptionError, match="has no spatial index"):
+        add(north, tmp_path / "e.gpkg")
+    path = add(north, tmp_path / "d.gpkg")
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("ALTER TABLE landcover ADD COLUMN who TEXT NOT NULL DEFAULT 'me'")
+    add(north, path)
 
 
 def test_a_layer_written_by_gdal_gets_a_style(tmp_path: Path, north: Path) -> None:
