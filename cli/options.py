@@ -10,6 +10,7 @@ flag                       predict  segment  vectorize  rasterize  model  train 
 --save-confidence          x        x
 --stack, --resolution      x        x                              x
 -b, --bands ... --fresh    x        x
+--nodata ... --alpha       x        x                                     x
 --layer                             x        x          x
 --legend                   x        x        x          x          x
 --overlap, --encoding                                   x                 x      x
@@ -29,9 +30,10 @@ import click
 
 from geoseg.engine.storage import STORAGES
 from geoseg.inference.options import DEVICES, ON_ERROR, PRECISIONS, PredictOptions
+from geoseg.raster.declared import RULES
 from geoseg.vector.overlap import OVERLAP, OVERLAPS
 
-from .values import BANDS, BATCH_SIZE, BOUNDS
+from .values import ALPHA, BANDS, BATCH_SIZE, BOUNDS, NODATA
 from .verbosity import verbosity_options
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -146,6 +148,22 @@ resolution = click.option(
     help="Edge of a pixel that the files of one scene are brought to; the finest file's by default.",
 )  # fmt: skip
 
+validity = together(
+    click.option(
+        "--nodata", type=NODATA,
+        help="No data of the scene in place of its file's: a number for all bands or one for each, or none "
+        "(0,0,none; 0/255: either of them).",
+    ),
+    click.option(
+        "--nodata-rule", type=click.Choice(RULES),
+        help="Whether a pixel is no data where all bands are, or any; all by default where they share a value.",
+    ),
+    click.option(
+        "--alpha", type=ALPHA, help="Band whose pixels above 0 are valid; by default one tagged alpha that looks so."
+    ),
+)  # fmt: skip
+"""Which pixels are valid, of `train`, too."""
+
 prediction = together(
     click.option("-m", "--model", required=True, type=EXISTING_FILE, help="Model file (.safetensors)."),
     stack,
@@ -154,6 +172,7 @@ prediction = together(
     legend("The model's for codes that it does not name."),
     click.option("--bounds", type=BOUNDS, help="Only this rectangle, in the scene's CRS."),
     click.option("--clip", type=EXISTING_FILE, help="Vector file: outside of its polygons is no data."),
+    validity,
     click.option(
         "--tile-size", type=click.IntRange(min=1), metavar="PX", help="Tile edge; the model's by default."
     ),

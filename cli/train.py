@@ -11,7 +11,16 @@ import click
 from geoseg.errors import GeosegError, OutputError
 
 from .messages import say
-from .options import EXISTING_FILE, band, encoding, examples, output_or_folder, overlap, overwrite
+from .options import (
+    EXISTING_FILE,
+    band,
+    encoding,
+    examples,
+    output_or_folder,
+    overlap,
+    overwrite,
+    validity,
+)
 from .values import LEGEND
 from .verbosity import quiet, verbosity_options
 
@@ -57,6 +66,7 @@ _CHOICES = ("class_field", "layer", "classes", "buffer", "all_touched", "overlap
 @overlap
 @encoding
 @band
+@validity
 @click.option("--print-config", is_flag=True, help="Print the whole configuration as YAML and stop.")
 @click.option("--fast-dev-run", is_flag=True, help="Try everything on a few chips; nothing is kept.")
 @click.option("--skip-bad", is_flag=True, help="Go on without images that cannot be used.")
@@ -126,7 +136,10 @@ def _report(model: Path) -> None:
 def _config(inputs: tuple[Path, ...], changes: tuple[str, ...], chosen: dict[str, Any]) -> Config:
     """Read the configuration, or make it of a scene and labels."""
     from geoseg.learning.config import CONFIG_SUFFIXES, Config
+    from geoseg.learning.quick import LabelChoices, quick_config, validity_fields
+    from geoseg.raster.declared import Declared
 
+    declared = Declared(nodata=chosen["nodata"], rule=chosen["nodata_rule"], alpha=chosen["alpha"])
     if len(inputs) == 1 and inputs[0].suffix.lower() in CONFIG_SUFFIXES:
         context = click.get_current_context()
         for name in (*_CHOICES, "unlabelled"):
@@ -135,14 +148,13 @@ def _config(inputs: tuple[Path, ...], changes: tuple[str, ...], chosen: dict[str
                 raise click.UsageError(
                     f"--{option} is for SCENE LABELS; a configuration says it in data.labels"
                 )
-        return Config.read(inputs[0], changes)
+        said = [f"data.{key}={value}" for key, value in validity_fields(declared).items()]
+        return Config.read(inputs[0], [*said, *changes])
     if len(inputs) != 2:
         raise click.UsageError(
             f"expected one configuration (.yaml) or a scene and its labels, found {len(inputs)} files"
         )
-    from geoseg.learning.quick import LabelChoices, quick_config
-
     choices = LabelChoices(
         **{name: chosen[name] for name in _CHOICES}, background=chosen["unlabelled"] == "background"
     )
-    return quick_config(*inputs, choices, changes)
+    return quick_config(*inputs, choices, changes, declared)

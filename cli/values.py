@@ -203,6 +203,35 @@ class BatchSizeType(ParamType):
         return int(value)
 
 
+class NodataType(ParamType):
+    """``-9999``, ``none`` or ``0,0,none``: no data of all bands or of each; ``0/255`` are two values of a band."""
+
+    name = "VALUE,..."
+
+    def convert(self, value: str | tuple[Any, ...], param: Parameter, ctx: Context) -> tuple[Any, ...] | None:
+        """Return the values of each band."""
+        from geoseg.raster.declared import nodata_of
+
+        try:
+            return nodata_of(value)
+        except GeosegError as error:
+            self.fail(str(error), param, ctx)
+
+
+class AlphaType(ParamType):
+    """``none`` or the number of a band."""
+
+    name = "none|N"
+
+    def convert(self, value: str | int, param: Parameter, ctx: Context) -> int | str:
+        """Return the number, or the word."""
+        if value == "none":
+            return value
+        if not re.fullmatch(r"0*[1-9]\d*", str(value)):
+            self.fail(f"{value!r} is no band, expected its number from 1, or none", param, ctx)
+        return int(value)
+
+
 class SizeType(ParamType):
     """``ROWSxCOLS``: rows and columns in px."""
 
@@ -227,4 +256,6 @@ OPTIONS = OptionsType()
 LEGEND = LegendType()
 BATCH_SIZE = BatchSizeType()
 SIZE = SizeType()
+NODATA = NodataType()
+ALPHA = AlphaType()
 NUMBERS = NumbersType

@@ -7,10 +7,11 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from geoseg.datasets.label_config import FORM_NAMES, LabelsConfig, with_form
-from geoseg.datasets.quantities import STRICT, Code, Count, Pattern
+from geoseg.datasets.quantities import STRICT, Code, Count, Nodata, Pattern
 from geoseg.datasets.split_config import METHOD_NAMES, ColumnSplit, SplitConfig
 from geoseg.errors import LegendError
 from geoseg.grid.legend import BACKGROUND, BUILT_IN, Legend, LegendClass, Task
+from geoseg.raster.declared import Declared, NodataRule, nodata_of
 from geoseg.raster.labels import UNKNOWN, LabelValue, Meanings, plain
 
 TAGS: Final = frozenset([*FORM_NAMES, *METHOD_NAMES])
@@ -68,6 +69,8 @@ class DataConfig(BaseModel):
     bands
         Name of each band that is used. Images whose bands are described are read by these names; others need
         `band_numbers` or as many bands as there are names.
+    nodata, nodata_rule, alpha
+        Which pixels of the images are valid, where their files do not say it rightly: see `PredictOptions`.
     classes
         By code of the class map, 0 to 254; or ``deepglobe``, whose class "unknown" is ignored.
     ignore
@@ -92,6 +95,9 @@ class DataConfig(BaseModel):
     exclude: tuple[str, ...] = ()
     bands: Annotated[tuple[str, ...], Field(min_length=1)]
     band_numbers: tuple[Count, ...] | None = None
+    nodata: Nodata | None = None
+    nodata_rule: NodataRule | None = None
+    alpha: Count | Literal["none"] | None = None
     classes: Annotated[dict[Code, ClassConfig], Field(min_length=1), BeforeValidator(_classes)]
     ignore: tuple[LabelValue, ...] = ()
     groups: str | tuple[tuple[str, ...], ...] | None = None
@@ -152,6 +158,11 @@ class DataConfig(BaseModel):
             raise ValueError(f"labels.unlabelled is {unlabelled}, expected ignored, or 0 for absent")
         if self.labels.form == "grey" and self.task != "binary":
             raise ValueError("grey masks are labels of a binary task")
+
+    @property
+    def declared(self) -> Declared:
+        """What is said about the validity of pixels."""
+        return Declared(nodata=nodata_of(self.nodata), rule=self.nodata_rule, alpha=self.alpha)
 
     @property
     def legend(self) -> Legend:

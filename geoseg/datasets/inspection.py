@@ -14,10 +14,15 @@ import numpy.typing as npt
 
 from geoseg.datasets.blocks import Counts, Lattice
 from geoseg.datasets.dataset import Pair
+from geoseg.datasets.undeclared import undeclared_in
+from geoseg.engine.resized import ResizedSource
 from geoseg.errors import DataError, GeosegError, SceneError
 from geoseg.grid.grid import Grid
 from geoseg.grid.window import Window
 from geoseg.raster.labels import listed
+from geoseg.raster.look import partly_notes
+from geoseg.raster.sample import share_words
+from geoseg.raster.undeclared import Watch
 
 _ROWS, _COLS = 512, 2048  # px of a window: a few MB of most images, whole rows of most pictures
 _MOST_THREADS: Final = 4
@@ -36,14 +41,22 @@ class Problem:
         The file that is to blame.
     what : str
         What is wrong with it.
+    amount : str
+        How much of it, where that is known; images that differ in nothing else have one problem.
     """
 
     key: str
     path: str
     what: str
+    amount: str = ""
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.what}"
+        return f"{self.where}: {self.what}"
+
+    @property
+    def where(self) -> str:
+        """The file, and how much of it."""
+        return f"{self.path}, {self.amount}" if self.amount else self.path
 
     @classmethod
     def of(cls, key: str, path: str, error: GeosegError) -> Problem:
@@ -61,10 +74,13 @@ class Findings:
         In the order of the pairs.
     counts : mapping of str to ndarray of int64
         Valid labelled pixels (block row, block col, class) of the images that have a lattice, by key.
+    notes : tuple of str
+        What a person should know, one line each.
     """
 
     problems: tuple[Problem, ...]
     counts: Mapping[str, Counts]
+    notes: tuple[str, ...] = ()
 
 
 def inspect(pairs: Sequence[Pair], lattices: Mapping[str, Lattice]) -> Findings:
@@ -73,8 +89,8 @@ def inspect(pairs: Sequence[Pair], lattices: Mapping[str, Lattice]) -> Findings:
     Statistics of the training images are another pass, since what is found here may leave images out of it.
 
     Found are: files that cannot be read to their end; labels with values that mean nothing; images without a
-    valid pixel, of one colour, or without a label; and one mask under several images, where it has two values
-    or more and the images do not show the same ground.
+    valid pixel, of one colour, or without a label; numbers that look like no data and count as data; and one mask
+    under several images, where it has two values or more and the images do not show the same ground.
 
     Parameters
     ----------
@@ -96,14 +112,40 @@ def inspect(pairs: Sequence[Pair], lattices: Mapping[str, Lattice]) -> Findings:
         counts={
             pair.name: look.counts for pair, look in zip(pairs, looks, strict=True) if look.counts is not None
         },
+        notes=(*_partly(pairs, looks), *_doubts(looks)),
     )
+
+
+def _doubts(looks: Sequence[_Look]) -> Iterator[str]:
+    """Say what images may have that is left in them."""
+    files_of: dict[str, list[str]] = {}
+    for look in looks:
+        if look.doubt is not None:
+            files_of.setdefault(look.doubt.what, []).append(look.doubt.where)
+    for what, files in files_of.items():
+        yield f"{_and_others(files)}: {what}"
+
+
+def _partly(pairs: Sequence[Pair], looks: Sequence[_Look]) -> list[str]:
+    """Say on how many pixels of all images the rules of no data differ."""
+    found = [
+        (pair, look.watch)
+        for pair, look in zip(pairs, looks, strict=True)
+        if look.watch and look.watch.partly
+    ]
+    if not found:
+        return []
+    partly, pixels = (sum(getattr(watch, name) for _, watch in found) for name in ("partly", "pixels"))
+    images = "1 image" if len(found) == 1 else f"{len(found)} images"
+    amount = f"{partly:,} px ({share_words(partly / pixels)} of {images})"
+    return partly_notes(found[0][0].image.no_data, amount)
 
 
 def refusal(problems: Sequence[Problem], images: int) -> str:
     """Say in one line how many of how many images cannot be used, and why."""
     files_of: dict[str, list[str]] = {}
     for problem in problems:
-        files_of.setdefault(problem.what, []).append(problem.path)
+        files_of.setdefault(problem.what, []).append(problem.where)
     reasons = [f"{_and_others(list(dict.fromkeys(files)))}: {what}" for what, files in files_of.items()]
     if len(reasons) > 1:
         reasons = [f"({number}) {reason}" for number, reason in enumerate(reasons[:_NAMED], start=1)]
@@ -135,6 +177,8 @@ class _Look:
     high: npt.NDArray[Any] | None = None
     labelled: int = 0
     valid: int = 0
+    watch: Watch | None = None
+    doubt: Problem | None = None
     codes: set[int] = field(default_factory=set)
 
     @property
@@ -143,7 +187,7 @@ class _Look:
 
 
 def _look(pair: Pair, lattice: Lattice | None) -> _Look:
-    look, digest = _Look(), hashlib.sha256(repr(pair.grid.shape).encode())
+    look, digest = _Look(watch=Watch(pair.image.no_data)), hashlib.sha256(repr(pair.grid.shape).encode())
     if lattice is not None:
         kinds = pair.channels.count + 1 if pair.labels.layered else pair.channels.kinds
         look.counts = np.zeros((*lattice.blocks, kinds), dtype=np.int64)
@@ -157,6 +201,8 @@ def _look(pair: Pair, lattice: Lattice | None) -> _Look:
             look.labelled += int((mask >= 0).sum())
             look.valid += int(chip.valid.sum())
             _widen(look, chip.pixels, chip.valid)
+            if look.watch is not None and not isinstance(pair.image, ResizedSource):
+                look.watch.add(chip.pixels, chip.valid)
             if lattice is not None and look.counts is not None:
                 look.counts += _counted(mask, window, lattice, look.counts.shape[2])
     except SceneError as error:
@@ -165,8 +211,21 @@ def _look(pair: Pair, lattice: Lattice | None) -> _Look:
         look.problem = Problem.of(pair.name, pair.labels.path, error)
     else:
         look.digest = digest.hexdigest() if len(look.codes) > 1 else None
-        look.problem = _judged(pair, look)
+        look.problem = _judged(pair, look) or _undeclared(pair, look)
     return look
+
+
+def _undeclared(pair: Pair, look: _Look) -> Problem | None:
+    """Find what looks like no data: it would spoil statistics and be learned. A person's word counts as it is."""
+    assert look.watch is not None
+    finding = undeclared_in(pair.image, look.watch)
+    if finding is None:
+        return None
+    problem = Problem(key=pair.name, path=pair.image.path, what=finding.what, amount=finding.amount)
+    if finding.sure:
+        return problem
+    look.doubt = problem
+    return None
 
 
 def _judged(pair: Pair, look: _Look) -> Problem | None:

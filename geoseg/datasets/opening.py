@@ -28,7 +28,7 @@ from geoseg.engine.resized import ResizedSource
 from geoseg.errors import DataError, GeosegError
 from geoseg.grid.grid import Grid
 from geoseg.models.card import Card
-from geoseg.models.match import choose_bands
+from geoseg.models.match import Choice, choose_bands
 from geoseg.models.scaling import tags_of, unlike_tags
 from geoseg.raster.coded_labels import CodedLabels
 from geoseg.raster.colored_labels import ColoredLabels
@@ -94,6 +94,8 @@ def open_data(data: DataConfig, root: Path, card: Card, *, skip_bad: bool = Fals
         else {}
     )
     findings = inspect(list(pairs.values()), lattices)
+    for note in findings.notes:
+        _log.warning("%s", note)
     found = {problem.key: problem for problem in (*problems, *more, *findings.problems)}
     bad = [found[entry.key] for entry in used if entry.key in found]
     _refuse_or_tell(bad, len(used), skip_bad=skip_bad)
@@ -156,11 +158,17 @@ def _open_images(
     """Open images with their bands, and say what is wrong with the others."""
     images: dict[str, Source] = {}
     problems: list[Problem] = []
+    notes: list[tuple[Path, str]] = []
     for entry in entries:
         try:
-            images[entry.key] = _open_image(entry.image, data, card)
+            choice = _open_image(entry.image, data, card)
+            images[entry.key] = choice.source
+            notes += [(entry.image, note) for note in choice.said]
         except GeosegError as error:
             problems.append(Problem.of(entry.key, str(entry.image), error))
+    if notes:
+        others = f" (and of {len(notes) - 1} other images alike)" if len(notes) > 1 else ""
+        _log.warning("%s: %s%s", *notes[0], others)
     return images, problems
 
 
@@ -171,11 +179,11 @@ def _unlike(entries: Iterable[Entry], images: Mapping[str, Source]) -> list[Prob
     return [Problem(key=keys[path], path=path, what=what) for path, what in unlike.items()]
 
 
-def _open_image(path: Path, data: DataConfig, card: Card) -> Source:
+def _open_image(path: Path, data: DataConfig, card: Card) -> Choice:
     remedy = (
         "say which are meant in data.band_numbers, a number from 1 for each of data.bands, in their order"
     )
-    choice = choose_bands(Scene.open(path), card, data.band_numbers, remedy=remedy)
+    choice = choose_bands(Scene.open(path).declared(data.declared), card, data.band_numbers, remedy=remedy)
     if choice.doubts:
         raise DataError(f"{path}: {choice.doubts[0]}")
     found, expected = choice.source.dtype, np.dtype(card.dtype)
@@ -188,7 +196,7 @@ def _open_image(path: Path, data: DataConfig, card: Card) -> Source:
                 f"{path}: is {height} x {width} px, larger than data.image_size {rows} x {cols}; "
                 "enlarge that, or use fit: crop or resize"
             )
-    return choice.source
+    return choice
 
 
 def _open_pairs(

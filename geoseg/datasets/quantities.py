@@ -7,7 +7,10 @@ from typing import Annotated, Final
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
+from geoseg.errors import OptionError
 from geoseg.grid.legend import NODATA
+from geoseg.raster.declared import nodata_of
+from geoseg.raster.validity import nodata_words
 
 STRICT: Final = ConfigDict(extra="forbid", frozen=True)
 
@@ -32,6 +35,18 @@ def _pattern(text: object) -> object:
             raise ValueError(f"has {groups} groups, expected one: the part that image and labels share")
     return text
 
+
+def _nodata(given: object) -> str | None:
+    """Write no data as the command line has it."""
+    try:
+        values = nodata_of(given)
+    except OptionError as error:
+        raise ValueError(str(error)) from error
+    return None if values is None else nodata_words(values)
+
+
+Nodata = Annotated[str, BeforeValidator(_nodata)]
+"""No data of the images in place of their files': a number, ``none``, or one for each band (``0/255``: either)."""
 
 Pattern = Annotated[str, BeforeValidator(_pattern)]
 """A regular expression whose one group is what an image's file and its labels' file have in common."""

@@ -15,11 +15,12 @@ from geoseg.errors import DataError, OptionError
 from geoseg.grid.grid import Grid
 from geoseg.grid.window import Window
 from geoseg.raster.chip import Chip
+from geoseg.raster.declared import UNSAID, Declared
 from geoseg.raster.labels import UNKNOWN, Codes, Meanings, listed, one_hot
 from geoseg.raster.padding import border_indices
 from geoseg.raster.selection import band_numbers
 from geoseg.raster.source import ChosenBands
-from geoseg.raster.validity import usable
+from geoseg.raster.validity import NoData, values_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -40,7 +41,7 @@ class TorchGeoImage(ChosenBands):
     validity_band : int or None
         Number from 1 of the band whose pixels above 0 are valid.
     nodata : float or None
-        Number that is not valid in any chosen band.
+        Number that is not valid where all chosen bands have it.
     """
 
     part: Part
@@ -87,6 +88,16 @@ class TorchGeoImage(ChosenBands):
         """None: torchgeo passes no tags on."""
 
     @property
+    def no_data(self) -> NoData:
+        """What is no data in the chosen bands."""
+        return NoData(values=(values_of(self.nodata),) * self.count, dtypes=(self.dtype,) * self.count)
+
+    @property
+    def said(self) -> Declared:
+        """Nothing: `nodata` is all that can be said."""
+        return UNSAID
+
+    @property
     def block_shape(self) -> tuple[int, int]:
         """A square that most files hold in few blocks: torchgeo does not tell."""
         return min(512, self.grid.height), min(512, self.grid.width)
@@ -126,7 +137,7 @@ class TorchGeoImage(ChosenBands):
         everything = self.part.query(inside, "image")
         everything = everything[None] if everything.ndim == 2 else everything
         pixels = everything[[i - 1 for i in self.bands]]
-        valid = usable(pixels, [self.nodata] * self.count, [self.dtype] * self.count)
+        valid = self.no_data.usable(pixels)
         if self.validity_band is not None:
             valid &= everything[self.validity_band - 1] > 0
         rows, cols = rows[:, None] - top, cols - left

@@ -21,12 +21,14 @@ from geoseg.engine.clock import Clock
 from geoseg.engine.decision import Decision
 from geoseg.engine.feed import Clip, Rows, Tile, read_band, read_rows, sent, uploaded
 from geoseg.engine.network import Network
+from geoseg.engine.not_a_number import not_a_number
 from geoseg.engine.plan import Band, Plan
 from geoseg.engine.resized import resize_chip, resize_planes
 from geoseg.engine.rows import RowReader
 from geoseg.engine.stitch import Stitcher
 from geoseg.engine.storage import Storage
 from geoseg.errors import GeosegError
+from geoseg.grid.window import Window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,10 +244,11 @@ class Engine:
         codes, confidence, *stored, odd = coming.sent
         band = coming.band
         if bool(odd):
-            raise GeosegError(
-                f"the network's output in rows {band.rows.start} to {band.rows.stop - 1} is not a number at "
-                f"precision {self.network.settings.precision}; pass --precision fp32, or mend the model"
-            )
+            size, (height, width) = self.plan.tiling.size, self.plan.shape
+            first, stop = max(0, band.rows.start - size), min(height, band.rows.stop + size)
+            seen = Window(row=first, col=0, height=stop - first, width=width)
+            why = not_a_number(self.reader.source, seen, self.network.settings.precision)
+            raise GeosegError(f"the network's output in rows {band.rows.start} to {band.rows.stop - 1} {why}")
         return BandResult(
             band=band,
             codes=codes.numpy(),

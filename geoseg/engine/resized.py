@@ -18,7 +18,9 @@ from geoseg.grid.grid import Grid
 from geoseg.grid.window import Window
 from geoseg.raster.array_scene import ArraySource
 from geoseg.raster.chip import Chip
+from geoseg.raster.declared import Declared
 from geoseg.raster.source import Source
+from geoseg.raster.validity import NoData
 
 _KEPT = 2
 """Images a process keeps resized: the one it works on, and the one that is read ahead."""
@@ -163,6 +165,16 @@ class ResizedSource:
     def alpha_band(self) -> int | None:
         """Number (from 1) of the band tagged alpha."""
         return self.source.alpha_band
+
+    @property
+    def no_data(self) -> NoData:
+        """What is no data before the image is resized, and 0 and not valid after."""
+        return self.source.no_data
+
+    @property
+    def said(self) -> Declared:
+        """What a person said about validity."""
+        return self.source.said
 
     @property
     def block_shape(self) -> tuple[int, int]:

@@ -31,12 +31,13 @@ class RowReader:
 
     Attributes
     ----------
+    source : Source
     damaged : list of Window
         What could not be read.
     """
 
     def __init__(self, source: Source, plan: Plan, *, tolerant: bool, threads: int = 1) -> None:
-        self._source, self._tolerant, self._threads = source, tolerant, threads
+        self.source, self._tolerant, self._threads = source, tolerant, threads
         self._pool: ThreadPoolExecutor | None = None
         self._col, self._width = -plan.margin, plan.padded[1]
         self._kept: Chip | None = None
@@ -73,8 +74,8 @@ class RowReader:
 
     def _ahead(self, stop: int) -> int:
         """Go on to the end of the block row, so that no block is decoded twice; margins are read as they are."""
-        height = self._source.grid.height
-        block = self._source.block_shape[0]
+        height = self.source.grid.height
+        block = self.source.block_shape[0]
         if stop >= height or block > _TALLEST_BLOCK:
             return stop
         return min(-(-stop // block) * block, height)
@@ -92,14 +93,14 @@ class RowReader:
         """Read a window, in parts side by side where there are threads for it."""
         parts = self._parts(window)
         if len(parts) == 1:
-            return self._source.read(window)
+            return self.source.read(window)
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="geoseg-decode")
-        pixels = np.empty((self._source.count, *window.shape), dtype=self._source.dtype)
+        pixels = np.empty((self.source.count, *window.shape), dtype=self.source.dtype)
         valid = np.empty(window.shape, dtype=bool)
 
         def place(part: Window) -> None:
-            chip = self._source.read(part)
+            chip = self.source.read(part)
             rows, cols = part.shifted(-window.row, -window.col).slices
             pixels[:, rows, cols], valid[rows, cols] = chip.pixels, chip.valid
 
@@ -108,8 +109,8 @@ class RowReader:
 
     def _parts(self, window: Window) -> list[Window]:
         """Cut a window between blocks: side by side, or above each other where a block is as wide as the scene."""
-        height, width = self._source.grid.shape
-        block_rows, block_cols = self._source.block_shape
+        height, width = self.source.grid.shape
+        block_rows, block_cols = self.source.block_shape
         if block_cols < width:
             return [
                 Window(row=window.row, col=first, height=window.height, width=stop - first)
@@ -128,16 +129,16 @@ class RowReader:
 
     def _salvage(self, window: Window) -> Chip:
         """Read block by block; those that fail become no data."""
-        block_rows, block_cols = self._source.block_shape
-        pixels = np.zeros((self._source.count, *window.shape), dtype=self._source.dtype)
+        block_rows, block_cols = self.source.block_shape
+        pixels = np.zeros((self.source.count, *window.shape), dtype=self.source.dtype)
         valid = np.zeros(window.shape, dtype=bool)
         for row in _cuts(window.row, window.row_stop, block_rows):
             for col in _cuts(window.col, window.col_stop, block_cols):
                 part = Window(row=row[0], col=col[0], height=row[1] - row[0], width=col[1] - col[0])
                 try:
-                    chip = self._source.read(part)
+                    chip = self.source.read(part)
                 except SceneError:
-                    lost = part.within(self._source.grid.shape)
+                    lost = part.within(self.source.grid.shape)
                     if lost is not None:
                         self.damaged.append(lost)
                     continue

@@ -24,7 +24,7 @@ from geoseg.grid.grid import Grid
 from geoseg.grid.legend import NODATA
 from geoseg.grid.window import Window
 from geoseg.inference.block_plan import Axis, Span
-from geoseg.inference.stored_bands import StoredBand, restored
+from geoseg.inference.stored_bands import Reading
 from geoseg.inference.worker_models import Kept, ModelFile, ModelInMemory
 from geoseg.models.card import Card
 from geoseg.raster.array_scene import ArraySource
@@ -67,7 +67,7 @@ class BlockWork:
     settings : Settings
         What ``auto`` chose, for all workers.
     rows, cols : Axis
-    bands : tuple of StoredBand
+    reading : Reading
     """
 
     model: ModelFile | ModelInMemory
@@ -77,7 +77,7 @@ class BlockWork:
     settings: Settings
     rows: Axis
     cols: Axis
-    bands: tuple[StoredBand, ...]
+    reading: Reading
 
     @property
     def layers(self) -> int | None:
@@ -104,7 +104,7 @@ class BlockWork:
             have one.
         """
         spans = self.rows.span(row), self.cols.span(col)
-        pixels, valid = restored(_joined(chunks, spans, (self.rows, self.cols)), self.bands)
+        pixels, valid = self.reading.restored(_joined(chunks, spans, (self.rows, self.cols)))
         shape = tuple(span.block.stop - span.block.start for span in spans)
         inside = tuple(slice(s.block.start - s.needed.start, s.block.stop - s.needed.start) for s in spans)
         if valid[inside].any():

@@ -62,7 +62,7 @@ def predict_lazy(scene: Any, model: Path | str | Model, options: PredictOptions)
         )
     tiling = tiling_of(card, options)
     opened.check_tile_size(tiling.size)
-    source = LazyScene.of(scene)
+    source = LazyScene.of(scene).declared(options.declared)
     if options.bounds is not None:
         source = source.crop(source.grid.window(options.bounds))
     found = match(source, card, options.bands, force=options.force, sampled=False)
@@ -77,7 +77,7 @@ def predict_lazy(scene: Any, model: Path | str | Model, options: PredictOptions)
         log.warning("%s: %s", chosen.path, note)
     work = BlockWork(
         model=sent, card=card, gain=found.gain, bias=found.bias, settings=settings, rows=rows, cols=cols,
-        bands=chosen.chosen,
+        reading=chosen.reading,
     )  # fmt: skip
     both = _graph(planes, work)
     kept = () if chosen.kept is None else (chosen.kept,)
@@ -157,7 +157,7 @@ def _graph(planes: Any, work: BlockWork) -> Any:
 
     name = "geoseg-" + tokenize(
         planes.name, work.model.key, work.card.to_json(), work.gain, work.bias, work.settings,
-        work.rows.tiling, work.bands,
+        work.rows.tiling, work.reading,
     )  # fmt: skip
     shared = f"{name}-shared"
     kept = planes.chunks[:-3]

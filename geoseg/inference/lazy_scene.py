@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.errors import SceneError
+from geoseg.errors import OptionError, SceneError
 from geoseg.grid.grid import Grid
 from geoseg.grid.window import Window
 from geoseg.inference.lattice import Scaling, band_names, centres, grid_of, scaling_of, with_own_names
 from geoseg.inference.scene_dims import only_name, other_dims, spatial_dims
-from geoseg.inference.stored_bands import StoredBand, restored, scaling_of_all
+from geoseg.inference.stored_bands import Reading, StoredBand, scaling_of_all
 from geoseg.raster.chip import Chip
+from geoseg.raster.declared import UNSAID, Declared
 from geoseg.raster.padding import border_indices
 from geoseg.raster.selection import band_numbers
 from geoseg.raster.source import ChosenBands
+from geoseg.raster.validity import NoData, for_bands
 
 if TYPE_CHECKING:
     import xarray
@@ -58,6 +60,10 @@ class LazyScene(ChosenBands):
         Scales and offsets of all bands, where any has one.
     bands : tuple of int
         Numbers from 1 of the chosen bands.
+    validity_band : int or None
+        Number from 1 of the band whose pixels above 0 are valid.
+    said : Declared
+        What a person said about validity.
     """
 
     data: xarray.DataArray | xarray.Dataset
@@ -69,6 +75,8 @@ class LazyScene(ChosenBands):
     stored: tuple[StoredBand, ...]
     scaling: Scaling | None
     bands: tuple[int, ...]
+    validity_band: int | None = None
+    said: Declared = UNSAID
 
     @classmethod
     def of(cls, scene: xarray.DataArray | xarray.Dataset) -> LazyScene:
@@ -127,12 +135,21 @@ class LazyScene(ChosenBands):
     @property
     def dtype(self) -> np.dtype[Any]:
         """Dtype that holds the stored numbers of the chosen bands."""
-        return np.result_type(*(band.dtype for band in self.chosen))
+        return self.reading.dtype
 
     @property
-    def chosen(self) -> tuple[StoredBand, ...]:
+    def reading(self) -> Reading:
         """How the chosen bands are read."""
-        return tuple(self.stored[i - 1] for i in self.bands)
+        return Reading(
+            bands=tuple(self.stored[i - 1] for i in self.bands),
+            said=self.said,
+            validity=self.validity_band is not None,
+        )
+
+    @property
+    def no_data(self) -> NoData:
+        """What is no data in the chosen bands."""
+        return self.reading.no_data
 
     @property
     def scale(self) -> tuple[float, ...] | None:
@@ -146,13 +163,8 @@ class LazyScene(ChosenBands):
 
     @property
     def alpha_band(self) -> int | None:
-        """None: an array has no tags."""
-        return None
-
-    @property
-    def validity_band(self) -> int | None:
-        """None: an array has no tags."""
-        return None
+        """Number that a person named: an array has no tags."""
+        return None if self.said.alpha == "none" else self.said.alpha
 
     @property
     def block_shape(self) -> tuple[int, int]:
@@ -162,8 +174,32 @@ class LazyScene(ChosenBands):
 
     def select(self, bands: Sequence[int | str], *, validity_band: int | None) -> LazyScene:
         """Return the scene with other bands; see `Scene.select`."""
-        assert validity_band is None
-        return dataclasses.replace(self, bands=band_numbers(bands, self.descriptions, _TITLE))
+        numbers = band_numbers(bands, self.descriptions, _TITLE)
+        if validity_band is not None:
+            band_numbers([validity_band], self.descriptions, _TITLE)
+            if validity_band in numbers:
+                raise OptionError(
+                    f"array: band {validity_band} is wanted as data and as validity; choose one"
+                )
+        return dataclasses.replace(self, bands=numbers, validity_band=validity_band)
+
+    def declared(self, said: Declared) -> LazyScene:
+        """Return the scene with what a person says about validity; see `Scene.declared`.
+
+        What is NaN in it stays no data, whatever number it was in the file.
+        """
+        stored = self.stored
+        if said.nodata is not None:
+            values = for_bands(said.nodata, [str(band.dtype) for band in stored], _TITLE)
+            stored = tuple(
+                dataclasses.replace(band, nodata=each if band.stored is None else (*each, band.stored.nodata))
+                for band, each in zip(stored, values, strict=True)
+            )
+        scene = dataclasses.replace(self, stored=stored, said=said)
+        if said.alpha is None:
+            return scene
+        bands = tuple(i for i in range(1, len(stored) + 1) if i != scene.alpha_band)
+        return scene.select(bands, validity_band=scene.alpha_band)
 
     def crop(self, window: Window) -> LazyScene:
         """Return the part in a window."""
@@ -188,7 +224,7 @@ class LazyScene(ChosenBands):
         except Exception as error:
             words = " ".join(str(error).split()) or type(error).__name__
             raise SceneError(f"{_TITLE}: {window} cannot be computed ({words[:200]})") from error
-        pixels, valid = restored(computed, self.chosen)
+        pixels, valid = self.reading.restored(computed)
         places = np.ix_(rows - rows.min(), cols - cols.min())
         return Chip(pixels=np.stack([plane[places] for plane in pixels]), valid=valid[places])
 
@@ -215,22 +251,24 @@ class LazyScene(ChosenBands):
     def planes(self) -> Any:
         """Return the chosen bands as a dask array (kept, band, row, col), without `kept` where there is none.
 
+        The validity band, where there is one, comes last.
+
         Chunks hold all bands and one entry of `kept`; along rows and columns they are those of the scene.
         """
         import dask.array
 
         data: Any = self.data
         band: Hashable
+        wanted = self.bands if self.validity_band is None else (*self.bands, self.validity_band)
         if hasattr(data, "data_vars"):
-            names = [name for name in data.data_vars if str(name) in self.names]
-            names.sort(key=lambda name: self.names.index(str(name)))
-            array, band = data[names].to_dataarray(_BAND), _BAND
+            names = list(data.data_vars)
+            array, band = data[[names[number - 1] for number in wanted]].to_dataarray(_BAND), _BAND
         elif self.band_dim is None:
             array, band = data.expand_dims(_BAND), _BAND
         else:
             array, band = data, self.band_dim
-            if self.bands != tuple(range(1, array.sizes[band] + 1)):
-                array = array.isel({band: [number - 1 for number in self.bands]})
+            if wanted != tuple(range(1, array.sizes[band] + 1)):
+                array = array.isel({band: [number - 1 for number in wanted]})
         kept = [] if self.kept is None else [self.kept]
         planes = dask.array.asarray(array.transpose(*kept, band, *self.spatial).data)
         filled = {

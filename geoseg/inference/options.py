@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from geoseg.errors import OptionError
 from geoseg.grid.legend import Legend
+from geoseg.raster.declared import Declared, NodataRule, nodata_of
 
 if TYPE_CHECKING:
     from geoseg.models.card import Card
@@ -40,6 +41,15 @@ class PredictOptions:
         (west, south, east, north) in the scene's CRS; snapped outward to whole pixels.
     clip : Path, optional
         Vector file of polygons; outside of them is no data.
+    nodata : number, str or sequence, optional
+        No data of the scene, in place of what its file declares: a number, ``"none"``, or one of them for each
+        band of the scene; several numbers of a band in a sequence of their own.
+    nodata_rule : str, optional
+        Whether a pixel is no data where ``all`` bands are, or where ``any`` is; by default ``all`` where the
+        bands have the same value, else ``any``.
+    alpha : int or str, optional
+        Number of the band whose pixels above 0 are valid, or ``"none"``; by default the one tagged alpha, unless
+        its name or its numbers say that it is an image.
     tile_size, overlap : int, optional
         Px; the card's by default.
     batch_size : int, optional
@@ -71,6 +81,9 @@ class PredictOptions:
     resolution: float | None = None
     bounds: tuple[float, float, float, float] | None = None
     clip: Path | None = None
+    nodata: float | str | Sequence[float | str | Sequence[float] | None] | None = None
+    nodata_rule: NodataRule | None = None
+    alpha: int | Literal["none"] | None = None
     tile_size: int | None = None
     overlap: int | None = None
     batch_size: int | None = None
@@ -103,6 +116,9 @@ class PredictOptions:
             from geoseg.raster.legend_file import legend_of
 
             object.__setattr__(self, "legend", legend_of(self.legend))
+        if self.nodata is not None:
+            object.__setattr__(self, "nodata", nodata_of(self.nodata))
+        _ = self.declared
         if self.clip is not None:
             object.__setattr__(self, "clip", Path(self.clip))
         if self.batch_size is not None and self.batch_size < 1:
@@ -120,6 +136,11 @@ class PredictOptions:
         """
         assert self.legend is None or isinstance(self.legend, Legend), "read above"
         return card.relabelled(self.legend)
+
+    @property
+    def declared(self) -> Declared:
+        """What is said about validity."""
+        return Declared(nodata=nodata_of(self.nodata), rule=self.nodata_rule, alpha=self.alpha)
 
     def refuse_devices(self, why: str) -> None:
         """Raise OptionError where several devices are asked for and cannot be had."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -26,13 +27,15 @@ from geoseg.engine.decision import Decision
 from geoseg.engine.folded import folded
 from geoseg.engine.memory import fitted_to_memory
 from geoseg.engine.network import Network
+from geoseg.engine.not_a_number import not_a_number
 from geoseg.engine.pictures import PictureEngine, Predicted
 from geoseg.engine.settings import Settings
 from geoseg.errors import GeosegError, SceneError
+from geoseg.grid.window import Window
 from geoseg.inference.options import Progress
 from geoseg.inference.picture_terms import Sink, Tally, Work
 from geoseg.inference.precision import as_asked, network_for
-from geoseg.models.match import match
+from geoseg.models.match import Match, match
 from geoseg.models.model import Model
 from geoseg.raster.cache import limited_cache
 from geoseg.raster.held import held
@@ -45,6 +48,8 @@ _CACHE_MEGABYTES = 64
 """Every picture is decoded once and whole."""
 _FEW = 64
 """So many pictures are opened beforehand to count their tiles; more fill every batch that is chosen for them."""
+_NUMBER = re.compile(r"[\d.,]*\d")
+"""Notes that differ only in numbers are one."""
 _UNWRITTEN = 2
 """Batches that wait to be written."""
 
@@ -202,8 +207,8 @@ class _Run:
                 self._fail(name, str(error))
                 continue
             for note in notes:
-                if note not in self._said:
-                    self._said.add(note)
+                if (kind := _NUMBER.sub("#", note)) not in self._said:
+                    self._said.add(kind)
                     log.warning("%s: %s (said once for all pictures)", name, note)
             if picture.damaged:
                 self._tally.damaged.append(name)
@@ -217,25 +222,35 @@ class _Run:
         with self._clock.stage("write"):
             return self._sink.make(picture, codes)
 
+    def _why(self, name: str) -> str:
+        """Say why there is no number for a picture, which is read once more for that."""
+        found = self._open(name, self._sink.todo[name])
+        height, width = found.source.grid.shape
+        whole = Window(row=0, col=0, height=height, width=width)
+        return not_a_number(found.source, whole, self._tally.settings.precision)
+
     def _read(self, name: str, path: Path) -> tuple[Picture, tuple[str, ...]]:
         """Open, check and read a picture, in a thread."""
+        found = self._open(name, path)
+        picture = read_picture(
+            name,
+            found.source,
+            (found.gain, found.bias),
+            self._work.cutting,
+            tolerant=self._work.options.on_error == "nodata",
+        )
+        return picture, found.notes
+
+    def _open(self, name: str, path: Path) -> Match:
         options = self._work.options
         scene = Scene.open(
             path,
             expand_palette=options.expand_palette,
             allow_remote=options.allow_remote,
             assume_crs=options.assume_crs,
-        )
+        ).declared(options.declared)
         self._sink.check(name, scene.grid.shape)
-        found = match(held(scene), self._work.card, options.bands, force=options.force)
-        picture = read_picture(
-            name,
-            found.source,
-            (found.gain, found.bias),
-            self._work.cutting,
-            tolerant=options.on_error == "nodata",
-        )
-        return picture, found.notes
+        return match(held(scene), self._work.card, options.bands, force=options.force)
 
     def _fail(self, name: str, reason: str) -> None:
         log.error("%s", reason)
@@ -249,11 +264,7 @@ class _Run:
         jobs = []
         for picture, each, broken in zip(decided.pictures, codes, odd, strict=True):
             if broken:
-                self._fail(
-                    picture.name,
-                    f"{picture.name}: the network's output is not a number at precision "
-                    f"{self._tally.settings.precision}; pass --precision fp32, or mend the model",
-                )
+                self._fail(picture.name, f"{picture.name}: the network's output {self._why(picture.name)}")
                 continue
             self._tally.pixels += picture.valid.size
             jobs.append((picture.name, pool.submit(self._timed_make, picture, each)))

@@ -143,7 +143,11 @@ def tiling_of(card: Card, options: PredictOptions) -> Tiling:
 
 
 def as_source(scene: Any, options: PredictOptions) -> Source:
-    """Return the Source behind whatever a person calls a scene."""
+    """Return the Source behind whatever a person calls a scene, with what the options say of its validity."""
+    return _opened(scene, options).declared(options.declared)
+
+
+def _opened(scene: Any, options: PredictOptions) -> Scene | ArraySource | LazyScene:
     if isinstance(scene, str | Path | Mapping | list | tuple | Stack):
         return Scene.open(
             scene,

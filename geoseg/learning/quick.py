@@ -15,8 +15,13 @@ from geoseg.errors import DataError, OptionError
 from geoseg.grid.ground import pixel_size_m
 from geoseg.grid.legend import BACKGROUND, NODATA, Legend, LegendClass
 from geoseg.learning.config import Config, set_value
+from geoseg.raster.declared import UNSAID, Declared
 from geoseg.raster.labels import FoundClass, listed
+from geoseg.raster.look import alpha_of
 from geoseg.raster.scene import Scene
+from geoseg.raster.validity import nodata_words
+
+_log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from geoseg.vector.overlap import Overlap
@@ -87,7 +92,11 @@ class LabelChoices:
 
 
 def quick_config(
-    scene: Path, labels: Path, choices: LabelChoices | None = None, changes: Sequence[str] = ()
+    scene: Path,
+    labels: Path,
+    choices: LabelChoices | None = None,
+    changes: Sequence[str] = (),
+    declared: Declared = UNSAID,
 ) -> Config:
     """Describe the training of a U-Net on one scene: classes as the labels have them, blocks held back.
 
@@ -100,13 +109,15 @@ def quick_config(
     choices : LabelChoices, optional
     changes : sequence of str
         ``train.epochs=5``: as ``--set`` has them.
+    declared : Declared, optional
+        What is said about the validity of the scene's pixels.
 
     Raises
     ------
     SceneError, DataError, ConfigError
     """
     choices = choices or LabelChoices()
-    image = Scene.open(scene)
+    image, alpha = _image(scene, declared)
     form = form_of(labels.name)
     if form == "run_lengths":
         raise OptionError(f"{labels}: run lengths need a configuration (YAML), expected vectors or a raster")
@@ -122,6 +133,8 @@ def quick_config(
             **_classes(found, choices, labels),
             **({"ignore": [each.value for each in ignored]} if ignored else {}),
             "bands": list(_band_names(image)),
+            **validity_fields(declared),
+            **({} if alpha is None else {"alpha": alpha}),
             "split": {"method": "blocks", "val": 0.2, "test": 0.2},
         },
         "model": {
@@ -140,6 +153,27 @@ def quick_config(
     for change in changes:
         set_value(described, change)
     return Config.of(described, f"{scene} with {labels}", root)
+
+
+def validity_fields(declared: Declared) -> dict[str, Any]:
+    """Return what is said about validity as fields of the data's configuration."""
+    said = {
+        "nodata": None if declared.nodata is None else nodata_words(declared.nodata),
+        "nodata_rule": declared.rule,
+        "alpha": declared.alpha,
+    }
+    return {key: value for key, value in said.items() if value is not None}
+
+
+def _image(path: Path, declared: Declared) -> tuple[Scene, str | None]:
+    """Open the scene with all bands that are data; ``none`` where its band tagged alpha turned out to be one."""
+    image = Scene.open(path).declared(declared)
+    number, note = alpha_of(image)
+    if note is not None:
+        _log.warning("%s: %s", path, note)
+    if number == image.validity_band:
+        return image, None
+    return image.declared(replace(declared, alpha="none")), "none"
 
 
 def _found(labels: Path, form: str, choices: LabelChoices) -> tuple[FoundClass, ...]:

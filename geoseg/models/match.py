@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from geoseg.grid.window import Window
 from geoseg.models.card import Card
 from geoseg.models.scaling import Scaling, scaling_under, tags_of
 from geoseg.raster.band_names import find_bands, meanings, only_counted
+from geoseg.raster.look import Look, alpha_of, look_at
 from geoseg.raster.source import Source
 
 _GSD_TOLERANCE = 0.2
@@ -70,11 +72,13 @@ def match(
         With what was found, what the card expects and the remedy.
     """
     choice = choose_bands(source, card, bands)
-    chosen, notes = choice.source, list(choice.notes)
+    chosen, notes = choice.source, [*choice.notes, *choice.said]
     tags = tags_of(chosen)
     doubts = [*choice.doubts, *_dtype_doubts(chosen, card, tags)]
+    look = look_at(chosen) if sampled and (force or not doubts) else Look()
+    notes += look.notes
     if sampled and not doubts:
-        _check_range(chosen, card, doubts, notes)
+        _check_range(chosen, card, look, doubts, notes)
     if tags is not None and not card.has_units:
         notes.append(f"its tags ({tags}) do not count: the model takes numbers as they are stored")
     if doubts and not force:
@@ -100,11 +104,14 @@ class Choice:
         Reads these bands, in the card's order.
     doubts, notes : tuple of str
         What a person may know better about, and what the person should know; one line each.
+    said : tuple of str
+        What the person should know of a band tagged alpha.
     """
 
     source: Source
     doubts: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
 
 
 def choose_bands(
@@ -136,15 +143,11 @@ def choose_bands(
     if bands is not None:
         if len(bands) != len(names):
             raise OptionError(f"--bands names {len(bands)} bands, {wanted}")
-        chosen = source.select(bands, validity_band=None)
-        if alpha is not None and alpha not in chosen.bands:
-            chosen = source.select(bands, validity_band=alpha)
-        return Choice(source=chosen)
+        return _with_validity(source, Choice(source=source.select(bands, validity_band=None)))
     found = find_bands(names, descriptions, source.path)
     if found.numbers is not None:
-        numbers = list(found.numbers)
-        chosen = source.select(numbers, validity_band=None if alpha in numbers else alpha)
-        return Choice(source=chosen, notes=(found.note,) if found.note else ())
+        chosen = source.select(found.numbers, validity_band=None)
+        return _with_validity(source, Choice(source=chosen, notes=(found.note,) if found.note else ()))
     spare = alpha is not None and len(descriptions) == len(names) + 1
     if len(descriptions) != len(names) and not spare:
         described = f" ({', '.join(text or '?' for text in descriptions)})" if any(descriptions) else ""
@@ -153,8 +156,8 @@ def choose_bands(
             f"{_name(source)}: has {len(descriptions)} bands{described}, {wanted}{doubt}; {remedy}"
         )
     numbers = [n for n in range(1, len(descriptions) + 1) if not (spare and n == alpha)]
-    chosen = source.select(numbers, validity_band=alpha if spare else None)
-    return _in_order(chosen, names, found.doubt, remedy)
+    chosen = source.select(numbers, validity_band=None)
+    return _with_validity(source, _in_order(chosen, names, found.doubt, remedy))
 
 
 def _in_order(chosen: Source, names: Sequence[str], doubt: str, remedy: str) -> Choice:
@@ -182,6 +185,18 @@ def _in_order(chosen: Source, names: Sequence[str], doubt: str, remedy: str) -> 
     return Choice(source=chosen, notes=(note,))
 
 
+def _with_validity(source: Source, choice: Choice) -> Choice:
+    """Give chosen bands the band that says which pixels are valid, where there is one that is not chosen itself."""
+    chosen = choice.source
+    if source.validity_band in chosen.bands:
+        if source.said.alpha is not None:
+            chosen.select(chosen.bands, validity_band=source.validity_band)  # says that it cannot be both
+        return choice
+    number, note = alpha_of(source)
+    said = (note,) if note else ()
+    return dataclasses.replace(choice, source=chosen.select(chosen.bands, validity_band=number), said=said)
+
+
 def _dtype_doubts(source: Source, card: Card, tags: Scaling | None) -> list[str]:
     """Return the doubt about the stored type; under a card with units, tags make one type as good as another."""
     found, expected = source.dtype, np.dtype(card.dtype)
@@ -200,9 +215,9 @@ def _dtype_doubts(source: Source, card: Card, tags: Scaling | None) -> list[str]
     return [f"is {found} and tagged with {tags}, {wanted} and no tags; {remedy}"]
 
 
-def _check_range(source: Source, card: Card, doubts: list[str], notes: list[str]) -> None:
+def _check_range(source: Source, card: Card, look: Look, doubts: list[str], notes: list[str]) -> None:
     """Compare a sample from the scene's middle with the card's value range, both in the card's stored numbers."""
-    sample = _sample(source)
+    sample = _sample(source, look)
     if sample.size == 0:
         return
     low, high = card.value_range
@@ -244,8 +259,10 @@ def _range_doubt(source: Source, card: Card, sample: npt.NDArray[np.float64], mi
     )
 
 
-def _sample(source: Source) -> npt.NDArray[np.float64]:
+def _sample(source: Source, look: Look) -> npt.NDArray[np.float64]:
     """Return the valid pixels of a window in the middle, shape (band, pixel); none where it cannot be read.
+
+    What looks like no data is left out: it would be compared in place of the data.
 
     What a damaged block does is for the run to decide (``--on-error``).
     """
@@ -261,7 +278,9 @@ def _sample(source: Source) -> npt.NDArray[np.float64]:
     except SceneError:
         return np.empty((source.count, 0))
     rows, cols = (slice(None, None, max(1, edge // _SAMPLED)) for edge in chip.valid.shape)
-    return chip.pixels[:, rows, cols][:, chip.valid[rows, cols]].astype(np.float64)
+    pixels = chip.pixels[:, rows, cols]
+    valid = chip.valid[rows, cols] & ~look.unlike_data(pixels, source.no_data)
+    return pixels[:, valid].astype(np.float64)
 
 
 def _check_gsd(source: Source, card: Card, notes: list[str]) -> None:

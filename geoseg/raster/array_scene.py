@@ -15,10 +15,11 @@ from geoseg.errors import OptionError, SceneError
 from geoseg.grid.grid import Grid
 from geoseg.grid.window import Window
 from geoseg.raster.chip import Chip
+from geoseg.raster.declared import UNSAID, Declared, Values, nodata_of
 from geoseg.raster.padding import border_indices
 from geoseg.raster.selection import band_numbers
 from geoseg.raster.source import ChosenBands
-from geoseg.raster.validity import usable
+from geoseg.raster.validity import NoData, for_bands
 
 _TITLE = "array"
 
@@ -40,8 +41,10 @@ class ArraySource(ChosenBands):
         Numbers from 1 of the bands that `read` returns.
     validity_band : int or None
         Number from 1 of the band whose pixels above 0 are valid.
-    nodata : float or None
-        Value that is not valid in any chosen band.
+    nodata : tuple of tuple of float
+        No-data values of each band; empty where none has any.
+    said : Declared
+        What a person said about validity.
     """
 
     pixels: npt.NDArray[Any]
@@ -50,7 +53,8 @@ class ArraySource(ChosenBands):
     descriptions: tuple[str | None, ...]
     bands: tuple[int, ...]
     validity_band: int | None = None
-    nodata: float | None = None
+    nodata: tuple[Values, ...] = ()
+    said: Declared = UNSAID
 
     @classmethod
     def of(
@@ -60,7 +64,7 @@ class ArraySource(ChosenBands):
         valid: npt.NDArray[np.bool_] | None = None,
         grid: Grid | None = None,
         names: Sequence[str | None] | None = None,
-        nodata: float | None = None,
+        nodata: float | Sequence[float | Values | None] | None = None,
     ) -> ArraySource:
         """Make a source of an array.
 
@@ -73,7 +77,8 @@ class ArraySource(ChosenBands):
             Without one: no CRS, a pixel is one unit.
         names : sequence of str or None, optional
             Band names.
-        nodata : float, optional
+        nodata : float or sequence, optional
+            Of all bands, or one entry for each: a number, None, or several numbers.
 
         Raises
         ------
@@ -100,9 +105,10 @@ class ArraySource(ChosenBands):
         names = (None,) * count if names is None else tuple(names)
         if len(names) != count:
             raise SceneError(f"{len(names)} names for an array of {count} bands, expected one each")
+        values = nodata_of(nodata) or ()
         return cls(
             pixels=pixels, known_valid=valid, grid=grid, descriptions=names, bands=tuple(range(1, count + 1)),
-            nodata=nodata,
+            nodata=values * count if len(values) == 1 else values,
         )  # fmt: skip
 
     @property
@@ -127,8 +133,14 @@ class ArraySource(ChosenBands):
 
     @property
     def alpha_band(self) -> int | None:
-        """None: an array has no tags."""
-        return None
+        """Number that a person named: an array has no tags."""
+        return None if self.said.alpha == "none" else self.said.alpha
+
+    @property
+    def no_data(self) -> NoData:
+        """What is no data in the chosen bands."""
+        values = [self.nodata[i - 1] if self.nodata else () for i in self.bands]
+        return NoData.of(values, (self.dtype,) * self.count, self.said)
 
     @property
     def block_shape(self) -> tuple[int, int]:
@@ -145,6 +157,17 @@ class ArraySource(ChosenBands):
                     f"array: band {validity_band} is wanted as data and as validity; choose one"
                 )
         return dataclasses.replace(self, bands=numbers, validity_band=validity_band)
+
+    def declared(self, said: Declared) -> ArraySource:
+        """Return the source with what a person says about validity; see `Scene.declared`."""
+        source = dataclasses.replace(self, said=said)
+        if said.nodata is not None:
+            nodata = for_bands(said.nodata, (str(self.dtype),) * len(self.pixels), _TITLE)
+            source = dataclasses.replace(source, nodata=nodata)
+        if said.alpha is None:
+            return source
+        bands = tuple(i for i in range(1, len(self.pixels) + 1) if i != source.alpha_band)
+        return source.select(bands, validity_band=source.alpha_band)
 
     def crop(self, window: Window) -> ArraySource:
         """Return the part in a window, as views."""
@@ -165,9 +188,7 @@ class ArraySource(ChosenBands):
             border_indices(window.col, window.width, self.grid.width),
         )
         pixels = self.pixels[np.array(self.bands)[:, None, None] - 1, *index]
-        valid = self.known_valid[index] & usable(
-            pixels, [self.nodata] * self.count, [self.dtype] * self.count
-        )
+        valid = self.known_valid[index] & self.no_data.usable(pixels)
         if self.validity_band is not None:
             valid &= self.pixels[self.validity_band - 1][index] > 0
         return Chip(pixels=pixels, valid=valid)

@@ -15,6 +15,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 
 from geoseg.errors import SceneError
 from geoseg.grid.grid import Grid
+from geoseg.raster.declared import may_be_alpha
 from geoseg.raster.handles import GDAL_ERRORS, handle, one_line
 from geoseg.raster.opening import Location
 
@@ -46,10 +47,11 @@ class Description:
         Names of numpy dtypes, or of GDAL's complex integers.
     nodata : tuple of float or None
     masks : tuple of (str or None)
-        "file" where GDAL has a mask that is stored (mask band, ``.msk``, tagged no-data tuple); None where it
-        follows from no-data values or alpha, or every pixel is valid.
+        "file" where GDAL has a mask that is stored (mask band, ``.msk``), "values" where it follows from the tag
+        NODATA_VALUES (no data where all bands have theirs); None where it follows from no-data values or alpha,
+        or every pixel is valid.
     alpha_band : int or None
-        Number from 1 of the (last) band tagged alpha.
+        Number from 1 of the (last) band tagged alpha whose name does not say that it is another one.
     scale, offset : tuple of float, or None where no band is tagged
     block_shape : tuple of int
         (rows, cols), px.
@@ -104,7 +106,11 @@ def _describe(location: Location, dataset: rasterio.DatasetReader) -> Descriptio
         raise SceneError(f"{location.typed}: points at overviews in another file, which is not followed")
     _check_size(location, dataset)
     colors = dataset.colorinterp
-    tagged = [i for i, color in enumerate(colors, start=1) if color == ColorInterp.alpha]
+    tagged = [
+        i
+        for i, (color, name) in enumerate(zip(colors, dataset.descriptions, strict=True), start=1)
+        if color == ColorInterp.alpha and may_be_alpha(name, i)
+    ]
     scaled = any(v != 1.0 for v in dataset.scales) or any(v != 0.0 for v in dataset.offsets)
     return Description(
         location=location,
@@ -150,7 +156,7 @@ def _palette(dataset: rasterio.DatasetReader) -> tuple[tuple[int, RGBA], ...] | 
 def _stored_mask(flags: list[MaskFlags]) -> str | None:
     if MaskFlags.all_valid in flags or MaskFlags.alpha in flags or flags == [MaskFlags.nodata]:
         return None
-    return "file"
+    return "values" if MaskFlags.nodata in flags else "file"
 
 
 def _grid(location: Location, dataset: rasterio.DatasetReader) -> Grid:

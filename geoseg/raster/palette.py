@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from geoseg.errors import SceneError
+from geoseg.raster.declared import Values
 from geoseg.raster.description import RGBA, Description
-from geoseg.raster.validity import usable
+from geoseg.raster.validity import usable, values_of
 
 _NAMES = ("red", "green", "blue")
 
@@ -26,15 +27,15 @@ class Palette:
         Code and red, green, blue, alpha, 0 to 255.
     dtype : str
         Dtype of the codes.
-    nodata : float or None
-        Code of no data.
+    nodata : tuple of float
+        Codes of no data.
     masked : tuple of int
         Bands of the file that have a stored mask.
     """
 
     colors: tuple[tuple[int, RGBA], ...]
     dtype: str
-    nodata: float | None
+    nodata: Values
     masked: tuple[int, ...]
 
     @classmethod
@@ -57,7 +58,7 @@ class Palette:
                 "pass --expand-palette to use the colours"
             )
         masked = (1,) if file.masks[0] is not None else ()
-        return cls(colors=colors, dtype=file.dtypes[0], nodata=file.nodata[0], masked=masked)
+        return cls(colors=colors, dtype=file.dtypes[0], nodata=values_of(file.nodata[0]), masked=masked)
 
     def describe(self, file: Description) -> Description:
         """Return the description of the file with colours in place of codes."""

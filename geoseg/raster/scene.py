@@ -17,6 +17,7 @@ from geoseg.errors import OptionError, SceneError
 from geoseg.grid.grid import Grid
 from geoseg.grid.window import Window
 from geoseg.raster.chip import Chip
+from geoseg.raster.declared import UNSAID, Declared, Values
 from geoseg.raster.description import Description, describe
 from geoseg.raster.handles import GDAL_ERRORS, drop_handle, forget_error, handle, one_line
 from geoseg.raster.opening import locate
@@ -26,7 +27,7 @@ from geoseg.raster.products import stack_of
 from geoseg.raster.selection import band_numbers
 from geoseg.raster.source import ChosenBands
 from geoseg.raster.stack import describe_stack
-from geoseg.raster.validity import usable
+from geoseg.raster.validity import NoData, for_bands, values_of
 
 __all__ = ["Chip", "Scene"]
 
@@ -38,9 +39,10 @@ class Scene(ChosenBands):
     It holds no open file: it is pickled and shared between threads and processes freely, and each of them
     opens its own dataset when it reads.
 
-    A pixel is valid when every chosen band is valid (not its no-data value, not masked) and finite, and the
-    validity band, where there is one, is above 0. Where a band tagged alpha is read as data, GDAL's masks
-    are not used at all.
+    A pixel is valid when every chosen band is finite and not masked, the chosen bands are not no data, and the
+    validity band, where there is one, is above 0. Bands that all have the same no-data value are no data
+    together or not at all; others where any of them is (`Declared` says otherwise). Where a band tagged alpha
+    is read as data, GDAL's masks are not used at all.
 
     Parameters
     ----------
@@ -54,6 +56,10 @@ class Scene(ChosenBands):
         Numbers from 1 of the bands that `read` returns, in that order.
     validity_band : int or None
         Number from 1 of the band whose pixels above 0 are valid.
+    nodata : tuple of tuple of float
+        No-data values of each band of the file.
+    said : Declared
+        What a person said about validity.
     palette : Palette or None
         Where codes become colours.
     """
@@ -63,6 +69,8 @@ class Scene(ChosenBands):
     extent: Window
     bands: tuple[int, ...]
     validity_band: int | None
+    nodata: tuple[Values, ...]
+    said: Declared = UNSAID
     palette: Palette | None = None
 
     @classmethod
@@ -78,7 +86,7 @@ class Scene(ChosenBands):
     ) -> Scene:
         """Open a GeoTIFF (or COG), JPEG 2000, PNG or JPEG file, a VRT or URL named as such, or a file for each band.
 
-        All bands are chosen but one tagged alpha, which is validity.
+        All bands are chosen but one tagged alpha, which is validity, unless it has a name that says otherwise.
 
         Parameters
         ----------
@@ -119,6 +127,7 @@ class Scene(ChosenBands):
             extent=extent,
             bands=bands,
             validity_band=file.alpha_band,
+            nodata=tuple(map(values_of, file.nodata)),
             palette=palette,
         )
         scene._refuse_complex()
@@ -151,7 +160,7 @@ class Scene(ChosenBands):
 
     @property
     def alpha_band(self) -> int | None:
-        """Number from 1 of the band tagged alpha, chosen or not."""
+        """Number from 1 of the band tagged alpha (or named so by a person), chosen or not, validity or not."""
         return self.file.alpha_band
 
     @property
@@ -214,6 +223,31 @@ class Scene(ChosenBands):
         scene._refuse_complex()
         return scene
 
+    def declared(self, said: Declared) -> Scene:
+        """Return the scene with what a person says about validity, in place of what the file says.
+
+        Raises
+        ------
+        OptionError
+            If there is no such band, or its bands cannot hold such a number.
+        """
+        scene = dataclasses.replace(self, said=said)
+        if said.nodata is not None and self.palette is not None:
+            (values,) = for_bands(said.nodata, (self.palette.dtype,), self.path)
+            scene = dataclasses.replace(scene, palette=dataclasses.replace(self.palette, nodata=values))
+        elif said.nodata is not None:
+            nodata = for_bands(said.nodata, self.file.dtypes, self.path, self.alpha_band)
+            masks = tuple(None if mask == "values" else mask for mask in self.file.masks)
+            scene = dataclasses.replace(
+                scene, nodata=nodata, file=dataclasses.replace(self.file, masks=masks)
+            )
+        if said.alpha is None:
+            return scene
+        number = None if said.alpha == "none" else said.alpha
+        bands = tuple(i for i in range(1, len(self.file.dtypes) + 1) if i != number)
+        file = scene.file if number is None else dataclasses.replace(scene.file, alpha_band=number)
+        return dataclasses.replace(scene, file=file).select(bands, validity_band=number)
+
     def crop(self, window: Window) -> Scene:
         """Return the part of the scene in a window.
 
@@ -256,6 +290,11 @@ class Scene(ChosenBands):
             return chip
         rows, cols = rows[:, None] - top, cols - left
         return Chip(pixels=chip.pixels[:, rows, cols], valid=chip.valid[rows, cols])
+
+    @property
+    def no_data(self) -> NoData:
+        """What is no data in the chosen bands."""
+        return NoData.of([self.nodata[i - 1] for i in self.bands], self._dtypes, self.said)
 
     @property
     def _dtypes(self) -> tuple[np.dtype[Any], ...]:
@@ -304,7 +343,7 @@ class Scene(ChosenBands):
             for i, out in zip(numbers, pixels, strict=True):
                 dataset.read(i, window=_rasterio(window), out=out)
         data = pixels[: self.count].astype(self.dtype, copy=False)
-        valid = usable(data, [self.file.nodata[i - 1] for i in self.bands], self._dtypes)
+        valid = self.no_data.usable(data)
         if self.validity_band is not None:
             valid &= pixels[-1] > 0
         return data, valid

@@ -10,6 +10,8 @@ import numpy as np
 from geoseg.grid.grid import Grid
 from geoseg.grid.window import Window
 from geoseg.raster.chip import Chip
+from geoseg.raster.declared import Declared
+from geoseg.raster.validity import NoData
 
 
 class Source(Protocol):
@@ -65,6 +67,14 @@ class Source(Protocol):
     @property
     def alpha_band(self) -> int | None:
         """Number (from 1) of the band tagged alpha."""
+
+    @property
+    def no_data(self) -> NoData:
+        """What is no data in the bands that `read` returns."""
+
+    @property
+    def said(self) -> Declared:
+        """What a person said about validity."""
 
     @property
     def block_shape(self) -> tuple[int, int]:

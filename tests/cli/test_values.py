@@ -105,6 +105,7 @@ def test_every_option_reaches_its_field(tmp_path: Path) -> None:
         " --tile-size 64 --overlap 8 --batch-size 3 --device cpu --devices 2 --precision bf16"
         " --on-error nodata --allow-remote --expand-palette"
         " --assume-crs EPSG:32633 --force --tta --compile --profile"
+        " --nodata -9999 --nodata-rule any --alpha 4"
     )
     given = command.main(flags.split(), standalone_mode=False)
     default = PredictOptions()

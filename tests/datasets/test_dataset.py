@@ -56,9 +56,9 @@ def test_law_6_invalid_unlabelled_and_padding_pixels_never_count(
 ) -> None:
     with rasterio.open(toy.parent / "images" / "a.tif") as file:
         image = file.read()
-    image[0, 10, 10] = 7
     image[image == 7] = 8
-    image[0, 10, 10] = 7  # no data in one band
+    image[:, 10, 10] = 7  # no data
+    image[0, 11, 11] = 7  # in one band: data
     write_raster(toy.parent / "images" / "a.tif", image, nodata=7)
     sample = pair_of(toy, small).sample(Window(row=-5, col=-5, height=64, width=80))
     mask = sample["mask"].numpy()
@@ -96,7 +96,7 @@ def test_statistics_are_those_of_the_valid_pixels(
     labels = random.choice(np.array([0, 10, 20], dtype=np.uint8), size=(700, 600))
     write_raster(toy.parent / "labels" / "a.tif", labels)
     toy.write_text(toy.read_text().replace("val: [b]", "val: [a2]").replace("train: [a]", "train: [a]"))
-    write_raster(toy.parent / "images" / "a2.tif", image, at_col=5000)
+    write_raster(toy.parent / "images" / "a2.tif", image, at_col=5000, nodata=65535)
     write_raster(toy.parent / "labels" / "a2.tif", labels[::-1], at_col=5000)
     pairs = opened(toy, {**small, "dtype": "uint16"})["train"]
     found = measure(pairs)

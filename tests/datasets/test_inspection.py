@@ -105,7 +105,7 @@ def test_truncated_labels_are_found(tmp_path: Path) -> None:
 
 def test_a_label_on_invalid_pixels_alone_is_none(tmp_path: Path) -> None:
     image, labels = noise(0), np.zeros((40, 50), dtype=np.uint8)
-    image[0, :5], labels[:5] = 255, 1
+    image[:, :5], labels[:5] = 255, 1
     assert "no label on a valid pixel" in told(pair(tmp_path, "a", image, labels))["a"]
     labels[5, 0] = 2
     assert told(pair(tmp_path, "a", image, labels)) == {}

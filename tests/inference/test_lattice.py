@@ -40,7 +40,11 @@ def write(path: Path, pixels: np.ndarray, transform: Affine = ODD, **tags: Any) 
 
 
 def noise(dtype: str = "uint8", shape: tuple[int, int] = (24, 30)) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 200, (3, *shape)).astype(dtype)
+    """Pixels of which some are 0 in all bands, and none in some only."""
+    generator = np.random.default_rng(0)
+    pixels = generator.integers(1, 200, (3, *shape)).astype(dtype)
+    pixels[:, generator.random(shape) < 0.05] = 0
+    return pixels
 
 
 def opened(path: Path, **options: Any) -> xarray.DataArray:

@@ -243,7 +243,9 @@ def test_values_below_the_range_are_refused_and_dark_ones_said(tmp_path: Path) -
 
 
 def test_alpha_is_validity_also_where_bands_are_named(tmp_path: Path) -> None:
-    path = write_scene(tmp_path / "s.tif", noise(4), alpha=True)
+    pixels = noise(4)
+    pixels[3] = np.where(pixels[3] > 100, 255, 0)
+    path = write_scene(tmp_path / "s.tif", pixels, alpha=True)
     source = prepare(path, MODEL, PredictOptions(bands=(3, 2, 1))).source
     assert (source.bands, source.validity_band) == ((3, 2, 1), 4)
     source = prepare(path, MODEL, PredictOptions(bands=(4, 2, 1))).source

@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import pytest
 import rasterio
+from rasterio.enums import MaskFlags
 from rasterio.errors import NotGeoreferencedWarning
 
 from geoseg.errors import SceneError
@@ -14,14 +15,20 @@ from geoseg.raster.scene import Scene
 
 
 def _oracle(path, scene, window):
-    """Pixels and validity by rasterio's masks, which geoseg uses only where they are stored."""
+    """Pixels and validity by rasterio's masks, which geoseg uses only where they are stored.
+
+    Bands that share a no-data value are no data together.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with rasterio.open(path) as dataset:
             part = rasterio.windows.Window(window.col, window.row, window.width, window.height)
             pixels = dataset.read(list(scene.bands), window=part)
             valid = np.isfinite(pixels).all(axis=0)
-            valid &= (dataset.read_masks(list(scene.bands), window=part) > 0).all(axis=0)
+            masks = dataset.read_masks(list(scene.bands), window=part) > 0
+            shared = len({dataset.nodatavals[i - 1] for i in scene.bands}) == 1
+            alone = all(dataset.mask_flag_enums[i - 1] == [MaskFlags.nodata] for i in scene.bands)
+            valid &= masks.any(axis=0) if shared and alone else masks.all(axis=0)
             if scene.validity_band is not None:
                 valid &= dataset.read(scene.validity_band, window=part) > 0
             return pixels, valid, dataset.dataset_mask(window=part) > 0

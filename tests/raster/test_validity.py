@@ -1,4 +1,4 @@
-"""The exact rule: every band valid and finite, alpha above 0, masks where they are stored."""
+"""The exact rule: every band finite, not all of them no data, alpha above 0, masks where they are stored."""
 
 import math
 
@@ -11,7 +11,7 @@ from rasterio.enums import ColorInterp as Color
 
 from geoseg.grid.window import Window
 from geoseg.raster.scene import Scene
-from geoseg.raster.validity import usable
+from geoseg.raster.validity import usable, values_of
 
 
 def _read(scene):
@@ -24,9 +24,9 @@ def _naive(pixels, nodata, alpha, mask):
     valid = np.ones((height, width), dtype=bool)
     for row in range(height):
         for col in range(width):
-            for value in pixels[:, row, col].tolist():
-                if not math.isfinite(value) or value == nodata:
-                    valid[row, col] = False
+            values = pixels[:, row, col].tolist()
+            if not all(map(math.isfinite, values)) or all(value == nodata for value in values):
+                valid[row, col] = False
             if alpha is not None and alpha[row, col] == 0:
                 valid[row, col] = False
             if mask is not None and not mask[row, col]:
@@ -83,7 +83,7 @@ def test_a_float_nodata_value_is_found_despite_its_rounding(write, nodata):
     path = write("a.tif", pixels, nodata=float(np.float32(nodata)))
     chip = _read(Scene.open(path))
     assert chip.valid.tolist() == [[False, True, True]]
-    assert usable(pixels, [nodata], [pixels.dtype]).tolist() == [[False, True, True]]
+    assert usable(pixels, [values_of(nodata)], [pixels.dtype]).tolist() == [[False, True, True]]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -91,21 +91,21 @@ def test_no_data_is_found_a_few_units_in_the_last_place_off(dtype):
     exact = np.array(-9999.1, dtype=dtype)
     unit = np.spacing(abs(exact))
     pixels = (exact + unit * np.array([[[-3, -1, 0, 1, 3, 100, -100]]])).astype(dtype)
-    assert usable(pixels, [float(exact)], [pixels.dtype]).tolist() == [[False] * 5 + [True] * 2]
+    assert usable(pixels, [(float(exact),)], [pixels.dtype]).tolist() == [[False] * 5 + [True] * 2]
 
 
 def test_nodata_that_the_dtype_cannot_hold_excludes_nothing():
     pixels = np.arange(256, dtype="uint8").reshape(1, 16, 16)
     for nodata in (-9999, 0.5, 256, math.nan, math.inf, 1e300):
-        assert usable(pixels, [nodata], [pixels.dtype]).all()
+        assert usable(pixels, [values_of(nodata)], [pixels.dtype]).all()
 
 
 @pytest.mark.parametrize("dtype", ["uint64", "int64"])
 def test_the_largest_integers_are_found_though_they_arrive_as_doubles(dtype):
     limits = np.iinfo(dtype)
     pixels = np.array([[[limits.min, 5, limits.max - 1, limits.max]]], dtype=dtype)
-    assert usable(pixels, [float(limits.max)], [pixels.dtype]).tolist() == [[True, True, True, False]]
-    assert usable(pixels, [float(limits.min)], [pixels.dtype]).tolist() == [[False, True, True, True]]
+    assert usable(pixels, [(float(limits.max),)], [pixels.dtype]).tolist() == [[True, True, True, False]]
+    assert usable(pixels, [(float(limits.min),)], [pixels.dtype]).tolist() == [[False, True, True, True]]
 
 
 def test_nodata_of_each_band_counts_for_that_band(write, tmp_path):
