@@ -72,9 +72,12 @@ class Tiling:
     def tapers(self, length: int) -> npt.NDArray[np.float64]:
         """Blending weights along an axis of `length` px, normalised.
 
-        A tile's raw weight rises over `overlap` px as (k + 0.5) / overlap and falls as its mirror, so it is
-        strictly positive. Because a plan is the product of its row and column starts, dividing each axis by
-        its own sum makes the two-dimensional weights of every pixel sum to 1: nothing is divided later.
+        A tile's raw weight rises over `overlap` px as half a Hann window, sin²(π/2 · (k + 0.5) / overlap), and
+        falls as its mirror; it is strictly positive, and the two sum to 1. A line would rise from 0 to its slope
+        in one pixel, and where a network answers otherwise at a tile's edge, as those do that pad with zeros, the
+        edge would be seen; this begins and ends without a slope. Because a plan is the product of its row and
+        column starts, dividing each axis by its own sum makes the two-dimensional weights of every pixel sum to
+        1: nothing is divided later.
 
         Returns
         -------
@@ -83,7 +86,7 @@ class Tiling:
         """
         ramp = np.ones(self.size)
         if self.overlap:
-            rise = (np.arange(self.overlap) + 0.5) / self.overlap
+            rise = np.sin(np.pi / 2 * (np.arange(self.overlap) + 0.5) / self.overlap) ** 2
             ramp[: self.overlap] = rise
             ramp[-self.overlap :] = np.minimum(ramp[-self.overlap :], rise[::-1])
         first = self.starts(length)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -28,9 +30,10 @@ def plans(draw: st.DrawFn) -> Plan:
 def naive(plan: Plan, tiles: dict[tuple[int, int], npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
     """Weighted mean pixel by pixel, with the taper written out and the division done."""
     size, overlap = plan.tiling.size, plan.tiling.overlap
-    ramp = [
+    inside = [
         min(1.0, (k + 0.5) / overlap, (size - k - 0.5) / overlap) if overlap else 1.0 for k in range(size)
     ]
+    ramp = [math.sin(math.pi / 2 * share) ** 2 for share in inside]
     height, width = plan.padded
     channels = next(iter(tiles.values())).shape[0]
     total, weight = np.zeros((channels, height, width)), np.zeros((height, width))

@@ -63,9 +63,10 @@ def test_tapers_are_positive_and_sum_to_one(tiling: Tiling, length: int) -> None
     np.testing.assert_allclose(total, 1, atol=1e-12)
 
 
-def test_a_taper_rises_linearly_over_the_overlap() -> None:
+def test_a_taper_rises_as_half_a_hann_window_over_the_overlap() -> None:
     first, second = Tiling(size=8, overlap=4).tapers(12)
-    np.testing.assert_allclose(first, [1, 1, 1, 1, 0.875, 0.625, 0.375, 0.125])
+    falling = [(1 + np.cos(np.pi * k / 8)) / 2 for k in (1, 3, 5, 7)]
+    np.testing.assert_allclose(first, [1, 1, 1, 1, *falling])
     np.testing.assert_allclose(second, first[::-1])
 
 
