@@ -38,7 +38,7 @@ from .verbosity import verbosity_options
 @click.option(
     "--min-area",
     metavar="AREA",
-    help="Merge smaller regions into the neighbour with the longest shared border: 20px or 500m2.",
+    help="Merge smaller regions into the neighbour with the longest shared border: 20px, 500m2, 2ha or 1km2.",
 )
 @click.option(
     "--simplify",

@@ -37,6 +37,7 @@ _KNOWN_LENGTH = 5e-5  # relative error of a pixel's lengths above which they are
 KNOWN = 5e-6
 """Part of an area that may be unknown."""
 _LINEAR = 5e-6  # relative error of lengths where they are taken for linear
+_SQUARES = 2**18
 _CELLS = 10_000  # as many at least are made where it helps, and more for large grids
 _PIXELS_OF_CELL = 20_000
 
@@ -185,6 +186,35 @@ class PixelAreas:
     def square_metres(self, area: float, doubt: float) -> float | None:
         """Return a sum in square metres; None where it is not known."""
         return area * self._unit if self.known and doubt <= KNOWN * area else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Squares:
+    """Areas of pixels in the middles of squares of a grid.
+
+    Parameters
+    ----------
+    areas : (row, col) float64
+        m²; 0 where they are not known. There is one row and one column more than squares, for the grid's far edges.
+    edge : int
+        Of a square, px: a power of two.
+    """
+
+    areas: Floats
+    edge: int
+
+
+def areas_of_squares(grid: Grid) -> Squares | None:
+    """Return areas of pixels from place to place, fewer than a million; None where the CRS is not tied to a body."""
+    zones = row_areas(grid)
+    cells = GroundCells.of(grid) if zones is None else None
+    edge = 1
+    while grid.height * grid.width > _SQUARES * edge**2:
+        edge *= 2
+    rows, cols = (np.minimum(np.arange(edge / 2, n + edge, edge), n - 0.5) for n in grid.shape)
+    if zones is not None:
+        return Squares(areas=np.repeat(zones[rows.astype(int)][:, np.newaxis], len(cols), axis=1), edge=edge)
+    return None if cells is None else Squares(areas=cells.at(AREA, rows, cols), edge=edge)
 
 
 def _powers_of_two(shape: tuple[int, int]) -> tuple[int, int]:

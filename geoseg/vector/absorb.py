@@ -1,10 +1,10 @@
 """Small regions go to the neighbour with which they share the longest border.
 
-A region is small when its pixels in the map as given are fewer than the least number. Small regions take their
-turn by (pixels, first pixel): each goes, with all that came to it before, to the neighbour with the longest
-shared border, of equal ones to the one with the lower first pixel. A neighbour is a region of the map as given
-with all that came to it; no data is none. So what becomes of a cluster of small regions that touch each other
-depends on them and on the borders of the larger ones around, and on nothing else. A cluster alone in no data
+A region is small when its pixels in the map as given are fewer than the least number, or cover less ground than the
+least area. Small regions take their turn by (pixels, first pixel): each goes, with all that came to it before, to the
+neighbour with the longest shared border, of equal ones to the one with the lower first pixel. A neighbour is a region
+of the map as given with all that came to it; no data is none. So what becomes of a cluster of small regions that touch
+each other depends on them and on the borders of the larger ones around, and on nothing else. A cluster alone in no data
 becomes one region, of its last one's class.
 
 GDAL's sieve is different: it asks for the largest neighbour, so a speck on a shore may join a distant sea through
@@ -34,7 +34,7 @@ import numpy.typing as npt
 
 from geoseg.grid.grid import Grid
 from geoseg.vector.amounts import Amount
-from geoseg.vector.areas import NO_CONFIDENCE
+from geoseg.vector.areas import GROUND, NO_CONFIDENCE, Ground, sum_regions
 from geoseg.vector.bands import Band, rows_of_band
 from geoseg.vector.runs import Bools, Ints, Runs, find_regions
 
@@ -44,25 +44,35 @@ _LARGE, _SMALL, _UNDECIDED, _SETTLED = range(4)
 
 
 def parse_min_area(text: str) -> Amount:
-    """Read ``20px`` or ``500m2``.
+    """Read ``20px``, ``500m2``, ``0.5ha`` or ``2km2``.
 
     Raises
     ------
     OptionError
     """
-    return Amount.parse(text, ("px", "m2"), what="the least area", example="20px or 500m2")
+    return Amount.parse(text, ("px", "m2", "ha", "km2"), what="the least area", example="20px or 500m2")
 
 
-def least_pixels(min_area: str | None, grid: Grid) -> int:
-    """Fewest pixels of a polygon on a grid.
+def least_size(min_area: str | None, grid: Grid) -> tuple[int, Ground | None]:
+    """Fewest pixels of a polygon on a grid; or its least ground, as a fixed-point number of the `Ground` beside it.
 
     Raises
     ------
     OptionError
         If the grid does not say how many square metres a pixel has.
     """
+    if min_area is None:
+        return 0, None
+    amount = parse_min_area(min_area)
+    if amount.square_metres is not None:
+        ground = Ground(grid)
+        if ground.known:
+            return ground.fixed(amount.square_metres * (1 - _ROUNDING)), ground
     # 500 m2 are 5 px of 100 m2, not 6.
-    return 0 if min_area is None else math.ceil(parse_min_area(min_area).pixels(grid) * (1 - 1e-12))
+    return math.ceil(amount.pixels(grid) * (1 - 1e-12)), None
+
+
+_ROUNDING = 1e-7  # of areas on the ground: where all pixels have 100 m², 5 of them have 500
 
 
 def absorbed(
@@ -71,8 +81,9 @@ def absorbed(
     least: int,
     rows: int | None = None,
     merged: Callable[[int], None] | None = None,
+    ground: Ground | None = None,
 ) -> Iterator[Band]:
-    """Give the pixels of regions with fewer than `least` pixels to neighbours; see the module.
+    """Give the pixels of regions with fewer than `least` pixels, or less ground, to neighbours; see the module.
 
     Parameters
     ----------
@@ -85,6 +96,8 @@ def absorbed(
         Rows that are looked at together at least.
     merged : callable, optional
         Told how many regions more went to a neighbour; their sum does not depend on the strips.
+    ground : Ground, optional
+        With it `least` is ground, as a fixed-point number of it.
 
     Yields
     ------
@@ -92,7 +105,7 @@ def absorbed(
         The same rows, cut elsewhere. Pixels of another class than before have no confidence; their
         probabilities stay.
     """
-    look = _Look(grid, least, merged)
+    look = _Look(grid, least, merged, ground)
     held: list[Band] = []
     count, due = 0, rows or rows_of_band(grid.width)
     for strip in strips:
@@ -125,8 +138,10 @@ def _together(strips: list[Band]) -> Band:
 class _Look:
     """What is known of the rows above those that are held."""
 
-    def __init__(self, grid: Grid, least: int, merged: Callable[[int], None] | None = None) -> None:
-        self._grid, self._least, self._merged = grid, least, merged
+    def __init__(
+        self, grid: Grid, least: int, merged: Callable[[int], None] | None, ground: Ground | None
+    ) -> None:
+        self._grid, self._least, self._merged, self._ground = grid, least, merged, ground
         t = grid.transform
         self._edges = math.hypot(t.a, t.d), math.hypot(t.b, t.e)
         self.seen = 0  # rows
@@ -144,6 +159,7 @@ class _Look:
         halo = int(above is not None)
         runs = find_regions(codes, valid, row=self._row - halo, halo=bool(halo))
         pixels, key = _describe(runs)
+        size = pixels if self._ground is None else sum_regions(runs, self._ground)[0][:, GROUND]
         if above is not None:
             _carry_keys(runs, above[2], key)
         final = self.seen == self._grid.height
@@ -151,7 +167,7 @@ class _Look:
         if not final:
             open_[runs.region[runs.first[-2] :]] = True
         open_[0] = False
-        state = self._states(runs, pixels, key, open_[1:])
+        state = self._states(runs, size, key, open_[1:])
         fate, waiting = self._simulate(runs, pixels, key, state, open_[1:])
         known = fate[:, 1] > 0
         self._settled = dict(zip(key[known].tolist(), fate[known, 0].tolist(), strict=True))
@@ -160,9 +176,9 @@ class _Look:
         new = np.where(known, fate[:, 0], runs.code)
         return self._cut(held, runs, (new, key), stop)
 
-    def _states(self, runs: Runs, pixels: Longs, key: Longs, open_: Bools) -> npt.NDArray[np.int8]:
+    def _states(self, runs: Runs, size: Longs, key: Longs, open_: Bools) -> npt.NDArray[np.int8]:
         """Say of every region what it is."""
-        state = np.where(pixels >= self._least, _LARGE, np.where(open_, _UNDECIDED, _SMALL)).astype(np.int8)
+        state = np.where(size >= self._least, _LARGE, np.where(open_, _UNDECIDED, _SMALL)).astype(np.int8)
         if runs.halo:
             above = np.unique(runs.region[: runs.first[1]])
             state[above[above > 0] - 1] = _LARGE  # what is small and reaches up is settled

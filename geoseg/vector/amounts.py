@@ -1,4 +1,4 @@
-"""Amounts with their unit, as a person types them: ``20px``, ``500m2``, ``5m``."""
+"""Amounts with their unit, as a person types them: ``20px``, ``500m2``, ``0.5ha``, ``5m``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Amount:
     ----------
     amount : float
     unit : str
-        ``px``, ``m`` or ``m2``.
+        ``px``, ``m``, ``m2``, ``ha`` or ``km2``.
     what : str
         What it is, for errors.
     """
@@ -36,7 +36,7 @@ class Amount:
         OptionError
         """
         plain = text.strip().lower().replace("²", "2")
-        for unit in units:
+        for unit in sorted(units, key=len, reverse=True):  # km2 ends in m2
             if plain.endswith(unit):
                 try:
                     amount = float(plain[: -len(unit)])
@@ -46,20 +46,28 @@ class Amount:
                     return cls(amount=amount, unit=unit, what=what)
         raise OptionError(f"{what} is {text!r}, expected a number with its unit, as {example}")
 
+    @property
+    def square_metres(self) -> float | None:
+        """The area, m²; None in px."""
+        factor = _SQUARE_METRES.get(self.unit)
+        return None if factor is None else self.amount * factor
+
     def pixels(self, grid: Grid) -> float:
-        """How many pixels of a grid an area has, a fraction maybe.
+        """How many pixels of a grid an area has, a fraction maybe, where the ground is not known.
 
         Raises
         ------
         OptionError
             If the grid does not say how many square metres a pixel has.
         """
-        if self.unit == "px":
+        if self.square_metres is None:
             return self.amount
         from pyproj import CRS
 
-        crs = CRS.from_wkt(grid.crs) if grid.crs else None
-        if crs is None or crs.is_geographic or crs.is_geocentric:
-            measured = "is in degrees" if crs is not None else "has no CRS"
-            raise OptionError(f"{self.what} is in metres and the grid {measured}: give it in px, as 2px")
-        return self.amount / (grid.pixel_area * float(crs.axis_info[0].unit_conversion_factor) ** 2)
+        if not grid.crs:
+            raise OptionError(f"{self.what} is in {self.unit} and the grid has no CRS: give it in px, as 2px")
+        crs = CRS.from_wkt(grid.crs)  # a plan of a site, which is its own ground
+        return self.square_metres / (grid.pixel_area * float(crs.axis_info[0].unit_conversion_factor) ** 2)
+
+
+_SQUARE_METRES = {"m2": 1.0, "ha": 1e4, "km2": 1e6}

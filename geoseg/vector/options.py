@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from geoseg.errors import OptionError
 from geoseg.grid.grid import Grid
-from geoseg.vector.absorb import least_pixels, parse_min_area
+from geoseg.vector.absorb import least_size, parse_min_area
 from geoseg.vector.outline import parse_tolerance
 
 if TYPE_CHECKING:
+    from geoseg.vector.areas import Ground
     from geoseg.vector.sources import Confidence
 
 
@@ -22,16 +23,17 @@ class VectorizeOptions:
     Parameters
     ----------
     min_area : str, optional
-        Planar area that a polygon has at least, ``20px`` or ``500m2``: smaller regions go to the neighbour with
-        the longest shared border (`geoseg.vector.absorb`).
+        Area that a polygon has at least, ``20px``, or on the ground, as ``area_m2`` says it: ``500m2``, ``0.5ha``
+        or ``2km2``. Smaller regions go to the neighbour with the longest shared border (`geoseg.vector.absorb`).
     probabilities : path, DataArray or (class, row, col) array, optional
         Of the classes of the map's legend, in their order, as confidence has them: polygons say which other
         class is the most probable.
     scene : str, optional
         Name of what the map is of, said by every polygon.
     simplify : str, optional
-        Tolerance, ``1px`` or ``5m``: vertices go whose triangle with their neighbours on the boundary is at most
-        the square of it large, on both sides of the boundary alike (`geoseg.vector.simplify`). Borders of the map
+        Tolerance, ``1px``, or ``5m`` on the ground where a vertex lies: vertices go whose triangle with their
+        neighbours on the boundary is at most the square of it large, on both sides of the boundary
+        alike (`geoseg.vector.simplify`). Borders of the map
         and of no data stay, and so do corners where three or more regions meet.
     smooth : bool
         Whether boundaries run through the midpoints of pixel edges instead of along them, before they are
@@ -65,9 +67,9 @@ class VectorizeOptions:
         if self.simplify is not None:
             parse_tolerance(self.simplify)
 
-    def least_pixels(self, grid: Grid) -> int:
-        """Fewest pixels of a polygon."""
-        return least_pixels(self.min_area, grid)
+    def least_size(self, grid: Grid) -> tuple[int, Ground | None]:
+        """Fewest pixels of a polygon, or its least ground and what measures it."""
+        return least_size(self.min_area, grid)
 
     @property
     def words(self) -> dict[str, Any]:

@@ -12,21 +12,24 @@ then show in the polygons, and so they must depend on the map alone (`band_rows`
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numba
 import numpy as np
+import numpy.typing as npt
 
 from geoseg.errors import OptionError
 from geoseg.grid.grid import Grid
+from geoseg.grid.ground_cells import areas_of_squares
 from geoseg.vector.amounts import Amount
 from geoseg.vector.bands import rows_of_band
 from geoseg.vector.rings import Corners
 from geoseg.vector.runs import Ints, Runs, index_dtype
 from geoseg.vector.simplify import simplify
 from geoseg.vector.smooth import count_cut, cut_corners
+
+Longs = npt.NDArray[np.int64]
 
 _LEAST_ROWS = 256
 
@@ -42,10 +45,21 @@ class Outline:
         lattice.
     smooth : bool
         Whether lines run through the midpoints of pixel edges; the lattice is that of half pixels then.
+    places : (row, col) int64, optional
+        The same area where it differs from place to place, by squares of the lattice; then `limit` is the largest.
+    shift : int
+        Edge of these squares, as a power of two.
     """
 
     limit: int
     smooth: bool
+    places: Longs | None = None
+    shift: int = 0
+
+    @property
+    def limits(self) -> tuple[Longs, int]:
+        """Largest areas by squares of the lattice, and the power of two that is a square's edge."""
+        return (np.full((1, 1), self.limit), 62) if self.places is None else (self.places, self.shift)
 
     @property
     def scale(self) -> int:
@@ -66,12 +80,24 @@ class Outline:
         OptionError
             If the grid does not say how many metres a pixel has.
         """
-        if tolerance is None and not smooth:
-            return None
-        squares = 0.0 if tolerance is None else parse_tolerance(tolerance).pixels(grid)
-        scale = 2 if smooth else 1
-        # 5 m are one pixel of 5 m, whatever the last bit of its size.
-        return cls(limit=math.floor(2 * squares * scale**2 * (1 + 1e-12)), smooth=smooth)
+        if tolerance is None:
+            return cls(limit=0, smooth=smooth) if smooth else None
+        amount, scale = parse_tolerance(tolerance), 2 if smooth else 1
+        squares = None if amount.square_metres is None else areas_of_squares(grid)
+        if squares is None:
+            # 5 m are one pixel of 5 m, whatever the last bit of its size.
+            pixels, nearly = np.array([[amount.pixels(grid)]]), 1e-12
+        else:
+            with np.errstate(divide="ignore"):
+                pixels, nearly = (amount.square_metres or 0.0) / squares.areas, _NEARLY
+            pixels[~np.isfinite(pixels)] = 0.0  # outside of the projection
+        if (pixels[pixels > 0] > _LARGEST**2).all() and pixels.any():
+            raise OptionError(f"the tolerance is {tolerance}, expected at most {_LARGEST:,} px of this grid")
+        limits = np.floor(2 * np.minimum(pixels, _LARGEST**2) * scale**2 * (1 + nearly)).astype(np.int64)
+        if squares is None:
+            return cls(limit=int(limits[0, 0]), smooth=smooth)
+        shift = (squares.edge * scale).bit_length() - 1
+        return cls(limit=int(limits.max()), smooth=smooth, places=limits, shift=shift)
 
 
 def parse_tolerance(text: str) -> Amount:
@@ -82,12 +108,13 @@ def parse_tolerance(text: str) -> Amount:
     OptionError
     """
     length = Amount.parse(text, ("px", "m"), what="the tolerance", example="1px or 5m")
-    if length.amount > _LARGEST:
-        raise OptionError(f"the tolerance is {text}, expected at most {_LARGEST:,} px or m")
+    if length.unit == "px" and length.amount > _LARGEST:
+        raise OptionError(f"the tolerance is {text}, expected at most {_LARGEST:,} px")
     return Amount(amount=length.amount**2, unit="px" if length.unit == "px" else "m2", what="the tolerance")
 
 
 _LARGEST = 1000
+_NEARLY = 5e-3  # a pixel of 10 m in UTM has 99.9 to 100.2 m² of ground, and 10 m are to be one pixel
 
 
 def band_rows(width: int) -> int:
@@ -157,7 +184,7 @@ def redraw(
     upper = scale * runs.row + 1 if outline.smooth and runs.halo else -1
     lower = scale * (runs.row + rows) - 1 if outline.smooth and not runs.last else -1
     lattice = (scale * runs.row, scale * rows + 1, scale * runs.width + 1, upper, lower)
-    simplify((corner, owner, following), (before, mate), inside, lattice, outline.limit)
+    simplify((corner, owner, following), (before, mate), inside, lattice, (outline.limit, *outline.limits))
     return Chains(corner, owner, following), (top, count, bottom)
 
 

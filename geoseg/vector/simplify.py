@@ -18,12 +18,18 @@ A vertex that may not go waits until one of its neighbours goes, and stays where
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numba
 import numpy as np
+import numpy.typing as npt
 
 from geoseg.vector.occupied import Bits, no_corners, put_all, take_if_alone
 from geoseg.vector.rings import Corners
 from geoseg.vector.runs import Ints, index_dtype
+
+Longs = npt.NDArray[np.int64]
+_Places: TypeAlias = tuple[tuple[int, int, int, int, int], tuple[Longs, int]]
 
 _NONE = -1
 # Below, "inline" saves two fifths of the time: calls that hand arrays on cost as much as what they do.
@@ -45,7 +51,7 @@ def simplify(
     links: tuple[Ints, Ints],
     inside: tuple[int, int],
     lattice: tuple[int, int, int, int, int],
-    limit: int,
+    limits: tuple[int, Longs, int],
 ) -> None:
     """Take vertices away; they get the owner 0, and nothing follows them.
 
@@ -61,9 +67,11 @@ def simplify(
     lattice
         First row, rows and columns of corners; then the rows on which the upper and the lower seam lie, where both
         bands may have vertices: none of them goes, and none is joined to another there.
-    limit : int
-        Largest area of a triangle, in halves of a square.
+    limits
+        Largest area of a triangle, in halves of a square; the same by squares of the lattice, of which it is the
+        largest; and the power of two that is a square's edge.
     """
+    limit = limits[0]
     row, rows, cols = lattice[:3]
     there = no_corners(rows, cols)
     put_all(there, chains[0], inside, row)
@@ -73,7 +81,7 @@ def simplify(
     node = _make_nodes(
         np.empty(0, index_dtype(size)), (size, _NUMBERS * nodes), place_of, chains, links, inside
     )
-    _take_away(node, (stacks, limit), there, chains, links, inside, lattice)
+    _take_away(node, (stacks, limit), there, chains, links, inside, (lattice, limits[1:]))
     _write_chains(node[:stacks], chains, links[1])
 
 
@@ -139,12 +147,12 @@ def _take_away(
     chains: tuple[Corners, Ints, Ints],
     links: tuple[Ints, Ints],
     inside: tuple[int, int],
-    lattice: tuple[int, int, int, int, int],
+    places: _Places,
 ) -> None:
     """Take nodes away in the order of their areas; `stacks` are the place of the first one and the largest area."""
     _, owner, following = chains
     before, mate = links
-    row = lattice[0]
+    row = places[0][0]
     first_stack, limit = stacks
     stay = _stack(stacks, limit + 1)
     for area in range(limit + 2):
@@ -152,7 +160,7 @@ def _take_away(
         node[stack + _BELOW] = node[stack + _ABOVE] = stack
     for place in range(first_stack - _NUMBERS, -1, -_NUMBERS):
         if node[place + _KIND] == _NODE:
-            _lay(node, _stack(stacks, _area(node, place, lattice, limit)), place)
+            _lay(node, _stack(stacks, _area(node, place, places, limit)), place)
     area = 0
     while area <= limit:
         stack = _stack(stacks, area)
@@ -179,8 +187,8 @@ def _take_away(
             _follow(following, before, node[two + _TWO], node[one + _ONE])
             _follow(following, before, node[one + _TWO], node[two + _ONE])
             continue
-        area = min(area, _relink(node, (one, place, two), stacks, lattice))
-        area = min(area, _relink(node, (two, place, one), stacks, lattice))
+        area = min(area, _relink(node, (one, place, two), stacks, places))
+        area = min(area, _relink(node, (two, place, one), stacks, places))
 
 
 @numba.njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
@@ -188,7 +196,7 @@ def _relink(
     node: Ints,
     chain: tuple[int, int, int],
     stacks: tuple[int, int],
-    lattice: tuple[int, int, int, int, int],
+    places: _Places,
 ) -> int:
     """Give a node the neighbour behind one that goes, and its new stack; return its area."""
     place, gone, behind = chain
@@ -196,7 +204,7 @@ def _relink(
         return stacks[1] + 1
     node[place + _ONE + (node[place + _ONE] != gone)] = behind
     _lift(node, place)
-    area = _area(node, place, lattice, stacks[1])
+    area = _area(node, place, places, stacks[1])
     _lay(node, _stack(stacks, area), place)
     return int(area)
 
@@ -208,8 +216,9 @@ def _stack(stacks: tuple[int, int], area: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
-def _area(node: Ints, place: int, lattice: tuple[int, int, int, int, int], limit: int) -> int:
+def _area(node: Ints, place: int, places: _Places, limit: int) -> int:
     """Twice the area of the triangle of a node and its neighbours; one more than the limit if it is to stay."""
+    lattice, (limits, shift) = places
     one, two = node[place + _ONE], node[place + _TWO]
     x, y = int(node[place + _X]), int(node[place + _Y])
     x1, y1 = int(node[one + _X]), int(node[one + _Y])
@@ -221,7 +230,8 @@ def _area(node: Ints, place: int, lattice: tuple[int, int, int, int, int], limit
         or (y1 == lattice[4] and y2 == y1)
     ):
         return limit + 1
-    return min(abs((x1 - x) * (y2 - y) - (y1 - y) * (x2 - x)), limit + 1)
+    area = abs((x1 - x) * (y2 - y) - (y1 - y) * (x2 - x))
+    return area if area <= limits[y >> shift, x >> shift] else limit + 1
 
 
 @numba.njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]

@@ -257,9 +257,9 @@ class _Job:
         strips = self.map.bands(index, share, self.probabilities)
         if self.map.layers is None and self.kept is None:
             strips = proof.rows(strips)
-        least = self.options.least_pixels(self.map.grid)
+        least, ground = self.options.least_size(self.map.grid)
         if least > 1:
-            strips = absorbed(strips, self.map.grid, least, rows, proof.merge)
+            strips = absorbed(strips, self.map.grid, least, rows, proof.merge, ground)
         if self.map.layers is not None:
             return stream_layer(strips, self.wanted, index, workers=workers, rows=rows)
         parts = polygonize_strips(strips, self.wanted, workers=workers, rows=rows)

@@ -13,10 +13,13 @@ from scipy import ndimage
 
 from geoseg.errors import OptionError
 from geoseg.grid.grid import Grid
-from geoseg.vector.absorb import absorbed, least_pixels, parse_min_area
+from geoseg.vector.absorb import absorbed, least_size, parse_min_area
 from geoseg.vector.bands import Band, cut
+from geoseg.vector.polygonize import polygonize
 from tests.strategies import ADVERSARIES, Map, drawn, maps, tiny_maps
 from tests.vector.test_stream import SEAMS, random_map
+
+LOCAL = 'LOCAL_CS["site",UNIT["metre",1],AXIS["x",EAST],AXIS["y",NORTH]]'
 
 
 def grid_of(m: Map, transform: Affine | None = None, crs: str | None = None) -> Grid:
@@ -188,30 +191,79 @@ def test_rows_leave_when_they_are_decided() -> None:
     ("text", "crs", "pixels"),
     [
         ("20px", None, 20),
-        ("500m2", "EPSG:32632", 5),
-        ("501 m²", "EPSG:32632", 6),
+        ("500m2", LOCAL, 5),  # a plan of a site is its own ground
+        ("501 m²", LOCAL, 6),
         ("0.5PX", "EPSG:4326", 1),
-        ("0m2", "EPSG:2263", 0),
+        ("0m2", LOCAL, 0),
     ],
 )
 def test_least_areas(text: str, crs: str | None, pixels: int) -> None:
     grid = grid_of(drawn(("1",)), Affine(10, 0, 0, 0, -10, 0), CRS(crs).to_wkt() if crs else None)
-    assert least_pixels(text, grid) == pixels
+    assert least_size(text, grid) == (pixels, None)
 
 
-def test_feet_are_not_metres() -> None:
-    grid = grid_of(drawn(("1",)), Affine(10, 0, 0, 0, -10, 0), CRS("EPSG:2263").to_wkt())
-    assert least_pixels("100m2", grid) == 11  # of 9.29 m²
+@pytest.mark.parametrize(
+    ("crs", "transform", "pixel"),
+    [
+        ("EPSG:6933", Affine(10, 0, 1e6, 0, -10, 4e6), 100.0),
+        (
+            "EPSG:3857",
+            Affine(20, 0, 1e6, 0, -20, 8399737.9),
+            100.05,
+        ),  # at 60 degrees north, where 20 m are 10
+        ("EPSG:4326", Affine(1e-4, 0, 10, 0, -1e-4, 60), 62.13),
+        ("EPSG:2263", Affine(10, 0, 1e6, 0, -10, 2e5), 9.2903),  # US feet
+    ],
+)
+def test_least_areas_are_those_on_the_ground(crs: str, transform: Affine, pixel: float) -> None:
+    """What stays has the area that was asked for, as the polygons say it; what went was smaller."""
+    m = Map(
+        codes=np.random.default_rng(0).integers(1, 4, (60, 60), dtype=np.uint8),
+        valid=np.ones((60, 60), np.bool_),
+    )
+    grid = grid_of(m, transform, CRS(crs).to_wkt())
+    for unit, size in (("m2", 1.0), ("ha", 1e4), ("km2", 1e6)):
+        least, ground = least_size(f"{5.2 * pixel / size:.12f}{unit}", grid)
+        assert ground is not None
+        given = [Band(codes=m.codes, valid=m.valid)]
+        (kept,) = absorbed(given, grid, least, ground=ground)
+        np.testing.assert_array_equal(kept.codes, next(absorbed(given, grid, 6)).codes)
+        assert polygonize(kept.codes, kept.valid, grid).area_m2.min() >= 5.2 * pixel
+    least, ground = least_size(f"{5 * pixel * (1 - 1e-3)}m2", grid)
+    (kept,) = absorbed(given, grid, least, ground=ground)
+    np.testing.assert_array_equal(kept.codes, next(absorbed(given, grid, 5)).codes)
 
 
-@pytest.mark.parametrize("text", ["20", "px", "-1px", "nanpx", "5ha", ""])
+def test_five_pixels_of_a_hundred_square_metres_have_five_hundred() -> None:
+    m = drawn(("2111122222", "2222222222"))
+    grid = grid_of(m, Affine(10, 0, 1e6, 0, -10, 4e6), CRS("EPSG:6933").to_wkt())
+    for text, codes in (("400m2", m.codes), ("401m2", np.full_like(m.codes, 2))):
+        least, ground = least_size(text, grid)
+        (kept,) = absorbed([Band(codes=m.codes, valid=m.valid)], grid, least, ground=ground)
+        np.testing.assert_array_equal(kept.codes, codes)
+
+
+def test_where_pixels_differ_the_ground_decides_and_not_their_number() -> None:
+    """Two regions of 2 px, one near the pole; and strips change nothing."""
+    codes = np.ones((170, 40), np.uint8)
+    codes[10, 10:12] = codes[150, 10:12] = 2
+    grid = Grid(height=170, width=40, transform=Affine(0.5, 0, 0, 0, -0.5, 85), crs=CRS("EPSG:4326").to_wkt())
+    least, ground = least_size("4000km2", grid)
+    for rows in (1, 7, 170):
+        strips = [
+            Band(codes=codes[i : i + rows], valid=np.ones((len(codes[i : i + rows]), 40), np.bool_))
+            for i in range(0, 170, rows)
+        ]
+        kept = np.concatenate([band.codes for band in absorbed(strips, grid, least, rows, ground=ground)])
+        assert (kept[10, 10], kept[150, 10]) == (1, 2)
+
+
+@pytest.mark.parametrize("text", ["20", "px", "-1px", "nanpx", "5acres", ""])
 def test_least_areas_without_a_unit_are_refused(text: str) -> None:
     with pytest.raises(OptionError, match="expected a number with its unit, as 20px or 500m2"):
         parse_min_area(text)
 
 
-@pytest.mark.parametrize(("crs", "message"), [("EPSG:4326", "is in degrees"), (None, "has no CRS")])
-def test_square_metres_need_a_grid_that_has_them(crs: str | None, message: str) -> None:
-    grid = grid_of(drawn(("1",)), crs=CRS(crs).to_wkt() if crs else None)
-    with pytest.raises(OptionError, match=message):
-        least_pixels("500m2", grid)
+def test_square_metres_need_a_grid_that_has_them() -> None:
+    with pytest.raises(OptionError, match="the least area is in m2 and the grid has no CRS: give it in px"):
+        least_size("500m2", grid_of(drawn(("1",))))

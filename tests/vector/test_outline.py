@@ -270,8 +270,34 @@ def test_tolerances_that_are_none_are_refused(text: str) -> None:
         Outline.of(text, smooth=False, grid=grid_of(drawn(("1",))))
 
 
-@pytest.mark.parametrize(("crs", "message"), [("EPSG:4326", "is in degrees"), (None, "has no CRS")])
-def test_metres_need_a_grid_that_has_them(crs: str | None, message: str) -> None:
-    grid = grid_of(drawn(("1",)), crs=CRS(crs).to_wkt() if crs else None)
-    with pytest.raises(OptionError, match=message):
-        Outline.of("5m", smooth=False, grid=grid)
+def test_tolerances_of_very_many_pixels_are_refused() -> None:
+    """They would ask for memory for every area of a triangle."""
+    grid = grid_of(drawn(("1",)), Affine(0.01, 0, 5e5, 0, -0.01, 5e6), CRS("EPSG:32632").to_wkt())
+    with pytest.raises(OptionError, match="the tolerance is 20m, expected at most 1,000 px of this grid"):
+        Outline.of("20m", smooth=False, grid=grid)
+
+
+def test_metres_need_a_grid_that_has_them() -> None:
+    with pytest.raises(OptionError, match="has no CRS"):
+        Outline.of("5m", smooth=False, grid=grid_of(drawn(("1",))))
+
+
+@pytest.mark.parametrize(
+    ("crs", "transform"),
+    [
+        ("EPSG:3857", Affine(1e4, 0, 0, 0, -1e4, 1.1e7)),  # 70 degrees north to the equator
+        ("EPSG:4326", Affine(0.1, 0, 0, 0, -0.07, 84)),
+    ],
+)
+def test_metres_are_those_of_the_ground_at_each_place(crs: str, transform: Affine) -> None:
+    """A stair of equal steps: in the north its triangles are small on the ground, and it becomes a line there."""
+    row, col = np.indices((1100, 400))
+    stair = (col > 100 + row % 200).astype(np.uint8)
+    grid = Grid(height=1100, width=400, transform=transform, crs=CRS(crs).to_wkt())
+    outline = Outline.of("4000m", smooth=False, grid=grid)
+    whole = Band(codes=stair, valid=np.ones(stair.shape, np.bool_))
+    parts = polygonize_strips([whole], Wanted(grid=grid, outline=outline))
+    corners = shapely.get_coordinates(shapely.from_wkb(Features.joined(list(parts), ANY).wkb))
+    rows = (~transform @ corners.T)[1]
+    north, south = (np.count_nonzero((rows > top + 5) & (rows < top + 190)) for top in (0, 800))
+    assert north * 10 < south
