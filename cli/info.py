@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 import click
+
+from geoseg.storage.printable import json_text, printable
 
 from .options import examples, resolution, stack
 from .scenes import listed
@@ -39,9 +40,10 @@ def command(path: str | None, stack: tuple[str, ...], resolution: float | None, 
     (scene,) = listed(() if path is None else (path,), stack) if path or stack else (None,)
     description = describe_versions() if scene is None else describe(scene, resolution=resolution)
     if as_json:
-        click.echo(json.dumps(description, indent=2, ensure_ascii=False))
+        click.echo(json_text(description))
     else:
-        click.echo("\n".join(_lines(description)))
+        # Line ends in a name would make lines of their own.
+        click.echo("\n".join(printable(line.replace("\n", "\\n")) for line in _lines(description)))
 
 
 _ROW = 5

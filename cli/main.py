@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from geoseg.errors import GeosegError
+from geoseg.storage.printable import printable
 
 from .options import examples
 from .process import prepare_process
@@ -61,9 +62,9 @@ class Commands(click.Group):
             raise click.exceptions.Exit(130) from None
         except Exception as error:  # the edge of the program: nobody above could say it better
             if verbosity(ctx) >= 2:
-                click.echo(traceback.format_exc(), err=True, nl=False)
+                click.echo(printable(traceback.format_exc()), err=True, nl=False)
             message, exit_code = _translated(error)
-            click.echo("Error: " + " ".join(message.split()), err=True)
+            click.echo(printable("Error: " + " ".join(message.split())), err=True)
             raise click.exceptions.Exit(exit_code) from error
 
 

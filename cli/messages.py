@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from geoseg.storage.printable import printable
+
 from .verbosity import quiet
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 def say(text: str) -> None:
     """Print what a person wants to know at the end; on stderr, so that stdout stays for data."""
     if not quiet():
-        click.echo(text, err=True)
+        click.echo(printable(text), err=True)
 
 
 def watched() -> bool:
@@ -43,8 +45,8 @@ def progress() -> Iterator[Progress | None]:
     with tqdm(file=sys.stderr, leave=False, dynamic_ncols=True, bar_format=layout) as bar:
 
         def draw(done: int, total: int, label: str) -> None:
-            if bar.desc != f"{label}: ":
-                bar.set_description(label, refresh=False)
+            if bar.desc != f"{printable(label)}: ":
+                bar.set_description(printable(label), refresh=False)
                 bar.reset(total=total)
             bar.n = done
             bar.refresh()

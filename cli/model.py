@@ -65,7 +65,9 @@ def command() -> None:
 )
 @click.option("--overlap", type=click.IntRange(min=0), metavar="PX", help="A quarter of the tile by default.")
 @click.option("--name", help="The model's name; architecture and encoder by default.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the random weights.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of the random weights."
+)
 @output("Model file to write.", metavar="OUT.safetensors")
 @overwrite
 @verbosity_options
@@ -199,7 +201,11 @@ def import_(
     "-b", "--bands", type=BANDS, help="Names or numbers of the scene's bands, in the model's order."
 )
 @click.option(
-    "--tiles", type=click.IntRange(min=1), default=16, show_default=True, help="How many tiles to measure on."
+    "--tiles",
+    type=click.IntRange(min=1, max=100_000),
+    default=16,
+    show_default=True,
+    help="How many tiles to measure on.",
 )
 @output("Model file to write.", metavar="OUT.safetensors")
 @overwrite

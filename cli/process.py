@@ -6,7 +6,10 @@ import contextlib
 import ctypes
 import os
 import signal
+import socket
 import sys
+import threading
+import time
 import warnings
 from collections.abc import Iterable
 from types import FrameType
@@ -19,6 +22,8 @@ _GIVEN_BACK = 8_000_000
 """Memory of so many bytes and more goes back to the system when it is freed."""
 _M_MMAP_THRESHOLD = -3
 """Of glibc's malloc.h."""
+_GRACE = 15.0
+"""Seconds between SIGTERM and the end: time to leave through every context manager, and for a step of a training."""
 _SKIP = {"GDAL_SKIP": "VRT", "OGR_SKIP": "OGR_VRT"}
 
 
@@ -39,6 +44,7 @@ def prepare_process(arguments: list[str]) -> None:
     if not names_vrt(arguments):
         skip_vrt()
     signal.signal(signal.SIGTERM, _terminate)
+    _end_in_time()
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
 
@@ -76,6 +82,28 @@ def allow_vrt() -> None:
     for name, driver in _SKIP.items():
         if os.environ.get(name) == driver:
             del os.environ[name]
+
+
+def _end_in_time() -> None:
+    """Have SIGTERM end the process within `_GRACE` even where nothing unwinds.
+
+    Python looks at signals between two steps of its own, and a library may take minutes for one. But the signal's own
+    handler writes a byte at once, which a thread waits for. Work that is ended like this is left as a kill leaves it.
+    """
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+    if hasattr(os, "register_at_fork"):  # a child that is ended would end its parent
+        os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))
+    threading.Thread(target=_wait_for_the_end, args=(ours, theirs), daemon=True).start()
+
+
+def _wait_for_the_end(ours: socket.socket, _theirs: socket.socket) -> None:
+    """Wait for the byte of SIGTERM, and no longer than `_GRACE` for the process to end by itself."""
+    while signal.SIGTERM not in ours.recv(64):
+        continue
+    time.sleep(_GRACE)
+    os._exit(128 + signal.SIGTERM)
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
+
+from geoseg.storage.printable import printable
 
 from .messages import say
 from .options import EXISTING_FILE, examples, overwrite
@@ -47,7 +50,8 @@ def encode(masks: tuple[Path, ...], value: int | None, output: Path | None, over
     elif len(masks) == 1:
         click.echo(encode_file(masks[0], value=value))
     else:
-        click.echo(rows_of(masks, value=value), nl=False)
+        rows = rows_of(masks, value=value)
+        click.echo(printable(rows) if sys.stdout.isatty() else rows, nl=False)
 
 
 @command.command(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -19,6 +18,9 @@ if TYPE_CHECKING:
     ParamType = click.ParamType[Any]  # generic only for the type checker in some of the versions we allow
 else:
     ParamType = click.ParamType
+
+_LARGEST_BATCH = 65_536
+"""Tiles; far more than makes any device faster."""
 
 Context = click.Context | None
 Parameter = click.Parameter | None
@@ -73,7 +75,7 @@ class BandsType(ParamType):
         if not isinstance(value, str):
             return value
         parts = [part.strip() for part in value.split(",")]
-        bands: list[int | str] = [int(part) if re.fullmatch(r"-?\d+", part) else part for part in parts]
+        bands: list[int | str] = [int(part) if re.fullmatch(r"-?\d{1,18}", part) else part for part in parts]
         if not all(parts) or any(isinstance(band, int) and band < 1 for band in bands):
             self.fail(f"{value!r} is no list of bands, expected numbers from 1 or names: 3,2,1", param, ctx)
         return tuple(bands)
@@ -130,7 +132,7 @@ class NumbersType(ParamType):
         if not isinstance(value, str):
             return value
         parts = [part.strip() for part in value.split(",")]
-        if len(parts) != self._count or not all(re.fullmatch(r"\d+", part) for part in parts):
+        if len(parts) != self._count or not all(re.fullmatch(r"\d{1,18}", part) for part in parts):
             self.fail(
                 f"{value!r} is not {self._count} whole numbers, expected for example "
                 f"{','.join(['640'] * self._count)}",
@@ -176,13 +178,16 @@ class OptionsType(ParamType):
         """Return the options."""
         if not isinstance(value, str):
             return value
+        from geoseg.storage.foreign_text import read_json
+        from geoseg.storage.printable import shown
+
         try:
-            options = json.loads(value)
-        except (ValueError, RecursionError):
+            options = read_json(value)
+        except ValueError:
             options = None
         if not isinstance(options, dict):
             self.fail(
-                f'{value!r} is no JSON object, expected for example {{"decoder_channels": [64, 32]}}',
+                f'{shown(value, 80)} is no JSON object, expected for example {{"decoder_channels": [64, 32]}}',
                 param,
                 ctx,
             )
@@ -198,8 +203,12 @@ class BatchSizeType(ParamType):
         """Return the number, None for auto."""
         if value == "auto":
             return None
-        if not re.fullmatch(r"\d+", str(value)) or int(value) < 1:
-            self.fail(f"{value!r} is no batch size, expected auto or a number from 1", param, ctx)
+        if not re.fullmatch(r"\d{1,18}", str(value)) or not 1 <= int(value) <= _LARGEST_BATCH:
+            self.fail(
+                f"{value!r} is no batch size, expected auto or a number from 1 to {_LARGEST_BATCH}",
+                param,
+                ctx,
+            )
         return int(value)
 
 

@@ -58,8 +58,8 @@ from .verbosity import verbosity_options
 @click.option("--scene", metavar="NAME", help="Name of the scene, kept with every polygon.")
 @click.option(
     "--workers",
-    type=click.IntRange(min=1),
-    default=os.cpu_count() or 1,
+    type=click.IntRange(min=1, max=256),
+    default=min(256, os.cpu_count() or 1),
     show_default="all cores",
     help="Threads.",
 )

@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 
 import click
 
+from geoseg.storage.printable import printable
+
 _KEY = "geoseg.verbosity"
 _LEVELS = {-1: logging.ERROR, 0: logging.INFO, 1: logging.DEBUG, 2: logging.DEBUG}
 
@@ -21,7 +23,7 @@ class _Stderr(logging.Handler):
     """Writes log lines to stderr, above the progress bar where one is drawn."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
+        text = printable(record.getMessage())
         if record.levelno >= logging.WARNING:
             text = f"{record.levelname.capitalize()}: {text}"
         tqdm = sys.modules.get("tqdm")  # not loaded: no bar is drawn

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +79,7 @@ def _model_file(path: Path) -> Description:
         "kind": "model file",
         "path": str(path),
         "bytes": path.stat().st_size,
-        "stored_numbers": sum(int(np.prod(entry["shape"], dtype=np.int64)) for entry in tensors.values()),
+        "stored_numbers": sum(math.prod(entry["shape"]) for entry in tensors.values()),
         "stored_types": sorted({entry["dtype"] for entry in tensors.values()}),
         **_presence(card),
         "card": _fields(card),

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from geoseg.datasets.label_config import FORM_NAMES, LabelsConfig, with_form
-from geoseg.datasets.quantities import STRICT, Code, Count, Nodata, Pattern
+from geoseg.datasets.quantities import STRICT, BandNumber, Code, Edge, Nodata, Pattern
 from geoseg.datasets.split_config import METHOD_NAMES, ColumnSplit, SplitConfig
 from geoseg.errors import LegendError
 from geoseg.grid.legend import BACKGROUND, BUILT_IN, Legend, LegendClass, Task
@@ -94,15 +94,15 @@ class DataConfig(BaseModel):
     table: str | None = None
     exclude: tuple[str, ...] = ()
     bands: Annotated[tuple[str, ...], Field(min_length=1)]
-    band_numbers: tuple[Count, ...] | None = None
+    band_numbers: tuple[BandNumber, ...] | None = None
     nodata: Nodata | None = None
     nodata_rule: NodataRule | None = None
-    alpha: Count | Literal["none"] | None = None
+    alpha: BandNumber | Literal["none"] | None = None
     classes: Annotated[dict[Code, ClassConfig], Field(min_length=1), BeforeValidator(_classes)]
     ignore: tuple[LabelValue, ...] = ()
     groups: str | tuple[tuple[str, ...], ...] | None = None
     split: SplitConfig
-    image_size: tuple[Count, Count] | None = None
+    image_size: tuple[Edge, Edge] | None = None
     fit: Literal["resize", "pad", "crop"] | None = None
 
     @model_validator(mode="before")

@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field
 
-from geoseg.datasets.quantities import STRICT, Code, Count, Length, Pattern
+from geoseg.datasets.quantities import STRICT, BandNumber, Code, Length, Offset, Pattern, Pixels
 from geoseg.raster.file_kinds import KINDS
 from geoseg.vector.overlap import OVERLAP, Overlap
 
@@ -43,7 +43,7 @@ class CodesConfig(_LabelsConfig):
     """Rasters of codes; of multilabel data also rasters with a band of 0 and 1 for each class."""
 
     form: Literal["codes"] = "codes"
-    band: Count = 1
+    band: BandNumber = 1
 
 
 class ColorsConfig(_LabelsConfig):
@@ -64,7 +64,7 @@ class GreyConfig(_LabelsConfig):
     """Grey masks of binary data: 1 where the pixel is above the threshold."""
 
     form: Literal["grey"] = "grey"
-    threshold: float = 127
+    threshold: Annotated[float, Field(allow_inf_nan=False)] = 127
 
 
 class VectorConfig(_LabelsConfig):
@@ -108,8 +108,8 @@ class RunLengthsConfig(_LabelsConfig):
     """
 
     form: Literal["run_lengths"] = "run_lengths"
-    size: tuple[Count, Count] | None = None
-    content: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)], Count, Count] | None = None
+    size: tuple[Pixels, Pixels] | None = None
+    content: tuple[Offset, Offset, Pixels, Pixels] | None = None
 
 
 def with_form(value: object) -> object:

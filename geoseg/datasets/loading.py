@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import resource
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -16,7 +15,7 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from geoseg.datasets.dataset import Chips, Sample
 from geoseg.datasets.series import Place
-from geoseg.errors import GeosegError
+from geoseg.errors import GeosegError, OptionError
 from geoseg.raster.cache import limited_cache
 
 StartMethod = Literal["spawn", "forkserver", "fork"]
@@ -73,9 +72,19 @@ def loader(
         other thread is at work.
     pin_memory : bool
         Whether batches lie where a GPU fetches them fastest.
+
+    Raises
+    ------
+    OptionError
+        If processes cannot be started like this here.
     """
     context = None
     if workers:
+        known = multiprocessing.get_all_start_methods()
+        if start_method not in known:
+            raise OptionError(
+                f"start_method is {start_method}, which this system does not have; choose {' or '.join(known)}"
+            )
         context = multiprocessing.get_context(start_method)
         if start_method == "forkserver":
             # Its children are then born with everything imported.
@@ -127,7 +136,17 @@ def _cache_megabytes(workers: int) -> int:
     Chips at random come back to the same blocks again and again, and decoding them is most of the work.
     """
     share = 2 * int(get_gdal_config("GDAL_CACHEMAX"))
-    limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
-    if limit != resource.RLIM_INFINITY:
+    limit = _data_limit()
+    if limit is not None:
         share = min(share, limit // 8)
     return max(16, share // workers // 2**20)
+
+
+def _data_limit() -> int | None:
+    """Bytes of memory that the system lets this process have, where it says so."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    return None if limit == resource.RLIM_INFINITY else limit

@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
-from geoseg.datasets.quantities import STRICT, Count, Seed, Share
+from geoseg.datasets.quantities import STRICT, Count, Offset, Pixels, Seed, Share
 
 SPLITS: Final = ("train", "val", "test")
 METHOD_NAMES: Final = ("given", "column", "every", "fraction", "folds", "blocks")
@@ -48,8 +48,8 @@ class EverySplit(BaseModel):
     model_config = STRICT
 
     method: Literal["every"] = "every"
-    n: Annotated[int, Field(ge=2)]
-    first: Annotated[int, Field(ge=0)] = 0
+    n: Annotated[Count, Field(ge=2)]
+    first: Offset = 0
 
 
 class _SharedOut(BaseModel):
@@ -80,8 +80,8 @@ class FoldSplit(BaseModel):
     model_config = STRICT
 
     method: Literal["folds"] = "folds"
-    k: Annotated[int, Field(ge=2)]
-    fold: Annotated[int, Field(ge=0)] = 0
+    k: Annotated[Count, Field(ge=2)]
+    fold: Offset = 0
     seed: Seed = 0
 
     @model_validator(mode="after")
@@ -105,8 +105,8 @@ class BlockSplit(_SharedOut):
     """
 
     method: Literal["blocks"] = "blocks"
-    size: Count | None = None
-    buffer: Annotated[int, Field(ge=0)] = 0
+    size: Pixels | None = None
+    buffer: Offset = 0
 
 
 def _split(value: object) -> object:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from geoseg.grid.grid import Grid
 from geoseg.models.card import Card
 from geoseg.models.scaling import scaling_under
 from geoseg.raster.labels import listed
+from geoseg.storage.foreign_text import read_json
 
 Splits = Mapping[str, tuple[Pair, ...]]
 Keys = Mapping[str, tuple[str, ...]]
@@ -204,7 +204,7 @@ def _listed_groups(data: DataConfig, root: Path, keys: set[str]) -> dict[str, st
 
 def _read_lists(path: Path) -> list[list[str]]:
     try:
-        lists = json.loads(path.read_text(encoding="utf-8"))
+        lists = read_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"data.groups: {path} cannot be read ({error.strerror})") from error
     except ValueError as error:

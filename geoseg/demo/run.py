@@ -160,7 +160,7 @@ def _finished(job: Job, products: Products) -> bool:
             and found["tile"] == [job.tiling.size, job.tiling.overlap]
             and (scene["name"], scene["bytes"]) == (image.name, image.stat().st_size)
         )
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return False
 
 

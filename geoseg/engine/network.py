@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from geoseg.engine.clock import Clock
 from geoseg.engine.compiled import compiled
 from geoseg.engine.folded import folded
+from geoseg.engine.memory import check_memory
 from geoseg.engine.quantized import Quantized
 from geoseg.engine.settings import DTYPES, Settings
 from geoseg.engine.symmetries import averaged
@@ -59,6 +60,7 @@ class Network:
         self._gain = torch.tensor(gain, dtype=torch.float32, device=self.device).view(-1, 1, 1)
         self._bias = torch.tensor(bias, dtype=torch.float32, device=self.device).view(-1, 1, 1)
         self._temperature = temperature
+        self._fits: tuple[int, ...] | None = None
 
     @torch.inference_mode()
     def probabilities(self, chips: Sequence[Tensor], valid: Sequence[Tensor | None]) -> list[Tensor]:
@@ -130,8 +132,12 @@ class Network:
     def normalised(self, chips: Sequence[Tensor], valid: Sequence[Tensor | None]) -> Tensor:
         """Network input, float32, channels last, invalid pixels 0, filled to the batch size."""
         count = max(len(chips), self.settings.batch_size)
+        shape = (count, *chips[0].shape)
+        if shape != self._fits:
+            check_memory(self._module, shape, self.settings)
+            self._fits = shape
         inputs = torch.empty(
-            (count, *chips[0].shape),
+            shape,
             dtype=torch.float32,
             device=self.device,
             memory_format=torch.channels_last,

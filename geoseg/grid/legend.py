@@ -23,6 +23,10 @@ THRESHOLD = 0.5
 """A binary or multilabel class is there where its probability is above this, unless the card says another."""
 
 
+_UNWRITABLE = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What the XML of styles and names of categories cannot hold, or a terminal would obey."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LegendClass:
     """One class: code, name and colour (``#rrggbb``)."""
@@ -35,6 +39,11 @@ class LegendClass:
         """Refuse an unusable code, name or colour."""
         if not self.name.strip():
             raise LegendError(f"class {self.code} has an empty name")
+        if unwritable := _UNWRITABLE.search(self.name):
+            raise LegendError(
+                f"the name of class {self.code} holds the control character {unwritable[0]!a}, expected letters, "
+                "marks and blanks"
+            )
         if not re.fullmatch(r"#[0-9a-f]{6}", self.color):
             raise LegendError(f"colour of class {self.name!r} is {self.color!r}, expected #rrggbb")
 

@@ -11,6 +11,9 @@ import numpy.typing as npt
 from geoseg.errors import OptionError
 from geoseg.grid.window import Window
 
+LARGEST_EDGE = 2**15
+"""Most px along the edge of what a network sees at once: a square of them in one band of float32 has 4 GB."""
+
 
 def starts(length: int, size: int, stride: int) -> list[int]:
     """First pixels of the tiles along one axis.
@@ -46,8 +49,8 @@ class Tiling:
 
     def __post_init__(self) -> None:
         """Refuse a plan whose tiles would not cover or would overlap three deep."""
-        if self.size < 1:
-            raise OptionError(f"tile size is {self.size} px, expected at least 1")
+        if not 1 <= self.size <= LARGEST_EDGE:
+            raise OptionError(f"tile size is {self.size} px, expected 1 to {LARGEST_EDGE}")
         if not 0 <= self.overlap <= self.size // 2:
             raise OptionError(
                 f"overlap is {self.overlap} px, expected 0 to {self.size // 2} (half the tile size {self.size})"

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from geoseg.engine.bands import Engine
 from geoseg.engine.clock import Clock
+from geoseg.engine.memory import check_memory
 from geoseg.engine.network import Network
 from geoseg.engine.plan import Plan, tile_starts
 from geoseg.engine.rows import RowReader
@@ -43,6 +44,10 @@ def choose_settings(job: Job, model: Model) -> Settings:
     settings = as_asked(
         Settings.choose(options.device, options.precision, options.batch_size, tiles), options, job.card
     )
+    edges = job.card.image_size or (job.tiling.size,) * 2
+    # Without a wish the batch is one that a trial finds, or that is halved where it does not fit.
+    batch = settings.batch_size if options.batch_size is not None else 1
+    check_memory(model.network, (batch, len(job.card.bands), *edges), settings)
     # In int8 every size that is tried would be compiled, which takes longer than what it tells is worth.
     if options.batch_size is not None or whole or settings.precision == "int8":
         return settings

@@ -22,6 +22,10 @@ Progress = Callable[[int, int, str], None]
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
 ON_ERROR = ("stop", "nodata")
+_LARGEST_BATCH = 65_536
+"""Tiles; far more than makes any device faster."""
+_MOST_DEVICES = 64
+"""Processes of one machine, each with torch in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,10 +125,10 @@ class PredictOptions:
         _ = self.declared
         if self.clip is not None:
             object.__setattr__(self, "clip", Path(self.clip))
-        if self.batch_size is not None and self.batch_size < 1:
-            raise OptionError(f"batch size is {self.batch_size}, expected at least 1")
-        if self.devices < 1:
-            raise OptionError(f"devices is {self.devices}, expected at least 1")
+        if self.batch_size is not None and not 1 <= self.batch_size <= _LARGEST_BATCH:
+            raise OptionError(f"batch size is {self.batch_size}, expected 1 to {_LARGEST_BATCH}")
+        if not 1 <= self.devices <= _MOST_DEVICES:
+            raise OptionError(f"devices is {self.devices}, expected 1 to {_MOST_DEVICES}")
 
     def relabelled(self, card: Card) -> Card:
         """Return the card of a model with the names and colours that were asked for.

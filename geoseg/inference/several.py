@@ -98,7 +98,7 @@ def _why_it_ended(process: Process) -> str:
     process.join()
     code = process.exitcode or 0
     how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-    often = "; often that is for lack of memory" if code == -signal.SIGKILL else ""
+    often = "; often that is for lack of memory" if how == "SIGKILL" else ""
     return f"a process of this run was ended ({how}){often}; run the same command again to go on"
 
 

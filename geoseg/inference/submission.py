@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -60,9 +60,9 @@ def content_of(card: Card) -> tuple[int, int, int, int] | None:
     found: Any = card.training
     for key in ("config", "data", "labels", "content"):
         found = found.get(key) if isinstance(found, Mapping) else None
-    if not isinstance(found, Sequence) or len(found) != 4:
+    if not isinstance(found, list | tuple) or len(found) != 4 or not all(type(n) is int for n in found):
         return None
-    row, col, height, width = (int(value) for value in found)
+    row, col, height, width = found
     return row, col, height, width
 
 
@@ -259,7 +259,7 @@ class Table:
             found = json.loads(run_file(self.output).read_text(encoding="utf-8"))
             same = found["fingerprint"] == self.fingerprint
             return tuple(found["failed"].items()) if same else None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
 
 

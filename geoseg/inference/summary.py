@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import re
-import resource
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -77,7 +76,7 @@ class Report:
             found = json.loads(run_file(output).read_text(encoding="utf-8"))
             kept = {each.name: found[each.name] for each in fields(cls) if each.name in found}
             return cls(**{**kept, "output": output})
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
 
     def size_of(self, product: Path) -> int | None:
@@ -167,6 +166,12 @@ def peak_memory_mb() -> float:
         found = re.search(r"^VmHWM:\s*(\d+)", status.read_text(), re.MULTILINE)
         if found is not None:  # some sandboxes leave it out
             return int(found[1]) * 1.024e-3
+    try:
+        import resource
+    except ImportError:  # Windows
+        import psutil
+
+        return float(psutil.Process().memory_info().peak_wset) / 1e6
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak / 1e3
 

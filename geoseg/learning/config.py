@@ -10,19 +10,35 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-import yaml
-from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import BaseModel, PrivateAttr, ValidationError, model_validator
 
 from geoseg.datasets.description import TAGS, DataConfig
-from geoseg.datasets.quantities import STRICT, Amount, Count, Positive, Probability, Seed
+from geoseg.datasets.quantities import (
+    STRICT,
+    Amount,
+    Batch,
+    Chips,
+    Count,
+    Devices,
+    Edge,
+    Margin,
+    Offset,
+    Positive,
+    Probability,
+    Seed,
+    Threads,
+    Workers,
+)
 from geoseg.errors import ConfigError
 from geoseg.learning.augment_config import PRESETS, AugmentChoice, AugmentConfig
 from geoseg.learning.loss_text import LossConfig
 from geoseg.learning.optimizers import OptimizerConfig
 from geoseg.learning.schedules import SCHEDULES, OneCycle, ScheduleConfig
 from geoseg.models.one_line import one_line
+from geoseg.storage.foreign_text import read_yaml
+from geoseg.storage.printable import shown
 
 CONFIG_SUFFIXES = (".yaml", ".yml")
 _LARGEST_FILE = 2**20
@@ -51,8 +67,8 @@ class ModelConfig(BaseModel):
     encoder_weights: str | None = None
     start: str | None = None
     decoder_options: dict[str, Any] = {}
-    tile_size: Count | None = None
-    overlap: Annotated[int, Field(ge=0)] | None = None
+    tile_size: Edge | None = None
+    overlap: Margin | None = None
     gsd_m: Positive | None = None
     weights: Literal["fp32", "fp16"] = "fp32"
 
@@ -146,17 +162,17 @@ class TrainConfig(BaseModel):
     epochs: Count
     sampling: Literal["random", "balanced", "grid", "whole"] = "random"
     balance: Probability = 0.5
-    chips_per_epoch: Count | None = None
-    chip_size: Count = 256
-    batch_size: Count | Literal["auto"] = 8
-    accumulate: Count = 1
+    chips_per_epoch: Chips | None = None
+    chip_size: Edge = 256
+    batch_size: Batch | Literal["auto"] = 8
+    accumulate: Batch = 1
     optimizer: OptimizerConfig = OptimizerConfig()
     learning_rate: Positive | Literal["auto"] = 1e-3
     weight_decay: Amount | None = None
     schedule: ScheduleConfig = OneCycle()
     clip_gradient: Positive | None = 1.0
     batch_statistics: bool = True
-    freeze_encoder: Annotated[int, Field(ge=0)] = 0
+    freeze_encoder: Offset = 0
     loss: LossConfig = LossConfig()
     augment: AugmentChoice = AugmentConfig()
     monitor: str = "mean_iou"
@@ -165,11 +181,11 @@ class TrainConfig(BaseModel):
     patience: Count | None = None
     save_minutes: Positive = 10
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    devices: Count = 1
+    devices: Devices = 1
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     seed: Seed = 0
-    threads: Count | None = None
-    workers: Annotated[int, Field(ge=0)] = 0
+    threads: Threads | None = None
+    workers: Workers = 0
     start_method: Literal["spawn", "forkserver", "fork"] = "spawn"
 
 
@@ -225,11 +241,11 @@ class Config(BaseModel):
         try:
             if path.stat().st_size > _LARGEST_FILE:
                 raise ConfigError(f"{path}: is larger than 1 MiB, expected a training configuration")
-            fields = yaml.safe_load(path.read_text(encoding="utf-8"))
+            fields = read_yaml(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: is not YAML ({' '.join(str(error).split())})") from error
+        except ValueError as error:
+            raise ConfigError(f"{path}: is not YAML that geoseg reads ({error})") from error
         if not isinstance(fields, dict):
             found = "nothing" if fields is None else f"a {type(fields).__name__}"
             raise ConfigError(f"{path}: holds {found}, expected the keys data, model and train")
@@ -284,13 +300,15 @@ def set_value(fields: dict[str, Any], change: str) -> None:
     key, equals, text = change.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
-        raise ConfigError(f"--set {change}: expected KEY=VALUE, as in --set model.encoder=resnet50")
+        raise ConfigError(
+            f"--set {shown(change, 80)}: expected KEY=VALUE, as in --set model.encoder=resnet50"
+        )
     try:
         # A colour is no comment.
-        value = text.strip() if text.lstrip().startswith("#") else yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        value = text.strip() if text.lstrip().startswith("#") else read_yaml(text)
+    except ValueError as error:
         raise ConfigError(
-            f"--set {change}: its value is not YAML ({' '.join(str(error).split())})"
+            f"--set {shown(change, 80)}: its value is not YAML that geoseg reads ({error})"
         ) from error
     inner: Any = fields
     for depth, part in enumerate(parts):
@@ -310,7 +328,9 @@ def _place(inner: Any, part: str, path: str, change: str) -> Any:
     if isinstance(inner, list) and part.isdecimal() and int(part) < len(inner):
         return int(part)
     what = f"a list of {len(inner)}" if isinstance(inner, list) else repr(inner)
-    raise ConfigError(f"--set {change}: {path} is {what} and has no {part}; give it its whole value")
+    raise ConfigError(
+        f"--set {shown(change, 80)}: {path} is {what} and has no {part}; give it its whole value"
+    )
 
 
 _SHORT: Mapping[tuple[str, ...], str] = {

@@ -49,7 +49,7 @@ class Finished:
                 folder=folder, model=model, fingerprint=dict(story["fingerprint"]), weights=story["weights"]
             )
             return found if read_card(model).weights_sha256 == found.weights else None
-        except (OSError, ValueError, KeyError, TypeError, ModelError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, ModelError):
             return None
 
     def differences(self, wanted: Mapping[str, Any]) -> list[str]:

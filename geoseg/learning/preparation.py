@@ -17,8 +17,9 @@ from geoseg.datasets.dataset import Pair
 from geoseg.datasets.opening import Opened, first_image, open_data
 from geoseg.datasets.splits import with_card
 from geoseg.datasets.statistics import Statistics, measure
-from geoseg.engine.settings import choose_device, choose_precision
-from geoseg.errors import ConfigError, DataError
+from geoseg.engine.memory import check_memory
+from geoseg.engine.settings import Settings, choose_device, choose_precision
+from geoseg.errors import ConfigError, DataError, OptionError
 from geoseg.grid.tiling import Tiling
 from geoseg.learning.config import Config
 from geoseg.learning.loss_text import default_terms, parse
@@ -139,6 +140,7 @@ def prepare(config: Config, *, skip_bad: bool = False) -> Run:
     monitor = Monitor.of(config.train.monitor, ScoredClasses.of(model.card, config.train.score_without))
     for size in (config.train.chip_size, *(config.data.image_size or ())):
         model.check_tile_size(size)
+    _check_memory(config, model, Settings(device=device, precision=precision, batch_size=1, threads=1))
     _check_single_chips(model, config)
     if rank(config.train.devices) == 0:
         _log.info("reading images and labels in %s", config.data_root)
@@ -196,6 +198,19 @@ def _check_single_chips(model: Model, config: Config) -> None:
             f"a chip of {rows} x {cols} px, of which batch normalisation takes no statistics; take train.batch_size 2 "
             "or more, a larger train.chip_size, or train.batch_statistics: false"
         ) from error
+
+
+def _check_memory(config: Config, model: Model, settings: Settings) -> None:
+    """Refuse a step, or a tile of the images that validate, that the memory cannot hold."""
+    train, bands = config.train, len(config.data.bands)
+    edges = config.data.image_size if config.data.image_size and config.data.fit == "resize" else None
+    seen = edges or (model.card.tile.size,) * 2
+    try:
+        batch = 1 if train.batch_size == "auto" else train.batch_size
+        check_memory(model.network, (batch, bands, train.chip_size, train.chip_size), settings, training=True)
+        check_memory(model.network, (1, bands, *seen), settings)
+    except OptionError as error:
+        raise ConfigError(f"train: {error}") from error
 
 
 def _new_model(config: Config) -> Model:

@@ -24,8 +24,10 @@ from pydantic import (
 
 from geoseg.errors import LegendError, ModelError, OptionError
 from geoseg.grid.legend import NODATA, Legend, LegendClass, Task
-from geoseg.grid.tiling import Tiling
+from geoseg.grid.tiling import LARGEST_EDGE, Tiling
 from geoseg.models.one_line import one_line
+from geoseg.storage.foreign_text import read_json
+from geoseg.storage.printable import shown
 
 FORMAT: Final = 1
 """Version of the card that this geoseg writes; newer ones are refused."""
@@ -34,14 +36,25 @@ CARD_KEY: Final = "geoseg_card"
 _EXPECTED = "expected a .safetensors that geoseg wrote (geoseg train, geoseg model new, geoseg model import)"
 _IMPORT = "make a model file of it with `geoseg model import`"
 _LENGTH_BYTES = 8
+_LARGEST_FLOAT32: Final = 3.4028234663852886e38
+_MOST_FEATURES: Final = 65_536
+_MOST_UPSAMPLING: Final = 64
+"""Times; encoders divide an edge by 32, or 64."""
+_INTERPOLATIONS: Final = ("nearest", "nearest-exact", "bilinear", "bicubic", "area")
 _LONGEST_HEADER = 16 * 2**20
 
 Dtype = Literal["uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64"]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Edge = Annotated[int, Field(ge=1, strict=True)]
-Count = Annotated[int, Field(ge=0, strict=True)]
+Edge = Annotated[int, Field(ge=1, le=LARGEST_EDGE, strict=True)]
+# No image has more pixels; the code of a label fits the 32 bits of a raster, with or without a sign.
+Count = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
+LabelCode = Annotated[int, Field(ge=-(2**31), lt=2**32, strict=True)]
+# Colder or hotter, every probability is 0 and 1, or all alike, in float32.
+Temperature = Annotated[float, Field(ge=1e-6, le=1e6)]
+# A line in a terminal, or the attribute of a layer.
+Words = Annotated[str, StringConstraints(max_length=1000)]
 Code = Annotated[int, Field(ge=0, lt=NODATA, strict=True)]
 # No colon: timm takes "hf-hub:..." and "local-dir:..." as places to load from; a card must not choose those.
 Plain = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.+-]+$")]
@@ -53,7 +66,7 @@ class Band(BaseModel):
 
     model_config = _KEPT
 
-    name: Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+    name: Annotated[str, StringConstraints(min_length=1, max_length=1000, strip_whitespace=True)]
     wavelength_nm: Positive | None = None
 
 
@@ -62,8 +75,8 @@ class TilePlan(BaseModel):
 
     model_config = _KEPT
 
-    size: int
-    overlap: int
+    size: Edge
+    overlap: Annotated[int, Field(ge=0, le=LARGEST_EDGE, strict=True)]
 
     @model_validator(mode="after")
     def _usable(self) -> Self:
@@ -92,7 +105,7 @@ class Quantization(BaseModel):
     model_config = _KEPT
 
     weights_sha256: str
-    tiles: Edge
+    tiles: Annotated[int, Field(ge=1, lt=2**31, strict=True)]
     changed: Share
     ranges: dict[str, tuple[Positive, Annotated[int, Field(ge=0, le=255, strict=True)]]]
 
@@ -142,14 +155,15 @@ class Card(BaseModel):
 
     model_config = _KEPT
 
-    format: Annotated[int, Field(ge=1)] = FORMAT
-    name: str
-    created_by: str
+    format: Annotated[int, Field(ge=1, strict=True)] = FORMAT
+    name: Words
+    created_by: Words
     architecture: Plain
     encoder: Plain
     decoder_options: dict[str, JsonValue] = {}
     task: Task = "multiclass"
-    bands: Annotated[tuple[Band, ...], Field(min_length=1)]
+    # GDAL itself opens no file of more.
+    bands: Annotated[tuple[Band, ...], Field(min_length=1, max_length=65_535)]
     dtype: Dtype
     value_range: tuple[Finite, Finite]
     scale: tuple[Finite, ...]
@@ -162,15 +176,15 @@ class Card(BaseModel):
     image_size: tuple[Edge, Edge] | None = None
     legend: Annotated[tuple[LegendClass, ...], Field(min_length=1)]
     channels: Annotated[tuple[Code, ...], Field(min_length=1)]
-    ignore_code: int | None = None
+    ignore_code: LabelCode | None = None
     thresholds: tuple[Share, ...] | None = None
     min_regions: tuple[Count, ...] | None = None
-    temperature: Positive | None = None
+    temperature: Temperature | None = None
     quantization: Quantization | None = None
     training: dict[str, JsonValue] | None = None
-    weights_sha256: str = ""
+    weights_sha256: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64})?$")] = ""
 
-    def __init__(self, **fields: Any) -> None:
+    def __init__(self, /, **fields: Any) -> None:
         """Build and check a card; pydantic's report becomes one ModelError line."""
         try:
             super().__init__(**fields)
@@ -192,6 +206,12 @@ class Card(BaseModel):
                 )
         if 0 in self.scale:
             raise ValueError("scale is 0, expected another number")
+        gains, biases = self.normalisation()
+        if not all(abs(number) <= _LARGEST_FLOAT32 for number in (*gains, *biases)):
+            raise ValueError(
+                "scale, offset, mean and std give the network numbers that float32 does not hold"
+            )
+        _check_options(self.decoder_options)
         if not self.value_range[0] < self.value_range[1]:
             raise ValueError(f"value_range is {list(self.value_range)}, expected the smaller number first")
         try:
@@ -272,8 +292,8 @@ class Card(BaseModel):
             If the text is not JSON, is newer than this geoseg, or does not fit together.
         """
         try:
-            fields = json.loads(text, parse_constant=_refuse_constant)
-        except (ValueError, RecursionError) as error:
+            fields = read_json(text)
+        except ValueError as error:
             raise ModelError(f"{source}: the card is not readable JSON ({error})") from error
         if not isinstance(fields, dict):
             raise ModelError(f"{source}: the card is a {type(fields).__name__}, expected a JSON object")
@@ -291,8 +311,28 @@ class Card(BaseModel):
             raise ModelError(f"{source}: {error}") from error
 
 
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON number")
+def _check_options(options: Mapping[str, JsonValue]) -> None:
+    """Refuse values that no decoder has; whether a network can be made of the others, building it shows."""
+    way = options.get("decoder_interpolation", "nearest")
+    if way not in _INTERPOLATIONS:
+        raise ValueError(
+            f"decoder_options.decoder_interpolation is {shown(str(way))}, expected one of "
+            f"{', '.join(_INTERPOLATIONS)}"
+        )
+    if not 0 < _number(options.get("upsampling", 1)) <= _MOST_UPSAMPLING:
+        raise ValueError(
+            f"decoder_options.upsampling is {shown(str(options['upsampling']))}, expected 1 to 64"
+        )
+    for key, value in options.items():
+        listed = value if isinstance(value, list) else [value]
+        for each in listed:
+            if isinstance(each, list):
+                raise ValueError(f"decoder_options.{key} holds a list in a list, expected a flat one")
+            if isinstance(each, int | float) and not abs(each) <= _MOST_FEATURES:
+                raise ValueError(
+                    f"decoder_options.{key} is {each:g}, expected a number up to {_MOST_FEATURES}: a layer from and "
+                    "to so many features has 150 GB"
+                )
 
 
 def read_card(path: Path | str) -> Card:
@@ -324,16 +364,37 @@ def read_header(path: Path) -> dict[str, Any]:
                 if _looks_pickled(path):
                     raise ModelError(f"{refusal} but a checkpoint of torch; {_IMPORT}")
                 raise ModelError(f"{refusal}, or is cut off or damaged; {_EXPECTED}")
-            header = json.loads(file.read(length))
+            header = read_json(file.read(length))
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ModelError(f"{refusal}, or is damaged: what it begins with is not JSON; {_EXPECTED}") from error
     if not isinstance(header, dict):
         raise ModelError(
             f"{refusal}: it begins with a {type(header).__name__}, not a JSON object; {_EXPECTED}"
         )
+    for name, entry in header.items():
+        if name != "__metadata__" and not _is_tensor(entry):
+            raise ModelError(
+                f"{path}: what its header says of the weights {shown(name)} is damaged, expected dtype, shape and "
+                "data_offsets; fetch it again"
+            )
     return header
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+def _is_tensor(entry: object) -> bool:
+    """Whether an entry of a header names type, shape and place of a tensor."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("dtype"), str):
+        return False
+    lists = entry.get("shape"), entry.get("data_offsets")
+    return all(
+        isinstance(numbers, list) and all(type(n) is int and 0 <= n < 2**63 for n in numbers)
+        for numbers in lists
+    )
 
 
 def _looks_pickled(path: Path) -> bool:

@@ -6,7 +6,6 @@ which knows tensors, plain numbers, texts and containers and refuses everything 
 
 from __future__ import annotations
 
-import json
 import pickle
 import warnings
 import zipfile
@@ -22,6 +21,7 @@ from safetensors.torch import load_file
 from geoseg.errors import ModelError
 from geoseg.models.card import CARD_KEY, read_header
 from geoseg.models.network import first_line
+from geoseg.storage.foreign_text import read_json
 
 _WRAPPERS: Final = ("state_dict", "model_state_dict", "model", "weights")
 _PREFIXES: Final = ("module.", "model.", "net.", "network.", "_orig_mod.")
@@ -84,12 +84,12 @@ def _read_folder(folder: Path) -> ForeignWeights:
             raise ModelError(
                 f"{config}: is larger than {_LONGEST_CONFIG} bytes, expected the settings of a network"
             )
-        settings = json.loads(config.read_text(encoding="utf-8"))
+        settings = read_json(config.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ModelError(
             f"{folder}: has no config.json, expected a folder that save_pretrained made"
         ) from error
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise ModelError(f"{config}: cannot be read ({first_line(error)})") from error
     if not isinstance(settings, dict):
         raise ModelError(f"{config}: is a {type(settings).__name__}, expected a JSON object")
@@ -111,7 +111,7 @@ def _load_safetensors(path: Path) -> Mapping[str, Any]:
         raise ModelError(f"{path}: is a geoseg model file already; use it as it is")
     try:
         tensors: Mapping[str, Any] = load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise ModelError(f"{path}: its weights cannot be read ({first_line(error)})") from error
     return tensors
 

@@ -16,6 +16,7 @@ from geoseg.grid.legend import Legend, Task, binary_legend
 from geoseg.models.card import CARD_KEY, Card, read_card
 from geoseg.models.network import NetworkPlan, build, first_line, input_statistics
 from geoseg.storage.output import claim
+from geoseg.storage.printable import printable
 
 WeightPrecision = Literal["fp32", "fp16"]
 _LARGEST: Mapping[str, tuple[float, float]] = {
@@ -233,7 +234,7 @@ class Model:
             lines.append(f"  int8     measured on {card.quantization.tiles} tiles; {share}")
         if card.weights_sha256:
             lines.append(f"  sha256   {card.weights_sha256}")
-        return "\n".join(lines)
+        return printable("\n".join(lines))
 
 
 def check_name(path: Path) -> None:
@@ -258,7 +259,8 @@ def read_model(path: Path) -> tuple[Card, dict[str, torch.Tensor]]:
     card = read_card(path)
     try:
         tensors = load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
+    # Types that this torch does not know are a KeyError of safetensors' own.
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise ModelError(f"{path}: its weights cannot be read ({first_line(error)})") from error
     found = weights_sha256(tensors)
     if found != card.weights_sha256:

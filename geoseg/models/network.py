@@ -10,13 +10,15 @@ from typing import Any
 
 import torch
 
+from geoseg.engine.memory import free_memory
 from geoseg.errors import ModelError
 from geoseg.models.card import Card
-from geoseg.models.smp import NothingToFill, smp
+from geoseg.models.smp import Building, smp
 from geoseg.models.unet2015 import ENCODER, Unet2015
 
 _TORCHGEO = "_Weights."  # in the names of torchgeo's weights, and in no other's
 _PUBLISHED = Unet2015.__name__.lower()
+_TRIED = 64  # px
 OPTION_PREFIXES = ("decoder_", "psp_", "encoder_depth", "encoder_output_stride", "upsampling")
 
 
@@ -63,7 +65,7 @@ def build(plan: NetworkPlan, encoder_weights: str | None = None, seed: int = 0) 
     if ":" in plan.encoder:
         raise ModelError(f"encoder {plan.encoder!r} names a place to load from, expected a plain name")
     of_torchgeo = encoder_weights is not None and _TORCHGEO in encoder_weights
-    with torch.random.fork_rng(devices=[]), _quiet_hub(), NothingToFill():
+    with torch.random.fork_rng(devices=[]), _quiet_hub(), Building(free_memory()):
         torch.manual_seed(seed)
         try:
             if plan.architecture.lower() == _PUBLISHED:
@@ -85,7 +87,34 @@ def build(plan: NetworkPlan, encoder_weights: str | None = None, seed: int = 0) 
         from geoseg.models.pretrained import load_encoder_weights
 
         load_encoder_weights(network, plan, encoder_weights)
+    if plan.options:
+        _try_out(network, plan)
     return network
+
+
+def _try_out(network: torch.nn.Module, plan: NetworkPlan) -> None:
+    """Refuse options that a network can be built with and not run: smp looks at some of them only then."""
+    training = network.training
+    try:
+        with torch.inference_mode():
+            found = network.eval()(torch.zeros(1, plan.bands, _TRIED, _TRIED))
+    except (NotImplementedError, TypeError, AttributeError, LookupError) as error:
+        raise ModelError(
+            f"{plan.architecture} with {_listed(plan.options)} cannot be run: {first_line(error)}"
+        ) from error
+    except (RuntimeError, ValueError, AssertionError):
+        return  # of so small an image; what it says of a tile, the tile will show
+    finally:
+        network.train(training)
+    if found.shape != (1, plan.channels, _TRIED, _TRIED):
+        raise ModelError(
+            f"{plan.architecture} with {_listed(plan.options)} makes {found.shape[-2]} x {found.shape[-1]} px of "
+            f"{_TRIED} x {_TRIED}, expected as many"
+        )
+
+
+def _listed(options: Mapping[str, Any]) -> str:
+    return first_line(ValueError(", ".join(f"{key}={value!r}" for key, value in options.items())))
 
 
 def _published(plan: NetworkPlan, encoder_weights: str | None) -> Unet2015:
@@ -139,6 +168,8 @@ def _refusal(plan: NetworkPlan, encoder_weights: str | None, error: Exception) -
     architecture, encoder = plan.architecture, plan.encoder
     if architecture.lower() == _PUBLISHED:
         return f"{Unet2015.__name__} cannot be built: {first_line(error)}"
+    if isinstance(error, MemoryError):
+        return f"{architecture} with encoder {encoder} cannot be built: {first_line(error)}"
     names = [c.__name__ for c in (*smp.MODEL_ARCHITECTURES_MAPPING.values(), Unet2015)]
     if architecture.lower() not in smp.MODEL_ARCHITECTURES_MAPPING:
         return f"architecture {architecture!r} is not known, expected one of {', '.join(names)}"

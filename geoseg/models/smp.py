@@ -6,12 +6,13 @@ time in which a prediction starts. So the compiler is stood in for while smp is 
 gets the real one.
 
 smp also builds encoders of timm once more without storage, to learn their channels, and torch loads the compiler to
-draw the random weights that such tensors do not have (`NothingToFill`).
+draw the random weights that such tensors do not have (`Building`).
 """
 
 from __future__ import annotations
 
 import importlib
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,8 +66,23 @@ def _without_compiler() -> Iterator[None]:
         _leave()
 
 
-class NothingToFill(TorchFunctionMode):
-    """Leaves tensors without storage as they are where they would be initialised."""
+class Building(TorchFunctionMode):
+    """Watches tensors come to be: those without storage are not initialised, and too many are refused.
+
+    Parameters
+    ----------
+    most : int or None
+        Bytes that all of them together may have.
+
+    Raises
+    ------
+    MemoryError
+        Before the tensor that would be too much is allocated.
+    """
+
+    def __init__(self, most: int | None = None) -> None:
+        super().__init__()
+        self._most, self._taken = most, 0
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call the function, or not."""
@@ -75,10 +91,22 @@ class NothingToFill(TorchFunctionMode):
             tensor = kwargs.get("tensor", args[0] if args else None)
             if isinstance(tensor, torch.Tensor) and tensor.is_meta:
                 return tensor
+        if function is torch.empty and str(kwargs.get("device")) != "meta":
+            self._take(args, kwargs)
         return function(*args, **kwargs)
+
+    def _take(self, args: Any, kwargs: Any) -> None:
+        """Count what a layer asks for; all of them ask for an empty tensor and fill it then."""
+        shape = kwargs.get("size", args[0] if args and not isinstance(args[0], int) else args)
+        self._taken += 4 * math.prod(shape)
+        if self._most is not None and self._taken > self._most:
+            raise MemoryError(
+                f"its weights need more than {self._taken / 1e9:,.1f} GB, and {self._most / 1e9:,.1f} GB of "
+                "memory are free"
+            )
 
 
 with _without_compiler():
     import segmentation_models_pytorch as smp
 
-__all__ = ["NothingToFill", "smp"]
+__all__ = ["Building", "smp"]

@@ -12,6 +12,8 @@ from pathlib import Path
 from geoseg.errors import LegendError
 from geoseg.grid.legend import Legend, LegendClass
 from geoseg.grid.qml import style_classes
+from geoseg.storage.foreign_text import read_json
+from geoseg.storage.printable import shown
 
 LEGEND_TAG = "GEOSEG_LEGEND"
 """Tag of a class map that holds its legend as JSON: a list of {code, name, color}."""
@@ -126,7 +128,9 @@ def _legend_of_entries(path: Path, entries: Iterable[tuple[str, str, str | None]
         try:
             code = _whole(value)
         except ValueError as error:
-            raise LegendError(f"{path}: a class has the value {value!r}, expected a whole number") from error
+            raise LegendError(
+                f"{path}: a class has the value {shown(value)}, expected a whole number"
+            ) from error
         classes.append((code, name or f"class {code}", _color(color or "") or None))
     try:
         return Legend.of(classes)
@@ -159,7 +163,7 @@ def _read_csv(path: Path, text: str) -> Legend:
         except LegendError as error:
             raise LegendError(f"{where}: {error}") from error
         except ValueError as error:
-            raise LegendError(f"{where}: code is {cells['code']!r}, expected a whole number") from error
+            raise LegendError(f"{where}: code is {shown(cells['code'])}, expected a whole number") from error
         code, name, _ = classes[-1]
         for earlier in classes[:-1]:
             if code == earlier[0] or name == earlier[1]:
@@ -249,11 +253,11 @@ def legend_from_json(text: str) -> Legend:
         If it is not what `legend_to_json` writes.
     """
     try:
-        entries = json.loads(text)
+        entries = read_json(text)
         return Legend(
             classes=tuple(
                 LegendClass(code=int(e["code"]), name=str(e["name"]), color=str(e["color"])) for e in entries
             )
         )
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise LegendError(f"the tag {LEGEND_TAG} is damaged ({type(error).__name__})") from error

@@ -7,10 +7,17 @@ from pathlib import Path
 
 from geoseg.errors import OutputError
 
+_WINDOWS = os.name == "nt"
+
 
 def fsync(path: Path) -> None:
-    """Force a file's bytes, or a folder's names, to the disk."""
-    handle = os.open(path, os.O_RDONLY)
+    """Force a file's bytes, or a folder's names, to the disk.
+
+    Windows writes names by itself and opens no folder, and forces only what is open for writing.
+    """
+    if _WINDOWS and path.is_dir():
+        return
+    handle = os.open(path, os.O_RDWR if _WINDOWS else os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

@@ -58,7 +58,7 @@ class Journal:
             os.truncate(self.path, len(whole))
         try:
             self.entries = [dict(json.loads(line)) for line in whole.splitlines()]
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise ResumeError(
                 f"{self.path}: is damaged, its unfinished work cannot go on ({error}); pass --fresh to start anew"
             ) from error

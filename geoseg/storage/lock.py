@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import socket
 from collections.abc import Iterator
@@ -11,6 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from geoseg.errors import OutputBusyError, OutputError
+
+try:
+    import fcntl
+
+    HAS_FLOCK = True
+except ImportError:  # Windows
+    HAS_FLOCK = False
 
 _held: set[int] = set()
 """Open lock files of this process."""
@@ -22,7 +28,8 @@ def _let_go() -> None:
         os.close(_held.pop())
 
 
-os.register_at_fork(after_in_child=_let_go)
+if hasattr(os, "register_at_fork"):  # systems that do not fork need none
+    os.register_at_fork(after_in_child=_let_go)
 
 
 @contextmanager
@@ -30,7 +37,8 @@ def locked(path: Path, output: Path) -> Iterator[None]:
     """Hold the lock file `path` of an output for the length of a `with` block.
 
     The kernel drops the lock when the process dies, so a lock file that a killed run left behind does not
-    stand in the way of the next one. It holds the owner's process number and host for the message.
+    stand in the way of the next one. It holds the owner's process number and host for the message, where the system
+    lets others read a locked file.
 
     Raises
     ------
@@ -39,6 +47,10 @@ def locked(path: Path, output: Path) -> Iterator[None]:
     OutputError
         If the folder cannot be written or its file system has no locks.
     """
+    if not HAS_FLOCK:
+        with _locked_elsewhere(path, output):
+            yield
+        return
     handle = _acquire(path, output)
     _held.add(handle)
     try:
@@ -50,6 +62,29 @@ def locked(path: Path, output: Path) -> Iterator[None]:
         path.unlink(missing_ok=True)
         _held.discard(handle)
         os.close(handle)
+
+
+@contextmanager
+def _locked_elsewhere(path: Path, output: Path) -> Iterator[None]:
+    """Hold the lock of a system without ``flock``, as filelock knows it (on Windows ``msvcrt.locking``)."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise OutputBusyError(
+            f"{output}: in use by another process; wait for it or choose another -o"
+        ) from None
+    except OSError as error:
+        raise OutputError(
+            f"{output}: the folder {path.parent} cannot be written or has no file locks ({error.strerror}); choose "
+            "another with -o"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _acquire(path: Path, output: Path) -> int:

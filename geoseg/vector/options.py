@@ -59,9 +59,9 @@ class VectorizeOptions:
 
     def __post_init__(self) -> None:
         """Refuse numbers below 1, and amounts without a unit."""
-        for name, number in (("workers", self.workers), ("rows", self.rows)):
-            if number is not None and number < 1:
-                raise OptionError(f"{name} is {number}, expected at least 1")
+        for name, number, most in (("workers", self.workers, 256), ("rows", self.rows, 2**31 - 1)):
+            if number is not None and not 1 <= number <= most:
+                raise OptionError(f"{name} is {number}, expected 1 to {most}")
         if self.min_area is not None:
             parse_min_area(self.min_area)
         if self.simplify is not None:

@@ -199,3 +199,24 @@ def test_a_model_file_says_when_a_class_is_there(tmp_path: Path, small: dict[str
     model = Model.new(**small)
     model.save(path, overwrite=True)
     assert "present" not in describe(path)
+
+
+def test_what_strangers_wrote_is_shown_without_control_characters(tmp_path: Path, model: Model) -> None:
+    """Names of bands, files and models may hold what a terminal obeys: colours, titles, lines of their own."""
+    scene = tmp_path / "scene\x1b[31m.tif"
+    with rasterio.open(
+        scene, "w", driver="GTiff", height=2, width=2, count=1, dtype="uint8", transform=TRANSFORM
+    ) as file:
+        file.descriptions = ("red\x1b]0;title\x07\x9b2J",)
+    card = model.card.changed(name="fine\nscale  9\x1b[2J", license="\u202eTIM", training={"\x1bk": "\x1b"})
+    evil = Model(card.changed(bands=[{"name": "\x1b[31m"}, *card.bands[1:]]), model.network)
+    evil.save(tmp_path / "m.safetensors")
+    for path in (scene, tmp_path / "m.safetensors"):
+        text = CliRunner().invoke(group, ["info", str(path)]).stdout
+        assert not set(text) & set("\x1b\x07\x9b\u202e")
+        assert r"\x1b" in text
+        as_json = CliRunner().invoke(group, ["info", str(path), "--json"]).stdout
+        assert not set(as_json) & set("\x1b\x07\x9b\u202e")
+        assert json.loads(as_json) == json.loads(json.dumps(describe(path)))
+    assert r"fine\nscale  9\x1b[2J" in text
+    assert "\x1b" not in repr(evil)

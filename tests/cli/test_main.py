@@ -104,6 +104,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> object:
     ("error", "exit_code", "line"),
     [
         (GeosegError("plain"), 1, "plain"),
+        (GeosegError("\x1b]0;title\x07 of a\x9b2J.tif \udcff"), 1, r"\x1b]0;title\x07 of a\x9b2J.tif \udcff"),
         (SceneError("a.tif: is damaged"), 1, "a.tif: is damaged"),
         (SceneError("two\nlines"), 1, "two lines"),
         (OptionError("overlap is 9"), 2, "overlap is 9"),
@@ -187,6 +188,23 @@ def test_completion_prints_a_script(shell: str) -> None:
     result = run("completion", shell)
     assert result.exit_code == 0
     assert "_GEOSEG_COMPLETE" in result.output
+
+
+def test_sigterm_ends_what_does_not_return_to_python() -> None:
+    """Key derivation of a billion rounds is one step for Python."""
+    script = """
+import hashlib, sys
+from geoseg_cli import process
+process._GRACE = 0.05
+process.prepare_process([])
+print("ready", flush=True)
+hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as started:
+        assert started.stdout is not None
+        assert started.stdout.readline() == "ready\n"
+        os.kill(started.pid, signal.SIGTERM)
+        assert started.wait(30) == 143
 
 
 def test_sigterm_unwinds_and_exits_143(tmp_path: Path) -> None:

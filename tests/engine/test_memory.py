@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import mmap
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 import geoseg.engine.memory as module
-from geoseg.engine.memory import fitted_to_memory, free_memory, peak, resident
+from geoseg.engine.memory import check_memory, fitted_to_memory, free_memory, peak, resident
 from geoseg.engine.settings import Settings
+from geoseg.errors import OptionError
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of its memory in /proc")
 CPU = Settings(device="cpu", precision="fp32", batch_size=500, threads=1)
@@ -58,6 +62,47 @@ def test_nothing_is_run_where_nothing_can_be_learnt(system: dict[str, int | None
         assert fitted_to_memory(settings, run) == settings
     system["resident"] = None
     assert fitted_to_memory(CPU, run) == CPU
+
+
+@pytest.fixture
+def network() -> nn.Module:
+    """Sixteen features of the image's own size, and back: 20 numbers a px and band or more."""
+    return nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 2, 1))
+
+
+def test_a_batch_that_no_memory_holds_is_refused_before_it_is_there(
+    system: dict[str, int | None], network: nn.Module
+) -> None:
+    """32768 x 32768 px of 3 bands are 12.9 GB, of 3 and 16 features 81.6 GB; of what training keeps 77.3 GB."""
+    shape = (1, 3, 32768, 32768)
+    with pytest.raises(
+        OptionError, match=r"1 x 32768 x 32768 px needs at least 94.5 GB, and 4.2 GB .*tile size"
+    ):
+        check_memory(network, shape, CPU)
+    with pytest.raises(OptionError, match=r"at least 90.2 GB, and .*chip_size or batch_size"):
+        check_memory(network, shape, CPU, training=True)
+    with pytest.raises(OptionError, match=r"at least 12.9 GB"):
+        check_memory(network, shape, replace(CPU, device="cuda"))
+    with pytest.raises(OptionError, match=r"at least 53.7 GB"):
+        check_memory(network, shape, replace(CPU, precision="bf16"))
+    system["free"] = 95_000 * 10**6
+    check_memory(network, shape, CPU)
+    check_memory(network, shape, CPU, training=True)
+
+
+def test_what_cannot_be_known_is_not_refused(system: dict[str, int | None], network: nn.Module) -> None:
+    system["free"] = 0
+    check_memory(network, (8, 3, 512, 512), CPU)
+    system["free"] = None
+    check_memory(network, (1, 3, 32768, 32768), CPU)
+
+
+def test_a_network_that_is_looked_at_stays_as_it_was(network: nn.Module) -> None:
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    with pytest.raises(OptionError):
+        check_memory(network, (64, 3, 32768, 32768), CPU)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+    assert not any(m._forward_hooks for m in network.modules())
 
 
 def test_the_system_tells_what_is_used_and_free() -> None:

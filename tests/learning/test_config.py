@@ -135,6 +135,19 @@ def test_what_follows_from_task_and_optimizer_is_filled_in(tmp_path: Path) -> No
         ("epochs: 3", "epochs: 3, schedule: 5", "train.schedule: expected the name"),
         ("TEST_DATA_ROOT", "TEST_DATA_NOT_SET", "environment variable TEST_DATA_NOT_SET"),
         ("data:", "data: [", "is not YAML"),
+        ("epochs: 3", "epochs: 3, batch_size: 1.0e+9", r"train.batch_size: .* 65536, found 1000000000\.0"),
+        ("epochs: 3", "epochs: 3, chip_size: 1000000000", "train.chip_size: .* 32768, found 1000000000"),
+        ("epochs: 3", "epochs: 3, workers: 100000", "train.workers: .* 256"),
+        ("epochs: 3", "epochs: 3, threads: 100000", "train.threads: .* 1024"),
+        ("epochs: 3", "epochs: 3, accumulate: 1000000000", "train.accumulate"),
+        ("epochs: 3", "epochs: 3, chips_per_epoch: 1000000000000", "train.chips_per_epoch"),
+        ("epochs: 3", "epochs: 10000000000", "train.epochs"),
+        ("epochs: 3", "epochs: 3, learning_rate: 1.0e300", "train.learning_rate"),
+        ("epochs: 3", 'epochs: !!int "abc"', "'abc' is no int in line"),
+        ("epochs: 3", "epochs: 2024-13-45", "'2024-13-45' is no timestamp in line"),
+        pytest.param("epochs: 3", "epochs: " + "9" * 5000, "a number of 5000 characters", id="digits"),
+        pytest.param("epochs: 3", "epochs: " + "[" * 5000, "nested more than 100 deep", id="brackets"),
+        pytest.param("epochs: 3", "epochs: &a [*a]", "contains itself", id="itself"),
         ("data:", "data: !!python/object/apply:os.getcwd []\nmore:", "is not YAML"),
     ],
 )
@@ -144,6 +157,19 @@ def test_what_is_wrong_is_one_line(tmp_path: Path, old: str, new: str, said: str
         read(tmp_path, GOOD.replace(old, new))
     assert "\n" not in str(refusal.value)
     assert str(tmp_path / "config.yaml") in str(refusal.value)
+
+
+def test_a_value_of_set_is_read_within_the_same_bounds(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(GOOD)
+    for value, said in (
+        ("&a [*a]", "contains itself"),
+        ("[" * 5000, "nested more than 100 deep"),
+        ("9" * 5000, "a number of 5000 characters"),
+        ("2024-13-45", "is no timestamp"),
+    ):
+        with pytest.raises(ConfigError, match=f"^--set 'train.epochs=.*{said}") as refusal:
+            Config.read(tmp_path / "config.yaml", [f"train.epochs={value}"])
+        assert len(str(refusal.value)) < 300
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:

@@ -81,12 +81,40 @@ def test_a_card_cannot_be_changed() -> None:
         ({"task": "multilabel", "min_regions": [5, 1.5]}, "min_regions.1"),
         ({"min_regions": [5, 5]}, "min_regions belong to binary and multilabel tasks"),
         ({"image_size": [320, 0]}, "image_size.1"),
+        ({"image_size": [10**5, 10**5]}, "image_size.0: .* 32768, found 100000"),
+        ({"tile": {"size": 0, "overlap": 0}}, "tile.size"),
+        ({"tile": {"size": True, "overlap": 0}}, "tile.size: .*valid integer, found True"),
+        ({"tile": {"size": 2**62, "overlap": 0}}, "tile.size: .* 32768"),
+        ({"tile": {"size": 256, "overlap": True}}, "tile.overlap"),
+        (
+            {"decoder_options": {"decoder_interpolation": "evil"}},
+            "decoder_interpolation is 'evil', expected one of",
+        ),
+        ({"decoder_options": {"decoder_interpolation": ["nearest"]}}, "decoder_interpolation is"),
+        ({"decoder_options": {"decoder_channels": [10**9]}}, "expected a number up to 65536"),
+        ({"decoder_options": {"upsampling": 1e9}}, "upsampling is '1000000000.0', expected 1 to 64"),
+        ({"decoder_options": {"decoder_channels": [[[1]]]}}, "a list in a list"),
+        ({"temperature": 1e-300}, "temperature"),
+        ({"std": [1e-300, 1]}, "numbers that float32 does not hold"),
+        ({"ignore_code": 2**40}, "ignore_code"),
+        ({"format": True}, "format"),
+        ({"weights_sha256": "\x1b[2J"}, r"weights_sha256: .* found '\\x1b\[2J'"),
+        ({"name": "x" * 5000}, "name: .* at most 1000 characters, found 'x{77}...'"),
+        ({"legend": [{"code": 1, "name": "\x1b[31m", "color": "#000000"}]}, r"control character '\\x1b'"),
+        ({"bands": [{"name": str(n)} for n in range(65_536)]}, "bands: .* at most 65535"),
     ],
 )
 def test_a_card_that_does_not_fit_together_is_refused_in_one_line(changed: dict[str, Any], said: str) -> None:
     with pytest.raises(ModelError, match=said) as refusal:
         Card(**{**FIELDS, **changed})
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("key", ["self", "fields", "classes", "__init__", "model_config"])
+def test_any_key_may_be_unknown(key: str) -> None:
+    card = Card.from_json(json.dumps({"format": 1, **FIELDS, key: 1}))
+    assert card.model_extra == {key: 1}
+    assert Card.from_json(card.to_json()).fields()[key] == 1
 
 
 def test_binary_and_multilabel_are_tasks() -> None:
@@ -131,6 +159,8 @@ def test_read_card_reads_the_header_of_a_file(tmp_path: Path) -> None:
         (header("[]"), "expected a JSON object"),
         (header(json.dumps({**FIELDS, "format": FORMAT + 1, "added": 1})), "newer than 1.*update geoseg"),
         (header(json.dumps(FIELDS)), "no format number"),
+        (header(json.dumps({"format": 1, **FIELDS, "training": {"name": "a\ud800"}})), "half a character"),
+        (header(json.dumps({"format": 1, **FIELDS, "training": 10**30})), "not readable JSON"),
         (header(json.dumps({"format": 1})), r"card: name: is missing \(and 13 more\)"),
     ],
 )
@@ -141,6 +171,26 @@ def test_other_files_are_refused_in_one_line(content: bytes, said: str, tmp_path
         read_card(path)
     assert str(path) in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        5,
+        {},
+        {"shape": [1], "data_offsets": [0, 4]},
+        {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]},
+        {"dtype": "F32", "shape": [True], "data_offsets": [0, 4]},
+        {"dtype": "F32", "shape": "12", "data_offsets": [0, 4]},
+        {"dtype": 4, "shape": [1], "data_offsets": [0, 4]},
+    ],
+)
+def test_what_a_header_says_of_weights_is_checked(tmp_path: Path, entry: object) -> None:
+    path = tmp_path / "m.safetensors"
+    head = json.dumps({"__metadata__": {CARD_KEY: Card(**FIELDS).to_json()}, "\x1bw": entry}).encode()
+    path.write_bytes(len(head).to_bytes(8, "little") + head)
+    with pytest.raises(ModelError, match=r"of the weights '\\x1bw' is damaged, expected dtype, shape and"):
+        read_card(path)
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:

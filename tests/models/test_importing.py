@@ -74,7 +74,7 @@ def same(imported: Imported, original: torch.nn.Module, bands: int = 4) -> bool:
         ("Unet", {"decoder_attention_type": "scse"}),
         ("Unet", {"decoder_use_norm": False, "decoder_interpolation": "bilinear"}),
         ("DeepLabV3Plus", {"encoder_output_stride": 8, "decoder_channels": 32}),
-        ("FPN", {"decoder_merge_policy": "cat", "upsampling": 8}),
+        ("FPN", {"decoder_merge_policy": "cat", "decoder_dropout": 0.5}),
         ("PSPNet", {"psp_out_channels": 32}),
         ("Segformer", {"decoder_segmentation_channels": 32}),
     ],

@@ -44,6 +44,31 @@ def test_new_maps_the_value_range_to_0_to_1(small: dict[str, Any]) -> None:
     assert card.channels == (1, 2, 3)
 
 
+@pytest.mark.parametrize(
+    ("architecture", "options", "said"),
+    [
+        ("FPN", {"upsampling": 8}, "FPN with upsampling=8 makes 128 x 128 px of 64 x 64, expected as many"),
+        ("FPN", {"decoder_merge_policy": "evil"}, "refused by segmentation-models-pytorch: .*evil"),
+        (
+            "Unet",
+            {"encoder_depth": 3, "decoder_channels": [60_000] * 3},
+            "its weights need more than .* GB of memory are free",
+        ),
+    ],
+)
+def test_options_that_make_no_usable_network_are_refused(
+    small: dict[str, Any], architecture: str, options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ModelError, match=said):
+        Model.new(**{**small, "architecture": architecture, "decoder_options": options})
+
+
+def test_an_option_that_only_running_shows_to_be_wrong_is_refused(small: dict[str, Any]) -> None:
+    norm = {"decoder_use_norm": {"type": "batchnorm", "eps": "x"}}
+    with pytest.raises(ModelError, match=r"Unet with .*'eps': 'x'.* cannot be run: .*not supported between"):
+        Model.new(**{**small, "architecture": "Unet", "decoder_options": norm})
+
+
 SLIM: dict[str, dict[str, Any]] = {
     "Unet": {"encoder_depth": 3, "decoder_channels": [16, 8, 8]},
     "Linknet": {"encoder_depth": 3},

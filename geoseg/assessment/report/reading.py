@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from geoseg.errors import ConfigError, DataError
 from geoseg.learning.config import Config
 from geoseg.learning.finished import Finished
@@ -16,6 +14,7 @@ from geoseg.learning.monitor import Monitor
 from geoseg.learning.records import METRICS
 from geoseg.learning.story import BEST, MODEL, STORY
 from geoseg.models.card import Card, read_card
+from geoseg.storage.foreign_text import read_yaml
 from geoseg.storage.journal import JOURNAL
 
 Fields = dict[str, Any]
@@ -116,7 +115,7 @@ def read_run(run: Path | str) -> Record:
         beside = folder.with_suffix(".run")
         folder = beside if beside.is_dir() else folder.parent
     try:
-        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        config = read_yaml((folder / "config.yaml").read_text(encoding="utf-8"))
         story = folder / STORY
         found = json.loads(story.read_text(encoding="utf-8")) if story.exists() else {}
         epochs = _lines(folder / METRICS)
@@ -125,7 +124,7 @@ def read_run(run: Path | str) -> Record:
             f"{folder}: is no run ({Path(error.filename or folder).name}: {error.strerror}), expected the folder that "
             "geoseg train made"
         ) from error
-    except (ValueError, yaml.YAMLError) as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{folder}: is damaged ({' '.join(str(error).split())}); train it anew") from error
     if not story.exists() and not (folder / METRICS).exists():
         raise DataError(f"{folder}: is no run (no {STORY}), expected the folder that geoseg train made")
