@@ -6,6 +6,7 @@ use, 130 and 143 for SIGINT and SIGTERM.
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
 from importlib import import_module
@@ -17,7 +18,7 @@ from geoseg.errors import GeosegError
 from geoseg.storage.printable import printable
 
 from .options import examples
-from .process import prepare_process
+from .process import abandon_full_stdout, prepare_process, unfailing
 from .verbosity import verbosity, verbosity_options
 
 COMMANDS = (
@@ -35,6 +36,9 @@ COMMANDS = (
     "completion",
 )
 """Subcommands in the order of the help; each is ``command`` in the module of its name."""
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 class Commands(click.Group):
@@ -79,9 +83,20 @@ def _translated(error: Exception) -> tuple[str, int]:
         return str(error), error.exit_code
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}", 1
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return f"nothing more can be written ({error.strerror}); make room where stdout and the outputs go", 1
     if isinstance(error, MemoryError):
         return "out of memory; a smaller --tile-size or --batch-size needs less", 1
+    if isinstance(error, ImportError) and not (error.name or "").startswith("geoseg"):
+        return f"a library cannot be loaded ({error}); {_remedy(str(error))}", 1
     return f"unexpected {type(error).__name__}: {error}; this is a bug, -vv shows where", 1
+
+
+def _remedy(message: str) -> str:
+    """Say what to do where a library could not be loaded."""
+    if "map segment" in message or "allocate" in message:
+        return "the memory is limited to less than it needs: raise the limit (ulimit -v)"
+    return "install geoseg anew"
 
 
 @click.group(
@@ -103,4 +118,11 @@ def group() -> None:
 def main() -> None:
     """Run the command line of this process."""
     prepare_process(sys.argv[1:])
-    group(prog_name="geoseg")
+    sys.stderr = unfailing(sys.stderr)
+    try:
+        group(prog_name="geoseg")
+    except OSError as error:  # of texts that click prints before there is a command
+        click.echo(f"Error: {_translated(error)[0]}", err=True)
+        sys.exit(1)
+    finally:
+        abandon_full_stdout()

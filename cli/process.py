@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import io
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ import time
 import warnings
 from collections.abc import Iterable
 from types import FrameType
+from typing import Any, TextIO
 
 import click
 
@@ -61,6 +63,58 @@ def _give_memory_back() -> None:
     if sys.platform == "linux":
         with contextlib.suppress(AttributeError):  # another C library
             ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _GIVEN_BACK)
+
+
+class _Unfailing(io.RawIOBase):
+    """Bytes for a file descriptor; what it has no room for is dropped."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def writable(self) -> bool:
+        return True
+
+    def isatty(self) -> bool:
+        return os.isatty(self._descriptor)
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def write(self, data: Any) -> int:
+        left = memoryview(data).cast("B")
+        with contextlib.suppress(OSError):
+            while left:
+                left = left[os.write(self._descriptor, left) :]
+        return len(memoryview(data).cast("B"))
+
+
+def unfailing(stream: TextIO) -> TextIO:
+    """Return a stream of messages that never raises: a full disk under a log must not end the work.
+
+    Parameters
+    ----------
+    stream : text file
+        stderr; one without a file descriptor is returned itself.
+    """
+    try:
+        raw = _Unfailing(stream.fileno())
+    except (AttributeError, OSError):
+        return stream
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw), encoding=stream.encoding, errors="backslashreplace", line_buffering=True,
+        write_through=True,
+    )  # fmt: skip
+
+
+def abandon_full_stdout() -> None:
+    """Send what stdout has no room for nowhere: Python would try once more at its end, and complain in its own way."""
+    try:
+        if sys.stdout is not None:  # closed by whoever started it
+            sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def names_vrt(names: Iterable[str]) -> bool:

@@ -63,4 +63,6 @@ def _polygons(path: Path, layer: VectorLayer, grid: Grid) -> npt.NDArray[np.obje
     shapes = shapes[np.isin(shapely.get_type_id(shapes), kinds) & ~shapely.is_empty(shapes)]
     if grid.crs is not None and layer.crs is not None:
         shapes = geopandas.GeoSeries(shapes, crs=layer.crs).to_crs(grid.crs).to_numpy()
-    return np.asarray(shapes, dtype=object)
+    found = np.asarray(shapes, dtype=object)
+    finite: npt.NDArray[np.object_] = found[np.isfinite(shapely.bounds(found)).all(axis=1)]
+    return finite  # what has no place there cannot be drawn

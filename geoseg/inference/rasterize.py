@@ -313,12 +313,13 @@ def _of_resolution(polygons: PolygonSource, resolution: float) -> Grid:
         raise OptionError(f"{polygons.name}: has no polygons and so no extent; pass --like with a raster")
     west, south, east, north = extent
     # A millionth of a pixel: coordinates are rounded.
-    width, height = (max(1, math.ceil(edge / resolution - 1e-6)) for edge in (east - west, north - south))
-    if max(width, height) > _LONGEST or (resolution > east - west and resolution > north - south):
+    edges = [edge / resolution - 1e-6 for edge in (east - west, north - south)]
+    if not max(edges) < _LONGEST or (resolution > east - west and resolution > north - south):
         raise OptionError(
             f"the resolution is {resolution:g} and the polygons span {east - west:g} x {north - south:g} "
             f"{_unit(polygons.crs)}, as their CRS has it: expected pixels that fit in; pass --like for the grid of a "
             "raster in another CRS"
         )
+    width, height = (max(1, math.ceil(edge)) for edge in edges)
     transform = Affine(resolution, 0, west, 0, -resolution, north)
     return Grid(height=height, width=width, transform=transform, crs=polygons.crs)

@@ -141,7 +141,7 @@ def _smp_options(architecture: str, settings: Mapping[str, Any]) -> dict[str, An
         if key.startswith("_") or key in _SMP_OWN:
             continue
         if key == "decoder_use_batchnorm":  # the name that this option had before version 0.5
-            key, value = "decoder_use_norm", {True: "batchnorm"}.get(value, value)
+            key, value = "decoder_use_norm", "batchnorm" if value is True else value
         default = defaults.get(key, inspect.Parameter.empty)
         if value != (list(default) if isinstance(default, tuple) else default):
             options[key] = value

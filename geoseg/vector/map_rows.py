@@ -166,8 +166,7 @@ def _shapes_of(source: PolygonSource, grid: Grid, window: Window) -> Drawn:
     known = _known(found.values)
     shapes = shapely.from_wkb(found.geometry[known], on_invalid="fix")
     drawn = parts_of(*present(shapes, found.values[known].astype(float).astype(np.uint16)))
-    if way.transformer is not None:
-        drawn = replace(drawn, geometry=way(drawn.geometry))
+    drawn = replace(drawn, geometry=way(drawn.geometry))
     whole = shapely.get_type_id(drawn.geometry) == shapely.GeometryType.POLYGON
     whole &= np.isfinite(shapely.bounds(drawn.geometry)).all(axis=1)  # what could not be projected is not
     return drawn.at(whole)

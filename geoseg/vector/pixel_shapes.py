@@ -55,7 +55,9 @@ def parts_of(shapes: Shapes, code: npt.NDArray[Any]) -> Drawn:
     import shapely
 
     single_shapes, index = single(shapes)
-    return Drawn(geometry=single_shapes, code=code[index], area=shapely.area(single_shapes))
+    with np.errstate(over="ignore", invalid="ignore"):  # of coordinates that no place has
+        area = shapely.area(single_shapes)
+    return Drawn(geometry=single_shapes, code=code[index], area=area)
 
 
 def in_pixels(drawn: Drawn, grid: Grid, buffer: float) -> tuple[Drawn, int]:

@@ -19,6 +19,10 @@ _STEP: Final = 16
 """Longest edge in px that is projected by its ends alone; what it bends in between is far below a pixel."""
 
 
+_FARTHEST: Final = 1e12
+"""Largest coordinate that can be meant: in no unit does anything on a planet lie farther from its origin."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Reprojection:
     """Brings geometries of a file to the CRS of an image.
@@ -72,17 +76,20 @@ class Reprojection:
         import shapely
 
         flat: npt.NDArray[np.object_] = shapely.force_2d(shapes)
-        if self.transformer is None or not len(flat):
+        if not len(flat):
+            return flat
+        # GEOS raises for lines that are too long to be cut into steps.
+        far = np.abs(shapely.bounds(flat)).max(axis=1) > _FARTHEST
+        flat[far] = shapely.transform(flat[far], lambda xy: np.full_like(xy, np.inf))
+        if self.transformer is None:
             return flat
         forward = self.transformer.transform
 
         def project(xy: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
             return np.column_stack(forward(xy[:, 0], xy[:, 1]))
 
-        bent: npt.NDArray[np.object_] = shapely.transform(
-            shapely.segmentize(flat, self._step_in_file()), project
-        )
-        return bent
+        flat[~far] = shapely.transform(shapely.segmentize(flat[~far], self._step_in_file()), project)
+        return flat
 
     def bounds_in_file(self, margin: float) -> tuple[float, float, float, float] | None:
         """(west, south, east, north) around the image in the file's CRS, None where they are not to be had.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
+import json
 import os
 import pickle
 import warnings
@@ -368,6 +370,16 @@ def test_folders_that_cannot_be_used(tmp_path: Path, config: str | None, words: 
         save_file({"a": torch.ones(1)}, tmp_path / "model.safetensors")
     with pytest.raises(ModelError, match=words):
         taken(tmp_path)
+
+
+@pytest.mark.parametrize("value", [[1], {"type": "inplace"}, 1, None])
+def test_settings_of_any_type_are_compared_and_not_looked_up(tmp_path: Path, value: object) -> None:
+    """A list or a mapping cannot be a key; the network that is built from it says what it thinks of it."""
+    network().save_pretrained(tmp_path / "folder")
+    config = tmp_path / "folder" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "decoder_use_batchnorm": value}))
+    with contextlib.suppress(ModelError):
+        taken(tmp_path / "folder")
 
 
 @pytest.mark.parametrize(
