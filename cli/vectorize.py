@@ -69,6 +69,9 @@ from .verbosity import verbosity_options
     is_flag=True,
     help="Add the polygons to the layer of a GeoPackage that is there: same CRS and class names.",
 )
+@click.option(
+    "--duplicate", is_flag=True, help="Add a scene although the layer has polygons of it on the same grid."
+)
 @overwrite
 @verbosity_options
 def command(
@@ -79,6 +82,7 @@ def command(
     layer: str | None,
     overwrite: bool,
     append: bool,
+    duplicate: bool,
     only: tuple[str, ...],
     **options: Any,
 ) -> None:
@@ -94,7 +98,7 @@ def command(
     started = time.perf_counter()
     counted = vectorize_file(
         classes,
-        Target(path=output, layer=layer, overwrite=overwrite, append=append),
+        Target(path=output, layer=layer, overwrite=overwrite, append=append, duplicate=duplicate),
         confidence=confidence,
         legend=legend_of(legend),
         options=VectorizeOptions(**options, classes=only),

@@ -13,15 +13,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from geoseg.errors import LegendError, OutputBusyError, OutputError
+from geoseg.errors import LegendError, OptionError, OutputBusyError, OutputError
 from geoseg.grid.legend import Legend
 from geoseg.grid.qml import style_classes
 from geoseg.storage.space import check_space
 from geoseg.vector.class_names import CODE, NAME, Called
 from geoseg.vector.databases import opened
 from geoseg.vector.features import Features
-from geoseg.vector.geopackage_tables import default_style, has_table
+from geoseg.vector.geopackage_tables import default_style, has_table, read_metadata
 from geoseg.vector.layer_fit import Fit, check_fit
+from geoseg.vector.proof import COVERAGE, coverage_entries
 from geoseg.vector.styles import ClassStyle
 
 Value = TypeVar("Value", int, str)
@@ -127,6 +128,39 @@ class Base:
         if legend is not None:
             _check_together(called, legend)
 
+    def check_new(self, name: str, entry: Mapping[str, Any], legend: Legend | None) -> None:
+        """Refuse a map whose polygons a layer has already, as far as its metadata tells: every area would double.
+
+        Parameters
+        ----------
+        name : str
+            A layer that may not be there.
+        entry : mapping
+            As `Proof.entry` gives it. The same scene on the same grid is the same map, unless of other classes alone.
+        legend : Legend or None
+            Of the map: classes may be named or given by their codes.
+
+        Raises
+        ------
+        OptionError
+        """
+        if not self.features(name):
+            return
+        with _opened(self.path) as database:
+            known = coverage_entries(read_metadata(database, name).get(COVERAGE))
+        for other in known:
+            same = all(other.get(key) == entry[key] for key in ("scene", "grid"))
+            ours, theirs = (_codes(each.get("classes") or (), legend) for each in (entry, other))
+            if same and not (ours and theirs and ours.isdisjoint(theirs)):
+                scene = f"scene {entry['scene']!r}" if entry["scene"] else "a map without a name"
+                grid = entry["grid"]
+                raise OptionError(
+                    f"{self.path}, layer {name}: holds polygons of {scene} on this grid ({grid['width']:,} x "
+                    f"{grid['height']:,} px at {grid['transform'][2]:.10g} {grid['transform'][5]:.10g}) already, and "
+                    "added again every area would count twice; if it is another one give it its own --scene, or pass "
+                    "--duplicate"
+                )
+
     def check_legend(self, name: str, legend: Legend) -> None:
         """Raise LegendError unless the classes that were written are called as a layer calls them."""
         if self.goes_on(name):
@@ -179,6 +213,12 @@ def _check_together(called: Called, legend: Legend) -> None:
 def _unlike(one: Value, others: list[Value]) -> Value | None:
     """Return the first of some values that are all others than one."""
     return others[0] if others and one not in others else None
+
+
+def _codes(classes: Iterable[str], legend: Legend | None) -> set[str]:
+    """Codes of classes that are named or given by their codes."""
+    codes = {} if legend is None else {c.name.strip(): str(c.code) for c in legend.classes}
+    return {codes.get(str(each).strip(), str(each).strip()) for each in classes}
 
 
 def quoted(name: str) -> str:

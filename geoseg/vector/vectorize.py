@@ -64,6 +64,7 @@ def vectorize(
     layer: str | None = ...,
     overwrite: bool = ...,
     append: bool = ...,
+    duplicate: bool = ...,
 ) -> Path: ...
 
 
@@ -77,6 +78,7 @@ def vectorize(
     layer: str | None = None,
     overwrite: bool = False,
     append: bool = False,
+    duplicate: bool = False,
 ) -> gpd.GeoDataFrame | Path:
     """Turn a class map into land-cover polygons.
 
@@ -109,6 +111,8 @@ def vectorize(
         Whether the polygons are added to the layer of a GeoPackage, which then is the old complete file or the new
         complete one at every instant. CRS and the names of codes must be those that the layer has. A
         file or layer that is not there is made.
+    duplicate : bool
+        Whether polygons may be added of a scene that the layer already has on the same grid.
 
     Returns
     -------
@@ -126,7 +130,7 @@ def vectorize(
         job = _Job.of(source, confidence, names, chosen)
         parts = [part for _, _, stream in job.streams() for part in stream]
         return Features.joined(parts, job.tally.legend).to_geodataframe()
-    target = Target(path=Path(output), layer=layer, overwrite=overwrite, append=append)
+    target = Target(path=Path(output), layer=layer, overwrite=overwrite, append=append, duplicate=duplicate)
     vectorize_file(source, target, confidence=confidence, legend=names, options=chosen)
     return target.path
 
@@ -139,6 +143,7 @@ class Target:
     layer: str | None = None
     overwrite: bool = False
     append: bool = False
+    duplicate: bool = False
 
     def check(self) -> None:
         """Raise OptionError unless it can be written."""
@@ -149,6 +154,8 @@ class Target:
             check_append(self.path)
         if self.append and self.overwrite:
             raise OptionError("append adds to a file and overwrite replaces it, expected one of the two")
+        if self.duplicate and not self.append:
+            raise OptionError("duplicate is about polygons that are added, expected append with it")
 
 
 def vectorize_file(
@@ -168,6 +175,8 @@ def vectorize_file(
         if target.overwrite and kind_by_name(target.path) == GEOPACKAGE:
             base = kept_beside(target.path, job.written(names))
         layers = job.layers(names, base)
+        if base is not None and not target.duplicate:
+            job.check_new(names, base)
         finished = claimed.prepare()
         write_polygons(finished, layers, base)
         for line in job.tally.hints(predicted=False):
@@ -242,14 +251,17 @@ class _Job:
         for index in range(1 if classes is None else len(classes.classes)):
             if classes is not None and self.kept is not None and classes.codes[index] not in self.kept:
                 continue
-            proof = Proof(
-                grid=self.map.grid,
-                scene=self.options.scene,
-                about=self.options.words,
-                exact=self.wanted.outline is None,
-            )
+            proof = self._proof()
             self.tally.proofs.append(proof)
             yield index, proof, self.tally.watch(proof.watch(self._polygons(index, proof)))
+
+    def _proof(self) -> Proof:
+        return Proof(
+            grid=self.map.grid,
+            scene=self.options.scene,
+            about=self.options.words,
+            exact=self.wanted.outline is None,
+        )
 
     def _polygons(self, index: int, proof: Proof) -> Iterator[Features]:
         workers, rows = self.options.workers, self.options.rows
@@ -273,6 +285,11 @@ class _Job:
         if isinstance(names, str):
             return [names]
         return [name for code, name in names.items() if self.kept is None or code in self.kept]
+
+    def check_new(self, names: str | dict[int, str], base: Base) -> None:
+        """Raise OptionError if a layer has polygons of this map."""
+        for name in self.written(names):
+            base.check_new(base.spelled(name), self._proof().entry(), self.wanted.legend)
 
     def layers(
         self, names: str | dict[int, str], base: Base | None = None

@@ -107,6 +107,8 @@ def test_a_scene_is_added(folder: Path) -> None:
     assert found["scene"].value_counts().to_dict() == {
         name: len(geoseg.vectorize(folder / f"{name}.tif")) for name in "ab"
     }
+    assert "holds polygons of scene 'a' on this grid" in run(*command("a")).stderr
+    assert run(*command("a"), "--duplicate").exit_code == 0
     assert "expected one of the two" in refused(*command("a"), "--overwrite")
     assert "already exists" in run(*command("a")[:-1]).stderr
 

@@ -49,7 +49,8 @@ def south(north: Path) -> Path:
 
 
 def add(source: Any, output: Path, legend: Legend | None = LEGEND, **more: Any) -> Path:
-    return vectorize(source, legend=legend, output=output, append=True, **more)
+    """Add a map; many tests add one twice."""
+    return vectorize(source, legend=legend, output=output, append=True, **{"duplicate": True, **more})
 
 
 def style_of(path: Path, layer: str = "landcover") -> list[tuple[str | None, str | None]]:
@@ -76,6 +77,49 @@ def test_the_layer_holds_both_scenes_one_after_the_other(tmp_path: Path, north: 
     assert 0 < len(near) < len(expected[1])
     assert style_of(path) == [("1", "water"), ("2", "forest"), ("3", "town"), ("4", "rock")]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.gpkg", "in"]
+
+
+def test_a_scene_is_added_once(tmp_path: Path, north: Path, south: Path) -> None:
+    """A command that is run again would double every area."""
+    output = tmp_path / "out.gpkg"
+    add(north, output, options=VectorizeOptions(scene="north"), duplicate=False)
+    add(south, output, options=VectorizeOptions(scene="south"), duplicate=False)
+    before = output.read_bytes()
+    message = r"layer landcover: holds polygons of scene 'north' on this grid \(40 x 30 px at .*--duplicate"
+    with pytest.raises(OptionError, match=message):
+        add(north, output, options=VectorizeOptions(scene="north"), duplicate=False)
+    assert output.read_bytes() == before
+    # Another day on the same grid has another name, another layer is another place, and an answer is an answer.
+    add(north, output, options=VectorizeOptions(scene="north, May"), duplicate=False)
+    add(north, output, options=VectorizeOptions(scene="north"), layer="other", duplicate=False)
+    count = len(gpd.read_file(output, layer="landcover"))
+    add(north, output, options=VectorizeOptions(scene="north"))
+    assert len(gpd.read_file(output, layer="landcover")) > count
+
+
+def test_classes_of_a_scene_are_added_one_after_the_other_and_each_once(tmp_path: Path, north: Path) -> None:
+    output = tmp_path / "out.gpkg"
+    for name in ("water", "forest"):
+        add(north, output, options=VectorizeOptions(classes=[name]), duplicate=False)
+    for again in (["water"], [2], []):
+        with pytest.raises(OptionError, match="holds polygons of a map without a name on this grid"):
+            add(north, output, options=VectorizeOptions(classes=again), duplicate=False)
+
+
+def test_to_add_anew_what_was_deleted_is_no_duplicate(tmp_path: Path, north: Path) -> None:
+    output = add(north, tmp_path / "out.gpkg")
+    with closing(sqlite3.connect(output)) as database, database:
+        triggers = database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
+        for (trigger,) in triggers:
+            database.execute(f'DROP TRIGGER "{trigger}"')
+        database.execute("DELETE FROM landcover")
+    add(north, output, duplicate=False)
+    assert len(gpd.read_file(output, layer="landcover")) > 0
+
+
+def test_duplicate_is_about_what_is_added(tmp_path: Path, north: Path) -> None:
+    with pytest.raises(OptionError, match="duplicate is about polygons that are added"):
+        vectorize(north, output=tmp_path / "out.gpkg", duplicate=True)
 
 
 def test_what_is_known_of_each_scene_stays(tmp_path: Path, north: Path, south: Path) -> None:
@@ -141,7 +185,7 @@ def test_a_multilabel_map_is_added_layer_by_layer(tmp_path: Path) -> None:
 
 def test_no_crs_goes_with_no_crs(tmp_path: Path, north: Path) -> None:
     path = vectorize(codes_of(1), output=tmp_path / "a.gpkg")
-    vectorize(codes_of(2), output=path, append=True)
+    vectorize(codes_of(2), output=path, append=True, duplicate=True)
     assert len(said(path)) == 2
     with pytest.raises(
         OptionError, match="has the CRS NONE:-1, the map WGS 84 / UTM zone 32N; add to another"
@@ -153,7 +197,7 @@ def test_a_crs_without_a_code_is_known_again(tmp_path: Path) -> None:
     crs = "+proj=laea +lat_0=12 +lon_0=3 +x_0=7 +datum=WGS84"
     raster = write_raster(tmp_path / "m.tif", codes_of(1), crs=crs)
     path = vectorize(raster, output=tmp_path / "a.gpkg")
-    vectorize(raster, output=path, append=True)
+    vectorize(raster, output=path, append=True, duplicate=True)
     assert len(said(path)) == 2
     other = write_raster(tmp_path / "o.tif", codes_of(1), crs=crs.replace("12", "13"))
     with pytest.raises(OptionError, match="has the CRS"):
