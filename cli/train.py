@@ -12,16 +12,19 @@ from geoseg.errors import GeosegError, OutputError
 
 from .messages import say
 from .options import (
-    EXISTING_FILE,
     band,
     encoding,
     examples,
     output_or_folder,
     overlap,
     overwrite,
+    resolution,
+    stack,
     validity,
 )
-from .values import LEGEND
+from .process import allow_vrt
+from .scenes import listed
+from .values import LEGEND, SCENE_FILE
 from .verbosity import quiet, verbosity_options
 
 if TYPE_CHECKING:
@@ -35,11 +38,14 @@ _CHOICES = ("class_field", "layer", "classes", "buffer", "all_touched", "overlap
     epilog=examples(
         "geoseg train scene.tif labels.gpkg --class-field class -o model.safetensors",
         "geoseg train examples/recipes/korea.yaml -o runs/korea",
+        "geoseg train --stack B02.jp2,B03.jp2,B04.jp2,B08.jp2 labels.gpkg -o model.safetensors",
         "geoseg train config.yaml -o runs/deep --set model.encoder=resnet50 --set train.epochs=40",
         "geoseg train config.yaml -o runs/deep --set train.epochs=60 --extend",
     )
 )
-@click.argument("inputs", nargs=-1, required=True, type=EXISTING_FILE, metavar="CONFIG | SCENE LABELS")
+@click.argument("inputs", nargs=-1, required=True, type=SCENE_FILE, metavar="CONFIG | SCENE LABELS")
+@stack
+@resolution
 @output_or_folder("Folder of the run, or model file (the run's folder is then beside it).", "RUN|FILE")
 @click.option(
     "--set", "changes", multiple=True, metavar="KEY=VALUE",
@@ -74,15 +80,24 @@ _CHOICES = ("class_field", "layer", "classes", "buffer", "all_touched", "overlap
 @click.option("--extend", is_flag=True, help="Go on with a finished run, to more epochs than it had.")
 @overwrite
 @verbosity_options
-def command(inputs: tuple[Path, ...], output: str, changes: tuple[str, ...], **chosen: Any) -> None:
+def command(
+    inputs: tuple[str, ...],
+    stack: tuple[str, ...],
+    resolution: float | None,
+    output: str,
+    changes: tuple[str, ...],
+    **chosen: Any,
+) -> None:
     """Train a model from a configuration, or a scene and labels.
 
     CONFIG is a YAML file; LABELS are vectors or a raster of codes. The same command goes on where an interrupted
     run stopped. At the end the scores on validation and test images are printed, by class.
     """
     if not chosen["print_config"]:  # importing torch and Lightning takes seconds
-        say(f"Training with {' and '.join(map(str, inputs))}")
-    config = _config(inputs, changes, chosen)
+        say(f"Training with {' and '.join([*map(str, inputs), *stack])}")
+    if resolution is not None:
+        changes = (*changes, f"data.resolution={resolution!r}")
+    config = _config(inputs, stack, changes, chosen)
     if chosen["print_config"]:
         import yaml
 
@@ -133,14 +148,21 @@ def _report(model: Path) -> None:
         ) from error
 
 
-def _config(inputs: tuple[Path, ...], changes: tuple[str, ...], chosen: dict[str, Any]) -> Config:
+def _config(
+    inputs: tuple[str, ...], stack: tuple[str, ...], changes: tuple[str, ...], chosen: dict[str, Any]
+) -> Config:
     """Read the configuration, or make it of a scene and labels."""
     from geoseg.learning.config import CONFIG_SUFFIXES, Config
     from geoseg.learning.quick import LabelChoices, quick_config, validity_fields
     from geoseg.raster.declared import Declared
+    from geoseg.raster.opening import is_remote
 
     declared = Declared(nodata=chosen["nodata"], rule=chosen["nodata_rule"], alpha=chosen["alpha"])
-    if len(inputs) == 1 and inputs[0].suffix.lower() in CONFIG_SUFFIXES:
+    if len(inputs) == 1 and Path(inputs[0]).suffix.lower() in CONFIG_SUFFIXES:
+        if stack:
+            raise click.UsageError(
+                "--stack is for LABELS of one scene; a configuration says it in data.images"
+            )
         context = click.get_current_context()
         for name in (*_CHOICES, "unlabelled"):
             if context.get_parameter_source(name) != click.core.ParameterSource.DEFAULT:
@@ -149,12 +171,24 @@ def _config(inputs: tuple[Path, ...], changes: tuple[str, ...], chosen: dict[str
                     f"--{option} is for SCENE LABELS; a configuration says it in data.labels"
                 )
         said = [f"data.{key}={value}" for key, value in validity_fields(declared).items()]
-        return Config.read(inputs[0], [*said, *changes])
-    if len(inputs) != 2:
+        return _consented(Config.read(Path(inputs[0]), [*said, *changes]))
+    if len(inputs) != (1 if stack else 2):
         raise click.UsageError(
             f"expected one configuration (.yaml) or a scene and its labels, found {len(inputs)} files"
         )
     choices = LabelChoices(
         **{name: chosen[name] for name in _CHOICES}, background=chosen["unlabelled"] == "background"
     )
-    return quick_config(*inputs, choices, changes, declared)
+    if is_remote(inputs[-1]):
+        raise click.UsageError(f"{inputs[-1]}: labels are read from a file of this machine; fetch it first")
+    (scene,) = listed(inputs[:-1], stack)
+    return quick_config(scene, Path(inputs[-1]), choices, changes, declared)
+
+
+def _consented(config: Config) -> Config:
+    """Let GDAL open VRTs where the configuration names one, or images that are a file for each band."""
+    from geoseg.datasets.files import needs_vrt
+
+    if needs_vrt(config.data, config.data_root):
+        allow_vrt()
+    return config

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from geoseg.datasets.label_config import FORM_NAMES, LabelsConfig, with_form
-from geoseg.datasets.quantities import STRICT, BandNumber, Code, Edge, Nodata, Pattern
+from geoseg.datasets.quantities import STRICT, BandNumber, Code, Edge, Nodata, Pattern, Positive
 from geoseg.datasets.split_config import METHOD_NAMES, ColumnSplit, SplitConfig
 from geoseg.errors import LegendError
 from geoseg.grid.legend import BACKGROUND, BUILT_IN, Legend, LegendClass, Task
@@ -54,7 +54,11 @@ class DataConfig(BaseModel):
         ``multiclass``; ``binary`` (codes 0 and 1; 0 is made up where it is not named); ``multilabel`` (classes
         may overlap).
     images
-        Pattern under `root`.
+        Pattern under `root`, which may match folders of products of Sentinel-2 and Landsat; a URL; or, for images that
+        are a file for each band, a pattern (or URL) for each band by its name, whose files have their keys in common.
+    resolution
+        Edge of the pixels that images of several files are brought to, in units of their CRS; the finest file's by
+        default.
     key
         How the key of an image is found in its name (without suffix); the name itself by default. A pattern
         with a ``/`` is looked for in the path from `root`. One image and one file of labels need no keys.
@@ -88,7 +92,8 @@ class DataConfig(BaseModel):
 
     root: str = "."
     task: Task = "multiclass"
-    images: str | None = None
+    images: str | Annotated[dict[str, str], Field(min_length=1)] | None = None
+    resolution: Positive | None = None
     key: Pattern | None = None
     labels: LabelsConfig
     table: str | None = None

@@ -16,10 +16,16 @@ from geoseg.datasets.split_config import ColumnSplit
 from geoseg.datasets.table import Row, read_table
 from geoseg.errors import ConfigError, DataError
 from geoseg.raster.labels import listed
+from geoseg.raster.opening import is_remote
+from geoseg.raster.products import Stack, is_product, listed_stack
 
 _FOR_ALL: Final = frozenset(["vector", "run_lengths"])
 """Forms of labels of which one file can speak of many images."""
 _log = logging.getLogger(__name__)
+
+
+Image = Path | Stack | str
+"""A file or a product's folder, a file for each band, or a URL or ``/vsi...`` name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +36,8 @@ class Entry:
     ----------
     key : str
         What it is called; no two images share one.
-    image : Path
+    image : Path, Stack or str
+        A file or a product's folder, a file for each band, or a URL.
     labels : Path or None
         None where there are none.
     group, split : str or None
@@ -38,7 +45,7 @@ class Entry:
     """
 
     key: str
-    image: Path
+    image: Image
     labels: Path | None
     group: str | None = None
     split: str | None = None
@@ -67,8 +74,7 @@ def find_entries(data: DataConfig, root: Path) -> tuple[Entry, ...]:
 
 
 def _from_patterns(data: DataConfig, root: Path) -> list[Entry]:
-    assert data.images is not None
-    images = _by_key(_matching(root, data.images, "data.images"), root, data.key, "data.key")
+    images = _images(data, root)
     one = _one_for_all(data, root)
     if one is None:
         assert data.labels.files is not None
@@ -89,6 +95,53 @@ def _from_patterns(data: DataConfig, root: Path) -> list[Entry]:
     return [Entry(key=key, image=image, labels=labels.get(key)) for key, image in images.items()]
 
 
+def _images(data: DataConfig, root: Path) -> dict[str, Image]:
+    """Images by their keys, as patterns name them."""
+    if isinstance(data.images, Mapping):
+        return _stacks(data.images, data, root)
+    assert data.images is not None
+    if is_remote(data.images):
+        return {Path(data.images.split("?")[0]).stem: data.images}
+    found = _matching(root, data.images, "data.images", products=True)
+    return dict(_by_key(found, root, data.key, "data.key"))
+
+
+def _stacks(patterns: Mapping[str, str], data: DataConfig, root: Path) -> dict[str, Image]:
+    """Put the files of each band to those of the others with the same key."""
+    remote = {band: pattern for band, pattern in patterns.items() if is_remote(pattern)}
+    if remote:
+        if len(remote) < len(patterns):
+            raise ConfigError("data.images names files and URLs, expected one or the other for all bands")
+        stack = listed_stack(list(patterns.items()))
+        return {Path(stack.name.split("?")[0]).stem: stack}
+    found = {band: _matching(root, pattern, f"data.images.{band}") for band, pattern in patterns.items()}
+    if all(len(files) == 1 for files in found.values()) and data.key is None:
+        first = next(iter(found.values()))[0]
+        return {first.stem: listed_stack([(band, files[0]) for band, files in found.items()])}
+    keyed = {band: _by_key(files, root, data.key, "data.key") for band, files in found.items()}
+    first_band, first_files = next(iter(keyed.items()))
+    for band, files in keyed.items():
+        unlike = sorted(set(files) ^ set(first_files), key=natural)
+        if unlike:
+            has, lacks = (first_band, band) if unlike[0] in first_files else (band, first_band)
+            raise DataError(
+                f"data.images: {unlike[0]!r} has a file of {has} and none of {lacks}; set data.key to what the names "
+                "of an image's files have in common"
+            )
+    return {key: listed_stack([(band, keyed[band][key]) for band in patterns]) for key in first_files}
+
+
+def needs_vrt(data: DataConfig, root: Path) -> bool:
+    """Whether an image is a VRT that the configuration names, or a file for each band, which GDAL reads as one."""
+    if data.images is None:
+        return False
+    if isinstance(data.images, Mapping) or data.images.lower().endswith(".vrt"):
+        return True
+    if is_remote(data.images):
+        return False
+    return any(map(is_product, _globbed(root, data.images)))
+
+
 def _from_table(data: DataConfig, root: Path) -> list[Entry]:
     assert data.table is not None
     path = root / data.table
@@ -102,7 +155,9 @@ def _from_table(data: DataConfig, root: Path) -> list[Entry]:
     if one is None:
         _check_paths(path, root, rows, "label")
     _check_once(path, rows)
-    images = _by_key([root / row["image"] for row in rows], root, data.key, "data.key")
+    named = {_placed(root, row["image"]): row for row in rows}
+    images = _by_key([Path(str(image)) for image in named], root, data.key, "data.key")
+    originals = dict(zip(images, named, strict=True))
     return [
         Entry(
             key=key,
@@ -111,8 +166,13 @@ def _from_table(data: DataConfig, root: Path) -> list[Entry]:
             group=row.get("group") or None,
             split=row.get("split") or None,
         )
-        for (key, image), row in zip(images.items(), rows, strict=True)
+        for (key, image), row in zip(originals.items(), rows, strict=True)
     ]
+
+
+def _placed(root: Path, name: str) -> Path | str:
+    """Return where an image of a table lies: a URL is its own place."""
+    return name if is_remote(name) else root / name
 
 
 def _check_paths(table: Path, root: Path, rows: Iterable[Row], column: str) -> None:
@@ -123,13 +183,20 @@ def _check_paths(table: Path, root: Path, rows: Iterable[Row], column: str) -> N
         raise DataError(
             f"{table}: column {column} is empty in {_some_rows(empty)}, expected a path in each row"
         )
-    gone = [number for number, row in enumerate(rows, start=1) if not (root / row[column]).is_file()]
+    gone = [number for number, row in enumerate(rows, start=1) if not _there(root, row[column], column)]
     if gone:
         names = listed([rows[number - 1][column] for number in gone][:3])
         raise DataError(
             f"{table}: {len(gone)} of {len(rows)} paths in column {column} lead to no file ({_some_rows(gone)}: "
             f"{names}); paths are seen from data.root, which is {root}"
         )
+
+
+def _there(root: Path, name: str, column: str) -> bool:
+    """Whether a table's path leads to something; a URL is looked at when it is opened."""
+    if column == "image" and is_remote(name):
+        return True
+    return (root / name).is_file() or (column == "image" and is_product(root / name))
 
 
 def _check_once(table: Path, rows: Iterable[Row]) -> None:
@@ -155,18 +222,25 @@ def _one_for_all(data: DataConfig, root: Path) -> Path | None:
     return found[0] if len(found) == 1 else None
 
 
-def _matching(root: Path, pattern: str, name: str) -> list[Path]:
-    """Files that a pattern or a plain name means, in natural order."""
-    if (root / pattern).is_file():
-        return [root / pattern]
-    found = [root / path for path in glob.glob(pattern, root_dir=root, recursive=True)]  # noqa: PTH207 - takes absolute patterns too
-    files = sorted((path for path in found if path.is_file()), key=lambda path: natural(str(path)))
+def _matching(root: Path, pattern: str, name: str, *, products: bool = False) -> list[Path]:
+    """Find files (and products' folders, where wanted) that a pattern or a plain name means, in natural order."""
+    if is_remote(pattern):
+        raise ConfigError(f"{name}: {pattern} is remote, expected files of this machine; fetch it first")
+    found = [path for path in _globbed(root, pattern) if path.is_file() or (products and is_product(path))]
+    files = sorted(found, key=lambda path: natural(str(path)))
     if not files:
         where = f"and {root} is no folder" if not root.is_dir() else "seen from data.root"
         raise DataError(
             f"{name}: {root / pattern} matches no file ({where}); correct the pattern or data.root"
         )
     return files
+
+
+def _globbed(root: Path, pattern: str) -> list[Path]:
+    """Return what a pattern or a plain name matches."""
+    if (root / pattern).exists():
+        return [root / pattern]
+    return [root / path for path in glob.glob(pattern, root_dir=root, recursive=True)]  # noqa: PTH207 - takes absolute patterns too
 
 
 def _by_key(files: Iterable[Path], root: Path, pattern: str | None, name: str) -> dict[str, Path]:
@@ -196,7 +270,7 @@ def _key(path: Path, root: Path, pattern: str | None, name: str) -> str:
     return match[1]
 
 
-def _note_unused(labels: Mapping[str, Path], images: Mapping[str, Path]) -> None:
+def _note_unused(labels: Mapping[str, Path], images: Mapping[str, Image]) -> None:
     unused = [path for key, path in labels.items() if key not in images]
     if unused:
         _log.info("%d label files belong to no image and are not used, as %s", len(unused), unused[0])

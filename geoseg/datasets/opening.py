@@ -12,7 +12,7 @@ import numpy as np
 from geoseg.datasets.blocks import BlockArea, Counts, Lattice, assign
 from geoseg.datasets.dataset import Channels, Pair
 from geoseg.datasets.description import DataConfig
-from geoseg.datasets.files import Entry, find_entries
+from geoseg.datasets.files import Entry, Image, find_entries
 from geoseg.datasets.inspection import Problem, inspect, refusal, windows
 from geoseg.datasets.label_config import (
     CodesConfig,
@@ -34,6 +34,7 @@ from geoseg.raster.coded_labels import CodedLabels
 from geoseg.raster.colored_labels import ColoredLabels
 from geoseg.raster.grey_labels import GreyLabels
 from geoseg.raster.labels import Labels, Meanings
+from geoseg.raster.products import stack_of
 from geoseg.raster.run_lengths import RunLengthLabels
 from geoseg.raster.scene import Scene
 from geoseg.raster.source import Source
@@ -105,11 +106,24 @@ def open_data(data: DataConfig, root: Path, card: Card, *, skip_bad: bool = Fals
     else:
         splits = {split: tuple(good[key] for key in keys[split] if key in good) for split in SPLITS}
     _refuse_empty(splits, bad, len(used), data)
-    files = {path for entry in used if entry.key in good for path in (entry.image, entry.labels) if path}
+    files = {
+        path
+        for entry in used
+        if entry.key in good
+        for path in (*_files(entry.image), *([entry.labels] if entry.labels else []))
+    }
     return Opened(splits=splits, left_out=tuple(bad), files=tuple(sorted(files)))
 
 
-def first_image(data: DataConfig, root: Path) -> Path:
+def _files(image: Image) -> tuple[Path, ...]:
+    """Files that an image is read from; of a remote one none."""
+    stack = stack_of(image)
+    if stack is not None:
+        return stack.files
+    return (image,) if isinstance(image, Path) else ()
+
+
+def first_image(data: DataConfig, root: Path) -> Image:
     """Find the first image that can be opened: what tells the dtype of all.
 
     Raises
@@ -120,7 +134,7 @@ def first_image(data: DataConfig, root: Path) -> Path:
     problems = []
     for entry in entries:
         try:
-            Scene.open(entry.image)
+            Scene.open(entry.image, resolution=data.resolution)
         except GeosegError as error:
             problems.append(Problem.of(entry.key, str(entry.image), error))
         else:
@@ -158,17 +172,25 @@ def _open_images(
     """Open images with their bands, and say what is wrong with the others."""
     images: dict[str, Source] = {}
     problems: list[Problem] = []
-    notes: list[tuple[Path, str]] = []
+    notes: list[tuple[Image, str]] = []
+    lines: dict[str, Image] = {}
     for entry in entries:
         try:
             choice = _open_image(entry.image, data, card)
             images[entry.key] = choice.source
             notes += [(entry.image, note) for note in choice.said]
+            for line in (
+                *choice.notes,
+                *(choice.source.stacking if isinstance(choice.source, Scene) else ()),
+            ):
+                lines.setdefault(line, entry.image)
         except GeosegError as error:
             problems.append(Problem.of(entry.key, str(entry.image), error))
     if notes:
         others = f" (and of {len(notes) - 1} other images alike)" if len(notes) > 1 else ""
         _log.warning("%s: %s%s", *notes[0], others)
+    for line, image in lines.items():
+        _log.info("%s: %s (said once for all images)", image, line)
     return images, problems
 
 
@@ -179,11 +201,12 @@ def _unlike(entries: Iterable[Entry], images: Mapping[str, Source]) -> list[Prob
     return [Problem(key=keys[path], path=path, what=what) for path, what in unlike.items()]
 
 
-def _open_image(path: Path, data: DataConfig, card: Card) -> Choice:
+def _open_image(path: Image, data: DataConfig, card: Card) -> Choice:
     remedy = (
         "say which are meant in data.band_numbers, a number from 1 for each of data.bands, in their order"
     )
-    choice = choose_bands(Scene.open(path).declared(data.declared), card, data.band_numbers, remedy=remedy)
+    scene = Scene.open(path, resolution=data.resolution).declared(data.declared)
+    choice = choose_bands(scene, card, data.band_numbers, remedy=remedy)
     if choice.doubts:
         raise DataError(f"{path}: {choice.doubts[0]}")
     found, expected = choice.source.dtype, np.dtype(card.dtype)
@@ -237,7 +260,7 @@ def _open_labels(entry: Entry, grid: Grid, data: DataConfig, meanings: Meanings)
         case RunLengthsConfig():
             return RunLengthLabels.open(
                 entry.labels,
-                entry.image.name,
+                Path(str(entry.image)).name,
                 grid,
                 meanings,
                 layered=layered,

@@ -215,7 +215,7 @@ def _check_memory(config: Config, model: Model, settings: Settings) -> None:
 
 def _new_model(config: Config) -> Model:
     wanted = config.model
-    first = Scene.open(first_image(config.data, config.data_root))
+    first = Scene.open(first_image(config.data, config.data_root), resolution=config.data.resolution)
     assert wanted.tile_size is not None, "a configuration fills it in"
     model = Model.new(
         architecture=wanted.architecture,

@@ -18,6 +18,8 @@ from geoseg.learning.config import Config, set_value
 from geoseg.raster.declared import UNSAID, Declared
 from geoseg.raster.labels import FoundClass, listed
 from geoseg.raster.look import alpha_of
+from geoseg.raster.opening import is_remote
+from geoseg.raster.products import stack_of
 from geoseg.raster.scene import Scene
 from geoseg.raster.validity import nodata_words
 
@@ -92,7 +94,7 @@ class LabelChoices:
 
 
 def quick_config(
-    scene: Path,
+    scene: Any,
     labels: Path,
     choices: LabelChoices | None = None,
     changes: Sequence[str] = (),
@@ -104,8 +106,10 @@ def quick_config(
 
     Parameters
     ----------
-    scene, labels : path
-        Labels: a raster of codes, or vectors.
+    scene : path, URL, list of path or mapping of name to path
+        As `Scene.open` takes it.
+    labels : path
+        A raster of codes, or vectors.
     choices : LabelChoices, optional
     changes : sequence of str
         ``train.epochs=5``: as ``--set`` has them.
@@ -117,18 +121,19 @@ def quick_config(
     SceneError, DataError, ConfigError
     """
     choices = choices or LabelChoices()
-    image, alpha = _image(scene, declared)
+    resolution = next((float(c.partition("=")[2]) for c in changes if c.startswith("data.resolution=")), None)
+    image, alpha = _image(scene, resolution, declared)
     form = form_of(labels.name)
     if form == "run_lengths":
         raise OptionError(f"{labels}: run lengths need a configuration (YAML), expected vectors or a raster")
     if form == "vector":
         choices = _with_class_field(labels, choices)
     found, ignored = _chosen(_found(labels, form, choices), choices.classes, labels)
-    root = Path(os.path.commonpath([scene.resolve().parent, labels.resolve().parent]))
+    root = Path(os.path.commonpath([path.resolve().parent for path in (*_local(image), labels)]))
     described: dict[str, Any] = {
         "data": {
             "root": str(root),
-            "images": _pattern(scene, root),
+            "images": _images(scene, image, root),
             "labels": {"form": form, "files": _pattern(labels, root), **_form_fields(form, choices)},
             **_classes(found, choices, labels),
             **({"ignore": [each.value for each in ignored]} if ignored else {}),
@@ -152,7 +157,7 @@ def quick_config(
     }
     for change in changes:
         set_value(described, change)
-    return Config.of(described, f"{scene} with {labels}", root)
+    return Config.of(described, f"{image.path} with {labels}", root)
 
 
 def validity_fields(declared: Declared) -> dict[str, Any]:
@@ -165,12 +170,12 @@ def validity_fields(declared: Declared) -> dict[str, Any]:
     return {key: value for key, value in said.items() if value is not None}
 
 
-def _image(path: Path, declared: Declared) -> tuple[Scene, str | None]:
+def _image(scene: Any, resolution: float | None, declared: Declared) -> tuple[Scene, str | None]:
     """Open the scene with all bands that are data; ``none`` where its band tagged alpha turned out to be one."""
-    image = Scene.open(path).declared(declared)
+    image = Scene.open(scene, resolution=resolution).declared(declared)
     number, note = alpha_of(image)
     if note is not None:
-        _log.warning("%s: %s", path, note)
+        _log.warning("%s: %s", image.path, note)
     if number == image.validity_band:
         return image, None
     return image.declared(replace(declared, alpha="none")), "none"
@@ -298,6 +303,35 @@ def _chip_size(image: Scene) -> int:
     while size > _SMALLEST and size > min(image.grid.shape) // 2:
         size //= 2
     return size
+
+
+def _local(image: Scene) -> tuple[Path, ...]:
+    """Files of this machine that a scene is read from."""
+    location = image.file.location
+    return tuple(Path(each.name) for each in location.members or (location,) if not each.remote)
+
+
+def _images(scene: Any, image: Scene, root: Path) -> str | dict[str, str]:
+    """Describe a scene as `DataConfig.images` has it."""
+    stack = stack_of(scene)
+    if stack is None:
+        return str(scene) if is_remote(str(scene)) else _pattern(Path(scene), root)
+    if isinstance(scene, str | Path):
+        return _pattern(Path(scene), root)  # a product's folder
+    if len(stack.members) != len(image.descriptions):
+        raise OptionError(
+            f"{stack}: has files of several bands; make one file of all, or write a configuration"
+        )
+    names = [name or "" for name in image.descriptions]
+    if len(set(names)) < len(names):
+        raise OptionError(
+            f"{stack}: two bands are called {max(names, key=names.count)}; name them as NAME=FILE"
+        )
+    paths = [member.path for member in stack.members]
+    return {
+        name: path if is_remote(path) else _pattern(Path(path), root)
+        for name, path in zip(names, paths, strict=True)
+    }
 
 
 def _pattern(path: Path, root: Path) -> str:

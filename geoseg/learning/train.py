@@ -111,7 +111,7 @@ def train(
 
 @overload
 def train(
-    scene: _Name,
+    scene: _Name | Sequence[_Name] | Mapping[str, _Name],
     labels: _Name,
     /,
     options: TrainOptions | None = ...,
@@ -123,7 +123,7 @@ def train(
 
 
 def train(
-    source: Config | Mapping[str, Any] | _Name,
+    source: Config | Mapping[str, Any] | _Name | Sequence[_Name],
     second: _Name | None = None,
     /,
     options: TrainOptions | None = None,
@@ -144,7 +144,8 @@ def train(
     ----------
     source : Config, mapping or path
         The configuration: a YAML file, or its keys ``data``, ``model`` and ``train`` with their values, whose
-        paths are seen from the working folder. Or a scene: one raster file.
+        paths are seen from the working folder. Or a scene: a raster file, a URL, a product's folder, or a list or
+        mapping of a file for each band.
     second : path
         With a configuration the output. With a scene its labels: vectors, or a raster of codes.
     options : TrainOptions, optional
@@ -177,17 +178,24 @@ def train(
         return train_run(config, Path(target), options).model
     from geoseg.learning.quick import LabelChoices, quick_config
 
-    if isinstance(source, Config | Mapping) or Path(source).suffix.lower() in CONFIG_SUFFIXES:
+    if _is_configuration(source):
         raise OptionError(
             f"a configuration says where its labels are; found {second} and output {output} beside it, expected "
             "train(config, output)"
         )
     made = LabelChoices.of(choices)
-    return train_run(quick_config(Path(source), Path(second), made, changes), Path(output), options).model
+    return train_run(quick_config(source, Path(second), made, changes), Path(output), options).model
+
+
+def _is_configuration(source: Any) -> bool:
+    """Whether what `train` was given is no scene."""
+    if isinstance(source, str | PathLike):
+        return Path(source).suffix.lower() in CONFIG_SUFFIXES
+    return isinstance(source, Config) or (isinstance(source, Mapping) and "data" in source)
 
 
 def _configuration(
-    source: Config | Mapping[str, Any] | _Name,
+    source: Config | Mapping[str, Any] | _Name | Sequence[_Name],
     output: _Name | None,
     changes: Sequence[str],
     choices: Mapping[str, Any],
@@ -205,6 +213,8 @@ def _configuration(
         for change in changes:
             set_value(fields, change)
         return Config.of(fields, "configuration", Path.cwd())
+    if not isinstance(source, str | PathLike):
+        raise OptionError("expected train(config, output), or train(scene, labels, output=...)")
     return Config.read(Path(source), changes)
 
 

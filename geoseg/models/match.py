@@ -172,10 +172,9 @@ def _in_order(chosen: Source, names: Sequence[str], doubt: str, remedy: str) -> 
     colors = tuple(chosen.colors[i - 1] for i in chosen.bands)
     called = chosen.names if told else (None,) * chosen.count
     says = [next(iter(each)) if len(each) == 1 else None for each in meanings(called)]
+    meant = meanings((None,) * len(names) if only_counted(names) else names)
     for evidence, whose in ((says, "some of its bands are named"), (colors, "its colour tags say")):
-        if any(
-            shown and can and shown not in can for shown, can in zip(evidence, meanings(names), strict=True)
-        ):
+        if any(shown and can and shown not in can for shown, can in zip(evidence, meant, strict=True)):
             order = ", ".join(e or "?" for e in evidence)
             doubt = f"{whose} {order}, and the model would take its bands in the order {', '.join(names)}; {remedy}"
             return Choice(source=chosen, doubts=(doubt,))
