@@ -84,7 +84,9 @@ class Legend:
         try:
             parts = next(csv.reader([text], skipinitialspace=True), [""])
         except csv.Error as error:
-            raise LegendError(f"{text[:80]!r} is no list of classes ({error})") from error
+            raise LegendError(
+                f"{text[:80]!r} is no list of classes, expected names between commas, on one line"
+            ) from error
         classes = []
         for code, part in enumerate(parts, start=1):
             name, _, color = part.rpartition("=") if "=" in part else (part, "", "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -219,9 +220,13 @@ def found_classes(path: str | os.PathLike[str], *, band: int = 1) -> tuple[Found
             raise DataError(
                 f"{path}: holds more than {_MOST} different numbers, expected label codes; is it an image?"
             )
+    names = {code: known.names.get(code, f"class {code}") for code in sorted(present | known.names.keys())}
+    often = Counter(names.values())  # attribute tables may call several codes the same
     return tuple(
-        FoundClass(value=code, name=known.names.get(code, f"class {code}"), color=known.colors.get(code))
-        for code in sorted(present | known.names.keys())
+        FoundClass(
+            value=code, name=name if often[name] == 1 else f"{name} ({code})", color=known.colors.get(code)
+        )
+        for code, name in names.items()
     )
 
 

@@ -31,6 +31,13 @@ def test_a_binary_task_has_one_class_and_the_rest() -> None:
             binary_legend(Legend.made_up(codes))
 
 
+def test_a_list_on_two_lines_is_refused_in_words_of_ours() -> None:
+    with pytest.raises(
+        LegendError, match=r"is no list of classes, expected names between commas, on one line$"
+    ):
+        Legend.parse("a\nb,c")
+
+
 def test_classes_are_ordered_by_code() -> None:
     legend = Legend(
         classes=(

@@ -168,6 +168,14 @@ def test_a_table_that_cannot_be_read_says_nothing_of_what_it_lacks(tmp_path: Pat
     assert found is None or found[11].name == "class 11"
 
 
+def test_codes_that_a_table_calls_the_same_are_told_apart(tmp_path: Path) -> None:
+    path = write(tmp_path / "nlcd.tif")
+    Path(f"{path}.aux.xml").write_text(by_value().replace("Cultivated Crops", "Open Water"))
+    names = [c.name for c in found_classes(path)]
+    assert names == ["Open Water (11)", NLCD[21][0], NLCD[41][0], "Open Water (82)", NLCD[95][0]]
+    assert len(set(legend_of(path).values())) == len({name for name, _ in legend_of(path).values()}) == 5
+
+
 def test_vectorize_writes_the_names_and_colours_of_the_table(tmp_path: Path) -> None:
     import pyogrio
 
