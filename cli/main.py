@@ -67,12 +67,19 @@ class Commands(click.Group):
         except Exception as error:  # the edge of the program: nobody above could say it better
             if verbosity(ctx) >= 2:
                 click.echo(printable(traceback.format_exc()), err=True, nl=False)
-            message, exit_code = _translated(error)
+            message, exit_code = _translated(error, ctx.invoked_subcommand)
             click.echo(printable("Error: " + " ".join(message.split())), err=True)
             raise click.exceptions.Exit(exit_code) from error
 
 
-def _translated(error: Exception) -> tuple[str, int]:
+_LESS_MEMORY = {
+    "predict": "; a smaller --tile-size or --batch-size needs less",
+    "segment": "; a smaller --tile-size or --batch-size needs less",
+    "train": "; a smaller train.batch_size or train.chip_size needs less",
+}
+
+
+def _translated(error: Exception, command: str | None = None) -> tuple[str, int]:
     """Say in one line what went wrong, and with which exit code."""
     if isinstance(error, click.UsageError):
         where = error.ctx.command_path if error.ctx else "geoseg"
@@ -86,7 +93,7 @@ def _translated(error: Exception) -> tuple[str, int]:
     if isinstance(error, OSError) and error.errno in _FULL:
         return f"nothing more can be written ({error.strerror}); make room where stdout and the outputs go", 1
     if isinstance(error, MemoryError):
-        return "out of memory; a smaller --tile-size or --batch-size needs less", 1
+        return f"out of memory{_LESS_MEMORY.get(command or '', '')}", 1
     if isinstance(error, ImportError) and not (error.name or "").startswith("geoseg"):
         return f"a library cannot be loaded ({error}); {_remedy(str(error))}", 1
     return f"unexpected {type(error).__name__}: {error}; this is a bug, -vv shows where", 1

@@ -173,7 +173,8 @@ def import_(
     WEIGHTS is a folder that segmentation-models-pytorch's save_pretrained made, a .safetensors, .pt or .pth file
     of weights, or a checkpoint of torchgeo, ftw-tools or geoai. No code in it is ever run.
     """
-    from geoseg.models.importing import InputScale, import_model
+    from geoseg.models.importing import import_model
+    from geoseg.models.input_scale import InputScale
 
     made = import_model(
         weights,
@@ -183,8 +184,8 @@ def import_(
         gsd_m=gsd,
         **network,
     )
-    made.model.save(output, overwrite=overwrite)
-    say("\n".join([*made.notes, f"Wrote {output}", str(made.model)]))
+    made.save(output, overwrite=overwrite)
+    say("\n".join([*made.notes, f"Wrote {output}", str(made)]))
 
 
 @command.command(

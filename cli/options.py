@@ -11,6 +11,7 @@ flag                       predict  segment  vectorize  rasterize  model  train 
 --stack, --resolution      x        x                              x
 -b, --bands ... --fresh    x        x
 --nodata ... --alpha       x        x                                     x
+--min-area ... --workers            x        x
 --layer                             x        x          x
 --legend                   x        x        x          x          x
 --overlap, --encoding                                   x                 x      x
@@ -21,6 +22,7 @@ The flags from ``--bands`` to ``--force`` are the fields of `PredictOptions`, wh
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -118,6 +120,31 @@ band = click.option(
     metavar="N",
     help="Band of a raster that holds the codes of classes.",
 )
+
+drawing = together(
+    click.option(
+        "--min-area", metavar="AREA",
+        help="Merge smaller regions into the neighbour with the longest shared border: 20px, 500m2, 2ha or 1km2.",
+    ),
+    click.option(
+        "--simplify", metavar="TOLERANCE",
+        help="Draw boundaries with fewer vertices, the same ones on both sides: 1px or 5m. No gap or overlap arises.",
+    ),
+    click.option(
+        "--smooth", is_flag=True, help="Draw lines through the midpoints of pixel edges in place of stairs."
+    ),
+    click.option(
+        "--class", "classes", multiple=True, metavar="NAME|CODE",
+        help="Write only the polygons of this class of the legend; may be repeated.",
+    ),
+    click.option("--scene", metavar="NAME", help="Name of the scene, kept with every polygon."),
+    click.option(
+        "--workers", type=click.IntRange(min=1, max=256), default=min(256, os.cpu_count() or 1),
+        show_default="all cores",
+        help="Threads that draw polygons.",
+    ),
+)  # fmt: skip
+"""How `segment` and `vectorize` draw polygons: fields of `VectorizeOptions`."""
 
 save_probabilities = together(
     click.option(

@@ -18,7 +18,7 @@ from .options import (
     save_probabilities,
     scenes,
 )
-from .scenes import Task, beside, folder_of, listed, pictured, run
+from .scenes import MAPS, Task, beside, folder_of, listed, pictured, run
 from .values import NUMBERS, SIZE
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def command(
     _refuse_form(form)
     if output is None:
         raise click.UsageError("Missing option '-o' / '--output'.")
-    folder = folder_of(names, output, ".tif")
+    folder = folder_of(names, output, MAPS)
 
     def outputs(written: Path) -> PredictOutputs:
         return PredictOutputs(

@@ -120,30 +120,30 @@ def pictured(scenes: list[Scene]) -> bool:
     return any(isinstance(name, str) and Path(name).is_dir() and not is_product(name) for name in scenes)
 
 
-def folder_of(scenes: list[Scene], output: str, suffix: str) -> Path | None:
+MAPS = (".tif", ".tiff")
+"""How names of class maps end."""
+
+
+def folder_of(scenes: list[Scene], output: str, endings: tuple[str, ...]) -> Path | None:
     """Return the folder that outputs go into, None where `output` is the one file to write."""
     if "://" in output or output.startswith("/vsi"):  # a Path would make a folder called s3: of it
         raise click.UsageError(f"{output}: outputs need a local file system; write locally, then copy")
     if output.endswith(("/", os.sep)) or Path(output).is_dir():
         return Path(output)
     if len(scenes) == 1:
-        check_ending(output, suffix)
+        check_ending(output, endings)
         return None
-    if Path(output).suffix.lower() == suffix:
+    if Path(output).suffix.lower() in endings:
         raise click.UsageError(f"{len(scenes)} scenes cannot all become {output}, expected a folder: -o DIR/")
     return Path(output)
 
 
-_KINDS = {".gpkg": ("a GeoPackage", (".gpkg",)), ".tif": ("a GeoTIFF", (".tif", ".tiff"))}
-
-
-def check_ending(output: str, suffix: str) -> None:
-    """Refuse an output whose name promises another format than the one that is written."""
-    kind, endings = _KINDS[suffix]
+def check_ending(output: str, endings: tuple[str, ...]) -> None:
+    """Refuse an output whose name promises another format than one of those that are written."""
     if not output.lower().endswith(endings):
-        raise click.UsageError(
-            f"{output} would be {kind}, expected a name that ends in {' or '.join(endings)}"
-        )
+        kind = "a GeoTIFF" if endings == MAPS else "a file of polygons"
+        said = f"{', '.join(endings[:-1])} or {endings[-1]}"
+        raise click.UsageError(f"{output} would be {kind}, expected a name that ends in {said}")
 
 
 def beside(product: str | None, output: Path, folder: Path | None, ending: str) -> Path | None:
@@ -151,7 +151,7 @@ def beside(product: str | None, output: Path, folder: Path | None, ending: str) 
     if product is None:
         return None
     if folder is None:
-        check_ending(product, ".tif")
+        check_ending(product, MAPS)
         return Path(product)
     if Path(product).suffix and not Path(product).is_dir():
         raise click.UsageError(f"outputs go into a folder, but {product} is a file, expected a folder: DIR/")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .options import (
+    drawing,
     examples,
     layer,
     output_or_folder,
@@ -31,15 +32,24 @@ if TYPE_CHECKING:
     epilog=examples(
         "geoseg segment scene.tif -m model.safetensors -o landcover.gpkg",
         "geoseg segment scene.tif -m model.safetensors -o landcover.gpkg --raster classes.tif",
+        "geoseg segment scene.tif -m model.safetensors -o landcover.parquet --min-area 500m2 --smooth --simplify 1px",
         "ls scenes/*.tif | geoseg segment - -m model.safetensors -o maps/",
     )
 )
 @scenes
-@output_or_folder("GeoPackage to write, or the folder for those of many scenes.", "OUT.gpkg|DIR/")
+@output_or_folder(
+    "File to write: .gpkg, .parquet, .fgb or .geojson; or the folder for those of many scenes.",
+    "OUT.gpkg|DIR/",
+)
+@click.option(
+    "--format", "ending", type=click.Choice(["gpkg", "parquet", "fgb", "geojson"]), default="gpkg",
+    show_default=True, help="What is written into a folder.",
+)  # fmt: skip
 @click.option("--raster", metavar="FILE", help="Also keep the class map (a folder where -o is one).")
 @save_confidence
 @save_probabilities
 @layer
+@drawing
 @prediction
 @click.pass_context
 def command(
@@ -54,20 +64,25 @@ def command(
     save_probabilities: str | None,
     storage: Storage,
     layer: str | None,
+    ending: str,
     overwrite: bool,
     fresh: bool,
     **values: Any,
 ) -> None:
     """Turn scenes into land-cover polygons.
 
-    The GeoPackage opens coloured in QGIS. SCENE is a raster, a URL, or a folder of a product of Sentinel-2 or Landsat;
+    A GeoPackage opens coloured in QGIS. SCENE is a raster, a URL, or a folder of a product of Sentinel-2 or Landsat;
     - reads a list of them from stdin. An interrupted run continues with the same command.
     """
     from geoseg.inference.predict import Writing
     from geoseg.inference.segment import SegmentOutputs, segment_file
+    from geoseg.vector.formats import written_endings
+    from geoseg.vector.options import VectorizeOptions
 
     names, writing = listed(scenes, stack), Writing(overwrite=overwrite, fresh=fresh)
-    folder = folder_of(names, output, ".gpkg")
+    chosen = predict_options(values)
+    drawn = VectorizeOptions(**values)
+    folder = folder_of(names, output, written_endings())
 
     def outputs(written: Path) -> SegmentOutputs:
         return SegmentOutputs(
@@ -77,6 +92,7 @@ def command(
             probabilities=beside(save_probabilities, written, folder, ".probabilities.tif"),
             storage=storage,
             layer=layer,
+            drawn=drawn,
         )
 
     def work(job: Job, written: Path, bar: Progress | None) -> Report:
@@ -84,8 +100,8 @@ def command(
 
     task = Task(
         model=model,
-        options=predict_options(values),
-        suffix=".gpkg",
+        options=chosen,
+        suffix=f".{ending}",
         work=work,
         asked=lambda written: outputs(written).asked(writing),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import click
 
 from .messages import say
-from .options import EXISTING_FILE, examples, layer, legend, output, overwrite
+from .options import EXISTING_FILE, drawing, examples, layer, legend, output, overwrite
 from .verbosity import verbosity_options
 
 
@@ -24,7 +23,7 @@ from .verbosity import verbosity_options
         "geoseg vectorize south.tif -o landcover.gpkg --append",
     )
 )
-@click.argument("classes", type=EXISTING_FILE)
+@click.argument("source", type=EXISTING_FILE, metavar="CLASSES")
 @output("File to write: .gpkg, .parquet, .fgb or .geojson.", metavar="OUT.gpkg")
 @click.option(
     "--confidence", type=EXISTING_FILE, help="Confidence raster on the same grid, averaged per polygon."
@@ -35,34 +34,7 @@ from .verbosity import verbosity_options
     type=EXISTING_FILE,
     help="Probabilities on the same grid, a band for each class of the legend: names each polygon's second class.",
 )
-@click.option(
-    "--min-area",
-    metavar="AREA",
-    help="Merge smaller regions into the neighbour with the longest shared border: 20px, 500m2, 2ha or 1km2.",
-)
-@click.option(
-    "--simplify",
-    metavar="TOLERANCE",
-    help="Draw boundaries with fewer vertices, the same ones on both sides: 1px or 5m. No gap or overlap arises.",
-)
-@click.option(
-    "--smooth", is_flag=True, help="Draw lines through the midpoints of pixel edges in place of stairs."
-)
-@click.option(
-    "--class",
-    "only",
-    multiple=True,
-    metavar="NAME|CODE",
-    help="Write only the polygons of this class of the legend; may be repeated.",
-)
-@click.option("--scene", metavar="NAME", help="Name of the scene, kept with every polygon.")
-@click.option(
-    "--workers",
-    type=click.IntRange(min=1, max=256),
-    default=min(256, os.cpu_count() or 1),
-    show_default="all cores",
-    help="Threads.",
-)
+@drawing
 @layer
 @click.option(
     "--append",
@@ -75,7 +47,7 @@ from .verbosity import verbosity_options
 @overwrite
 @verbosity_options
 def command(
-    classes: Path,
+    source: Path,
     output: Path,
     confidence: Path | None,
     legend: Path | None,
@@ -83,7 +55,6 @@ def command(
     overwrite: bool,
     append: bool,
     duplicate: bool,
-    only: tuple[str, ...],
     **options: Any,
 ) -> None:
     """Turn a class map into land-cover polygons.
@@ -97,11 +68,11 @@ def command(
 
     started = time.perf_counter()
     counted = vectorize_file(
-        classes,
+        source,
         Target(path=output, layer=layer, overwrite=overwrite, append=append, duplicate=duplicate),
         confidence=confidence,
         legend=legend_of(legend),
-        options=VectorizeOptions(**options, classes=only),
+        options=VectorizeOptions(**options),
     )
     seconds = time.perf_counter() - started
     from geoseg.inference.summary import peak_memory_mb

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from geoseg.inference.segment import SegmentOutputs, segment
     from geoseg.inference.submission import Submission
     from geoseg.learning.train import TrainOptions, train
-    from geoseg.models.importing import InputScale, import_model
+    from geoseg.models.importing import import_model
+    from geoseg.models.input_scale import InputScale
     from geoseg.models.model import Model
     from geoseg.models.recolor import recolor
     from geoseg.raster.scene import Scene
@@ -66,7 +67,7 @@ __all__ = [
 _HOMES = {
     "GeosegError": "geoseg.errors",
     "Grid": "geoseg.grid.grid",
-    "InputScale": "geoseg.models.importing",
+    "InputScale": "geoseg.models.input_scale",
     "Legend": "geoseg.grid.legend",
     "Model": "geoseg.models.model",
     "PredictOptions": "geoseg.inference.options",

@@ -141,8 +141,17 @@ def _partly(pairs: Sequence[Pair], looks: Sequence[_Look]) -> list[str]:
     return partly_notes(found[0][0].image.no_data, amount)
 
 
-def refusal(problems: Sequence[Problem], images: int) -> str:
-    """Say in one line how many of how many images cannot be used, and why."""
+def refusal(problems: Sequence[Problem], images: int, *, skip_bad: bool = False) -> str:
+    """Say in one line how many of how many images cannot be used, and why.
+
+    Parameters
+    ----------
+    problems : sequence of Problem
+    images : int
+        How many there are.
+    skip_bad : bool
+        Whether to go on without them was tried already.
+    """
     files_of: dict[str, list[str]] = {}
     for problem in problems:
         files_of.setdefault(problem.what, []).append(problem.where)
@@ -153,7 +162,7 @@ def refusal(problems: Sequence[Problem], images: int) -> str:
         reasons.append(f"and {len(files_of) - _NAMED} more kinds of problems")
     them = "it" if len(problems) == 1 else "them"
     remedy = f"; correct {them}"
-    if len(problems) < images:
+    if len(problems) < images and not skip_bad:
         remedy += f", name {them} in data.exclude, or go on without {them} with --skip-bad"
     elif all(";" in what for what in files_of):
         remedy = ""  # each has its own

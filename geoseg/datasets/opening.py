@@ -157,7 +157,7 @@ def _refuse_empty(splits: Splits, bad: Sequence[Problem], images: int, data: Dat
         if splits[split]:
             continue
         if bad:
-            raise DataError(f"nothing is left in {split}; {refusal(bad, images)}")
+            raise DataError(f"nothing is left in {split}; {refusal(bad, images, skip_bad=True)}")
         assert isinstance(data.split, BlockSplit), "other methods put an image into each"
         buffer = f" and a smaller data.split.buffer than {data.split.buffer} px" if data.split.buffer else ""
         raise DataError(

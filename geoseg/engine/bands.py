@@ -45,7 +45,7 @@ class BandResult:
         Probability of what is written times 254, 255 no data.
     probabilities : Tensor of float32, shape (channel, rows, cols), optional
         Stitched probabilities in the network's order, on its device; undefined where codes are no data.
-    stored : ndarray of uint8 or float16, shape (class, rows, cols), optional
+    stored : ndarray of uint8, float16 or float32, shape (class, rows, cols), optional
         Probabilities as files hold them, see `Decision.stored`.
     """
 
@@ -73,7 +73,7 @@ class Engine:
     keep_probabilities : bool
         Whether results carry them.
     storage : str, optional
-        What results carry them as for files: ``uint8`` or ``float16``.
+        What results carry them as for files: a `Storage`.
     image_size : tuple of int, optional
         (rows, cols) that the whole scene is resized to before the network sees it, in place of tiles; its
         probabilities are resized back before anything is decided. The plan is `Plan.whole`.

@@ -36,14 +36,16 @@ def check_compiler(device: str, option: str = "--compile") -> None:
         )
 
 
-def compiled(module: nn.Module, device: torch.device) -> nn.Module:
+def compiled(module: nn.Module, device: torch.device, remedy: str = "leave --compile out") -> nn.Module:
     """Return a network that is compiled at the first batch of each shape, with the weights that it has then.
 
-    On CUDA the launches of a batch are recorded once and replayed (CUDA graphs).
+    On CUDA the launches of a batch are recorded once and replayed (CUDA graphs). Where that cannot be done the
+    `remedy` is said.
     """
     if device.type == "cuda":
-        return _Compiled(torch.compile(module, dynamic=False, mode="reduce-overhead"), freezing=False)
-    return _Compiled(torch.compile(module, dynamic=False), freezing=True)
+        inner = torch.compile(module, dynamic=False, mode="reduce-overhead")
+        return _Compiled(inner, remedy, freezing=False)
+    return _Compiled(torch.compile(module, dynamic=False), remedy, freezing=True)
 
 
 class _Compiled(nn.Module):
@@ -53,9 +55,9 @@ class _Compiled(nn.Module):
     into the convolutions before them. With graphs on CUDA there is nothing left to gain by it.
     """
 
-    def __init__(self, inner: Any, *, freezing: bool) -> None:
+    def __init__(self, inner: Any, remedy: str, *, freezing: bool) -> None:
         super().__init__()
-        self._inner, self._freezing = inner, freezing
+        self._inner, self._remedy, self._freezing = inner, remedy, freezing
 
     def forward(self, inputs: Tensor) -> Tensor:
         from torch._dynamo.exc import TorchDynamoException
@@ -69,6 +71,6 @@ class _Compiled(nn.Module):
         except TorchDynamoException as error:
             reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
             raise OptionError(
-                f"the network cannot be compiled here: {reason[:200]}; leave --compile out"
+                f"the network cannot be compiled here: {reason[:200]}; {self._remedy}"
             ) from error
         return result

@@ -74,7 +74,7 @@ class Decision:
 
         Returns
         -------
-        Tensor of uint8 or float16, shape (class, row, col)
+        Tensor of uint8, float16 or float32, shape (class, row, col)
             Of a binary task 1 - p and p: of the codes 0 and 1.
         """
         return _joined([self._stored(each, known, storage) for each, known in _strips(probabilities, valid)])
@@ -114,7 +114,7 @@ class Decision:
             probabilities = probabilities.index_select(0, self._order)
         if storage == "uint8":
             return _steps(probabilities, valid)
-        return torch.where(valid, probabilities.half(), torch.nan)
+        return torch.where(valid, probabilities.half() if storage == "float16" else probabilities, torch.nan)
 
     def _decided(self, probabilities: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Codes, the probability of what they say, and where that is not a number; (..., channel, row, col)."""

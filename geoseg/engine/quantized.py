@@ -147,7 +147,9 @@ class Quantized(nn.Module):
 
                 converted: nn.Module = convert_pt2e(prepared)
             _round_early(converted)
-        return converted if self._simulated else compiled(converted, torch.device("cpu"))
+        if self._simulated:
+            return converted
+        return compiled(converted, torch.device("cpu"), "choose another --precision than int8")
 
 
 def _prepared(network: nn.Module, example: Tensor) -> Any:

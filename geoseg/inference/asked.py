@@ -69,11 +69,13 @@ def finished_before(job: Job, asked: Asked) -> Report | None:
     """Return the report of an earlier run of the same command whose products are all there.
 
     None also where unfinished work lies beside them: of this command, which a kill ended before it had cleaned up,
-    or of another.
+    or of another. And of a network of one's own: nobody can tell whether its code is what it was.
     """
     from geoseg.inference.fingerprint import fingerprint_of
 
     main = asked.outputs[0]
+    if getattr(job.model, "wrapped", False):
+        return None
     if not main.is_file() or (scratch_folder(main) / JOURNAL).exists():
         return None
     found = Earlier.of(asked, fingerprint_of(job) | asked.identity)

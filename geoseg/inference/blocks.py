@@ -33,6 +33,8 @@ from geoseg.raster.chip import Chip
 Chunks = Sequence[Sequence[npt.NDArray[Any]]]
 """The chunks that a block needs, rows of them: each (..., band, row, col)."""
 
+Shares = npt.NDArray[np.float32]
+
 _NETWORKS: Kept[Network] = Kept(2)
 
 
@@ -68,6 +70,8 @@ class BlockWork:
         What ``auto`` chose, for all workers.
     rows, cols : Axis
     reading : Reading
+    probabilities : bool
+        Whether those of all classes are wanted, too.
     """
 
     model: ModelFile | ModelInMemory
@@ -78,13 +82,14 @@ class BlockWork:
     rows: Axis
     cols: Axis
     reading: Reading
+    probabilities: bool = False
 
     @property
     def layers(self) -> int | None:
         """Layers of the result of a multilabel task, None of the others."""
         return len(self.card.channels) if self.card.task == "multilabel" else None
 
-    def compute(self, row: int, col: int, chunks: Chunks) -> npt.NDArray[np.uint8]:
+    def compute(self, row: int, col: int, chunks: Chunks) -> tuple[npt.NDArray[np.uint8], Shares | None]:
         """Classify a block.
 
         Law: wherever a scene is cut into blocks, they are what the engine gives of the whole scene, bit by bit
@@ -102,20 +107,27 @@ class BlockWork:
         ndarray of uint8, shape (2, row, col), of a multilabel task (2, layer, row, col)
             Codes and confidence * 254, 255 no data; with an axis of length 1 behind the first where the chunks
             have one.
+        ndarray of float32, shape (class, row, col), or None
+            Probabilities, NaN no data; with an axis of length 1 before the first likewise.
         """
         spans = self.rows.span(row), self.cols.span(col)
         pixels, valid = self.reading.restored(_joined(chunks, spans, (self.rows, self.cols)))
         shape = tuple(span.block.stop - span.block.start for span in spans)
         inside = tuple(slice(s.block.start - s.needed.start, s.block.stop - s.needed.start) for s in spans)
         if valid[inside].any():
-            found = self._run(spans, pixels, valid)
+            found, shares = self._run(spans, pixels, valid)
         else:
             found = np.full((2, *((self.layers,) if self.layers else ()), *shape), NODATA, dtype=np.uint8)
-        return found[:, None] if chunks[0][0].ndim == 4 else found
+            shares = None
+            if self.probabilities:
+                shares = np.full((len(self.card.classes.classes), *shape), np.nan, dtype=np.float32)
+        if chunks[0][0].ndim == 4:
+            return found[:, None], None if shares is None else shares[None]
+        return found, shares
 
     def _run(
         self, spans: tuple[Span, Span], pixels: npt.NDArray[Any], valid: npt.NDArray[np.bool_]
-    ) -> npt.NDArray[np.uint8]:
+    ) -> tuple[npt.NDArray[np.uint8], Shares | None]:
         margin = self.rows.margin
         places = np.ix_(self.rows.shown(spans[0]), self.cols.shown(spans[1]))
         edges = tuple(span.length for span in spans)
@@ -147,10 +159,15 @@ class BlockWork:
             channels=self.card.channels,
             thresholds=self.card.thresholds,
             clip=block,
+            storage="float32" if self.probabilities else None,
         )
         with _turns(self.settings.device), closing(engine.run()) as results:
-            bands = [np.stack([result.codes, result.confidence]) for result in results]
-        return np.concatenate(bands, axis=-2)[..., rows, cols]
+            bands = [(np.stack([result.codes, result.confidence]), result.stored) for result in results]
+        found = np.concatenate([both for both, _ in bands], axis=-2)[..., rows, cols]
+        if not self.probabilities:
+            return found, None
+        shares = [stored for _, stored in bands if stored is not None]
+        return found, np.concatenate(shares, axis=-2)[..., rows, cols]
 
     def _network(self) -> Network:
         """Return the network of this process, put on its device the first time."""
@@ -199,6 +216,8 @@ def _turns(device: str) -> threading.Semaphore:
     return threading.Semaphore(max(1, (os.cpu_count() or 1) // torch.get_num_threads()))
 
 
-def compute_block(work: BlockWork, row: int, col: int, chunks: Chunks) -> npt.NDArray[np.uint8]:
+def compute_block(
+    work: BlockWork, row: int, col: int, chunks: Chunks
+) -> tuple[npt.NDArray[np.uint8], Shares | None]:
     """Compute a block; what a task of a dask graph calls."""
     return work.compute(row, col, chunks)

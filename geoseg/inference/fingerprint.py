@@ -18,6 +18,7 @@ from geoseg.inference.options import PredictOptions
 from geoseg.inference.prepare import Job
 from geoseg.models.card import Card
 from geoseg.models.model import Model, weights_sha256
+from geoseg.models.wrapped import Wrapped
 from geoseg.raster.array_scene import ArraySource
 from geoseg.raster.scene import Scene
 
@@ -61,7 +62,10 @@ def _clip_sha256(path: Path) -> str:
 
 def _weights_in_memory(model: Path | Model) -> str:
     """Checksum of a model that was never saved; the card of a saved one knows it."""
-    return weights_sha256(model.network.state_dict()) if isinstance(model, Model) else ""
+    if not isinstance(model, Model):
+        return ""
+    weights = weights_sha256(model.network.state_dict())
+    return f"{weights} {model.network.digest}" if isinstance(model.network, Wrapped) else weights
 
 
 def _scene_fingerprint(job: Job) -> dict[str, Any]:

@@ -271,8 +271,32 @@ def dataset_of(
     return result  # type: ignore[no-any-return]
 
 
+def with_probabilities(dataset: xarray.Dataset, shares: Any, legend: Legend) -> xarray.Dataset:
+    """Add the probability of each class to the result of a prediction.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        As `dataset_of` makes it.
+    shares : ndarray or dask array of float32, shape (class, y, x), behind further axes of the result
+        In ascending order of the codes; NaN no data.
+    legend : Legend
+    """
+    *kept, rows, cols = (dim for dim in dataset["landcover"].dims if dim != "class")
+    made = dataset.assign(probabilities=((*kept, "class", rows, cols), shares)).assign_coords(_layers(legend))
+    made["probabilities"].attrs = {
+        "long_name": "probability of each class",
+        "units": "1",
+        "_FillValue": np.float32(np.nan),
+    }
+    grid_mapping = dataset["landcover"].encoding.get("grid_mapping")
+    if grid_mapping is not None:
+        made["probabilities"].encoding["grid_mapping"] = grid_mapping
+    return made
+
+
 def _layers(legend: Legend) -> dict[str, Any]:
-    """Coordinates of the classes of a multilabel task."""
+    """Coordinates of the classes, where each has its own rows and columns."""
     return {
         "class": ("class", np.array(legend.names)),
         "class_code": ("class", np.array(legend.codes, dtype=np.uint8)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from itertools import product
+from operator import getitem
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from geoseg.engine.settings import Settings
 from geoseg.errors import OptionError, SceneError
 from geoseg.inference.block_plan import Axis
 from geoseg.inference.blocks import BlockWork, compute_block
-from geoseg.inference.lattice import dataset_of
+from geoseg.inference.lattice import dataset_of, with_probabilities
 from geoseg.inference.lazy_scene import LazyScene
 from geoseg.inference.options import PredictOptions
 from geoseg.inference.prepare import tiling_of
@@ -32,7 +33,9 @@ _MANY = 3.0
 """Tiles that are computed this often on average are worth a word."""
 
 
-def predict_lazy(scene: Any, model: Path | str | Model, options: PredictOptions) -> xarray.Dataset:
+def predict_lazy(
+    scene: Any, model: Path | str | Model, options: PredictOptions, *, probabilities: bool = False
+) -> xarray.Dataset:
     """Classify a lazy scene; see `geoseg.predict`.
 
     Parameters
@@ -41,6 +44,8 @@ def predict_lazy(scene: Any, model: Path | str | Model, options: PredictOptions)
         Of dask arrays.
     model : path or Model
     options : PredictOptions
+    probabilities : bool
+        Whether the result holds those of all classes.
 
     Returns
     -------
@@ -77,14 +82,15 @@ def predict_lazy(scene: Any, model: Path | str | Model, options: PredictOptions)
         log.warning("%s: %s", chosen.path, note)
     work = BlockWork(
         model=sent, card=card, gain=found.gain, bias=found.bias, settings=settings, rows=rows, cols=cols,
-        reading=chosen.reading,
+        reading=chosen.reading, probabilities=probabilities,
     )  # fmt: skip
-    both = _graph(planes, work)
+    both, shares = _arrays(planes, work)
     kept = () if chosen.kept is None else (chosen.kept,)
     classes = ("class",) if work.layers else ()
-    return dataset_of(
+    dataset = dataset_of(
         both[0], both[1], chosen.grid, card.classes, (*kept, *classes, *chosen.spatial), chosen.coords()
     )
+    return dataset if shares is None else with_probabilities(dataset, shares, card.classes)
 
 
 def _settings(options: PredictOptions, rows: Axis, cols: Axis) -> Settings:
@@ -145,23 +151,22 @@ def _notes(rows: Axis, cols: Axis) -> list[str]:
     ]
 
 
-def _graph(planes: Any, work: BlockWork) -> Any:
-    """Return the dask array of all blocks: (codes and confidence, kept, layer, row, col).
+def _arrays(planes: Any, work: BlockWork) -> tuple[Any, Any]:
+    """Return dask arrays of all blocks: (codes and confidence, kept, layer, row, col), and (kept, class, row, col).
 
-    A task is given the chunks that its tiles touch, whole, and what all tasks share by the name of one entry:
-    a scheduler sends that to a worker once.
+    The second are probabilities, None where these are not wanted; a block is computed once for both. A task is given
+    the chunks that its tiles touch, whole, and what all tasks share by the name of one entry: a scheduler sends that
+    to a worker once.
     """
-    import dask.array
     from dask.base import tokenize
     from dask.highlevelgraph import HighLevelGraph
 
     name = "geoseg-" + tokenize(
         planes.name, work.model.key, work.card.to_json(), work.gain, work.bias, work.settings,
-        work.rows.tiling, work.reading,
+        work.rows.tiling, work.reading, work.probabilities,
     )  # fmt: skip
     shared = f"{name}-shared"
     kept = planes.chunks[:-3]
-    layers = ((work.layers,),) if work.layers else ()
     graph: dict[Any, Any] = {shared: work}
     sources = [
         [axis.sources(axis.span(i)) for i in range(len(axis.chunks))] for axis in (work.rows, work.cols)
@@ -169,11 +174,44 @@ def _graph(planes: Any, work: BlockWork) -> Any:
     for i, j in product(range(len(sources[0])), range(len(sources[1]))):
         for entry in product(*(range(len(sizes)) for sizes in kept)):
             needed = [[(planes.name, *entry, 0, r, c) for c in sources[1][j]] for r in sources[0][i]]
-            key = (name, 0, *entry, *([0] if layers else []), i, j)
-            graph[key] = (compute_block, shared, i, j, needed)
-    return dask.array.Array(
-        HighLevelGraph.from_collections(name, graph, dependencies=[planes]),
-        name,
-        chunks=((2,), *kept, *layers, work.rows.chunks, work.cols.chunks),
-        dtype="uint8",
+            graph[(name, *entry, i, j)] = (compute_block, shared, i, j, needed)
+    blocks = HighLevelGraph.from_collections(name, graph, dependencies=[planes])
+    classes = len(work.card.classes.classes)
+    layers = ((work.layers,),) if work.layers else ()
+    tail = (work.rows.chunks, work.cols.chunks)
+    both = _part(blocks, name, 0, (kept, ((2,),), layers, tail))
+    if not work.probabilities:
+        return both, None
+    return both, _part(blocks, name, 1, (kept, (), ((classes,),), tail))
+
+
+Sizes = tuple[tuple[int, ...], ...]
+
+
+def _part(blocks: Any, name: str, part: int, chunks: tuple[Sizes, Sizes, Sizes, Sizes]) -> Any:
+    """Return one of the two arrays that the tasks `name` return: axes before the kept ones, these, more, the blocks.
+
+    Parameters
+    ----------
+    blocks : HighLevelGraph
+    name : str
+    part : int
+        0 or 1.
+    chunks : (kept, before, behind, rows and columns)
+        Sizes of chunks along the axes; those before and behind the kept ones have one chunk.
+    """
+    import dask.array
+    from dask.highlevelgraph import HighLevelGraph
+
+    kept, before, behind, blocked = chunks
+    own = f"{name}-{part}"
+    layer = {
+        (own, *(0 for _ in before), *entry, *(0 for _ in behind), i, j): (getitem, (name, *entry, i, j), part)
+        for entry in product(*(range(len(sizes)) for sizes in kept))
+        for i, j in product(*(range(len(sizes)) for sizes in blocked))
+    }
+    graph = HighLevelGraph(
+        layers={**blocks.layers, own: layer}, dependencies={**blocks.dependencies, own: {name}}
     )
+    dtype = "float32" if part else "uint8"
+    return dask.array.Array(graph, own, chunks=(*before, *kept, *behind, *blocked), dtype=dtype)

@@ -15,7 +15,7 @@ from geoseg.engine.cutting import Cutting, Picture
 from geoseg.engine.pictures import Predicted
 from geoseg.engine.settings import Settings
 from geoseg.inference.options import PredictOptions
-from geoseg.inference.prepare import tiling_of
+from geoseg.inference.prepare import given_model, tiling_of
 from geoseg.models.card import Card, read_card
 from geoseg.models.model import Model
 from geoseg.storage.journal import Journal
@@ -67,7 +67,7 @@ class Work:
     @classmethod
     def of(cls, model: Path | str | Model, options: PredictOptions) -> Work:
         """Read the card, and check that it and the options fit each other; the weights are not read yet."""
-        opened = Path(model) if isinstance(model, str | Path) else model
+        opened = given_model(model)
         card = options.relabelled(opened.card if isinstance(opened, Model) else read_card(opened))
         cutting = Cutting(tiling=tiling_of(card, options), image_size=card.image_size)
         return cls(card=card, model=opened, options=options, cutting=cutting)

@@ -92,6 +92,7 @@ def predict(
     model: Path | str | Model,
     *,
     options: PredictOptions | None = None,
+    probabilities: bool = False,
     output: PredictOutputs | Path | str | None = None,
     writing: Writing | None = None,
 ) -> xarray.Dataset | Path:
@@ -106,6 +107,8 @@ def predict(
     model : path or Model
         A model file; where workers compute, they open it under the same name. A Model is sent to them.
     options : PredictOptions, optional
+    probabilities : bool
+        Whether the result that is returned holds the probability of each class.
     output : path or PredictOutputs, optional
         Class map to write, a cloud-optimised GeoTIFF; without it the result is returned. A lazy scene is then
         read a row of chunks at a time.
@@ -116,7 +119,9 @@ def predict(
     Dataset or Path
         Without `output`, ``landcover`` (y, x) uint8 with 255 no data and ``confidence`` (y, x) float32, of a
         multilabel model (class, y, x) with 1 where a class is and 0 where it is not; with it, its path. The
-        same bytes as ``geoseg predict``.
+        same bytes as ``geoseg predict``. With `probabilities` also ``probabilities`` (class, y, x) float32, 0 to 1
+        and NaN no data, for each class of the legend in ascending order of the codes (of a binary model 0 and 1):
+        what ``--save-probabilities`` stores in fewer digits.
         Of a lazy scene it is lazy too, on the scene's chunks and coordinates; see Notes.
 
     Raises
@@ -134,13 +139,15 @@ def predict(
     differ by more than 1e-6, and confidence to a step of 1/254. What ``auto`` means is chosen here, for all
     workers. That the numbers lie in the range of the model's card is not checked: it would mean reading some.
     """
+    if probabilities and output is not None:
+        raise OptionError("probabilities are returned or written, found both; PredictOutputs says their file")
     if output is None and is_lazy(scene):
         from geoseg.inference.lazy import predict_lazy
 
-        return predict_lazy(scene, model, options or PredictOptions())
+        return predict_lazy(scene, model, options or PredictOptions(), probabilities=probabilities)
     job = prepare(scene, model, options or PredictOptions())
     if output is None:
-        return _dataset(job)
+        return _dataset(job, probabilities=probabilities)
     outputs = output if isinstance(output, PredictOutputs) else PredictOutputs(classes=Path(output))
     return predict_file(job, outputs, writing or Writing()).output
 
@@ -278,13 +285,17 @@ def report_on(
     )
 
 
-def _dataset(job: Job) -> xarray.Dataset:
+def _dataset(job: Job, *, probabilities: bool) -> xarray.Dataset:
     import numpy as np
 
-    from geoseg.inference.lattice import dataset_of
+    from geoseg.inference.lattice import dataset_of, with_probabilities
     from geoseg.inference.run import compute_in_memory
 
-    results, _ = compute_in_memory(job, None)
+    results, _ = compute_in_memory(job, None, "float32" if probabilities else None)
     codes = np.concatenate([result.codes for result in results], axis=-2)
     share = np.concatenate([result.confidence for result in results], axis=-2)
-    return dataset_of(codes, share, job.grid, job.card.classes)
+    dataset = dataset_of(codes, share, job.grid, job.card.classes)
+    if not probabilities:
+        return dataset
+    shares = np.concatenate([each.stored for each in results if each.stored is not None], axis=-2)
+    return with_probabilities(dataset, shares, job.card.classes)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geoseg.errors import OptionError, SceneError
+from geoseg.errors import ModelError, OptionError, SceneError
 from geoseg.grid.grid import Grid
 from geoseg.grid.tiling import Tiling
 from geoseg.inference.lazy_scene import LazyScene, is_lazy
@@ -104,7 +105,8 @@ def prepare(scene: Any, model: Path | str | Model, options: PredictOptions) -> J
     ------
     SceneError, ModelError, MismatchError, OptionError
     """
-    card = options.relabelled(read_card(Path(model)) if isinstance(model, str | Path) else model.card)
+    model = given_model(model)
+    card = options.relabelled(read_card(model) if isinstance(model, Path) else model.card)
     source = as_source(scene, options)
     name = Path(getattr(source, "path", "array")).name
     if options.bounds is not None:
@@ -117,11 +119,33 @@ def prepare(scene: Any, model: Path | str | Model, options: PredictOptions) -> J
     return Job(
         match=found,
         card=card,
-        model=Path(model) if isinstance(model, str | Path) else model,
+        model=model,
         tiling=tiling_of(card, options),
         options=options,
         name=name,
     )
+
+
+def given_model(model: Any) -> Path | Model:
+    """Return the model file or the Model that a person gave.
+
+    Raises
+    ------
+    ModelError
+        If it is something else: a network alone knows neither its bands nor its classes.
+    """
+    if isinstance(model, str | PathLike):
+        return Path(model)
+    if hasattr(model, "card") and hasattr(model, "network"):
+        found: Model = model
+        return found
+    kind = type(model).__name__
+    if callable(getattr(model, "forward", None)):
+        raise ModelError(
+            f"{kind} is a network alone, which does not say what its bands, classes and numbers are; wrap it: "
+            "geoseg.Model.wrap(module, bands=[...], classes=[...], value_range=(low, high))"
+        )
+    raise ModelError(f"expected a model file or a geoseg.Model, found {kind}")
 
 
 def tiling_of(card: Card, options: PredictOptions) -> Tiling:

@@ -21,7 +21,7 @@ from geoseg.errors import OptionError, SceneError
 from geoseg.grid.window import Window
 from geoseg.inference.assemble import load_checked
 from geoseg.inference.options import PredictOptions, Progress
-from geoseg.inference.prepare import Job, prepare
+from geoseg.inference.prepare import Job, given_model, prepare
 from geoseg.models.card import Quantization
 from geoseg.models.model import Model, weights_sha256
 from geoseg.raster.cache import limited_cache
@@ -67,6 +67,7 @@ def quantize(
     SceneError, MismatchError, OptionError
     """
     check_installed()
+    given_model(model)
     if tiles < 1 or not scenes:
         raise OptionError(f"{tiles} tiles of {len(scenes)} scenes, expected at least one of each")
     jobs = [prepare(scene, model, options or PredictOptions()) for scene in scenes]

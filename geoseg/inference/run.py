@@ -113,7 +113,8 @@ def computed(job: Job, asked: Asked, progress: Progress | None) -> Iterator[Run]
         job.options.refuse_devices("a lazy array is computed in this process")
     with ExitStack() as stack:
         fingerprint = fingerprint_of(job) | asked.identity
-        earlier = None if asked.overwrite or asked.fresh else Earlier.of(asked, fingerprint)
+        anew = asked.overwrite or asked.fresh or getattr(job.model, "wrapped", False)
+        earlier = None if anew else Earlier.of(asked, fingerprint)
         kept = earlier.there if earlier is not None else frozenset()
         claimed = stack.enter_context(
             claim(main, overwrite=asked.overwrite or main in kept, resumable=True, fresh=asked.fresh)
@@ -210,12 +211,15 @@ def _check_names(job: Job, outputs: Sequence[Path]) -> None:
         seen[path.resolve()] = "another output"
 
 
-def compute_in_memory(job: Job, progress: Progress | None) -> tuple[list[BandResult], Engine]:
-    """All bands of a job, top to bottom, and the engine that made them."""
+def compute_in_memory(
+    job: Job, progress: Progress | None, storage: Storage | None = None
+) -> tuple[list[BandResult], Engine]:
+    """All bands of a job, top to bottom, with probabilities where a `storage` is said, and the engine."""
     job.options.refuse_devices("several need an output, and this result stays in memory")
     model = load_checked(job)
     settings = choose_settings(job, model)
     engine = build_engine(job, model, settings, plan_of(job, settings))
+    engine.storage = storage
     compile_for(job, engine)
     results = []
     with limited_cache(cache_megabytes(job)), closing(engine.run()) as coming:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.grid.legend import NODATA, Legend
+from geoseg.errors import OptionError
+from geoseg.grid.legend import NODATA
 from geoseg.inference.asked import Asked, finished_before
 from geoseg.inference.options import PredictOptions, Progress
 from geoseg.inference.predict import (
@@ -30,12 +30,12 @@ from geoseg.inference.summary import Report, identity
 if TYPE_CHECKING:
     import geopandas
 
+    from geoseg.engine.bands import BandResult
     from geoseg.engine.storage import Storage
     from geoseg.inference.run import Run
     from geoseg.models.model import Model
-    from geoseg.vector.features import Features
-    from geoseg.vector.proof import Proof
-    from geoseg.vector.summary import Tally
+    from geoseg.vector.options import VectorizeOptions
+    from geoseg.vector.vectorize import Vectorization
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,8 @@ class SegmentOutputs:
     Parameters
     ----------
     polygons : Path
-        GeoPackage.
+        A GeoPackage, ``.gpkg``; GeoParquet, ``.parquet``; FlatGeobuf, ``.fgb``; or GeoJSON, ``.geojson``: as
+        `geoseg.vectorize` writes them.
     raster, confidence, probabilities : Path, optional
         Class map, confidence and probabilities to keep.
     storage : str
@@ -53,6 +54,8 @@ class SegmentOutputs:
     layer : str, optional
         Name of the polygon layer, ``landcover`` by default; of a multilabel model, what stands before the
         classes' names, which name a layer each.
+    drawn : VectorizeOptions, optional
+        How the polygons are drawn: smallest area, simplified and smoothed boundaries, some of the classes.
     """
 
     polygons: Path
@@ -61,12 +64,13 @@ class SegmentOutputs:
     probabilities: Path | None = None
     storage: Storage = "uint8"
     layer: str | None = None
+    drawn: VectorizeOptions | None = None
 
     def __post_init__(self) -> None:
-        """Refuse names that say another format than the one that is written, and another storage."""
-        from geoseg.vector.geopackage import check_geopackage_name
+        """Refuse names that say no format, or another one than is written, and another storage."""
+        from geoseg.vector.formats import check_vector_name
 
-        check_geopackage_name(self.polygons)
+        check_vector_name(self.polygons)
         check_rasters(self.paths[1:], self.storage)
 
     @property
@@ -78,9 +82,16 @@ class SegmentOutputs:
     def asked(self, writing: Writing) -> Asked:
         """Say what is to become of a job."""
         stored = stored_as(self.probabilities, self.storage)
+        drawn = {} if self.drawn is None else self.drawn.words | {"scene": self.drawn.scene}
         return Asked(
             outputs=tuple(self.paths),
-            identity=identity("segment", self.paths, layer=self.layer or "", **stored),
+            identity=identity(
+                "segment",
+                self.paths,
+                layer=self.layer or "",
+                drawn={key: value for key, value in drawn.items() if value},
+                **stored,
+            ),
             **stored,
             overwrite=writing.overwrite,
             fresh=writing.fresh,
@@ -92,6 +103,7 @@ def segment(
     model: Path | str | Model,
     *,
     options: PredictOptions | None = None,
+    drawn: VectorizeOptions | None = None,
     output: SegmentOutputs | Path | str | None = None,
     writing: Writing | None = None,
 ) -> geopandas.GeoDataFrame | Path:
@@ -104,8 +116,11 @@ def segment(
         As `geoseg.predict` takes it, a single one; a lazy one is read a row of chunks at a time.
     model : path or Model
     options : PredictOptions, optional
+    drawn : VectorizeOptions, optional
+        How the polygons are drawn, as `geoseg.vectorize` takes it; a SegmentOutputs says it itself.
     output : path or SegmentOutputs, optional
-        GeoPackage to write, with its legend as QGIS's default style; without it the polygons are returned.
+        File to write: a GeoPackage, with its legend as QGIS's default style, GeoParquet, FlatGeobuf or GeoJSON by
+        its ending. Without it the polygons are returned.
     writing : Writing, optional
 
     Returns
@@ -117,8 +132,13 @@ def segment(
     """
     job = prepare(scene, model, options or PredictOptions())
     if output is None:
-        return _frame(job)
-    outputs = output if isinstance(output, SegmentOutputs) else SegmentOutputs(polygons=Path(output))
+        return _frame(job, drawn)
+    if isinstance(output, SegmentOutputs):
+        if drawn is not None:
+            raise OptionError("drawn is said by SegmentOutputs, too, expected one of the two")
+        outputs = output
+    else:
+        outputs = SegmentOutputs(polygons=Path(output), drawn=drawn)
     return segment_file(job, outputs, writing or Writing()).output
 
 
@@ -127,14 +147,11 @@ def segment_file(
 ) -> Report:
     """Write the polygons of a prepared job, and the rasters that are to be kept, and report on it."""
     from geoseg.inference.run import computed
-    from geoseg.vector.kept_layers import content_beside
-    from geoseg.vector.layers import layer_names_of
 
-    layer = layer_names_of(job.card.classes if job.layers else None, outputs.layer)
     asked = outputs.asked(writing)
     if not (writing.overwrite or writing.fresh) and (before := finished_before(job, asked)) is not None:
         return before
-    content_beside(outputs.polygons, [layer] if isinstance(layer, str) else layer.values())
+    check_polygons(job, outputs)
     with computed(job, asked, progress) as run:
         started = time.perf_counter()
         write_shares(run, outputs.confidence, outputs.probabilities)
@@ -145,7 +162,7 @@ def segment_file(
         if report is None:
             if progress is not None:
                 progress(job.grid.height, job.grid.height, "vectorize")
-            counted, notes = _write_polygons(run, outputs.polygons, layer)
+            counted, notes = _write_polygons(run, outputs)
             stages = {"rasters": rasters_done - started} if len(run.claims) > 1 else {}
             stages["vectorize"] = time.perf_counter() - rasters_done
             report = report_on(run, outputs.polygons, counted, stages)
@@ -154,55 +171,118 @@ def segment_file(
     return report
 
 
+class _Results:
+    """Rows of a result as `Vectorization` reads them: codes, and the confidence of the newest of them.
+
+    Parameters
+    ----------
+    job : Job
+    codes, confidence : callable
+        Rows from top to bottom, of the whole result or of one of its layers.
+    """
+
+    def __init__(self, job: Job, codes: Layered, confidence: Layered) -> None:
+        self._job, self._codes, self._confidence = job, codes, confidence
+        self._newest = np.empty((0, 0), dtype=np.uint8)
+
+    def strips(self, index: int) -> Iterator[tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]]:
+        """Codes and where they are valid."""
+        layer = None if self._job.layers is None else index
+        for codes, share in zip(self._codes(layer), self._confidence(layer), strict=True):
+            self._newest = share
+            yield codes, codes != NODATA
+
+    def confidence(self, _row: int, _stop: int) -> npt.NDArray[np.uint8]:
+        """Confidence of the rows that were yielded last."""
+        return self._newest
+
+    def vectorization(self, options: VectorizeOptions | None) -> Vectorization:
+        """Plan their polygons.
+
+        Raises
+        ------
+        OptionError
+        """
+        from geoseg.vector.options import VectorizeOptions
+        from geoseg.vector.sources import ReadMap
+        from geoseg.vector.vectorize import Vectorization
+
+        options = options or VectorizeOptions()
+        if options.probabilities is not None:
+            raise OptionError(
+                "probabilities are of a class map that is there; keep them and the map with SegmentOutputs, then "
+                "vectorize these"
+            )
+        legend, job = self._job.card.classes, self._job
+        found = ReadMap(
+            grid=job.grid,
+            legend_of=lambda _: legend,
+            strips=self.strips,
+            layers=None if job.layers is None else legend,
+        )
+        made = Vectorization.of_rows(found, [self.confidence] * (job.layers or 1), options)
+        return replace(made, scene=options.scene or job.name)
+
+
 Strips = Iterable[npt.NDArray[np.uint8]]
 Layered = Callable[[int | None], Strips]
-"""Rows from top to bottom, of the whole result or of one of its layers."""
 
 
-def _write_polygons(
-    run: Run, path: Path, layer: str | dict[int, str]
-) -> tuple[tuple[list[dict[str, Any]], int], list[str]]:
+def _nothing(_: int | None) -> Strips:
+    return ()
+
+
+def check_polygons(job: Job, outputs: SegmentOutputs) -> None:
+    """Refuse polygons that could not be made or written, before anything is computed.
+
+    Raises
+    ------
+    OptionError, OutputError
+    """
+    from geoseg.vector.formats import check_crs
+    from geoseg.vector.kept_layers import content_beside
+
+    work = _Results(job, _nothing, _nothing).vectorization(outputs.drawn)
+    check_crs(outputs.polygons, job.grid.crs)
+    content_beside(outputs.polygons, work.written(_layer_names(job, outputs)))
+
+
+def _layer_names(job: Job, outputs: SegmentOutputs) -> str | dict[int, str]:
+    from geoseg.vector.layers import layer_names_of
+
+    return layer_names_of(job.card.classes if job.layers else None, outputs.layer)
+
+
+def _write_polygons(run: Run, outputs: SegmentOutputs) -> tuple[tuple[list[dict[str, Any]], int], list[str]]:
     """Vectorize the stored bands, write, verify and commit; return what `report_on` takes, and hints."""
-    from geoseg.vector.arrow_writer import Layer
-    from geoseg.vector.geopackage import write_layers
+    from geoseg.vector.formats import write_polygons
     from geoseg.vector.kept_layers import kept_beside
     from geoseg.vector.proof import proof_lines
 
-    job, legend = run.job, run.job.card.classes
-    tally, streams = _polygons(job, run.store.codes, run.store.confidence)
-    styles = {c.code: Legend(classes=(c,)) for c in legend.classes}
-    names = [(layer, legend)] if isinstance(layer, str) else [(layer[code], styles[code]) for code in layer]
-    layers = (
-        (
-            Layer(
-                name=name,
-                crs=job.grid.crs,
-                legend=partial(_same, style),
-                metadata=product_tags(run),
-                coverage=proof.entry,
-            ),
-            parts,
-        )
-        for (name, style), (proof, parts) in zip(names, streams, strict=True)
-    )
-    claim = run.claims[path]
-    base = kept_beside(path, [name for name, _ in names])
+    job, claim = run.job, run.claims[outputs.polygons]
+    results = _Results(job, run.store.codes, run.store.confidence)
+    work = replace(results.vectorization(outputs.drawn), metadata=product_tags(run))
+    names = _layer_names(job, outputs)
+    base = kept_beside(outputs.polygons, work.written(names))
     finished = claim.prepare()
-    write_layers(finished, layers, base)
+    write_polygons(finished, work.layers(names, base), base)
     if base is not None:
         base.check_unchanged()
     claim.commit(finished)
+    tally = work.tally
     valid = tally.pixels
-    if job.layers is not None:
-        valid = sum(int((strip != NODATA).sum()) for strip in run.store.codes(0))
-    return (tally.class_rows(), valid), [*tally.hints(), *proof_lines(tally.proofs)]
+    if job.layers is not None or work.kept is not None:
+        first = None if job.layers is None else 0
+        valid = sum(int((strip != NODATA).sum()) for strip in run.store.codes(first))
+    more = job.card.image_size is None and job.tiling.overlap < job.tiling.size // 2
+    calmer = "a larger --overlap or a better model" if more else "a better model"
+    return (tally.class_rows(), valid), [*tally.hints(calmer), *proof_lines(tally.proofs)]
 
 
-def _frame(job: Job) -> geopandas.GeoDataFrame:
+def _frame(job: Job, options: VectorizeOptions | None) -> geopandas.GeoDataFrame:
     from geoseg.inference.run import compute_in_memory
-    from geoseg.vector.features import Features
 
-    results, _ = compute_in_memory(job, None)
+    results: list[BandResult] = []
 
     def codes(layer: int | None) -> Strips:
         return (result.codes if layer is None else result.codes[layer] for result in results)
@@ -210,44 +290,6 @@ def _frame(job: Job) -> geopandas.GeoDataFrame:
     def confidence(layer: int | None) -> Strips:
         return (result.confidence if layer is None else result.confidence[layer] for result in results)
 
-    _, streams = _polygons(job, codes, confidence)
-    parts = [part for _, stream in streams for part in stream]
-    return Features.joined(parts, job.card.classes).to_geodataframe()
-
-
-def _polygons(
-    job: Job, codes: Layered, confidence: Layered
-) -> tuple[Tally, Iterator[tuple[Proof, Iterator[Features]]]]:
-    """Vectorize strips of a result, or of each of its layers, as they are asked for, counted and measured."""
-    from geoseg.vector.bands import Band
-    from geoseg.vector.layers import stream_layer
-    from geoseg.vector.proof import Proof
-    from geoseg.vector.stream import Wanted, polygonize_strips
-    from geoseg.vector.summary import Tally
-
-    legend = job.card.classes
-    wanted = Wanted(grid=job.grid, legend=legend, confidence=True)
-    tally = Tally(lambda _: legend)
-
-    def strips(layer: int | None) -> Iterator[Band]:
-        for strip, share in zip(codes(layer), confidence(layer), strict=True):
-            yield Band(codes=strip, valid=strip != NODATA, confidence=share)
-
-    def proven() -> Proof:
-        tally.proofs.append(Proof(grid=job.grid, scene=job.name))
-        return tally.proofs[-1]
-
-    def streams() -> Iterator[tuple[Proof, Iterator[Features]]]:
-        if job.layers is None:
-            proof = proven()
-            yield proof, tally.watch(proof.watch(polygonize_strips(proof.rows(strips(None)), wanted)))
-            return
-        for index in range(len(legend.classes)):
-            proof = proven()
-            yield proof, tally.watch(proof.watch(stream_layer(strips(index), wanted, index)))
-
-    return tally, streams()
-
-
-def _same(legend: Legend) -> Legend:
-    return legend
+    work = _Results(job, codes, confidence).vectorization(options)  # which is checked before the long work
+    results += compute_in_memory(job, None)[0]
+    return work.features().to_geodataframe()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from geoseg.errors import ModelError
+from geoseg.inference.prepare import given_model
 from geoseg.models.model import Model
 
 T = TypeVar("T")
@@ -98,7 +99,13 @@ class ModelInMemory:
         """Pack the model such that a process that has it already need not unpack it."""
         import cloudpickle  # type: ignore[import-untyped]  # dask requires it
 
-        return _unpacked, (self.key, cloudpickle.dumps(self.model))
+        try:
+            return _unpacked, (self.key, cloudpickle.dumps(self.model))
+        except Exception as error:  # a network of one's own may hold anything
+            raise ModelError(
+                f"the model {self.model.card.name} cannot be sent to other processes ({type(error).__name__}: "
+                f"{error}); compute it in this one, with dask's scheduler 'threads'"
+            ) from error
 
 
 def _unpacked(key: str, packed: bytes) -> ModelInMemory:
@@ -118,7 +125,8 @@ def sendable(model: Path | str | Model) -> ModelFile | ModelInMemory:
     """
     from geoseg.models.card import read_card
 
-    if isinstance(model, Model):
-        return ModelInMemory(model=model)
-    path = Path(model).resolve()
+    given = given_model(model)
+    if not isinstance(given, Path):
+        return ModelInMemory(model=given)
+    path = given.resolve()
     return ModelFile(path=path, weights=read_card(path).weights_sha256 or "")

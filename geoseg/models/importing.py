@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from geoseg.errors import ModelError, OptionError
 from geoseg.grid.legend import Legend, Task
 from geoseg.models.card import Card
 from geoseg.models.foreign_weights import ForeignWeights, read_weights
+from geoseg.models.input_scale import InputScale
 from geoseg.models.model import Model
 from geoseg.models.network import NetworkPlan, build
 from geoseg.models.origins import Origin, origin_of
@@ -21,26 +22,6 @@ _DEFAULT_DTYPE: Final = "uint8"
 _IMAGENET: Final = {"red": (0.485, 0.229), "green": (0.456, 0.224), "blue": (0.406, 0.225)}
 """Mean and std of ImageNet's bands, of values from 0 to 1."""
 _OWN_STATISTICS: Final = ("inception", "xception", "tu-")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Imported:
-    """A model made of foreign weights, and what was assumed about it, one line each."""
-
-    model: Model
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InputScale:
-    """How stored numbers become the network's input: ``(x * scale - mean) / std``.
-
-    Each has one number, or one for each band. Without `scale`, the value range becomes 0 to 1.
-    """
-
-    scale: Sequence[float] | None = None
-    mean: Sequence[float] | None = None
-    std: Sequence[float] | None = None
 
 
 def import_model(
@@ -59,7 +40,7 @@ def import_model(
     tile_size: int = 512,
     overlap: int | None = None,
     name: str | None = None,
-) -> Imported:
+) -> Model:
     """Make a model of weights that segmentation-models-pytorch, torchgeo, ftw-tools or geoai has written.
 
     Takes a folder of ``save_pretrained``, a ``.safetensors`` or torch file of weights, or a Lightning checkpoint.
@@ -86,6 +67,11 @@ def import_model(
         What was done to stored numbers before the network saw them; no file knows it.
     gsd_m, tile_size, overlap, name : optional
         As `Model.new` takes them.
+
+    Returns
+    -------
+    Model
+        Its `notes` say what was assumed, one line each.
 
     Raises
     ------
@@ -123,7 +109,8 @@ def import_model(
     told = (
         f"weights written by {origin.program}" if origin.program else "weights of a network it does not name"
     )
-    return Imported(model=model, notes=(f"{path}: {told}", note))
+    model.notes = (f"{path}: {told}", note)
+    return model
 
 
 def _network(origin: Origin, architecture: str | None, encoder: str | None) -> tuple[str, str]:
@@ -244,8 +231,7 @@ def _set_normalisation(model: Model, origin: Origin, given: InputScale | None) -
     """Put the numbers into the card and say in one line where they come from."""
     card, wanted = model.card, given or InputScale()
     count = len(card.bands)
-    scale = None if wanted.scale is None else _for_each(wanted.scale, count, "scale")
-    mean, std = _for_each(wanted.mean or (0.0,), count, "mean"), _for_each(wanted.std or (1.0,), count, "std")
+    scale, mean, std = wanted.for_bands(count)
     words = "as given"
     if given is None or given == InputScale():
         words = "assumed, for the file does not tell (--scale, --mean and --std correct it)"
@@ -266,14 +252,6 @@ def _set_normalisation(model: Model, origin: Origin, given: InputScale | None) -
     model.card = card.changed(**fields)
     low, high = card.value_range
     return f"normalisation {words}: {card.dtype} from {low:g} to {high:g}, {_formula(model.card)}"
-
-
-def _for_each(numbers: Sequence[float], count: int, word: str) -> list[float]:
-    if len(numbers) not in (1, count):
-        raise OptionError(
-            f"--{word} has {len(numbers)} numbers, expected one, or one for each of {count} bands"
-        )
-    return list(numbers) * (count if len(numbers) == 1 else 1)
 
 
 def _pretrained_statistics(model: Model, encoder_weights: str) -> tuple[list[float], list[float]] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +15,9 @@ from safetensors.torch import load_file, save_file
 from geoseg.errors import ModelError, OptionError, OutputError
 from geoseg.grid.legend import Legend, Task, binary_legend
 from geoseg.models.card import CARD_KEY, Card, read_card
+from geoseg.models.input_scale import InputScale
 from geoseg.models.network import NetworkPlan, build, first_line, input_statistics
+from geoseg.models.wrapped import Wrapped, dtype_of, legend_of_channels
 from geoseg.storage.output import claim
 from geoseg.storage.printable import printable
 
@@ -38,11 +41,14 @@ class Model:
         Everything prediction needs besides the scene.
     network : torch.nn.Module
         Maps float32 (N, band, row, col) to logits (N, channel, row, col).
+    notes : tuple of str
+        What was assumed about it where it was made of something else, one line each.
     """
 
-    def __init__(self, card: Card, network: torch.nn.Module) -> None:
+    def __init__(self, card: Card, network: torch.nn.Module, notes: tuple[str, ...] = ()) -> None:
         self.card = card
         self.network = network
+        self.notes = notes
 
     @classmethod
     def new(
@@ -144,6 +150,97 @@ class Model:
         return model
 
     @classmethod
+    def wrap(
+        cls,
+        module: torch.nn.Module,
+        *,
+        bands: Sequence[str],
+        classes: Legend | str | Sequence[str],
+        value_range: tuple[float, float],
+        task: Task = "multiclass",
+        dtype: str | None = None,
+        input_scale: InputScale | None = None,
+        gsd_m: float | None = None,
+        tile_size: int = 512,
+        overlap: int | None = None,
+        name: str | None = None,
+    ) -> Model:
+        """Make a model of a network of your own, for `predict` and `segment` in this process.
+
+        It has no file form: its class is code, and model files hold none. What segmentation-models-pytorch has
+        built becomes a file by its ``save_pretrained`` and `geoseg.import_model`.
+
+        Parameters
+        ----------
+        module : Module
+            Maps float32 (n, band, row, col) to logits (n, channel, row, col), before softmax or sigmoid; by itself,
+            or as ``logits`` (transformers) or ``out`` (torchvision) of what it returns. Fewer rows and columns than
+            the input has are brought back, bilinearly. It is put into evaluation mode.
+        bands : sequence of str
+            Names of the bands, in the module's order.
+        classes : Legend, text or sequence of str
+            The classes in the order of the module's channels: names, or as ``water,forest=#228b22``, codes 1 to n; or
+            a Legend with codes of its own. Of a binary task, whose module has one channel: one class, or two of which
+            the first is what is not of the second.
+        value_range : (float, float)
+            Smallest and largest stored number of the scenes. The module is given them from 0 to 1, unless
+            `input_scale` says otherwise.
+        task : str
+            ``multiclass``, ``binary`` or ``multilabel`` (classes may overlap).
+        dtype : str, optional
+            Type of the scenes' numbers; by default uint8 where the range is 0 to 255, uint16 where it is whole numbers
+            from 0 to 65535, else float32.
+        input_scale : InputScale, optional
+            What is done to stored numbers before the module sees them: ``(x * scale - mean) / std``.
+        gsd_m, tile_size, overlap, name : optional
+            As `Model.new` takes them.
+
+        Returns
+        -------
+        Model
+
+        Raises
+        ------
+        ModelError, OptionError, LegendError
+            If it is no module, refuses a tile, or answers with another number of channels than there are classes.
+        """
+        if not isinstance(module, torch.nn.Module):
+            raise ModelError(f"expected a torch.nn.Module, found {type(module).__name__}")
+        if isinstance(bands, str) or not bands:
+            raise OptionError(f"bands is {bands!r}, expected the names of the bands, as in ['red', 'green']")
+        legend = legend_of_channels(classes, task)
+        low, high = (float(number) for number in value_range)
+        span, count = high - low or 1.0, len(bands)
+        scale, mean, std = (input_scale or InputScale()).for_bands(count)
+        card = Card(
+            name=name or type(module).__name__,
+            created_by=created_by(),
+            architecture=re.sub(r"[^A-Za-z0-9_.+-]", "_", type(module).__name__),
+            encoder="wrapped",
+            task=task,
+            bands=[{"name": band} for band in bands],
+            dtype=dtype or dtype_of(low, high),
+            value_range=(low, high),
+            units="stored",
+            scale=[1 / span] * count if scale is None else scale,
+            offset=[-low / span if scale is None else 0.0] * count,
+            mean=mean,
+            std=std,
+            gsd_m=gsd_m,
+            tile={"size": tile_size, "overlap": tile_size // 4 if overlap is None else overlap},
+            legend=legend.classes,
+            channels=(1,) if task == "binary" else legend.codes,
+        )
+        wrapped = Wrapped(module, count, len(card.channels))
+        wrapped.try_out(tile_size)
+        return cls(card, wrapped.eval())
+
+    @property
+    def wrapped(self) -> bool:
+        """Whether its network is code that no model file could hold."""
+        return isinstance(self.network, Wrapped)
+
+    @classmethod
     def open(cls, path: Path | str) -> Model:
         """Read a model file; nothing in it is executed and nothing is fetched from a network.
 
@@ -184,6 +281,12 @@ class Model:
         """
         path = Path(path)
         check_name(path)
+        if isinstance(self.network, Wrapped):
+            raise ModelError(
+                f"{path}: a network of your own ({type(self.network.module).__name__}) has no file form, since model "
+                "files hold no code; keep its weights with torch.save and wrap it again, or, where "
+                "segmentation-models-pytorch built it, use its save_pretrained and geoseg.import_model"
+            )
         tensors = {name: _stored(name, tensor, weights) for name, tensor in self.network.state_dict().items()}
         card = self.card.changed(weights_sha256=weights_sha256(tensors), created_by=created_by())
         write_model(path, card, tensors, overwrite=overwrite)
@@ -204,6 +307,10 @@ class Model:
         ------
         OptionError
         """
+        if isinstance(self.network, Wrapped):
+            if size != self.card.tile.size:  # which was tried when it was wrapped
+                self.network.try_out(size)
+            return
         step = self.stride_multiple
         if size % step:
             raise OptionError(

@@ -22,8 +22,20 @@ Layers = Iterable[tuple[Layer, Iterable[Features]]]
 def check_vector_name(path: Path) -> None:
     """Raise OptionError unless a file's name says one of the formats."""
     if kind_by_name(path) not in _WRITERS:
-        endings = [ending for kind in _WRITERS for ending in kind.endings]
-        raise OptionError(f"{path}: expected a name that ends in {', '.join(endings)}")
+        raise OptionError(f"{path}: expected a name that ends in {', '.join(written_endings())}")
+
+
+def written_endings() -> tuple[str, ...]:
+    """Return how the names of files of polygons end."""
+    return tuple(ending for kind in _WRITERS for ending in kind.endings)
+
+
+def check_crs(path: Path, crs: str | None) -> None:
+    """Raise OptionError where a format has no way to say where polygons are."""
+    if crs is None and kind_by_name(path) == GEOJSON:
+        raise OptionError(
+            f"{path.name}: GeoJSON is in longitude and latitude, and the map has no CRS; write another format"
+        )
 
 
 def check_append(path: Path) -> None:
@@ -90,11 +102,7 @@ def _flatgeobuf(path: Path, layers: Layers) -> None:
 
 def _geojson(path: Path, layers: Layers) -> None:
     layer, parts, _ = _one_layer(layers)
-    if layer.crs is None:
-        raise OptionError(
-            f"{output_of(path).name}: GeoJSON is in longitude and latitude, and the map has no CRS; write another "
-            "format"
-        )
+    check_crs(output_of(path), layer.crs)
     _write_by_gdal(path, [(layer, parts)], "GeoJSON", {"RFC7946": "YES"})
 
 

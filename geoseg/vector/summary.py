@@ -164,13 +164,13 @@ class Tally:
         """Share of the polygons that are specks, 0 to 1."""
         return self.specks / self.polygons if self.polygons else 0.0
 
-    def hints(self, *, predicted: bool = True) -> list[str]:
+    def hints(self, calmer: str = "") -> list[str]:
         """Lines for a person: how many polygons came out, and what would help where that is a worry.
 
         Parameters
         ----------
-        predicted : bool
-            Whether a model made the map just now; else it is a map from anywhere.
+        calmer : str
+            What would make the map itself calmer, where a model made it just now.
         """
         lines = ["1 polygon" if self.polygons == 1 else f"{self.polygons:,} polygons"]
         if not self.polygons and self._kept is None:
@@ -185,9 +185,9 @@ class Tally:
                 "are to be put into classes first"
             )
         elif self.speck_share > 0.5 and self.polygons >= _MANY_POLYGONS:
-            calm = "a larger --overlap or a better model calms the map, and " if predicted else ""
+            calm = f"{calmer} calms the map, and " if calmer else ""
             lines.append(
                 f"{self.speck_share:.0%} of the polygons are specks of {SPECK} pixels or fewer; {calm}"
-                f"geoseg vectorize --min-area {SPECK + 1}px merges them into their neighbours"
+                f"--min-area {SPECK + 1}px merges them into their neighbours"
             )
         return lines

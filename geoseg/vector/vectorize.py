@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -127,9 +127,7 @@ def vectorize(
     """
     names, chosen = legend_of(legend), options or VectorizeOptions()
     if output is None:
-        job = _Job.of(source, confidence, names, chosen)
-        parts = [part for _, _, stream in job.streams() for part in stream]
-        return Features.joined(parts, job.tally.legend).to_geodataframe()
+        return Vectorization.of(source, confidence, names, chosen).features().to_geodataframe()
     target = Target(path=Path(output), layer=layer, overwrite=overwrite, append=append, duplicate=duplicate)
     vectorize_file(source, target, confidence=confidence, legend=names, options=chosen)
     return target.path
@@ -170,7 +168,7 @@ def vectorize_file(
     target.check()
     with claim(target.path, overwrite=target.overwrite or target.append) as claimed:
         base = Base.of(target.path) if target.append and target.path.exists() else None
-        job = _Job.of(source, confidence, legend, options or VectorizeOptions())
+        job = Vectorization.of(source, confidence, legend, options or VectorizeOptions())
         names = layer_names_of(job.map.layers, target.layer)
         if target.overwrite and kind_by_name(target.path) == GEOPACKAGE:
             base = kept_beside(target.path, job.written(names))
@@ -179,7 +177,7 @@ def vectorize_file(
             job.check_new(names, base)
         finished = claimed.prepare()
         write_polygons(finished, layers, base)
-        for line in job.tally.hints(predicted=False):
+        for line in job.tally.hints():
             _log.info(line)
         if base is not None:
             base.check_unchanged()
@@ -188,8 +186,27 @@ def vectorize_file(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Job:
-    """A map that is about to be vectorized."""
+class Vectorization:
+    """A map that is about to be vectorized, in a pass over its rows.
+
+    Parameters
+    ----------
+    map : ReadMap
+    wanted : Wanted
+        What its polygons are to say.
+    confidence : list of Rows
+        Of the written class; of a multilabel map for each layer. Empty where there is none.
+    probabilities : Rows or None
+    options : VectorizeOptions
+    kept : set of int or None
+        Codes of the only classes whose polygons come out.
+    tally : Tally
+        What came out.
+    scene : str or None
+        What is known of the polygons is said of this scene.
+    metadata : mapping of str to str
+        Kept with the layers of a GeoPackage.
+    """
 
     map: ReadMap
     wanted: Wanted
@@ -198,18 +215,19 @@ class _Job:
     options: VectorizeOptions
     kept: frozenset[int] | None
     tally: Tally
+    scene: str | None
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(
         cls, source: Source, confidence: Confidence | None, legend: Legend | None, options: VectorizeOptions
-    ) -> _Job:
+    ) -> Vectorization:
         """Open everything that is to be read."""
         together = ComputedTogether.of(source) if confidence is None else None
         if confidence is None and (dataset := dataset_of(source)) is not None:
             confidence = dataset.get("confidence")
         found = opened(source, legend)
         known = found.legend_of(()) if found.layers is None else found.layers
-        kept = chosen_codes(options.classes, known)
         shares: list[Rows] = []
         if together is not None:
             found, shares = replace(found, strips=together.strips), [together.confidence]
@@ -227,23 +245,49 @@ class _Job:
             probable = stacked(
                 share_rows(options.probabilities, found.grid, expected=expected, what="probabilities")
             )
+        return cls.of_rows(found, shares, options, probable)
+
+    @classmethod
+    def of_rows(
+        cls,
+        found: ReadMap,
+        confidence: list[Rows],
+        options: VectorizeOptions,
+        probabilities: Rows | None = None,
+    ) -> Vectorization:
+        """Plan the polygons of rows that are there or still to come.
+
+        Raises
+        ------
+        OptionError
+            If the options do not suit the map: a class that it has not, a unit that its grid has not.
+        """
+        known = found.legend_of(()) if found.layers is None else found.layers
+        kept = chosen_codes(options.classes, known)
+        options.least_size(found.grid)
         wanted = Wanted(
             grid=found.grid,
             legend=known,
-            confidence=bool(shares),
-            classes=known.codes if probable is not None and known is not None else None,
+            confidence=bool(confidence),
+            classes=known.codes if probabilities is not None and known is not None else None,
             scene=options.scene,
             outline=Outline.of(options.simplify, smooth=options.smooth, grid=found.grid),
         )
         return cls(
             map=found,
             wanted=wanted,
-            confidence=shares,
-            probabilities=probable,
+            confidence=confidence,
+            probabilities=probabilities,
             options=options,
             kept=kept,
             tally=Tally(found.legend_of, kept),
+            scene=options.scene,
         )
+
+    def features(self) -> Features:
+        """Return all polygons at once."""
+        parts = [part for _, _, stream in self.streams() for part in stream]
+        return Features.joined(parts, self.tally.legend)
 
     def streams(self) -> Iterator[tuple[int, Proof, Iterator[Features]]]:
         """Yield the layers' numbers, what will be known of their polygons, and these, which are counted."""
@@ -258,7 +302,7 @@ class _Job:
     def _proof(self) -> Proof:
         return Proof(
             grid=self.map.grid,
-            scene=self.options.scene,
+            scene=self.scene,
             about=self.options.words,
             exact=self.wanted.outline is None,
         )
@@ -319,7 +363,14 @@ class _Job:
         for index, proof, parts in self.streams():
             own = legends[index] if self.map.layers is not None else None
             style = partial(self._style, names[index], own, base)
-            yield Layer(name=names[index], crs=self.map.grid.crs, legend=style, coverage=proof.entry), parts
+            layer = Layer(
+                name=names[index],
+                crs=self.map.grid.crs,
+                legend=style,
+                metadata=self.metadata,
+                coverage=proof.entry,
+            )
+            yield layer, parts
 
     def _style(self, name: str, own: Legend | None, base: Base | None) -> Legend:
         """Legend of what was written to a layer; codes that had no name until now may not fit what is there."""

@@ -113,7 +113,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> object:
         (click.UsageError("no scene"), 2, "no scene (see geoseg anything --help)"),
         (click.BadParameter("bad"), 2, "Invalid value: bad (see geoseg anything --help)"),
         (PermissionError(13, "Permission denied", "x.tif"), 1, "x.tif: Permission denied"),
-        (MemoryError(), 1, "out of memory; a smaller --tile-size or --batch-size needs less"),
+        (MemoryError(), 1, "out of memory"),
         (ValueError("odd"), 1, "unexpected ValueError: odd; this is a bug, -vv shows where"),
     ],
     ids=lambda v: type(v).__name__ if isinstance(v, Exception) else "",
@@ -122,6 +122,12 @@ def test_an_error_is_one_line_and_an_exit_code(failing, error: Exception, exit_c
     failing(error)
     result = run("anything")
     assert (result.exit_code, result.stderr, result.stdout) == (exit_code, f"Error: {line}\n", "")
+
+
+def test_less_memory_is_advised_with_options_that_the_command_has(failing) -> None:
+    failing(MemoryError())
+    assert run("segment").stderr.endswith("out of memory; a smaller --tile-size or --batch-size needs less\n")
+    assert run("train").stderr.endswith("a smaller train.batch_size or train.chip_size needs less\n")
 
 
 def test_a_traceback_is_shown_for_vv_only(failing) -> None:

@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import geopandas
 import numpy as np
 import pyogrio
 import pytest
@@ -125,6 +126,36 @@ def test_segment_is_predict_and_vectorize(made: Path, tmp_path: Path) -> None:
         known.append({key: value for key, value in entry.items() if key != "scene"})
     assert known[0] == known[1]
     assert "valid coverage: " in vectorized.stderr
+
+
+def test_segment_draws_and_writes_as_vectorize_does_and_knows_its_own_work_again(
+    made: Path, command, tmp_path: Path
+) -> None:
+    scene, options = command
+    drawn = ("--min-area", "9px", "--simplify", "1px", "--smooth", "--class", "forest", "--class", "3")
+    ours = ("segment", scene, *options, "-o", tmp_path / "s.parquet", *drawn)
+    first = run(*ours)
+    assert first.exit_code == 0, first.stderr
+    vectorized = run(
+        *("vectorize", made / "p.tif", "--confidence", made / "p_c.tif", "-o", tmp_path / "v.parquet", *drawn)
+    )
+    assert vectorized.exit_code == 0, vectorized.stderr
+    frames = [geopandas.read_parquet(tmp_path / name) for name in ("s.parquet", "v.parquet")]
+    assert frames[0].equals(frames[1])
+
+    stamp = (tmp_path / "s.parquet").stat().st_mtime_ns
+    again = run(*ours)
+    assert (again.exit_code, again.stdout) == (0, "")
+    assert again.stderr.splitlines()[-1] == f"{tmp_path / 's.parquet'}: finished before"
+    other = run(*ours[:-2])
+    assert other.exit_code == 4
+    assert "already exists; pass --overwrite" in other.stderr
+    assert (tmp_path / "s.parquet").stat().st_mtime_ns == stamp
+
+    folder = ("segment", scene, *options, "-o", f"{tmp_path}/maps/", "--format", "fgb")
+    assert run(*folder).exit_code == 0
+    assert len(pyogrio.read_dataframe(tmp_path / "maps" / "a.fgb"))
+    assert "0 done, 1 finished before, 0 failed" in run(*folder, "--overwrite").stderr
 
 
 def test_many_scenes_go_into_a_folder_and_the_bad_one_is_passed_over(folder: Path, tmp_path: Path) -> None:

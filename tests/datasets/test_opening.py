@@ -175,8 +175,9 @@ def test_images_that_no_split_names_are_not_judged(tmp_path: Path) -> None:
 def test_a_split_that_loses_all_its_images_is_refused(tmp_path: Path) -> None:
     write_set(tmp_path, 9)
     break_some(tmp_path)
-    with pytest.raises(DataError, match=r"nothing is left in val; 2 of 5 images cannot be used"):
+    with pytest.raises(DataError, match=r"nothing is left in val; 2 of 5 images cannot be used") as caught:
         open_set(tmp_path, split={"train": ["0", "3", "5"], "val": ["1", "7"]}, skip_bad=True)
+    assert "--skip-bad" not in str(caught.value), "that was done already"
 
 
 def test_images_of_other_sizes_are_brought_to_one(tmp_path: Path) -> None:

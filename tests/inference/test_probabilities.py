@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import dask.array
 import numpy as np
 import pytest
 import rasterio
+import xarray
 from affine import Affine
 
 import geoseg
@@ -62,6 +65,37 @@ def test_a_band_for_each_class_holds_its_probability(task: str, storage: Any, tm
     else:
         assert np.isnan(found[:, ~valid]).all()
         assert np.abs(found - expected)[:, valid].max() <= 2**-11  # half a step of halves between 1/2 and 1
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_dataset_holds_them_in_memory_and_lazily(task: str, tmp_path: Path) -> None:
+    model, source = TASKS[task], scene()
+    expected = right_answer(model, source.pixels)[1]
+    if task == "binary":
+        expected = np.concatenate([1 - expected, expected])
+    found = geoseg.predict(source, model, options=FP32, probabilities=True)
+    shares = found["probabilities"]
+    assert (shares.dims, shares.dtype) == (("class", "y", "x"), np.float32)
+    assert found["class_code"].to_numpy().tolist() == list(model.card.classes.codes)
+    assert np.isnan(shares.to_numpy()[:, ~source.known_valid]).all()
+    assert np.abs(shares.to_numpy() - expected)[:, source.known_valid].max() <= 1e-6
+    plain = geoseg.predict(source, model, options=FP32)
+    xarray.testing.assert_identical(found[["landcover", "confidence"]].drop_vars("class", errors="ignore").drop_vars(
+        ["class_code", "class_color"], errors="ignore"
+    ), plain.drop_vars(["class", "class_code", "class_color"], errors="ignore"))  # fmt: skip
+    masked = np.where(source.known_valid, source.pixels, np.nan).astype(np.float32)
+    times = np.stack([masked, masked[:, ::-1]])
+    array = dask.array.from_array(times, chunks=(1, 3, 32, 41))
+    lazy = geoseg.predict(
+        xarray.DataArray(array, dims=("time", "band", "y", "x")), model,
+        options=replace(FP32, force=True), probabilities=True,
+    )  # fmt: skip
+    assert lazy["probabilities"].dims == ("time", "class", "y", "x")
+    assert lazy["probabilities"].shape == (2, *expected.shape)
+    computed = lazy.compute(scheduler="synchronous")
+    np.testing.assert_allclose(computed["probabilities"][0], shares, atol=1e-6)
+    np.testing.assert_allclose(computed["probabilities"][1], shares[:, ::-1], atol=1e-6)
+    np.testing.assert_array_equal(computed["landcover"][0], found["landcover"])
 
 
 @pytest.mark.parametrize("task", TASKS)

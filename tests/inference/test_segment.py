@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import geopandas
@@ -14,10 +16,13 @@ from rasterio.features import rasterize
 
 import geoseg
 from geoseg.errors import OptionError, OutputExistsError
+from geoseg.inference import run
 from geoseg.inference.options import PredictOptions
 from geoseg.inference.predict import Writing
 from geoseg.inference.prepare import prepare
 from geoseg.inference.segment import SegmentOutputs, segment_file
+from geoseg.inference.summary import Report
+from geoseg.vector.options import VectorizeOptions
 
 FP32 = PredictOptions(precision="fp32")
 
@@ -93,6 +98,77 @@ def test_the_vectorized_class_map_is_the_segmented_scene(written: SegmentOutputs
     theirs = geopandas.read_file(written.polygons, layer="landcover")
     assert shapely.equals_exact(again.geometry.to_numpy(), theirs.geometry.to_numpy()).all()
     np.testing.assert_array_equal(again["class_name"], theirs["class_name"])
+
+
+DRAWN = VectorizeOptions(min_area="9px", simplify="1px", smooth=True, classes=["forest", 3], scene="A")
+
+
+def test_polygons_are_drawn_as_vectorize_draws_them_in_every_format(
+    written: SegmentOutputs, scene_file: Path, model_file: Path, tmp_path: Path
+) -> None:
+    ours = geoseg.segment(scene_file, model_file, options=FP32, drawn=DRAWN)
+    assert set(ours["class_name"]) == {"forest", "town"}
+    assert (ours["pixels"].min(), set(ours["scene"])) >= (9, {"A"})
+    for ending in (".gpkg", ".parquet", ".fgb", ".geojson"):
+        file, expected = tmp_path / f"s{ending}", tmp_path / f"v{ending}"
+        geoseg.segment(scene_file, model_file, options=FP32, drawn=DRAWN, output=file)
+        geoseg.vectorize(written.raster, confidence=written.confidence, options=DRAWN, output=expected)
+        if ending != ".gpkg":  # which also says by which model
+            assert file.read_bytes() == expected.read_bytes(), ending
+            continue
+        stored, other = (geopandas.read_file(path, layer="landcover") for path in (file, expected))
+        assert stored.equals(other)
+        for column in ours.columns.drop("geometry"):
+            np.testing.assert_array_equal(stored[column], ours[column])
+    report = json.loads((tmp_path / "s.gpkg.run.json").read_text())
+    with rasterio.open(written.raster) as raster:
+        assert report["valid_pixels"] == (raster.read(1) != 255).sum()
+
+
+def test_polygons_that_cannot_be_drawn_or_written_are_refused_before_the_work(
+    scene_file: Path, model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("the work has begun")
+
+    monkeypatch.setattr(run, "load_checked", never)
+    pixels = np.ones((3, 70, 70), dtype=np.uint8)
+    for scene, drawn, name, said in (
+        (scene_file, VectorizeOptions(classes=["lake"]), "l.gpkg", "the map has no class 'lake'"),
+        (pixels, VectorizeOptions(min_area="5m2"), "l.gpkg", "m2|CRS"),
+        (pixels, VectorizeOptions(simplify="5m"), "l.gpkg", "CRS|units"),
+        (pixels, None, "l.geojson", "GeoJSON is in longitude and latitude, and the map has no CRS"),
+    ):
+        for output in (tmp_path / name, None) if drawn else (tmp_path / name,):
+            with pytest.raises(OptionError, match=said):
+                geoseg.segment(scene, model_file, drawn=drawn, output=output)
+    with pytest.raises(OptionError, match="expected a name that ends in"):
+        geoseg.segment(scene_file, model_file, output=tmp_path / "l.shp")
+    with pytest.raises(OptionError, match="said by SegmentOutputs, too"):
+        outputs = SegmentOutputs(polygons=tmp_path / "l.gpkg")
+        geoseg.segment(scene_file, model_file, drawn=DRAWN, output=outputs)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_same_call_finishes_what_is_missing(scene_file: Path, model_file: Path, tmp_path: Path) -> None:
+    outputs = SegmentOutputs(polygons=tmp_path / "l.gpkg", raster=tmp_path / "l.tif")
+
+    def again(outputs: SegmentOutputs = outputs) -> Report:
+        return segment_file(prepare(scene_file, model_file, FP32), outputs, Writing())
+
+    first = again()
+    content = {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.suffix != ".json"}
+    assert (first.before, again().before) == (False, True)
+    (tmp_path / "l.tif").unlink()
+    stamp = outputs.polygons.stat().st_mtime_ns
+    assert again().classes == first.classes
+    assert outputs.polygons.stat().st_mtime_ns == stamp, "it may have been edited since"
+    outputs.polygons.unlink()
+    assert again().classes == first.classes
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.suffix != ".json"} == content
+    assert again().before
+    with pytest.raises(OutputExistsError):
+        again(replace(outputs, drawn=VectorizeOptions(min_area="9px")))
 
 
 def test_a_scene_without_data_gives_an_empty_layer(

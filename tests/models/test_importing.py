@@ -20,7 +20,8 @@ from safetensors.torch import save_file
 
 from geoseg.errors import ModelError, OptionError
 from geoseg.grid.legend import Legend
-from geoseg.models.importing import Imported, InputScale, import_model
+from geoseg.models.importing import import_model
+from geoseg.models.input_scale import InputScale
 from geoseg.models.model import Model
 from tests.lightning_files import save_task
 
@@ -56,18 +57,18 @@ def logits(made: torch.nn.Module, bands: int = 4, seed: int = 7) -> torch.Tensor
     return result
 
 
-def taken(path: Path, **options: Any) -> Imported:
+def taken(path: Path, **options: Any) -> Model:
     return import_model(path, **{"bands": BANDS, "legend": THREE, "tile_size": 64, **options})
 
 
-def plain(path: Path, **options: Any) -> Imported:
+def plain(path: Path, **options: Any) -> Model:
     """Import a file that does not say what network it is of."""
     return taken(path, **{"architecture": "Unet", "encoder": ENCODER, "decoder_options": OPTIONS, **options})
 
 
-def same(imported: Imported, original: torch.nn.Module, bands: int = 4) -> bool:
+def same(imported: Model, original: torch.nn.Module, bands: int = 4) -> bool:
     """The law; to the bit, for both are the same code and numbers."""
-    return torch.equal(logits(imported.model.network, bands), logits(original, bands))
+    return torch.equal(logits(imported.network, bands), logits(original, bands))
 
 
 @pytest.mark.parametrize(
@@ -90,7 +91,7 @@ def test_a_folder_of_save_pretrained_tells_everything(
     made.save_pretrained(tmp_path / "folder")
     imported = taken(tmp_path / "folder")
     assert same(imported, made)
-    card = imported.model.card
+    card = imported.card
     assert (card.architecture, card.encoder, card.task) == (architecture, ENCODER, "multiclass")
     assert card.decoder_options == options  # what is the default is not repeated
 
@@ -98,7 +99,7 @@ def test_a_folder_of_save_pretrained_tells_everything(
 def test_the_model_file_gives_the_same_logits(tmp_path: Path) -> None:
     made = network()
     made.save_pretrained(tmp_path / "folder")
-    taken(tmp_path / "folder").model.save(tmp_path / "m.safetensors")
+    taken(tmp_path / "folder").save(tmp_path / "m.safetensors")
     opened = Model.open(tmp_path / "m.safetensors")
     assert torch.equal(logits(opened.network), logits(made))
     with pytest.raises(ModelError, match="a geoseg model file already"):
@@ -141,7 +142,7 @@ def test_a_file_of_safetensors(tmp_path: Path, prefix: str) -> None:
     save_file({prefix + k: v for k, v in made.state_dict().items()}, tmp_path / "w.safetensors")
     imported = plain(tmp_path / "w.safetensors", dtype="uint16", gsd_m=10, name="mine", overlap=8)
     assert same(imported, made)
-    card = imported.model.card
+    card = imported.card
     assert (card.dtype, card.value_range, card.gsd_m, card.name) == ("uint16", (0, 65535), 10, "mine")
     assert (card.tile.size, card.tile.overlap, card.band_names) == (64, 8, BANDS)
 
@@ -189,11 +190,11 @@ def test_a_checkpoint_of_torchgeo(
     tmp_path: Path, name: str, model: str, task: dict[str, Any], bands: int, legend: Legend
 ) -> None:
     made = task_of(name)(model=model, backbone=ENCODER, in_channels=bands, **task)
-    shaken(made.model)
+    shaken(made)
     save_task(made, tmp_path / "t.ckpt")
     imported = taken(tmp_path / "t.ckpt", bands=BANDS[:bands], legend=legend)
     assert same(imported, made, bands)
-    card = imported.model.card
+    card = imported.card
     assert card.task == task.get("task", "multiclass")
     assert card.classes.names == (("background", "roof") if len(legend.classes) == 1 else legend.names)
     assert card.channels == {"binary": (1,), "multilabel": (1, 2)}.get(card.task, (1, 2, 3))
@@ -225,7 +226,7 @@ def test_known_programs_bring_their_normalisation(tmp_path: Path) -> None:
     torch.save({"model_state_dict": made.state_dict(), "epoch": 1, **GEOAI}, tmp_path / "geoai.pth")
     imported = taken(tmp_path / "geoai.pth")
     assert same(imported, made)
-    card = imported.model.card
+    card = imported.card
     assert (card.dtype, card.value_range, set(card.scale)) == ("uint8", (0, 255), {1 / 255})
     assert (card.offset, card.mean, card.std) == ((0,) * 4, (0,) * 4, (1,) * 4)
     assert "x / 255, as geoai does" in imported.notes[1]
@@ -237,20 +238,20 @@ def test_known_programs_bring_their_normalisation(tmp_path: Path) -> None:
     torch.save(saved, tmp_path / "ftw.ckpt")
     imported = taken(tmp_path / "ftw.ckpt")
     assert same(imported, made)
-    card = imported.model.card
+    card = imported.card
     assert (card.dtype, card.value_range, set(card.scale)) == ("uint16", (0, 10000), {1 / 3000})
     assert (card.offset, card.mean, card.std) == ((0,) * 4, (0,) * 4, (1,) * 4)
     assert "x / 3000, as ftw-tools does" in imported.notes[1]
 
 
-def gain(imported: Imported) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    return imported.model.card.normalisation()
+def gain(imported: Model) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    return imported.card.normalisation()
 
 
 def test_normalisation_as_it_is_given(tmp_path: Path) -> None:
     torch.save(network(in_channels=2).state_dict(), tmp_path / "w.pth")
 
-    def of(dtype: str = "uint8", **numbers: Any) -> Imported:
+    def of(dtype: str = "uint8", **numbers: Any) -> Model:
         scale = InputScale(**numbers) if numbers else None
         return plain(tmp_path / "w.pth", bands=["a", "b"], dtype=dtype, input_scale=scale)
 
@@ -278,9 +279,9 @@ def test_encoder_weights_of_a_folder_say_its_normalisation(tmp_path: Path) -> No
     made.config["encoder_weights"] = "imagenet"
     made.save_pretrained(tmp_path / "folder")
     imported = taken(tmp_path / "folder", bands=["blue", "green", "red"])
-    assert imported.model.card.mean == (0.406, 0.456, 0.485)
+    assert imported.card.mean == (0.406, 0.456, 0.485)
     assert "imagenet" in imported.notes[1]
-    assert taken(tmp_path / "folder", bands=["a", "b", "c"]).model.card.mean == (0, 0, 0)
+    assert taken(tmp_path / "folder", bands=["a", "b", "c"]).card.mean == (0, 0, 0)
 
 
 class Marker:

@@ -16,7 +16,9 @@ import pytest
 import torch
 
 from geoseg.grid.legend import Legend
-from geoseg.models.importing import Imported, InputScale, import_model
+from geoseg.models.importing import import_model
+from geoseg.models.input_scale import InputScale
+from geoseg.models.model import Model
 from tests.conftest import skip_without
 
 pytestmark = pytest.mark.peers
@@ -26,7 +28,7 @@ NAMES = ("geoai_checkpoint.pth", "geoai_final_model.pth", "geoai_lightning.ckpt"
 
 
 @pytest.fixture(params=NAMES)
-def peer(request: pytest.FixtureRequest) -> tuple[Imported, dict[str, Any], dict[str, Any]]:
+def peer(request: pytest.FixtureRequest) -> tuple[Model, dict[str, Any], dict[str, Any]]:
     """The imported model, what was told about it, and the program's arrays."""
     path = FOLDER / request.param
     skip_without("peers", path.is_file())
@@ -46,11 +48,11 @@ def peer(request: pytest.FixtureRequest) -> tuple[Imported, dict[str, Any], dict
 
 
 def test_the_logits_are_the_ones_of_the_program(
-    peer: tuple[Imported, dict[str, Any], dict[str, Any]],
+    peer: tuple[Model, dict[str, Any], dict[str, Any]],
 ) -> None:
     imported, told, made = peer
     with torch.inference_mode():
-        ours = imported.model.network(torch.from_numpy(made["input"]))
+        ours = imported.network(torch.from_numpy(made["input"]))
     theirs = torch.from_numpy(made["logits"])
     difference = float((ours - theirs).abs().max())
     print(
@@ -60,10 +62,10 @@ def test_the_logits_are_the_ones_of_the_program(
 
 
 def test_the_card_feeds_the_network_as_the_program_does(
-    peer: tuple[Imported, dict[str, Any], dict[str, Any]],
+    peer: tuple[Model, dict[str, Any], dict[str, Any]],
 ) -> None:
     imported, told, made = peer
-    card = imported.model.card
+    card = imported.card
     gain, bias = (np.array(numbers)[:, None, None] for numbers in card.normalisation())
     assert made["stored"].dtype == card.dtype == told["dtype"]
     np.testing.assert_allclose(made["stored"] * gain + bias, made["input"], rtol=2e-7)

@@ -176,8 +176,10 @@ def test_specks_and_maps_that_are_none_get_a_hint() -> None:
         for codes, grid in zip((checkers, every), grids, strict=True)
     )
     assert "100% of the polygons are specks" in Tally.of(specks).hints()[-1]
-    assert "--overlap" in Tally.of(specks).hints()[-1]
-    assert "--overlap" not in Tally.of(specks).hints(predicted=False)[-1], "a foreign map has no tiles"
+    assert (
+        "; a better model calms the map, and --min-area 5px" in Tally.of(specks).hints("a better model")[-1]
+    )
+    assert "calms" not in Tally.of(specks).hints()[-1], "a foreign map has no model"
     assert "400 classes: is it a class map?" in Tally.of(values).hints()[-1]
 
 
