@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -42,7 +43,7 @@ def progress() -> Iterator[Progress | None]:
 
     # No rate: a resumed run starts far along, and rows are not what a person counts in.
     layout = "{l_bar}{bar}| {elapsed}<{remaining}"
-    with tqdm(file=sys.stderr, leave=False, dynamic_ncols=True, bar_format=layout) as bar:
+    with tqdm(file=sys.stderr, leave=False, bar_format=layout, **_size()) as bar:
 
         def draw(done: int, total: int, label: str) -> None:
             if bar.desc != f"{printable(label)}: ":
@@ -52,6 +53,14 @@ def progress() -> Iterator[Progress | None]:
             bar.refresh()
 
         yield draw
+
+
+def _size() -> dict[str, Any]:
+    """Let a bar be as wide as the terminal; for one that does not say how wide it is tqdm would draw nothing."""
+    with suppress(OSError, ValueError):
+        if os.get_terminal_size(sys.stderr.fileno()).columns == 0:
+            return {"ncols": 80, "nrows": 24}
+    return {"dynamic_ncols": True}
 
 
 _EVERY = 30.0

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -133,7 +135,8 @@ class Bar:
     """A bar of batches; stdout is for results."""
 
     def __init__(self, extent: Extent, done: int) -> None:
-        self._bar = tqdm(total=extent.epochs * extent.steps, initial=done, unit="step", file=sys.stderr)
+        total = extent.epochs * extent.steps
+        self._bar = tqdm(total=total, initial=done, unit="step", file=sys.stderr, **_size())
         self._extent = extent
 
     def step(self, done: int, values: dict[str, str]) -> None:
@@ -150,6 +153,14 @@ class Bar:
     def close(self) -> None:
         """End it."""
         self._bar.close()
+
+
+def _size() -> dict[str, Any]:
+    """Return the size of a terminal that does not say its own, for which tqdm would draw nothing."""
+    with suppress(OSError, ValueError):
+        if os.get_terminal_size(sys.stderr.fileno()).columns == 0:
+            return {"ncols": 100, "nrows": 24}
+    return {}
 
 
 class Lines:

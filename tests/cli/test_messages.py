@@ -1,13 +1,14 @@
-"""A bar for a person who looks on, nothing for a log file or with -q."""
+"""A bar for a person who looks on, a line now and then for a log file, nothing with -q."""
 
 from __future__ import annotations
 
 import io
+import os
 import sys
 
 import click
 import pytest
-from geoseg_cli.messages import progress, say
+from geoseg_cli.messages import lines, progress, say
 from geoseg_cli.verbosity import verbosity_options
 
 
@@ -40,8 +41,33 @@ def test_a_terminal_gets_a_bar_that_goes_away(monkeypatch: pytest.MonkeyPatch) -
     assert text.endswith("\rdone\n")
 
 
-def test_a_log_file_gets_the_summary_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_file_gets_the_summary_and_a_line_every_half_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown(monkeypatch, io.StringIO()) == "done\n"
+    now = 0.0
+
+    @click.command()
+    @verbosity_options
+    def long() -> None:
+        nonlocal now
+        tell = lines(clock=lambda: now)
+        for done in range(1, 10):
+            now += 12
+            tell(done, 10, "predict")
+
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    long.main([], standalone_mode=False)
+    assert stream.getvalue() == "predict: 30%\npredict: 60%\npredict: 90%\n"
+
+
+def test_a_terminal_without_a_size_gets_a_bar_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    outer, inner = os.openpty()  # of 0 x 0
+    with os.fdopen(inner, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        work.main([], standalone_mode=False)
+        terminal.flush()
+        assert "predict:  25%" in os.read(outer, 65536).decode()
+    os.close(outer)
 
 
 def test_quiet_is_quiet_on_a_terminal_too(monkeypatch: pytest.MonkeyPatch) -> None:
