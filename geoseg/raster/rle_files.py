@@ -19,7 +19,7 @@ from geoseg.raster.labels import listed
 from geoseg.raster.rle import encode, fill
 from geoseg.raster.run_length_table import RunLengthTable, read_table, stem
 from geoseg.raster.scene import Scene
-from geoseg.storage.output import claim
+from geoseg.storage.output import claim, clear_leftovers
 
 
 def encode_file(path: str | os.PathLike[str], *, value: int | None = None) -> str:
@@ -88,7 +88,8 @@ def write_masks(
 ) -> tuple[Path, ...]:
     """Write the masks of a table of run lengths as PNG files, 255 where a class is and 0 where it is not.
 
-    Everything is checked before the first one is written.
+    Everything is checked before the first one is written. Files that hold these very masks are left as they are,
+    so that the same call goes on where it was killed.
 
     Parameters
     ----------
@@ -119,33 +120,46 @@ def write_masks(
         raise DataError(f"{found.path}: several of its masks would be {twice}, expected a file for each")
     for image in found.rows:
         found.runs(image, size)
-    there = [name for name in every if (folder / name).exists()]
+    kept = {name for name, mask in _masks(found, names, size, folder) if _holds(folder / name, mask)}
+    there = [name for name in every if name not in kept and (folder / name).exists()]
     if there and not overwrite:
         raise OutputExistsError(f"{folder}: already has {listed(there)}; pass --overwrite to replace them")
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be made ({error.strerror}); choose another with -o") from error
-    return tuple(_written(found, names, folder, size, overwrite=overwrite))
-
-
-def _written(
-    table: RunLengthTable,
-    names: dict[str, list[str]],
-    folder: Path,
-    size: tuple[int, int],
-    *,
-    overwrite: bool,
-) -> Iterator[Path]:
-    rows, cols = size
-    for image, files in names.items():
-        for name, edges in zip(files, table.runs(image, size).values(), strict=True):
-            mask = fill(edges, 0, rows * cols).reshape(cols, rows).T
+    for name in kept:
+        clear_leftovers(folder / name)
+    for name, mask in _masks(found, names, size):
+        if name not in kept:
             with claim(folder / name, overwrite=overwrite) as claimed:
                 finished = claimed.prepare()
-                _write_png(finished, np.where(mask, np.uint8(255), np.uint8(0)))
+                _write_png(finished, mask)
                 claimed.commit(finished)
-            yield folder / name
+    return tuple(folder / name for name in every)
+
+
+def _masks(
+    table: RunLengthTable, names: dict[str, list[str]], size: tuple[int, int], folder: Path | None = None
+) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
+    """Yield file names and pixels of masks; with a `folder` of those that it has a file for."""
+    rows, cols = size
+    for image, files in names.items():
+        if folder is not None and not any((folder / name).exists() for name in files):
+            continue
+        for name, edges in zip(files, table.runs(image, size).values(), strict=True):
+            if folder is None or (folder / name).exists():
+                inside = fill(edges, 0, rows * cols).reshape(cols, rows).T
+                yield name, np.where(inside, np.uint8(255), np.uint8(0))
+
+
+def _holds(path: Path, pixels: npt.NDArray[np.uint8]) -> bool:
+    """Whether a file is the picture of these pixels."""
+    try:
+        with open_quietly(path, driver="PNG") as file:
+            return file.count == 1 and np.array_equal(file.read(1), pixels)
+    except GDAL_ERRORS:
+        return False
 
 
 def _write_png(path: Path, pixels: npt.NDArray[Any]) -> None:

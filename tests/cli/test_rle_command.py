@@ -53,6 +53,9 @@ def test_decode_undoes_encode(mask: Path, tmp_path: Path) -> None:
     result = run("decode", tmp_path / "t.csv", "--size", "2x3", "-o", tmp_path / "out/")
     assert (result.exit_code, result.stderr) == (0, f"Wrote 1 mask in {tmp_path / 'out'}\n")
     assert encode_file(tmp_path / "out" / "a.png") == "2 5"
+    again = run("decode", tmp_path / "t.csv", "--size", "2x3", "-o", tmp_path / "out")
+    assert again.exit_code == 0, "it is there already"
+    (tmp_path / "t.csv").write_text("ImageId,EncodedPixels\na.jpg,1 1\n")
     result = run("decode", tmp_path / "t.csv", "--size", "2x3", "-o", tmp_path / "out")
     assert result.exit_code == 4
     assert result.stderr.count("\n") == 1

@@ -101,6 +101,28 @@ def test_masks_that_are_there_stay_unless_overwritten(tmp_path: Path) -> None:
         write_masks(table, table / "out", (2, 3))
 
 
+def test_the_same_call_goes_on_where_it_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table, folder = tmp_path / "t.csv", tmp_path / "out"
+    table.write_text("ImageId,EncodedPixels\na.jpg,1 2\nb.jpg,2 1\nc.jpg,\n")
+    write = rle_files._write_png
+
+    def killed(path: Path, pixels: np.ndarray) -> None:
+        if (folder / "a.png").exists():
+            raise KeyboardInterrupt
+        write(path, pixels)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(rle_files, "_write_png", killed)
+        write_masks(table, folder, (2, 3))
+    stamp = (folder / "a.png").stat().st_mtime_ns
+    expected = tuple(folder / f"{name}.png" for name in "abc")
+    for _ in range(2):
+        assert write_masks(table, folder, (2, 3)) == expected
+    assert (folder / "a.png").stat().st_mtime_ns == stamp
+    assert [encode_file(path) for path in expected] == ["1 2", "2 1", ""]
+    assert sorted(folder.iterdir()) == list(expected)
+
+
 def test_a_picture_that_was_not_written_whole_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
