@@ -216,8 +216,7 @@ def _turns(device: str) -> threading.Semaphore:
     return threading.Semaphore(max(1, (os.cpu_count() or 1) // torch.get_num_threads()))
 
 
-def compute_block(
-    work: BlockWork, row: int, col: int, chunks: Chunks
-) -> tuple[npt.NDArray[np.uint8], Shares | None]:
-    """Compute a block; what a task of a dask graph calls."""
-    return work.compute(row, col, chunks)
+def compute_block(work: BlockWork, row: int, col: int, chunks: Chunks) -> Any:
+    """Compute a block, what a task of a dask graph calls: codes and confidence, or these and probabilities."""
+    found, shares = work.compute(row, col, chunks)
+    return found if shares is None else (found, shares)

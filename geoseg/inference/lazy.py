@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from itertools import product
 from operator import getitem
 from pathlib import Path
@@ -158,6 +159,7 @@ def _arrays(planes: Any, work: BlockWork) -> tuple[Any, Any]:
     the chunks that its tiles touch, whole, and what all tasks share by the name of one entry: a scheduler sends that
     to a worker once.
     """
+    import dask.array
     from dask.base import tokenize
     from dask.highlevelgraph import HighLevelGraph
 
@@ -166,52 +168,56 @@ def _arrays(planes: Any, work: BlockWork) -> tuple[Any, Any]:
         work.rows.tiling, work.reading, work.probabilities,
     )  # fmt: skip
     shared = f"{name}-shared"
-    kept = planes.chunks[:-3]
+    kept, tail = planes.chunks[:-3], (work.rows.chunks, work.cols.chunks)
+    layers = ((work.layers,),) if work.layers else ()
+    both = _Axes(before=((2,),), kept=kept, behind=layers, blocks=tail)
     graph: dict[Any, Any] = {shared: work}
     sources = [
         [axis.sources(axis.span(i)) for i in range(len(axis.chunks))] for axis in (work.rows, work.cols)
     ]
-    for i, j in product(range(len(sources[0])), range(len(sources[1]))):
-        for entry in product(*(range(len(sizes)) for sizes in kept)):
-            needed = [[(planes.name, *entry, 0, r, c) for c in sources[1][j]] for r in sources[0][i]]
-            graph[(name, *entry, i, j)] = (compute_block, shared, i, j, needed)
-    blocks = HighLevelGraph.from_collections(name, graph, dependencies=[planes])
-    classes = len(work.card.classes.classes)
-    layers = ((work.layers,),) if work.layers else ()
-    tail = (work.rows.chunks, work.cols.chunks)
-    both = _part(blocks, name, 0, (kept, ((2,),), layers, tail))
+    for entry, i, j in both.places():
+        needed = [[(planes.name, *entry, 0, r, c) for c in sources[1][j]] for r in sources[0][i]]
+        key = (name, *entry, i, j) if work.probabilities else both.key(name, entry, i, j)
+        graph[key] = (compute_block, shared, i, j, needed)
+    computed = HighLevelGraph.from_collections(name, graph, dependencies=[planes])
     if not work.probabilities:
-        return both, None
-    return both, _part(blocks, name, 1, (kept, (), ((classes,),), tail))
+        return dask.array.Array(computed, name, chunks=both.chunks, dtype="uint8"), None
+    classes = len(work.card.classes.classes)
+    shares = _Axes(before=(), kept=kept, behind=((classes,),), blocks=tail)
+    arrays = []
+    for part, (axes, dtype) in enumerate(((both, "uint8"), (shares, "float32"))):
+        own = f"{name}-{part}"
+        layer = {axes.key(own, e, i, j): (getitem, (name, *e, i, j), part) for e, i, j in axes.places()}
+        graphs = HighLevelGraph(
+            layers={**computed.layers, own: layer}, dependencies={**computed.dependencies, own: {name}}
+        )
+        arrays.append(dask.array.Array(graphs, own, chunks=axes.chunks, dtype=dtype))
+    return arrays[0], arrays[1]
 
 
 Sizes = tuple[tuple[int, ...], ...]
 
 
-def _part(blocks: Any, name: str, part: int, chunks: tuple[Sizes, Sizes, Sizes, Sizes]) -> Any:
-    """Return one of the two arrays that the tasks `name` return: axes before the kept ones, these, more, the blocks.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Axes:
+    """Axes of an array of blocks, and their sizes of chunks: those before and behind the kept ones have one chunk."""
 
-    Parameters
-    ----------
-    blocks : HighLevelGraph
-    name : str
-    part : int
-        0 or 1.
-    chunks : (kept, before, behind, rows and columns)
-        Sizes of chunks along the axes; those before and behind the kept ones have one chunk.
-    """
-    import dask.array
-    from dask.highlevelgraph import HighLevelGraph
+    before: Sizes
+    kept: Sizes
+    behind: Sizes
+    blocks: Sizes
 
-    kept, before, behind, blocked = chunks
-    own = f"{name}-{part}"
-    layer = {
-        (own, *(0 for _ in before), *entry, *(0 for _ in behind), i, j): (getitem, (name, *entry, i, j), part)
-        for entry in product(*(range(len(sizes)) for sizes in kept))
-        for i, j in product(*(range(len(sizes)) for sizes in blocked))
-    }
-    graph = HighLevelGraph(
-        layers={**blocks.layers, own: layer}, dependencies={**blocks.dependencies, own: {name}}
-    )
-    dtype = "float32" if part else "uint8"
-    return dask.array.Array(graph, own, chunks=(*before, *kept, *behind, *blocked), dtype=dtype)
+    @property
+    def chunks(self) -> Sizes:
+        """Of all axes."""
+        return (*self.before, *self.kept, *self.behind, *self.blocks)
+
+    def places(self) -> Iterator[tuple[tuple[int, ...], int, int]]:
+        """Numbers of each block: along the kept axes, rows and columns."""
+        for i, j in product(*(range(len(sizes)) for sizes in self.blocks)):
+            for entry in product(*(range(len(sizes)) for sizes in self.kept)):
+                yield entry, i, j
+
+    def key(self, name: str, entry: tuple[int, ...], row: int, col: int) -> tuple[Any, ...]:
+        """Return what dask calls a block."""
+        return (name, *(0 for _ in self.before), *entry, *(0 for _ in self.behind), row, col)
