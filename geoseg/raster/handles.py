@@ -21,6 +21,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from geoseg.errors import SceneError
 from geoseg.raster.opening import Location
+from geoseg.raster.refused_url import why_refused
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError, OSError)
 """What rasterio raises for files that cannot be read or written; copying passes GDAL's own errors on."""
@@ -103,6 +104,9 @@ def open_dataset(location: Location) -> rasterio.DatasetReader:
     try:
         return open_quietly(location.name, driver=location.driver)
     except (*GDAL_ERRORS, ValueError) as error:
+        why = why_refused(location.name) if location.remote else None
+        if why is not None:
+            raise SceneError(f"{location.typed}: {why}") from error
         raise SceneError(
             f"{location.typed}: cannot be opened as {location.driver} ({one_line(error)})"
         ) from error

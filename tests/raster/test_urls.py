@@ -1,0 +1,176 @@
+"""Scenes at URLs, from real servers: one that answers range requests, one that sends whole files only."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+import yaml
+from click.testing import CliRunner
+from geoseg_cli.main import group
+from rasterio.transform import from_origin
+
+from geoseg.errors import SceneError
+from geoseg.grid.window import Window
+from geoseg.inference.predict import predict
+from geoseg.raster.scene import Scene
+from tests.oracle import pointwise_model
+
+PIXELS = np.random.default_rng(3).integers(1, 255, (3, 40, 50)).astype(np.uint8)
+
+
+class Files(http.server.BaseHTTPRequestHandler):
+    """Serves the files of a folder, in parts where ``ranges`` says so."""
+
+    folder: Path
+    ranges: bool
+
+    def do_GET(self) -> None:
+        self._answer(body=True)
+
+    def do_HEAD(self) -> None:
+        self._answer(body=False)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+    def _answer(self, *, body: bool) -> None:
+        path = self.folder / self.path.strip("/").split("?")[0]
+        if not path.is_file():
+            self.send_error(404)
+            return
+        data, start, status = path.read_bytes(), 0, 200
+        size = len(data)
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        if wanted and self.ranges:
+            start, stop = int(wanted[1]), min(int(wanted[2] or size - 1), size - 1) + 1
+            data, status = data[start:stop], 206
+        self.send_response(status)
+        if status == 206:
+            self.send_header("Content-Range", f"bytes {start}-{start + len(data) - 1}/{size}")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if body:
+            try:
+                self.wfile.write(data)
+            except OSError:
+                self.close_connection = True  # the client has seen enough
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("served")
+    with rasterio.open(
+        folder / "scene.tif", "w", driver="GTiff", count=3, height=40, width=50, dtype="uint8", crs="EPSG:32633",
+        transform=from_origin(5e5, 5e6, 10, 10),
+    ) as file:  # fmt: skip
+        file.write(PIXELS)
+        file.descriptions = ("red", "green", "blue")
+    codes = np.where(np.arange(50) < 25, 1, 2)[None].repeat(40, axis=0).astype(np.uint8)
+    with rasterio.open(
+        folder / "labels.tif", "w", driver="GTiff", count=1, height=40, width=50, dtype="uint8", crs="EPSG:32633",
+        transform=from_origin(5e5, 5e6, 10, 10),
+    ) as file:  # fmt: skip
+        file.write(codes, 1)
+    with rasterio.open(
+        folder / "large.tif", "w", driver="GTiff", count=1, height=300, width=300, dtype="uint8"
+    ) as file:
+        file.write(np.random.default_rng(0).integers(0, 255, (1, 300, 300)).astype(np.uint8))
+    (folder / "page.tif").write_text("<!DOCTYPE html><html><body>Please log in</body></html>")
+    return folder
+
+
+def served(folder: Path, *, ranges: bool) -> Iterator[str]:
+    handler = type("Served", (Files,), {"folder": folder, "ranges": ranges})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def parts(folder: Path) -> Iterator[str]:
+    yield from served(folder, ranges=True)
+
+
+@pytest.fixture(scope="module")
+def whole(folder: Path) -> Iterator[str]:
+    yield from served(folder, ranges=False)
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+
+def told(*arguments: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(group, list(arguments))
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_a_url_is_a_scene_for_info_predict_and_train(parts: str, folder: Path, tmp_path: Path) -> None:
+    model = pointwise_model(3)
+    expected = predict(folder / "scene.tif", model)
+    for url in (f"{parts}/scene.tif", f"/vsicurl/{parts}/scene.tif", f"{parts}/scene.tif?token=a%2Fb"):
+        code, out, error = told("info", "--json", url)
+        assert code == 0, error
+        assert json.loads(out)["names"] == ["red", "green", "blue"]
+        found = predict(url, model)
+        np.testing.assert_array_equal(found["landcover"], expected["landcover"])  # type: ignore[index]
+        code, out, error = told(
+            "train", url, str(folder / "labels.tif"), "-o", str(tmp_path / "m.safetensors"), "--print-config"
+        )
+        assert code == 0, error
+        data = yaml.safe_load(out)["data"]
+        assert (data["images"], data["bands"]) == (url, ["red", "green", "blue"])
+    stack = Scene.open({"a": f"{parts}/labels.tif", "b": str(folder / "labels.tif")})
+    pixels = stack.read(Window(row=0, col=0, height=40, width=50)).pixels
+    np.testing.assert_array_equal(pixels[0], pixels[1])
+
+
+@pytest.mark.parametrize(
+    ("server", "name", "words"),
+    [
+        ("whole", "large.tif", "sends whole files only.*range requests.*fetch the file first"),
+        ("parts", "missing.tif", r"no such file on the server \(HTTP 404\)"),
+        ("parts", "page.tif", "is a web page, expected a GeoTIFF"),
+        ("whole", "page.tif", "is a web page, expected a GeoTIFF"),
+        ("parts", "scene.vrt", "the members of a remote VRT are remote"),
+    ],
+)
+def test_what_cannot_be_opened_is_refused_alike(
+    request: pytest.FixtureRequest, folder: Path, tmp_path: Path, server: str, name: str, words: str
+) -> None:
+    base = request.getfixturevalue(server)
+    model = tmp_path / "m.safetensors"
+    pointwise = pointwise_model(3)
+    refusals = []
+    url = f"{base}/{name}"
+    with pytest.raises(SceneError, match=words) as got:
+        predict(url, pointwise)
+    refusals.append(str(got.value))
+    for arguments in (("info", url), ("train", url, str(folder / "labels.tif"), "-o", str(model))):
+        code, _, error = told(*arguments)
+        assert code == 1
+        refusals.append(error.splitlines()[-1].removeprefix("Error: "))
+    assert set(refusals) == {refusals[0]}
+    assert not model.exists()
+
+
+def test_labels_are_local(parts: str, folder: Path) -> None:
+    code, _, error = told("train", str(folder / "scene.tif"), f"{parts}/labels.tif", "-o", "m.safetensors")
+    assert code == 2
+    assert "labels are read from a file of this machine" in error
