@@ -21,7 +21,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from geoseg.errors import SceneError
 from geoseg.raster.opening import Location
-from geoseg.raster.refused_url import why_refused
+from geoseg.raster.refused_url import sends_whole, why_refused
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError, OSError)
 """What rasterio raises for files that cannot be read or written; copying passes GDAL's own errors on."""
@@ -102,7 +102,7 @@ def open_dataset(location: Location) -> rasterio.DatasetReader:
     """Open a dataset by its driver and no other."""
     location.check_sidecars()
     try:
-        return open_quietly(location.name, driver=location.driver)
+        dataset: rasterio.DatasetReader = open_quietly(location.name, driver=location.driver)
     except (*GDAL_ERRORS, ValueError) as error:
         why = why_refused(location.name) if location.remote else None
         if why is not None:
@@ -110,6 +110,12 @@ def open_dataset(location: Location) -> rasterio.DatasetReader:
         raise SceneError(
             f"{location.typed}: cannot be opened as {location.driver} ({one_line(error)})"
         ) from error
+    for each in (location, *location.members):
+        whole = sends_whole(each.name) if each.remote else None
+        if whole is not None:
+            dataset.close()
+            raise SceneError(f"{each.typed}: {whole}")
+    return dataset
 
 
 def open_quietly(name: str | Path, mode: str = "r", **options: Any) -> Any:

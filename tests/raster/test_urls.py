@@ -81,8 +81,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ) as file:  # fmt: skip
         file.write(codes, 1)
     with rasterio.open(
-        folder / "large.tif", "w", driver="GTiff", count=1, height=300, width=300, dtype="uint8"
-    ) as file:
+        folder / "large.tif", "w", driver="GTiff", count=1, height=300, width=300, dtype="uint8",
+        transform=from_origin(5e5, 5e6, 10, 10),
+    ) as file:  # fmt: skip
         file.write(np.random.default_rng(0).integers(0, 255, (1, 300, 300)).astype(np.uint8))
     (folder / "page.tif").write_text("<!DOCTYPE html><html><body>Please log in</body></html>")
     return folder
