@@ -35,6 +35,12 @@ from .verbosity import verbosity_options
     help="Probabilities on the same grid, a band for each class of the legend: names each polygon's second class.",
 )
 @drawing
+@click.option(
+    "--band",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Band that holds the class codes, in a file that has several.",
+)
 @layer
 @click.option(
     "--append",

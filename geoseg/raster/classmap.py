@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.errors import ClassMapError, LegendError, SceneError
+from geoseg.errors import ClassMapError, LegendError, OptionError, SceneError
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import NODATA, Legend
 from geoseg.grid.qml import layered_qml, raster_qml
@@ -99,7 +99,8 @@ class StoredMap:
 
         Without these, the classes that the file names; what they are called does not depend on the codes.
         """
-        return self.legend or _own_legend(self.scene, present)
+        first = self.scene.bands == (1,)  # names and colours of the file are of its first band
+        return self.legend or (_own_legend(self.scene, present) if first else None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -175,8 +176,18 @@ def read_map(path: str | os.PathLike[str], *, legend: Legend | None = None) -> C
     return ClassMap(codes=codes, valid=valid, grid=found.grid, legend=found.legend_of(_present(codes, valid)))
 
 
-def open_map(path: str | os.PathLike[str], *, legend: Legend | None = None) -> StoredMap | LayeredMap:
+def open_map(
+    path: str | os.PathLike[str], *, legend: Legend | None = None, band: int | None = None
+) -> StoredMap | LayeredMap:
     """Open a map as `read_map` reads it.
+
+    Parameters
+    ----------
+    path : path-like
+    legend : Legend, optional
+        In place of the file's own.
+    band : int, optional
+        Number from 1 of the band of class codes, in a file that has several.
 
     Raises
     ------
@@ -187,12 +198,19 @@ def open_map(path: str | os.PathLike[str], *, legend: Legend | None = None) -> S
         scene = Scene.open(path, palette_as_codes=True)
     except SceneError as error:
         raise ClassMapError(str(error)) from error
+    if TASK_TAG in scene.file.tags and band is not None:
+        raise OptionError(
+            f"{path}: is a multilabel map, whose bands are its classes; choose by class, not by band"
+        )
     if TASK_TAG in scene.file.tags:
         return _layered(scene, legend)
+    if band is not None:
+        validity = scene.validity_band if scene.validity_band != band else None
+        scene = scene.select([band], validity_band=validity)
     if scene.count != 1:
         raise ClassMapError(
-            f"{path}: has {scene.count} bands, expected one band of class codes; an image becomes a class map "
-            "with geoseg predict"
+            f"{path}: has {scene.count} bands, expected one band of class codes; --band says which one holds them, and "
+            "an image becomes a class map with geoseg predict"
         )
     return StoredMap(scene=scene, legend=legend)
 

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.errors import OptionError, OutputError
-from geoseg.raster.file_kinds import FLATGEOBUF, GEOJSON, GEOPACKAGE, GEOPARQUET, FileKind, kind_by_name
+from geoseg.raster.file_kinds import (
+    FLATGEOBUF,
+    GEOJSON,
+    GEOPACKAGE,
+    GEOPARQUET,
+    SHAPEFILE,
+    FileKind,
+    kind_by_name,
+)
 from geoseg.storage.output import output_of
 from geoseg.vector.appending import Base
 from geoseg.vector.arrow_writer import Layer, StoppedError, feature_batches, literal_name, room, write_batches
@@ -16,12 +24,20 @@ from geoseg.vector.features import Features
 from geoseg.vector.geopackage import write_layers
 from geoseg.vector.geoparquet import write_geoparquet
 
+NO_SHAPEFILES = (
+    "a Shapefile cuts the names of columns at ten letters and text at 254 bytes, has no style and ends at 2 GB, so "
+    "none is written; ogr2ogr makes one of a GeoPackage where a program takes nothing else"
+)
+
 Layers = Iterable[tuple[Layer, Iterable[Features]]]
 
 
 def check_vector_name(path: Path) -> None:
     """Raise OptionError unless a file's name says one of the formats."""
-    if kind_by_name(path) not in _WRITERS:
+    kind = kind_by_name(path)
+    if kind == SHAPEFILE:
+        raise OptionError(f"{path}: {NO_SHAPEFILES}; expected a name that ends in .gpkg")
+    if kind not in _WRITERS:
         raise OptionError(f"{path}: expected a name that ends in {', '.join(written_endings())}")
 
 
@@ -32,10 +48,13 @@ def written_endings() -> tuple[str, ...]:
 
 def check_crs(path: Path, crs: str | None) -> None:
     """Raise OptionError where a format has no way to say where polygons are."""
-    if crs is None and kind_by_name(path) == GEOJSON:
+    if kind_by_name(path) != GEOJSON:
+        return
+    if crs is None:
         raise OptionError(
             f"{path.name}: GeoJSON is in longitude and latitude, and the map has no CRS; write another format"
         )
+    _check_longitudes(path.name, crs)
 
 
 def check_append(path: Path) -> None:
@@ -104,6 +123,19 @@ def _geojson(path: Path, layers: Layers) -> None:
     layer, parts, _ = _one_layer(layers)
     check_crs(output_of(path), layer.crs)
     _write_by_gdal(path, [(layer, parts)], "GeoJSON", {"RFC7946": "YES"})
+
+
+def _check_longitudes(name: str, crs: str) -> None:
+    """Raise OptionError where no way leads from a CRS to longitude and latitude: one of a building site, the Moon."""
+    import pyproj
+
+    try:
+        pyproj.Transformer.from_crs(pyproj.CRS.from_wkt(crs), "EPSG:4326")
+    except pyproj.exceptions.ProjError as error:
+        raise OptionError(
+            f"{name}: GeoJSON is in longitude and latitude, and no way leads there from the map's CRS, "
+            f"{pyproj.CRS.from_wkt(crs).name}; write another format"
+        ) from error
 
 
 def _write_by_gdal(path: Path, layers: Layers, driver: str, options: dict[str, str]) -> None:

@@ -21,6 +21,7 @@ from geoseg.raster.legend_file import LEGEND_TAG, TASK_TAG, legend_from_json
 from geoseg.raster.opening import locate
 from geoseg.raster.run_length_table import read_table
 from geoseg.raster.scene import Scene
+from geoseg.vector.formats import NO_SHAPEFILES
 from geoseg.vector.vector_labels import class_field_of
 from geoseg.vector.vector_labels import found_classes as found_values
 
@@ -114,6 +115,8 @@ def form_of_target(path: Path) -> Form:
         If labels are not written so.
     """
     form = _TARGETS.get(path.suffix.lower())
+    if path.suffix.lower() == ".shp":
+        raise OptionError(f"{path}: {NO_SHAPEFILES}; expected a name that ends in .gpkg")
     if form is None:
         raise OptionError(
             f"{path}: labels are written as .tif (codes), .gpkg (polygons), .csv (run lengths) or .png (colours), "

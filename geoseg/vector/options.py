@@ -41,6 +41,8 @@ class VectorizeOptions:
     classes : sequence of str or int
         Names or codes of the legend: only polygons of these classes come out, as they would with all others
         around them. None for all.
+    band : int, optional
+        Number from 1 of the band of class codes, in a file that has several.
     workers : int
         Threads; the polygons do not depend on it.
     rows : int, optional
@@ -54,12 +56,17 @@ class VectorizeOptions:
     probabilities: Confidence | None = None
     scene: str | None = None
     classes: Sequence[str | int] = ()
+    band: int | None = None
     workers: int = 1
     rows: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse numbers below 1, and amounts without a unit."""
-        for name, number, most in (("workers", self.workers, 256), ("rows", self.rows, 2**31 - 1)):
+        for name, number, most in (
+            ("workers", self.workers, 256),
+            ("rows", self.rows, 2**31 - 1),
+            ("band", self.band, 65535),
+        ):
             if number is not None and not 1 <= number <= most:
                 raise OptionError(f"{name} is {number}, expected 1 to {most}")
         if self.min_area is not None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.errors import ClassMapError
+from geoseg.errors import ClassMapError, OptionError
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend
 from geoseg.grid.window import Window
@@ -72,16 +72,20 @@ class ReadMap:
             del codes, valid  # before the next ones are read
 
 
-def opened(source: Source, legend: Legend | None) -> ReadMap:
-    """Open any map, with a legend of its own or in place of it.
+def opened(source: Source, legend: Legend | None, band: int | None = None) -> ReadMap:
+    """Open any map, with a legend of its own or in place of it; of a file with several bands the one with codes.
 
     Raises
     ------
     ClassMapError
         If it is no map.
+    OptionError
+        If it has no such band.
     """
+    if band is not None and not isinstance(source, str | PathLike):
+        raise OptionError(f"band is {band}, and bands are of files; pass the band of the array itself")
     if isinstance(source, str | PathLike):
-        stored = open_map(Path(source), legend=legend)
+        stored = open_map(Path(source), legend=legend, band=band)
         if isinstance(stored, LayeredMap):
             return _layered(stored)
         return ReadMap(grid=stored.grid, legend_of=stored.legend_of, strips=lambda _: stored.strips())

@@ -226,7 +226,7 @@ class Vectorization:
         together = ComputedTogether.of(source) if confidence is None else None
         if confidence is None and (dataset := dataset_of(source)) is not None:
             confidence = dataset.get("confidence")
-        found = opened(source, legend)
+        found = opened(source, legend, options.band)
         known = found.legend_of(()) if found.layers is None else found.layers
         shares: list[Rows] = []
         if together is not None:
