@@ -41,6 +41,11 @@ from .verbosity import verbosity_options
     metavar="N",
     help="Band that holds the class codes, in a file that has several.",
 )
+@click.option(
+    "--multipolygon",
+    is_flag=True,
+    help="One row a class, a multipolygon. With --append a class's polygons grow together across the seam.",
+)
 @layer
 @click.option(
     "--append",

@@ -41,12 +41,15 @@ class Base:
         Features of each layer of polygons and the like.
     replaced : frozenset of str
         Those of the layers that are written anew instead of going on.
+    styled : bool
+        Whether these keep their styles.
     """
 
     path: Path
     signature: tuple[int, int, int]
     layers: Mapping[str, int]
     replaced: frozenset[str] = frozenset()
+    styled: bool = False
 
     @classmethod
     def of(cls, path: Path, replaced: Iterable[str] = ()) -> Base:
@@ -167,6 +170,11 @@ class Base:
             with _opened(self.path) as database:
                 _check_together(_called(database, name, f"{self.path}, layer {name}"), legend)
 
+    def metadata(self, name: str) -> dict[str, str]:
+        """Return what is kept with a layer."""
+        with _opened(self.path) as database:
+            return read_metadata(database, name)
+
     def fit(self, name: str) -> Fit:
         """Return what of polygons a layer that goes on takes."""
         with _opened(self.path) as database:
@@ -177,7 +185,7 @@ class Base:
         shutil.copyfile(self.path, path)
         with closing(sqlite3.connect(path)) as database, database:
             database.execute("PRAGMA journal_mode = DELETE")
-            if has_table(database, "layer_styles"):
+            if has_table(database, "layer_styles") and not self.styled:
                 gone = [(name,) for name in self.replaced]
                 database.executemany("DELETE FROM layer_styles WHERE f_table_name = ?", gone)
 

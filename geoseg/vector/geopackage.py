@@ -165,7 +165,8 @@ def _write_tables_beside(path: Path, layers: Iterable[Layer]) -> None:
             write_style(database, layer.name, layer.legend())
             items = dict(layer.metadata)
             if layer.coverage is not None:
-                before = coverage_entries(read_metadata(database, layer.name).get(COVERAGE))
+                stored = read_metadata(database, layer.name).get(COVERAGE)
+                before = coverage_entries(stored or layer.metadata.get(COVERAGE))
                 items[COVERAGE] = coverage_json([*before, layer.coverage()])
             write_metadata(database, layer.name, items)
 

@@ -43,6 +43,9 @@ class VectorizeOptions:
         around them. None for all.
     band : int, optional
         Number from 1 of the band of class codes, in a file that has several.
+    multipolygon : bool
+        Whether each class is one row, a multipolygon, instead of a row for each region. In a GeoPackage that polygons
+        are appended to, those of a class grow together across the seam. All of them are held in memory.
     workers : int
         Threads; the polygons do not depend on it.
     rows : int, optional
@@ -57,6 +60,7 @@ class VectorizeOptions:
     scene: str | None = None
     classes: Sequence[str | int] = ()
     band: int | None = None
+    multipolygon: bool = False
     workers: int = 1
     rows: int | None = None
 
@@ -69,6 +73,10 @@ class VectorizeOptions:
         ):
             if number is not None and not 1 <= number <= most:
                 raise OptionError(f"{name} is {number}, expected 1 to {most}")
+        if self.multipolygon and self.probabilities is not None:
+            raise OptionError(
+                "the second class is that of single polygons; leave out probabilities or multipolygon"
+            )
         if self.min_area is not None:
             parse_min_area(self.min_area)
         if self.simplify is not None:

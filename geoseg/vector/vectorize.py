@@ -20,8 +20,10 @@ from geoseg.storage.output import claim
 from geoseg.vector.absorb import absorbed
 from geoseg.vector.appending import Base
 from geoseg.vector.arrow_writer import Layer, check_layer_name
+from geoseg.vector.dissolve import multipolygon_tables, one_row_a_class
 from geoseg.vector.features import Features
 from geoseg.vector.formats import check_append, check_vector_name, write_polygons
+from geoseg.vector.geopackage import write_tables
 from geoseg.vector.kept_layers import kept_beside
 from geoseg.vector.lattice import ComputedTogether, dataset_of
 from geoseg.vector.layers import layer_names_of, stream_layer
@@ -127,7 +129,8 @@ def vectorize(
     """
     names, chosen = legend_of(legend), options or VectorizeOptions()
     if output is None:
-        return Vectorization.of(source, confidence, names, chosen).features().to_geodataframe()
+        frame = Vectorization.of(source, confidence, names, chosen).features().to_geodataframe()
+        return one_row_a_class(frame) if chosen.multipolygon else frame
     target = Target(path=Path(output), layer=layer, overwrite=overwrite, append=append, duplicate=duplicate)
     vectorize_file(source, target, confidence=confidence, legend=names, options=chosen)
     return target.path
@@ -166,9 +169,14 @@ def vectorize_file(
 ) -> Tally:
     """Write the polygons of a class map, as `vectorize` with an output does; return what they count."""
     target.check()
+    chosen = options or VectorizeOptions()
+    if chosen.multipolygon and kind_by_name(target.path) != GEOPACKAGE:
+        raise OptionError(
+            f"{target.path}: multipolygons are written as a GeoPackage, expected a name in .gpkg"
+        )
     with claim(target.path, overwrite=target.overwrite or target.append) as claimed:
         base = Base.of(target.path) if target.append and target.path.exists() else None
-        job = Vectorization.of(source, confidence, legend, options or VectorizeOptions())
+        job = Vectorization.of(source, confidence, legend, chosen)
         names = layer_names_of(job.map.layers, target.layer)
         if target.overwrite and kind_by_name(target.path) == GEOPACKAGE:
             base = kept_beside(target.path, job.written(names))
@@ -176,7 +184,11 @@ def vectorize_file(
         if base is not None and not target.duplicate:
             job.check_new(names, base)
         finished = claimed.prepare()
-        write_polygons(finished, layers, base)
+        if chosen.multipolygon:
+            anew = base and replace(base, replaced=frozenset(job.written(names)), styled=target.append)
+            write_tables(finished, multipolygon_tables(layers, base if target.append else None), anew)
+        else:
+            write_polygons(finished, layers, base)
         for line in job.tally.hints():
             _log.info(line)
         if base is not None:

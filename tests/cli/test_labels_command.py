@@ -53,7 +53,8 @@ def test_what_would_be_lost_is_one_line(codes: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "words"),
     [
-        (["-o", "x.shp"], 2, "expected a name that ends so"),
+        (["-o", "x.shp"], 2, "a Shapefile cuts the names of columns"),
+        (["-o", "x.svg"], 2, "expected a name that ends so"),
         (["-o", "x.tif", "--size", "3"], 2, "'3' is not 2 whole numbers, expected for example 640,640"),
         (["-o", "x.tif", "--content", "1,2,3,-4"], 2, "is not 4 whole numbers"),
         (["-o", "x.tif", "--classes", "a,a"], 2, "repeats a name"),

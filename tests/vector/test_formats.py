@@ -9,15 +9,19 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pyarrow.parquet as pq
 import pyogrio
 import pytest
+import rasterio
 import shapely
 from affine import Affine
 from rasterio.features import rasterize
 
-from geoseg.errors import ClassMapError, OptionError, OutputError
+from geoseg.errors import ClassMapError, GeosegError, OptionError, OutputError
+from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend
+from geoseg.raster.classmap import ClassMap
 from geoseg.vector import features
 from geoseg.vector.formats import write_polygons
 from geoseg.vector.options import VectorizeOptions
@@ -168,3 +172,48 @@ def test_a_multilabel_map_is_one_layer_elsewhere(tmp_path: Path) -> None:
     ).rio.write_crs("EPSG:32632")
     path = vectorize(array.rio.write_transform(TRANSFORM), output=tmp_path / "a.parquet")
     assert gpd.read_parquet(path)["class_code"].tolist() == FEATURES.class_code.tolist()
+
+
+def test_a_shapefile_is_refused_with_the_reason(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"a Shapefile cuts .* at ten letters .* ogr2ogr .* ends in \.gpkg"):
+        vectorize(np.ones((2, 2), np.uint8), output=tmp_path / "a.shp")
+
+
+@pytest.mark.parametrize(
+    "crs",
+    [
+        'LOCAL_CS["site",UNIT["metre",1]]',
+        'GEOGCS["Moon 2000",DATUM["D_Moon_2000",SPHEROID["Moon_2000_IAU_IAG",1737400,0]],PRIMEM["Greenwich",0],'
+        'UNIT["degree",0.0174532925199433]]',
+    ],
+)
+def test_a_crs_without_a_way_to_longitudes_is_no_geojson(tmp_path: Path, crs: str) -> None:
+    """Not the disk's fault; a GeoPackage holds it."""
+    grid = Grid(height=2, width=2, transform=Affine(1, 0, 0, 0, -1, 2), crs=crs)
+    ones = np.ones((2, 2), np.uint8)
+    m = ClassMap(codes=ones, valid=ones == 1, grid=grid, legend=None)
+    with pytest.raises(
+        OptionError, match=r"no way leads there from the map's CRS, (site|Moon 2000); write another"
+    ):
+        vectorize(m, output=tmp_path / "a.geojson")
+    assert list(tmp_path.iterdir()) == []
+    assert vectorize(m, output=tmp_path / "a.gpkg").exists()
+
+
+def test_a_band_of_several_holds_the_codes(tmp_path: Path) -> None:
+    codes = np.random.default_rng(2).integers(1, 4, (20, 30)).astype(np.uint8)
+    path = tmp_path / "m.tif"
+    profile: dict[str, Any] = {"count": 4, "dtype": "uint8", "photometric": "RGB", "alpha": "YES"}
+    profile |= {"height": 20, "width": 30, "crs": "EPSG:32652", "transform": Affine(10, 0, 0, 0, -10, 0)}
+    with rasterio.open(path, "w", driver="GTiff", **profile) as f:
+        f.write(np.stack([codes * 0, codes, codes * 60, codes * 0 + 255]))
+    found = vectorize(path, options=VectorizeOptions(band=2))
+    pd.testing.assert_series_equal(found["class_code"], vectorize(codes)["class_code"])
+    with pytest.raises(GeosegError, match="has 3 bands, expected one .*; --band says which one"):
+        vectorize(path)
+    with pytest.raises(GeosegError, match="has no band 7, expected 1 to 4"):
+        vectorize(path, options=VectorizeOptions(band=7))
+    with pytest.raises(OptionError, match="band is 0, expected 1 to 65535"):
+        VectorizeOptions(band=0)
+    with pytest.raises(OptionError, match="bands are of files"):
+        vectorize(codes, options=VectorizeOptions(band=2))

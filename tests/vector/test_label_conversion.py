@@ -344,7 +344,7 @@ def test_a_style_and_names_go_with_a_raster(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("target", "options", "message"),
     [
-        ("o.shp", {}, "expected a name that ends so"),
+        ("o.shp", {}, "a Shapefile cuts .*; expected a name that ends in .gpkg"),
         ("o.tif", {"unlabelled": "sea"}, "'sea' is no class for what is unlabelled, expected one of water"),
         ("o.tif", {"layered": True, "unlabelled": "town"}, "leave --unlabelled out"),
     ],

@@ -192,7 +192,7 @@ def test_bands_and_workers_give_the_same_bytes(tmp_path: Path, rows: int, worker
 
 @pytest.mark.parametrize("name", ["rows", "workers"])
 def test_options_below_one_are_refused(name: str) -> None:
-    with pytest.raises(OptionError, match=f"{name} is 0, expected at least 1"):
+    with pytest.raises(OptionError, match=f"{name} is 0, expected 1 to"):
         VectorizeOptions(**{name: 0})
 
 
@@ -287,9 +287,9 @@ def test_a_confidence_raster_of_another_crs_is_refused(tmp_path: Path, raster: P
     assert "confidence" in vectorize(raster, confidence=write_raster(path, share, crs=None)).columns
 
 
-@pytest.mark.parametrize("name", ["o.shp", "o.json", "o"])
+@pytest.mark.parametrize("name", ["o.shp", "o.kml", "o"])
 def test_a_name_that_promises_another_format_is_refused(tmp_path: Path, raster: Path, name: str) -> None:
-    with pytest.raises(OptionError, match="expected a name that ends in .gpkg, .parquet"):
+    with pytest.raises(OptionError, match="expected a name that ends in .gpkg"):
         vectorize(raster, output=tmp_path / name)
     with pytest.raises(OptionError, match="expected a name that ends in .gpkg"):
         write(vectorize(raster), tmp_path / name)
