@@ -213,6 +213,11 @@ class _Results:
                 "probabilities are of a class map that is there; keep them and the map with SegmentOutputs, then "
                 "vectorize these"
             )
+        for name in ("band", "multipolygon"):
+            if getattr(options, name):
+                raise OptionError(
+                    f"{name} is of a class map that is there; write the map, then vectorize it so"
+                )
         legend, job = self._job.card.classes, self._job
         found = ReadMap(
             grid=job.grid,
