@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
@@ -122,7 +123,22 @@ def _flatgeobuf(path: Path, layers: Layers) -> None:
 def _geojson(path: Path, layers: Layers) -> None:
     layer, parts, _ = _one_layer(layers)
     check_crs(output_of(path), layer.crs)
-    _write_by_gdal(path, [(layer, parts)], "GeoJSON", {"RFC7946": "YES"})
+    first = next(parts)
+    options = {"RFC7946": "YES", "COORDINATE_PRECISION": str(_decimals(first))}
+    _write_by_gdal(path, [(layer, chain([first], parts))], "GeoJSON", options)
+
+
+def _decimals(first: Features) -> int:
+    """Decimals of degrees that keep corners of pixels apart, also where lines are redrawn: 7 for pixels of 10 m."""
+    known = first.area_m2 > 0
+    if not known.any():
+        return _FEWEST if not len(first) else _MOST
+    edge = math.sqrt((first.area_m2[known] / first.pixels[known]).min())
+    return min(max(_FEWEST, math.ceil(-math.log10(edge / _DEGREE / 300))), _MOST)
+
+
+_FEWEST, _MOST = 7, 15
+_DEGREE = 111_320.0  # m, of latitude on Earth
 
 
 def _check_longitudes(name: str, crs: str) -> None:

@@ -54,7 +54,7 @@ def map_rows(
     """Yield the codes of the pixels from the first row to the last.
 
     Memory holds a band of rows and the polygons that meet it. At the end it is said how many pixels lie in polygons
-    of several classes.
+    of several classes, and what was left out: lines, points and polygons without an area cover no pixel.
 
     Parameters
     ----------
@@ -75,13 +75,19 @@ def map_rows(
     """
     rows = rows or max(1, _PIXELS // grid.width)
     several = 0
+    flat: set[bytes] = set()  # a shape may meet several bands
     for row in range(0, grid.height, rows):
         window = Window(row=row, col=0, height=min(rows, grid.height - row), width=grid.width)
-        codes, contested = filled(_shapes_of(source, grid, window).ordered(overlap), grid, window, nodata)
+        codes, contested = filled(
+            _shapes_of(source, grid, window, flat).ordered(overlap), grid, window, nodata
+        )
         several += int(contested.sum())
         if overlap == "ignore":
             codes[contested] = nodata
         yield codes
+    if flat:
+        words = "are lines, points or polygons without an area, which cover no pixel, and were left out"
+        _log.warning("%s: %d %s", source.name, len(flat), words)
     if several:
         words = overlap_words(overlap)
         _log.info("%s: %d px lie in polygons of several classes; %s", source.name, several, words)
@@ -155,8 +161,8 @@ def _fill(
                 codes[row, spot] = code[polygon]
 
 
-def _shapes_of(source: PolygonSource, grid: Grid, window: Window) -> Drawn:
-    """Polygons that meet a window, in the CRS of the grid, in their order."""
+def _shapes_of(source: PolygonSource, grid: Grid, window: Window, flat: set[bytes]) -> Drawn:
+    """Polygons that meet a window, in the CRS of the grid, in their order; shapes without an area go to `flat`."""
     import shapely
 
     place = grid.cropped(window)
@@ -166,6 +172,9 @@ def _shapes_of(source: PolygonSource, grid: Grid, window: Window) -> Drawn:
     known = _known(found.values)
     shapes = shapely.from_wkb(found.geometry[known], on_invalid="fix")
     drawn = parts_of(*present(shapes, found.values[known].astype(float).astype(np.uint16)))
+    without = ~(shapely.area(drawn.geometry) > 0)
+    flat.update(shapely.to_wkb(drawn.geometry[without]).tolist())
+    drawn = drawn.at(~without)
     drawn = replace(drawn, geometry=way(drawn.geometry))
     whole = shapely.get_type_id(drawn.geometry) == shapely.GeometryType.POLYGON
     whole &= np.isfinite(shapely.bounds(drawn.geometry)).all(axis=1)  # what could not be projected is not

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -480,3 +481,23 @@ def test_a_resolution_in_degrees_is_explained(tmp_path: Path) -> None:
         OptionError, match=r"resolution is 10 and .* degrees, .* expected pixels that fit in; pass --like"
     ):
         rasterize(path, resolution=10)
+
+
+def test_what_is_no_polygon_is_left_out_with_a_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Foreign files hold lines, points and polygons that rounding made flat."""
+    square = [[[0, 0], [4, 0], [4, 4], [0, 4], [0, 0]]]
+    shapes = [
+        {"type": "Polygon", "coordinates": square},
+        {"type": "LineString", "coordinates": [[0, 0], [3, 3]]},
+        {"type": "Point", "coordinates": [3, 3]},
+        {"type": "Polygon", "coordinates": [[[1, 1], [3, 1], [1, 1], [1, 1]]]},
+    ]
+    features = [
+        {"type": "Feature", "properties": {"class_code": i + 1}, "geometry": shape}
+        for i, shape in enumerate(shapes)
+    ]
+    path = tmp_path / "f.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    found = rasterize(path, resolution=1)
+    assert (found.to_numpy() == 1).all()
+    assert "f.geojson, layer f: 3 are lines, points or polygons without an area" in caplog.text

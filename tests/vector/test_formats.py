@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def test_the_polygons_are_the_map(raster: Path, tmp_path: Path, suffix: str) -> 
     )
     np.testing.assert_array_equal(burnt, noise())
     assert shapely.is_ccw(found.geometry.exterior.to_numpy()).all()
-    if suffix != ".geojson":  # whose coordinates have seven decimals
+    if suffix != ".geojson":  # whose coordinates are rounded
         assert shapely.coverage_is_valid(found.geometry.to_numpy())
 
 
@@ -116,6 +117,27 @@ def test_geojson_is_in_longitude_and_latitude(raster: Path, tmp_path: Path) -> N
         ]["geometry"]["crs"]
         is None
     )
+
+
+@pytest.mark.parametrize("size", [0.01, 0.03, 1.0, 10.0])
+@pytest.mark.parametrize("drawn", [{}, {"smooth": True, "simplify": "1px"}])
+def test_geojson_keeps_the_corners_of_small_pixels_apart(
+    tmp_path: Path, size: float, drawn: dict[str, Any]
+) -> None:
+    """Seven decimals are a centimetre: polygons of drone maps became lines."""
+    codes = np.random.default_rng(0).integers(1, 3, (40, 40), dtype=np.uint8)
+    raster = write_raster(tmp_path / "m.tif", codes, Affine(size, 0, 5e5, 0, -size, 5.3e6))
+    path = vectorize(raster, output=tmp_path / "a.geojson", options=VectorizeOptions(**drawn))
+    found = gpd.read_file(path)
+    assert found.is_valid.all()
+    assert shapely.coverage_is_valid(found.geometry.to_numpy())
+    area = found.to_crs(32632).area
+    if not drawn:
+        np.testing.assert_allclose(area, found["pixels"] * size**2, rtol=0.01)
+    decimals = max(
+        len(each.partition(".")[2]) for each in re.findall(r"[\d.]+(?=[,\s]+[\d.]+ ?\])", path.read_text())
+    )
+    assert (decimals == 7) == (size == 10.0)
 
 
 def test_geojson_is_cut_at_the_antimeridian(tmp_path: Path) -> None:
