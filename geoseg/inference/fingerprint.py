@@ -14,6 +14,7 @@ import torch
 from geoseg.errors import OptionError
 from geoseg.grid.tiling import Tiling
 from geoseg.inference.lazy_scene import LazyScene
+from geoseg.inference.loaded_scene import LoadedScene
 from geoseg.inference.options import PredictOptions
 from geoseg.inference.prepare import Job
 from geoseg.models.card import Card
@@ -79,6 +80,8 @@ def _scene_fingerprint(job: Job) -> dict[str, Any]:
         digest.update(np.ascontiguousarray(source.known_valid).data)
         digest.update(repr((source.pixels.shape, source.dtype, source.grid, source.nodata)).encode())
         return {"sha256": digest.hexdigest()}
+    if isinstance(source, LoadedScene):
+        return {"sha256": source.token}
     if isinstance(source, LazyScene):
         return {"dask": source.token}
     if isinstance(source, Scene) and source.file.location.members:

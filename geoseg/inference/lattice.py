@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,87 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from affine import Affine
 
-from geoseg.errors import SceneError
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import NODATA, Legend
-from geoseg.raster.array_scene import ArraySource
 
 if TYPE_CHECKING:
     import xarray
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class TaggedArray(ArraySource):
-    """An array whose bands carry a scale and an offset of their own.
-
-    Parameters
-    ----------
-    scales, offsets : tuple of float
-        One a band, of all bands.
-    """
-
-    scales: tuple[float, ...] = ()
-    offsets: tuple[float, ...] = ()
-
-    @property
-    def scale(self) -> tuple[float, ...] | None:
-        """Scale of the chosen bands."""
-        return tuple(self.scales[i - 1] for i in self.bands)
-
-    @property
-    def offset(self) -> tuple[float, ...] | None:
-        """Offset of the chosen bands."""
-        return tuple(self.offsets[i - 1] for i in self.bands)
-
-
-def source_of_dataarray(array: xarray.DataArray) -> ArraySource:
-    """Read a georeferenced DataArray as a scene.
-
-    Parameters
-    ----------
-    array : DataArray with dims (band, y, x), in any order, or (y, x)
-        Its CRS and transform are those of its ``rio`` accessor, its band names the ``long_name`` attribute or
-        text coordinates of ``band``. NaN and the no-data value are invalid. A scale and offset that rioxarray
-        read from a file count as in that file, whether it applied them (``mask_and_scale``) or not.
-
-    Raises
-    ------
-    SceneError
-        If it is a Dataset, or its dims are no raster's.
-    """
-    import rioxarray  # noqa: F401  (registers .rio)
-
-    if not hasattr(array, "ndim"):
-        names = ", ".join(map(str, array))
-        raise SceneError(f"a Dataset ({names}) is no scene, expected a DataArray: pass .to_dataarray('band')")
-    array, band = _as_bands(array)
-    pixels, nodata = np.asarray(array.to_numpy()), array.rio.nodata
-    # The encoding may outlive what was done to the numbers since.
-    if (encoded := Stored.of(array)) is not None and (found := encoded.restore(pixels)) is not None:
-        pixels, nodata = found, encoded.nodata
-    source = ArraySource.of(pixels, grid=grid_of(array), nodata=nodata, names=band_names(array, band))
-    scaling = scaling_of(array, source.count)
-    if scaling is None:
-        return source
-    own = {field.name: getattr(source, field.name) for field in dataclasses.fields(source)}
-    return TaggedArray(**own, scales=scaling[0], offsets=scaling[1])
-
-
-def _as_bands(array: xarray.DataArray) -> tuple[xarray.DataArray, str]:
-    """Return the array as (band, y, x) and the name of its first dim."""
-    from rioxarray.exceptions import MissingSpatialDimensionError
-
-    refusal = f"the DataArray has dims ({', '.join(map(str, array.dims))}), expected (band, y, x) or (y, x)"
-    if array.ndim == 2:
-        array = array.expand_dims("band")
-    try:
-        rows, cols = array.rio.y_dim, array.rio.x_dim
-    except MissingSpatialDimensionError:
-        raise SceneError(f"{refusal}; rename them with .rename()") from None
-    others = [dim for dim in array.dims if dim not in (rows, cols)]
-    if array.ndim != 3 or len(others) != 1:
-        raise SceneError(f"{refusal}; choose one with .isel()")
-    return array.transpose(others[0], rows, cols), str(others[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

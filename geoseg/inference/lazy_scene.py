@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -31,10 +31,15 @@ _BAND = "geoseg_band"
 """Dim of bands of an array that has none."""
 
 
+def is_xarray(scene: Any) -> bool:
+    """Whether a scene is a DataArray or a Dataset; a Dataset is a mapping, too."""
+    return hasattr(scene, "dims") and hasattr(scene, "coords")
+
+
 def is_lazy(scene: Any) -> bool:
     """Whether a scene is an xarray object that dask has still to compute."""
     graph = getattr(scene, "__dask_graph__", None)
-    return hasattr(scene, "dims") and graph is not None and graph() is not None
+    return is_xarray(scene) and graph is not None and graph() is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -79,7 +84,7 @@ class LazyScene(ChosenBands):
     said: Declared = UNSAID
 
     @classmethod
-    def of(cls, scene: xarray.DataArray | xarray.Dataset) -> LazyScene:
+    def of(cls, scene: Any) -> LazyScene:
         """Describe a scene.
 
         Raises
@@ -217,9 +222,9 @@ class LazyScene(ChosenBands):
         """
         rows = border_indices(window.row, window.height, self.grid.height)
         cols = border_indices(window.col, window.width, self.grid.width)
-        part = self.planes()[:, rows.min() : rows.max() + 1, cols.min() : cols.max() + 1]
+        inside = slice(rows.min(), rows.max() + 1), slice(cols.min(), cols.max() + 1)
         try:
-            computed = part.compute()
+            computed = self._part(*inside)
         # Chunks come from anybody's code.
         except Exception as error:
             words = " ".join(str(error).split()) or type(error).__name__
@@ -228,12 +233,16 @@ class LazyScene(ChosenBands):
         places = np.ix_(rows - rows.min(), cols - cols.min())
         return Chip(pixels=np.stack([plane[places] for plane in pixels]), valid=valid[places])
 
+    def _part(self, rows: slice, cols: slice) -> npt.NDArray[Any]:
+        """Compute a part of the planes."""
+        return np.asarray(self.planes()[:, rows, cols].compute())
+
     @property
     def token(self) -> str:
         """What dask tells arrays apart by: equal where they are computed alike of the same."""
         return str(self.planes().name)
 
-    def single(self) -> LazyScene:
+    def single(self) -> Self:
         """Return the scene where it is one.
 
         Raises

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geoseg.engine.storage import STORAGES, Storage
-from geoseg.errors import OptionError
+from geoseg.errors import OptionError, SceneError
 from geoseg.inference.asked import Asked, finished_before
-from geoseg.inference.lazy_scene import is_lazy
+from geoseg.inference.lazy_scene import LazyScene, is_lazy, is_xarray
 from geoseg.inference.options import PredictOptions, Progress
-from geoseg.inference.prepare import Job, prepare
+from geoseg.inference.prepare import Job, fitted, prepare
 from geoseg.inference.summary import ClassCount, Report, identity
 from geoseg.storage.output import RASTER_SUFFIXES
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from geoseg.inference.run import Run
     from geoseg.models.model import Model
     from geoseg.storage.output import Claim
+
+log = logging.getLogger("geoseg")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,8 +105,8 @@ def predict(
     ----------
     scene : path, list of path, mapping of str to path, Scene, xarray.DataArray (band, y, x) or ndarray (band, row, col)
         A list is a file for each band, a mapping gives them names (`Scene.open`).
-        Its numbers as stored: the model's card knows how they are scaled. A lazy (dask) DataArray may have one
-        more dim, such as ``time``, and a lazy Dataset a variable for each band.
+        Its numbers as stored: the model's card knows how they are scaled. A DataArray may have one more dim, such
+        as ``time``, whose entries are scenes of their own, and a Dataset of xarray has a variable for each band.
     model : path or Model
         A model file; where workers compute, they open it under the same name. A Model is sent to them.
     options : PredictOptions, optional
@@ -145,9 +148,13 @@ def predict(
         from geoseg.inference.lazy import predict_lazy
 
         return predict_lazy(scene, model, options or PredictOptions(), probabilities=probabilities)
-    job = prepare(scene, model, options or PredictOptions())
+    options = options or PredictOptions()
+    if output is None and is_xarray(scene) and (kept := LazyScene.of(scene).kept) is not None:
+        jobs = _entries(scene, kept, model, options)
+        return _dataset(jobs, probabilities=probabilities, whole=_described(scene, options))
+    job = prepare(scene, model, options)
     if output is None:
-        return _dataset(job, probabilities=probabilities)
+        return _dataset([job], probabilities=probabilities)
     outputs = output if isinstance(output, PredictOutputs) else PredictOutputs(classes=Path(output))
     return predict_file(job, outputs, writing or Writing()).output
 
@@ -285,17 +292,48 @@ def report_on(
     )
 
 
-def _dataset(job: Job, *, probabilities: bool) -> xarray.Dataset:
+def _entries(scene: Any, kept: Hashable, model: Path | str | Model, options: PredictOptions) -> list[Job]:
+    """Prepare every entry of a dim such as time, and say once what is to be said of several."""
+    jobs = [fitted(scene.isel({kept: i}), model, options) for i in range(scene.sizes[kept])]
+    if not jobs:
+        raise SceneError(f"the scene has no entry along {kept}, expected at least one")
+    for note in dict.fromkeys(note for job in jobs for note in job.match.notes):
+        log.warning("%s: %s", jobs[0].name, note)
+    return jobs
+
+
+def _described(scene: Any, options: PredictOptions) -> LazyScene:
+    """Describe all entries of a scene within the bounds that were asked for."""
+    whole = LazyScene.of(scene)
+    return whole if options.bounds is None else whole.crop(whole.grid.window(options.bounds))
+
+
+def _dataset(jobs: Sequence[Job], *, probabilities: bool, whole: LazyScene | None = None) -> xarray.Dataset:
+    """Classify in memory; the jobs are the entries of `whole` along its further dim, else there is one."""
     import numpy as np
 
     from geoseg.inference.lattice import dataset_of, with_probabilities
+
+    planes = [_in_memory(job, probabilities=probabilities) for job in jobs]
+    codes, share, *shares = planes[0] if whole is None else [np.stack(p) for p in zip(*planes, strict=True)]
+    job, source = jobs[0], whole or jobs[0].source
+    dims, coords = None, None
+    if isinstance(source, LazyScene):
+        kept = () if source.kept is None else (source.kept,)
+        classes = () if job.layers is None else ("class",)
+        dims, coords = (*kept, *classes, *source.spatial), source.coords()
+    dataset = dataset_of(codes, share, job.grid, job.card.classes, dims, coords)
+    return with_probabilities(dataset, shares[0], job.card.classes) if shares else dataset
+
+
+def _in_memory(job: Job, *, probabilities: bool) -> list[Any]:
+    """Codes and confidence of a whole scene, and where they are wanted the probabilities."""
+    import numpy as np
+
     from geoseg.inference.run import compute_in_memory
 
     results, _ = compute_in_memory(job, None, "float32" if probabilities else None)
-    codes = np.concatenate([result.codes for result in results], axis=-2)
-    share = np.concatenate([result.confidence for result in results], axis=-2)
-    dataset = dataset_of(codes, share, job.grid, job.card.classes)
-    if not probabilities:
-        return dataset
-    shares = np.concatenate([each.stored for each in results if each.stored is not None], axis=-2)
-    return with_probabilities(dataset, shares, job.card.classes)
+    planes = [[result.codes for result in results], [result.confidence for result in results]]
+    if probabilities:
+        planes.append([result.stored for result in results if result.stored is not None])
+    return [np.concatenate(each, axis=-2) for each in planes]

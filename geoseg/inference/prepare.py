@@ -14,7 +14,8 @@ import numpy as np
 from geoseg.errors import ModelError, OptionError, SceneError
 from geoseg.grid.grid import Grid
 from geoseg.grid.tiling import Tiling
-from geoseg.inference.lazy_scene import LazyScene, is_lazy
+from geoseg.inference.lazy_scene import LazyScene, is_lazy, is_xarray
+from geoseg.inference.loaded_scene import LoadedScene
 from geoseg.inference.options import PredictOptions
 from geoseg.models.card import Card, read_card
 from geoseg.models.match import Match, match
@@ -105,17 +106,25 @@ def prepare(scene: Any, model: Path | str | Model, options: PredictOptions) -> J
     ------
     SceneError, ModelError, MismatchError, OptionError
     """
+    job = fitted(scene, model, options)
+    for note in job.match.notes:
+        log.warning("%s: %s", job.name, note)
+    for line in job.source.stacking if isinstance(job.source, Scene) else ():
+        log.info("%s: %s", job.name, line)
+    return job
+
+
+def fitted(scene: Any, model: Path | str | Model, options: PredictOptions) -> Job:
+    """Do what `prepare` does, and say nothing of it."""
     model = given_model(model)
     card = options.relabelled(read_card(model) if isinstance(model, Path) else model.card)
     source = as_source(scene, options)
     name = Path(getattr(source, "path", "array")).name
     if options.bounds is not None:
         source = source.crop(source.grid.window(options.bounds))
-    found = match(source, card, options.bands, force=options.force)
-    for note in found.notes:
-        log.warning("%s: %s", name, note)
-    for line in found.source.stacking if isinstance(found.source, Scene) else ():
-        log.info("%s: %s", name, line)
+    # What is lazy may be dear to compute, and is computed once.
+    cheap = isinstance(source, LoadedScene) or not isinstance(source, LazyScene)
+    found = match(source, card, options.bands, force=options.force, looked=cheap)
     return Job(
         match=found,
         card=card,
@@ -172,7 +181,8 @@ def as_source(scene: Any, options: PredictOptions) -> Source:
 
 
 def _opened(scene: Any, options: PredictOptions) -> Scene | ArraySource | LazyScene:
-    if isinstance(scene, str | Path | Mapping | list | tuple | Stack):
+    xarrays = is_xarray(scene)
+    if not xarrays and isinstance(scene, str | Path | Mapping | list | tuple | Stack):
         return Scene.open(
             scene,
             resolution=options.resolution,
@@ -190,12 +200,8 @@ def _opened(scene: Any, options: PredictOptions) -> Scene | ArraySource | LazySc
         # numpy's masks mark what is not usable; which bands are read is not known yet, so any counts.
         valid = ~np.asarray(np.ma.getmaskarray(scene).any(axis=0)) if np.ma.isMaskedArray(scene) else None
         return ArraySource.of(np.ma.getdata(scene), valid=valid)
-    if is_lazy(scene):
-        return LazyScene.of(scene).single()
-    if hasattr(scene, "dims") and hasattr(scene, "coords"):
-        from geoseg.inference.lattice import source_of_dataarray
-
-        return source_of_dataarray(scene)
+    if xarrays:
+        return (LazyScene if is_lazy(scene) else LoadedScene).of(scene).single()
     if isinstance(scene, Scene | ArraySource):
         return scene
     raise OptionError(

@@ -26,6 +26,7 @@ from geoseg.inference.bandstore import BandStore
 from geoseg.inference.filling import Told, Work, compute
 from geoseg.inference.fingerprint import fingerprint_of
 from geoseg.inference.lazy_scene import LazyScene
+from geoseg.inference.loaded_scene import LoadedScene
 from geoseg.inference.options import Progress
 from geoseg.inference.prepare import Job
 from geoseg.inference.several import fill_by_several, mean_profile, parts
@@ -109,7 +110,7 @@ def computed(job: Job, asked: Asked, progress: Progress | None) -> Iterator[Run]
     """
     main, *others = asked.outputs
     _check_names(job, asked.outputs)
-    if isinstance(job.source, LazyScene):
+    if isinstance(job.source, LazyScene) and not isinstance(job.source, LoadedScene):
         job.options.refuse_devices("a lazy array is computed in this process")
     with ExitStack() as stack:
         fingerprint = fingerprint_of(job) | asked.identity

@@ -41,8 +41,13 @@ class StoredBand:
         """Ask the attributes and the encoding."""
         stored = Stored.of(array)
         if stored is None:
-            return cls(dtype=array.dtype, nodata=values_of(array.rio.nodata), stored=None)
+            return cls.plain(array)
         return cls(dtype=stored.dtype, nodata=(stored.nodata,), stored=stored)
+
+    @classmethod
+    def plain(cls, array: xarray.DataArray) -> StoredBand:
+        """Take the numbers as they are."""
+        return cls(dtype=array.dtype, nodata=values_of(array.rio.nodata), stored=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

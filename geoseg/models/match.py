@@ -52,6 +52,7 @@ def match(
     *,
     force: bool = False,
     sampled: bool = True,
+    looked: bool = True,
 ) -> Match:
     """Choose the bands of a scene that a card asks for and check that they can be meant.
 
@@ -65,6 +66,8 @@ def match(
         Turn refusals that a person may know better about (dtype, range, names) into notes.
     sampled : bool
         Whether pixels may be read, to compare them with the card's range.
+    looked : bool
+        Whether more of them may be read, to find what is no data and was not declared.
 
     Raises
     ------
@@ -75,7 +78,7 @@ def match(
     chosen, notes = choice.source, [*choice.notes, *choice.said]
     tags = tags_of(chosen)
     doubts = [*choice.doubts, *_dtype_doubts(chosen, card, tags)]
-    look = look_at(chosen) if sampled and (force or not doubts) else Look()
+    look = look_at(chosen) if sampled and looked and (force or not doubts) else Look()
     notes += look.notes
     if sampled and not doubts:
         _check_range(chosen, card, look, doubts, notes)

@@ -16,7 +16,7 @@ from affine import Affine
 import geoseg
 from geoseg.errors import SceneError
 from geoseg.grid.window import Window
-from geoseg.inference.lattice import source_of_dataarray
+from geoseg.inference.loaded_scene import LoadedScene
 from geoseg.inference.options import PredictOptions
 from geoseg.inference.prepare import as_source, prepare
 from geoseg.raster.scene import Scene
@@ -94,15 +94,16 @@ def test_numbers_changed_since_they_were_read_stay_what_they_are(tmp_path: Path)
     array = opened(write(tmp_path / "s.tif", noise()), masked=True)
     halved = (array / 2).rio.set_nodata(np.nan)
     halved.encoding = array.encoding
-    source = source_of_dataarray(halved)
+    source = LoadedScene.of(halved)
     assert source.dtype == np.float32
-    np.testing.assert_array_equal(source.pixels, halved.to_numpy())
+    whole = source.read(Window(row=0, col=0, height=24, width=30))
+    np.testing.assert_array_equal(whole.pixels, halved.to_numpy())
 
 
 def test_a_slice_has_its_own_grid(tmp_path: Path) -> None:
     array = opened(write(tmp_path / "s.tif", noise()))
     for part, col, row in (((slice(2, 9), slice(3, 8)), 3, 2), (([2], [3]), 3, 2)):
-        grid = source_of_dataarray(array.isel(y=part[0], x=part[1])).grid
+        grid = LoadedScene.of(array.isel(y=part[0], x=part[1])).grid
         assert grid.transform.almost_equals(ODD @ Affine.translation(col, row), 1e-6)
 
 
@@ -112,21 +113,21 @@ def test_the_affine_is_the_files_bit_for_bit(tmp_path: Path) -> None:
     for i in range(20):
         transform = Affine(0.1 / 3, 0, i / 700, 0, -0.1 / 3, i / 900)
         array = opened(write(tmp_path / f"{i}.tif", noise(), transform))
-        assert source_of_dataarray(array).grid.transform == transform
+        assert LoadedScene.of(array).grid.transform == transform
         off += array.rio.transform() != transform
     assert off
 
 
 def test_one_band_needs_no_band_dim(tmp_path: Path) -> None:
     path = write(tmp_path / "s.tif", noise()[:1], descriptions=("blue",))
-    source = source_of_dataarray(opened(path).isel(band=0))
-    assert source.pixels.shape == (1, 24, 30)
+    source = LoadedScene.of(opened(path).isel(band=0))
+    assert source.read(Window(row=0, col=0, height=24, width=30)).pixels.shape == (1, 24, 30)
     assert source.descriptions == ("blue",)
     assert source.grid.transform == ODD
 
 
 def test_an_array_without_coordinates_lies_on_the_pixel_grid() -> None:
-    source = source_of_dataarray(xarray.DataArray(noise(), dims=("band", "y", "x")))
+    source = LoadedScene.of(xarray.DataArray(noise(), dims=("band", "y", "x")))
     assert (source.grid.transform, source.grid.crs) == (Affine.identity(), None)
 
 
@@ -134,8 +135,11 @@ def test_an_array_without_coordinates_lies_on_the_pixel_grid() -> None:
     ("scene", "reason"),
     [
         (xarray.DataArray(noise(), dims=("band", "row", "col")), r"dims \(band, row, col\).*rename"),
-        (xarray.DataArray(noise()[None], dims=("time", "band", "y", "x")), r"dims \(time, band.*isel"),
-        (xarray.Dataset({"red": (("y", "x"), noise()[0])}), r"a Dataset \(red\) is no scene.*to_dataarray"),
+        (
+            xarray.DataArray(noise()[None], dims=("time", "band", "y", "x")),
+            r"has a dim time, expected a single scene.*isel",
+        ),
+        (xarray.Dataset({"mean": 3.0}), r"the Dataset \(mean\) has no variable of rows and columns"),
     ],
 )
 def test_what_is_no_raster_is_one_line(scene: Any, reason: str) -> None:
