@@ -33,6 +33,7 @@ COMMANDS = (
     "rle",
     "info",
     "demo",
+    "warmup",
     "completion",
 )
 """Subcommands in the order of the help; each is ``command`` in the module of its name."""

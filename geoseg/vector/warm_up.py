@@ -1,0 +1,80 @@
+"""numba's kernels compiled before they are wanted: as an image is built, or what is then only read."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+import numpy as np
+from affine import Affine
+from pyproj import CRS
+
+from geoseg.grid.grid import Grid
+from geoseg.grid.legend import Legend
+from geoseg.raster.classmap import ClassMap
+from geoseg.vector.kernel_cache import place
+from geoseg.vector.options import VectorizeOptions
+from geoseg.vector.vectorize import vectorize
+
+_EDGE: Final = 48
+_CLASSES: Final = 4
+_OPTIONS: Final = (
+    VectorizeOptions(),
+    VectorizeOptions(min_area="5px"),
+    VectorizeOptions(simplify="1px"),
+    VectorizeOptions(smooth=True, simplify="1px", min_area="5px"),
+    VectorizeOptions(smooth=True, classes=(1, 2)),
+)
+# Planar on an ellipsoid, geographic, and nowhere: areas are measured in three ways.
+_PLACES: Final = (
+    ("EPSG:32633", Affine(10, 0, 500_000, 0, -10, 5_000_000)),
+    ("EPSG:4326", Affine(1e-4, 0, 15, 0, -1e-4, 45)),
+    (None, Affine(1, 0, 0, 0, -1, 0)),
+)
+
+
+def warm_up() -> Path:
+    """Compile the kernels that turn class maps into polygons, for maps of bytes and of wider codes.
+
+    What was compiled before is only looked up, which takes a second or two.
+
+    Returns
+    -------
+    Path
+        Folder that holds them.
+    """
+    random = np.random.default_rng(1)
+    codes = random.integers(1, _CLASSES + 1, (_EDGE // 2, _EDGE // 2)).repeat(2, axis=0).repeat(2, axis=1)
+    valid = random.random(codes.shape) > 0.05
+    confidence = random.integers(0, 255, codes.shape).astype(np.uint8)
+    legend = Legend.made_up(range(1, _CLASSES + 1))
+    with TemporaryDirectory() as folder, _quiet():
+        for number, ((crs, transform), options, dtype) in enumerate(_maps()):
+            wkt = None if crs is None else CRS.from_user_input(crs).to_wkt()
+            grid = Grid(height=_EDGE, width=_EDGE, transform=transform, crs=wkt)
+            whole = ClassMap(codes=codes.astype(dtype), valid=valid, grid=grid, legend=legend)
+            vectorize(whole, confidence=confidence, options=options, output=Path(folder) / f"{number}.gpkg")
+    return place()
+
+
+def _maps() -> Iterator[tuple[tuple[str | None, Affine], VectorizeOptions, type[np.integer]]]:
+    """Name every option, every place and every type of code once; which of them meet makes no other kernel."""
+    yield from ((_PLACES[0], options, np.uint8) for options in _OPTIONS)
+    yield from ((place, _OPTIONS[0], np.uint8) for place in _PLACES[1:])
+    yield from ((_PLACES[0], options, np.int32) for options in (_OPTIONS[0], _OPTIONS[3]))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep to itself what is said of maps that nobody asked for."""
+    logger = logging.getLogger("geoseg")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
