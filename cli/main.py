@@ -93,6 +93,10 @@ def _translated(error: Exception, command: str | None = None) -> tuple[str, int]
         return f"{error.filename}: {error.strerror}", 1
     if isinstance(error, OSError) and error.errno in _FULL:
         return f"nothing more can be written ({error.strerror}); make room where stdout and the outputs go", 1
+    if isinstance(error, RuntimeError) and "CUDA error" in str(error):
+        # Its context is dead: nothing in this process can be tried again.
+        reason = str(error).splitlines()[0]
+        return f"the GPU failed ({reason}); what is finished is kept, run the same command again to go on", 1
     if isinstance(error, MemoryError):
         return f"out of memory{_LESS_MEMORY.get(command or '', '')}", 1
     if isinstance(error, ImportError) and not (error.name or "").startswith("geoseg"):

@@ -186,6 +186,30 @@ def test_the_same_command_goes_on_and_gives_the_same_bytes(
     assert names(tmp_path) == ["c.qml", "c.tif", "c.tif.aux.xml", "c.tif.run.json"]
 
 
+def test_a_gpu_that_dies_keeps_what_is_finished(
+    written: Path, scene_file: Path, model_file: Path, tmp_path: Path
+) -> None:
+    """A dead CUDA context comes as a RuntimeError of the network, which is not tried again."""
+    output = tmp_path / "c.tif"
+    model = geoseg.Model.open(model_file)
+    calls = 0
+
+    def dies(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > 2:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    model.network.register_forward_pre_hook(dies)
+    options = PredictOptions(precision="fp32", batch_size=1)
+    with pytest.raises(RuntimeError, match="CUDA error"):
+        geoseg.predict(scene_file, model, options=options, output=output)
+    assert calls == 3
+    assert not output.exists()
+    geoseg.predict(scene_file, model_file, options=options, output=output)
+    assert names(tmp_path) == ["c.qml", "c.tif", "c.tif.aux.xml", "c.tif.run.json"]
+
+
 def test_a_damaged_band_is_computed_again(
     written: Path, scene_file: Path, model_file: Path, tmp_path: Path
 ) -> None:
