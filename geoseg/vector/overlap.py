@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, Literal, get_args
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 from geoseg.errors import OptionError
 
+if TYPE_CHECKING:  # the command line's help names the rules, and loads nothing heavy
+    import numpy as np
+    import numpy.typing as npt
+
+Shapes: TypeAlias = "npt.NDArray[np.object_]"
 Overlap = Literal["last", "smallest", "ignore"]
 OVERLAPS: Final[tuple[str, ...]] = get_args(Overlap)
 OVERLAP: Final = "smallest"
 """The default. People draw a pond onto the forest around it, before or after that: either way it stays a pond."""
-
-Shapes = npt.NDArray[np.object_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -41,7 +41,7 @@ class Drawn:
 
     def ordered(self, overlap: Overlap) -> Drawn:
         """Return the shapes in the order in which they are burned: the last one covers those before."""
-        return self.at(np.argsort(-self.area, kind="stable")) if overlap == "smallest" else self
+        return self.at((-self.area).argsort(kind="stable")) if overlap == "smallest" else self
 
 
 def check_overlap(overlap: str) -> None:
