@@ -83,7 +83,9 @@ def test_options_that_are_not_given_are_those_of_python() -> None:
 
     @click.command()
     @prediction
-    def command(model: object, fresh: bool, overwrite: bool, **values: object) -> PredictOptions:
+    def command(
+        model: object, stack: object, fresh: bool, overwrite: bool, **values: object
+    ) -> PredictOptions:
         options = predict_options(values)
         assert not values, "an option is no field of PredictOptions"
         return options
@@ -97,7 +99,9 @@ def test_every_option_reaches_its_field(tmp_path: Path) -> None:
 
     @click.command()
     @prediction
-    def command(model: object, fresh: bool, overwrite: bool, **values: object) -> PredictOptions:
+    def command(
+        model: object, stack: object, fresh: bool, overwrite: bool, **values: object
+    ) -> PredictOptions:
         return predict_options(values)
 
     flags = (
@@ -105,7 +109,7 @@ def test_every_option_reaches_its_field(tmp_path: Path) -> None:
         " --tile-size 64 --overlap 8 --batch-size 3 --device cpu --devices 2 --precision bf16"
         " --on-error nodata --allow-remote --expand-palette"
         " --assume-crs EPSG:32633 --force --tta --compile --profile"
-        " --nodata -9999 --nodata-rule any --alpha 4"
+        " --nodata -9999 --nodata-rule any --alpha 4 --resolution 20"
     )
     given = command.main(flags.split(), standalone_mode=False)
     default = PredictOptions()

@@ -145,7 +145,7 @@ def test_members_are_checked_as_scenes_are(listener, write, tmp_path):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("<VRTDataset>", "not a well-formed VRT"),
+        ("<VRTDataset>", "not well-formed XML"),
         ('<!DOCTYPE x [<!ENTITY a "b">]><VRTDataset/>', "declares XML entities"),
         ('<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "b">]><VRTDataset/>', "declares XML entities"),
         ('<VRTDataset><VRTRasterBand subClass="VRTRawRasterBand"/></VRTDataset>', "raw band"),
