@@ -136,7 +136,7 @@ def test_what_rasterize_cannot_do_is_one_line(folder: Path) -> None:
     command = ("rasterize", folder / "o.fgb", "-o", folder / "o.tif")
     assert "pass --like with a raster on the grid, or --resolution" in refused(*command)
     assert "expected one of the two" in refused(*command, "--like", folder / "a.tif", "--resolution", "10")
-    assert "is no GeoPackage" in refused("rasterize", folder / "a.tif", "-o", folder / "o.tif")
+    assert "is a GeoTIFF, expected .gpkg" in refused("rasterize", folder / "a.tif", "-o", folder / "o.tif")
     assert "ends in .tif" in refused(
         "rasterize", folder / "o.fgb", "-o", folder / "o.gpkg", "--resolution", "10"
     )
