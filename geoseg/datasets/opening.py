@@ -203,7 +203,8 @@ def _unlike(entries: Iterable[Entry], images: Mapping[str, Source]) -> list[Prob
 
 def _open_image(path: Image, data: DataConfig, card: Card) -> Choice:
     remedy = (
-        "say which are meant in data.band_numbers, a number from 1 for each of data.bands, in their order"
+        "name in data.bands what the images have, and say in data.band_numbers which they are, a number from 1 for "
+        "each, in the same order"
     )
     scene = Scene.open(path, resolution=data.resolution).declared(data.declared)
     choice = choose_bands(scene, card, data.band_numbers, remedy=remedy)

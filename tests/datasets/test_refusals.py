@@ -146,7 +146,7 @@ CASES: dict[str, tuple[dict[str, Any], Change, str, str]] = {
     "an empty file": ({}, cut("images/3.tif", 0), "images/3.tif: is empty", "fetch or write it again"),
     "a truncated image": ({}, cut("images/3.tif", 400), r"1 of 6 images .*images/3.tif: damaged or incomplete", "--skip-bad"),
     "text called .tif": ({}, lines("images/3.tif", "hello"), "images/3.tif: is not a GeoTIFF", "gdal_translate"),
-    "another number of bands": ({"bands": ["a", "b", "c"]}, nothing, "images/0.tif .and 5 others.: has 2 bands", r"data.bands, .*data.band_numbers: \[1,2,3\]"),
+    "another number of bands": ({"bands": ["a", "b", "c"]}, nothing, "images/0.tif .and 5 others.: has 2 bands", "data.bands .*data.band_numbers"),
     "a band that is not there": ({"band_numbers": [1, 3]}, nothing, "images/0.tif .and 5 others.: has no band 3", "expected 1 to 2"),
     "another dtype": ({}, raster("images/3.tif", np.ones((2, 12, 16), dtype=np.uint16)), "images/3.tif: is uint16", "expected uint8; convert it"),
     "an image of one colour": ({}, raster("images/3.tif", np.ones((2, 12, 16), dtype=np.uint8)), "images/3.tif: is empty", "--skip-bad"),
