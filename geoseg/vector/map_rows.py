@@ -172,7 +172,10 @@ def _shapes_of(source: PolygonSource, grid: Grid, window: Window, flat: set[byte
     known = _known(found.values)
     shapes = shapely.from_wkb(found.geometry[known], on_invalid="fix")
     drawn = parts_of(*present(shapes, found.values[known].astype(float).astype(np.uint16)))
-    without = ~(shapely.area(drawn.geometry) > 0)
+    with np.errstate(
+        over="ignore"
+    ):  # of coordinates that no place has; what cannot be projected is left out below
+        without = ~(shapely.area(drawn.geometry) > 0)
     flat.update(shapely.to_wkb(drawn.geometry[without]).tolist())
     drawn = drawn.at(~without)
     drawn = replace(drawn, geometry=way(drawn.geometry))

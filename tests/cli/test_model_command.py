@@ -135,7 +135,7 @@ def test_weights_from_elsewhere_become_what_the_library_makes_of_them(
         gsd_m=10,
         tile_size=64,
         name="mine",
-    ).model
+    )
     assert model.card.changed(weights_sha256="", created_by="") == ours.card.changed(created_by="")
     assert set(model.card.scale) == {1 / 3000}
 

@@ -14,7 +14,7 @@ from geoseg.raster.classmap import class_map_sidecars, read_class_map, write_cog
 
 LEGEND = Legend(
     classes=(
-        LegendClass(code=0, name='a "b" <c> & \x07', color="#010203"),
+        LegendClass(code=0, name='a "b" <c> &', color="#010203"),
         LegendClass(code=7, name="Wald é", color="#228b22"),
         LegendClass(code=254, name="Wasser", color="#0000ff"),
     )

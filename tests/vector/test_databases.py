@@ -98,7 +98,7 @@ def test_nothing_is_left_in_a_folder_that_can_be_written(tmp_path: Path, polygon
     geoseg.rasterize(polygons, output=tmp_path / "o.tif")
     assert [item.name for item in polygons.parent.iterdir()] == ["l.gpkg"]
     raster = tmp_path / "m.tif"
-    vectorize(raster, legend=LEGEND, output=polygons, append=True)
+    vectorize(raster, legend=LEGEND, output=polygons, append=True, duplicate=True)
     vectorize(raster, legend=LEGEND, output=polygons, layer="other", append=True)
     vectorize(raster, legend=LEGEND, output=polygons, overwrite=True)
     assert len(gpd.read_file(polygons, layer="other")) == len(vectorize(raster))
