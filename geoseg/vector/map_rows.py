@@ -172,10 +172,11 @@ def _shapes_of(source: PolygonSource, grid: Grid, window: Window, flat: set[byte
     known = _known(found.values)
     shapes = shapely.from_wkb(found.geometry[known], on_invalid="fix")
     drawn = parts_of(*present(shapes, found.values[known].astype(float).astype(np.uint16)))
-    with np.errstate(
-        over="ignore"
-    ):  # of coordinates that no place has; what cannot be projected is left out below
-        without = ~(shapely.area(drawn.geometry) > 0)
+    # The area of coordinates such as 1e308 is no number; such shapes are left out below.
+    with np.errstate(over="ignore", invalid="ignore"):
+        without = ~(shapely.area(drawn.geometry) > 0) & np.isfinite(shapely.bounds(drawn.geometry)).all(
+            axis=1
+        )
     flat.update(shapely.to_wkb(drawn.geometry[without]).tolist())
     drawn = drawn.at(~without)
     drawn = replace(drawn, geometry=way(drawn.geometry))
