@@ -17,7 +17,7 @@ READY := $(VENV)/.ready
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-faults test-long test-sweep test-peers test-wheel check bench bench-peers clean
+.PHONY: help install demo test test-faults test-calls test-long test-sweep test-peers test-wheel check bench bench-peers clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -32,6 +32,9 @@ test: $(READY)  ## run the tests (without kill and disk-full sweeps)
 
 test-faults: $(READY)  ## run the kill, disk-full and lock sweeps
 	$(PYTEST) -m faults
+
+test-calls: $(READY)  ## let each write, fsync and rename of the commands fail once (needs gcc)
+	$(PYTEST) -m calls
 
 test-long: $(READY)  ## predict every scene of every shared data set, run every recipe
 	$(PYTEST) -m long

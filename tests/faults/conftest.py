@@ -64,18 +64,19 @@ class Finished:
 class Program:
     """The command line, one run at a time, each in a process of its own (see zygote.py)."""
 
-    def __init__(self, stderr: Path) -> None:
+    def __init__(self, stderr: Path, environment: dict[str, str] | None = None) -> None:
         self._stderr = stderr
         script = Path(__file__).with_name("zygote.py")
         self._zygote = subprocess.Popen(
-            [sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+            [sys.executable, str(script)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | (environment or {}),
+        )  # fmt: skip
         self._answer()
 
-    def start(self, arguments: list[str]) -> int:
-        """Start a run and return its process number."""
+    def start(self, arguments: list[str], environment: dict[str, str] | None = None) -> int:
+        """Start a run, with further environment variables, and return its process number."""
         assert self._zygote.stdin is not None
-        request = {"arguments": arguments, "stderr": str(self._stderr)}
+        request = {"arguments": arguments, "stderr": str(self._stderr), "environment": environment or {}}
         self._zygote.stdin.write(json.dumps(request) + "\n")
         self._zygote.stdin.flush()
         return self._answer()["pid"]
@@ -84,9 +85,9 @@ class Program:
         """Wait for the end of the run."""
         return Finished(self._answer()["returncode"], self._stderr.read_text())
 
-    def run(self, arguments: list[str]) -> Finished:
+    def run(self, arguments: list[str], environment: dict[str, str] | None = None) -> Finished:
         """Run a command to its end."""
-        self.start(arguments)
+        self.start(arguments, environment)
         return self.finish()
 
     def close(self) -> None:

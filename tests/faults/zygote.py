@@ -1,8 +1,8 @@
 """Runs the command line in forked children, so that two hundred runs import torch once.
 
-Reads lines of JSON from stdin, {"arguments": [...], "stderr": path}; answers {"pid": n} when the child runs and
-{"returncode": n} when it has ended (negative: the signal that ended it). The child is a process of its own: it
-is killed, stopped and signalled like any other.
+Reads lines of JSON from stdin, {"arguments": [...], "stderr": path, "environment": {...}}; answers {"pid": n} when
+the child runs and {"returncode": n} when it has ended (negative: the signal that ended it). The child is a process of
+its own: it is killed, stopped and signalled like any other.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ def child(request: dict[str, object]) -> None:
     os.dup2(0, 1)
     # A test run in the background ignores SIGINT, and its children inherit that; a person's terminal does not.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.update(request["environment"])  # type: ignore[arg-type]
     sys.argv = ["geoseg", *request["arguments"]]  # type: ignore[misc]
     code = 1
     try:
