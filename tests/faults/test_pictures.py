@@ -77,7 +77,7 @@ def test_a_table_goes_on_after_a_kill(
     again = program.run(arguments)
     assert again.returncode == 0, again.stderr
     assert f"{tmp_path / 't.csv'}: " in again.stderr
-    assert names(tmp_path) == ["t.csv"]
+    assert names(tmp_path) == ["t.csv", "t.csv.run.json"]
     assert (tmp_path / "t.csv").read_bytes() == (whole / "t.csv").read_bytes()
 
 
