@@ -78,7 +78,7 @@ def _shade(color: str, taken: Sequence[str]) -> str | None:
 
 
 def _free(taken: Sequence[str]) -> Iterator[str]:
-    """Yield colours that nothing taken looks like, and then those that are closer."""
+    """Yield unused colours: first those that look unlike every taken one, then ever more similar ones."""
     used: set[str] = set(taken)
     near = NEAR
     while True:

@@ -60,7 +60,7 @@ class PredictOutputs:
         return [path for path in (self.classes, self.confidence, self.probabilities) if path is not None]
 
     def asked(self, writing: Writing) -> Asked:
-        """Say what is to become of a job."""
+        """Return which products a job is to write, and how they replace what is there."""
         stored = stored_as(self.probabilities, self.storage)
         return Asked(
             outputs=tuple(self.paths),

@@ -80,7 +80,7 @@ class SegmentOutputs:
         return [self.polygons, *(path for path in rasters if path is not None)]
 
     def asked(self, writing: Writing) -> Asked:
-        """Say what is to become of a job."""
+        """Return which products a job is to write, and how they replace what is there."""
         stored = stored_as(self.probabilities, self.storage)
         drawn = {} if self.drawn is None else self.drawn.words | {"scene": self.drawn.scene}
         return Asked(

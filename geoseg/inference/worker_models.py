@@ -25,7 +25,7 @@ class Kept(Generic[T]):
         self._things: OrderedDict[object, T] = OrderedDict()
 
     def get(self, key: object, make: Callable[[], T]) -> T:
-        """Return the thing of a key, making it where it is not there."""
+        """Return the value stored under a key; make and store it first if it is missing."""
         with self._lock:
             if key not in self._things:
                 self._things[key] = make()

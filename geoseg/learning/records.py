@@ -207,7 +207,7 @@ def _minutes(seconds: float) -> str:
 
 
 def _flat(values: dict[str, Any], before: str = "") -> dict[str, float]:
-    """Return nested numbers by path, those that are none left out."""
+    """Flatten nested metrics into slash-separated keys, without missing values."""
     flat: dict[str, float] = {}
     for key, value in values.items():
         if isinstance(value, dict):
