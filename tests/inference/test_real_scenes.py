@@ -14,6 +14,7 @@ from geoseg.grid.legend import Legend
 from geoseg.grid.window import Window
 from geoseg.inference.options import PredictOptions
 from geoseg.models.model import Model
+from geoseg.raster.look import alpha_of
 from geoseg.raster.scene import Scene
 
 SETS = {
@@ -50,7 +51,8 @@ def check(path: Path, scene: Scene, folder: Path) -> None:
     geoseg.predict(path, fresh_model(scene), options=options, output=output)
     whole = Window(row=0, col=0, height=scene.grid.height, width=scene.grid.width)
     try:
-        valid = scene.read(whole).valid
+        # An alpha band of many values is not taken on trust: then every pixel is valid.
+        valid = scene.select(scene.bands, validity_band=alpha_of(scene)[0]).read(whole).valid
     except SceneError:
         valid = None  # a damaged file: its whole blocks are tested elsewhere
     with rasterio.open(output) as result:
