@@ -169,6 +169,22 @@ def _write_tables_beside(path: Path, layers: Iterable[Layer]) -> None:
                 before = coverage_entries(stored or layer.metadata.get(COVERAGE))
                 items[COVERAGE] = coverage_json([*before, layer.coverage()])
             write_metadata(database, layer.name, items)
+            _note_count(database, layer.name)
+
+
+def _note_count(database: sqlite3.Connection, table: str) -> None:
+    """Write a layer's number of features where GDAL keeps it and QGIS shows it.
+
+    GDAL adds what it writes to the number it finds, which is wrong where another program deleted rows without
+    the triggers that keep it; and GDAL says nothing when it cannot write it.
+    """
+    if has_table(database, "gpkg_ogr_contents"):
+        quoted = '"' + table.replace('"', '""') + '"'
+        database.execute(
+            f"UPDATE gpkg_ogr_contents SET feature_count = (SELECT count(*) FROM {quoted}) "  # noqa: S608 (quoted)
+            "WHERE lower(table_name) = lower(?)",
+            (table,),
+        )
 
 
 def _verify(path: Path, count: int, layer: Layer) -> None:

@@ -114,7 +114,10 @@ def test_to_add_anew_what_was_deleted_is_no_duplicate(tmp_path: Path, north: Pat
             database.execute(f'DROP TRIGGER "{trigger}"')
         database.execute("DELETE FROM landcover")
     add(north, output, duplicate=False)
-    assert len(gpd.read_file(output, layer="landcover")) > 0
+    count = len(gpd.read_file(output, layer="landcover"))
+    assert count > 0
+    with closing(sqlite3.connect(output)) as database:  # the number that QGIS shows
+        assert database.execute("SELECT feature_count FROM gpkg_ogr_contents").fetchall() == [(count,)]
 
 
 def test_duplicate_is_about_what_is_added(tmp_path: Path, north: Path) -> None:
