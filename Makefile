@@ -16,6 +16,9 @@ READY := $(VENV)/.ready
 # A test process for each core, four at most: each holds torch, 1 GB. One thread in each.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
+# Each test that starts a program would compile torch, pandas and all else again where no bytecode is kept.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-faults test-calls test-long test-sweep test-peers test-wheel check bench bench-peers clean
 

@@ -92,7 +92,7 @@ def command(
     say(str(output))
     for line in _table(counted.class_rows()):
         say(line)
-    for line in proof_lines(counted.proofs):
+    for line in proof_lines(counted.proofs, counted.distorted):
         say(f"  {line}")
     say(f"  vectorize {seconds:.1f} s; peak memory {peak_memory_mb():,.0f} MB")
 

@@ -270,7 +270,7 @@ def _write_polygons(run: Run, outputs: SegmentOutputs) -> tuple[tuple[list[dict[
     names = _layer_names(job, outputs)
     base = kept_beside(outputs.polygons, work.written(names))
     finished = claim.prepare()
-    write_polygons(finished, work.layers(names, base), base)
+    work.tally.distorted = write_polygons(finished, work.layers(names, base), base)
     if base is not None:
         base.check_unchanged()
     claim.commit(finished)
@@ -281,7 +281,7 @@ def _write_polygons(run: Run, outputs: SegmentOutputs) -> tuple[tuple[list[dict[
         valid = sum(int((strip != NODATA).sum()) for strip in run.store.codes(first))
     more = job.card.image_size is None and job.tiling.overlap < job.tiling.size // 2
     calmer = "a larger --overlap or a better model" if more else "a better model"
-    return (tally.class_rows(), valid), [*tally.hints(calmer), *proof_lines(tally.proofs)]
+    return (tally.class_rows(), valid), [*tally.hints(calmer), *proof_lines(tally.proofs, tally.distorted)]
 
 
 def _frame(job: Job, options: VectorizeOptions | None) -> geopandas.GeoDataFrame:

@@ -8,6 +8,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from geoseg.errors import OptionError, OutputError
 from geoseg.raster.file_kinds import (
     FLATGEOBUF,
@@ -66,7 +69,7 @@ def check_append(path: Path) -> None:
         )
 
 
-def write_polygons(path: Path, layers: Layers, base: Base | None = None) -> None:
+def write_polygons(path: Path, layers: Layers, base: Base | None = None) -> int | None:
     """Write streams of features in the format of the file's name, as `write_layers` does.
 
     What is no GeoPackage has one layer: that of all features, with the name of the first.
@@ -78,6 +81,12 @@ def write_polygons(path: Path, layers: Layers, base: Base | None = None) -> None
     base : Base, optional
         A GeoPackage that the new one holds, too.
 
+    Returns
+    -------
+    int or None
+        How many of the polygons are invalid, or do not have their area, in the coordinates of a GeoJSON, longitude
+        and latitude, as they were read again from the file; None for the formats that keep the map's own.
+
     Raises
     ------
     OptionError
@@ -87,10 +96,52 @@ def write_polygons(path: Path, layers: Layers, base: Base | None = None) -> None
     """
     if base is not None:
         write_layers(path, layers, base)
-        return
+        return None
     kind = kind_by_name(path)
     assert kind is not None, "check_vector_name comes first"
-    _WRITERS[kind](path, layers)
+    return _WRITERS[kind](path, layers)
+
+
+def _distorted_polygons(path: Path) -> int:
+    """Count the polygons of a GeoJSON that are invalid or have another area than they say, a batch at a time."""
+    import pyogrio
+    import shapely
+
+    found = 0
+    with pyogrio.open_arrow(str(path), columns=["area_m2"], use_pyarrow=True) as (known, batches):
+        for batch in batches:
+            wkb = batch.column(known["geometry_name"] or "wkb_geometry").to_numpy(zero_copy_only=False)
+            shapes = shapely.from_wkb(wkb)
+            # no number where a grid's unit is unknown
+            said = batch.column("area_m2").to_numpy(zero_copy_only=False).astype(np.float64)
+            distorted = np.abs(_areas_on_a_sphere(shapes) - said) > _ALIKE * said
+            found += int(np.count_nonzero(distorted | ~shapely.is_valid(shapes)))
+    return found
+
+
+def _areas_on_a_sphere(shapes: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Return the areas in m2 of polygons in longitude and latitude, whose edges are straight in these.
+
+    The integral of sin(latitude) along the border, on the sphere that has the area of the ellipsoid: within 1 %.
+    """
+    import shapely
+
+    parts, owner = shapely.get_parts(shapes, return_index=True)
+    rings, part = shapely.get_rings(parts, return_index=True)
+    inner = np.diff(part, prepend=-1) == 0  # the first ring of a polygon is its outer one
+    points, ring = shapely.get_coordinates(rings, return_index=True)
+    if not len(points):
+        return np.zeros(len(shapes))
+    first = np.flatnonzero(np.diff(ring, prepend=-1))[ring]
+    lon = np.radians(points[:, 0] - points[first, 0])  # differences, for pixels of a centimetre
+    height = np.sin(np.radians(points[:, 1])) - np.sin(np.radians(points[first, 1]))
+    same = ring[1:] == ring[:-1]
+    steps = np.where(same, (lon[1:] - lon[:-1]) * (height[1:] + height[:-1]) / 2, 0.0)
+    sizes = np.abs(np.bincount(ring[1:], steps, len(rings))) * _AUTHALIC_RADIUS**2
+    areas: npt.NDArray[np.float64] = np.bincount(
+        owner[part], weights=np.where(inner, -sizes, sizes), minlength=len(shapes)
+    ).astype(np.float64)
+    return areas
 
 
 def _one_layer(layers: Layers) -> tuple[Layer, Iterator[Features], list[Layer]]:
@@ -116,16 +167,20 @@ def _parquet(path: Path, layers: Layers) -> None:
     write_geoparquet(path, parts, crs=layer.crs, coverage=coverage)
 
 
-def _flatgeobuf(path: Path, layers: Layers) -> None:
-    _write_by_gdal(path, layers, "FlatGeobuf", {"SPATIAL_INDEX": "YES"})
+def _geopackage(path: Path, layers: Layers) -> None:
+    write_layers(path, layers)
 
 
-def _geojson(path: Path, layers: Layers) -> None:
+def _flatgeobuf(path: Path, layers: Layers) -> int | None:
+    return _write_by_gdal(path, layers, "FlatGeobuf", {"SPATIAL_INDEX": "YES"})
+
+
+def _geojson(path: Path, layers: Layers) -> int | None:
     layer, parts, _ = _one_layer(layers)
     check_crs(output_of(path), layer.crs)
     first = next(parts)
     options = {"RFC7946": "YES", "COORDINATE_PRECISION": str(_decimals(first))}
-    _write_by_gdal(path, [(layer, chain([first], parts))], "GeoJSON", options)
+    return _write_by_gdal(path, [(layer, chain([first], parts))], "GeoJSON", options)
 
 
 def _decimals(first: Features) -> int:
@@ -139,6 +194,8 @@ def _decimals(first: Features) -> int:
 
 _FEWEST, _MOST = 7, 15
 _DEGREE = 111_320.0  # m, of latitude on Earth
+_AUTHALIC_RADIUS = 6_371_007.2  # m, of the sphere with the area of WGS 84
+_ALIKE = 0.05  # of an area: rounding and the sphere make up to 0.01, a pole that was lost makes more
 
 
 def _check_longitudes(name: str, crs: str) -> None:
@@ -154,8 +211,8 @@ def _check_longitudes(name: str, crs: str) -> None:
         ) from error
 
 
-def _write_by_gdal(path: Path, layers: Layers, driver: str, options: dict[str, str]) -> None:
-    """Write a file that has one layer, and count what it holds."""
+def _write_by_gdal(path: Path, layers: Layers, driver: str, options: dict[str, str]) -> int | None:
+    """Write a file that has one layer, and count what it holds; return what `write_polygons` does."""
     import pyogrio
     from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
 
@@ -165,6 +222,7 @@ def _write_by_gdal(path: Path, layers: Layers, driver: str, options: dict[str, s
         with literal_name(path) as literal:
             count = write_batches(literal, feature_batches(parts), layer, driver, options)
             found = pyogrio.read_info(str(literal), force_feature_count=True)["features"]
+            distorted = _distorted_polygons(literal) if driver == "GeoJSON" else None
     except StoppedError as error:
         raise error.cause from None
     except (
@@ -180,10 +238,11 @@ def _write_by_gdal(path: Path, layers: Layers, driver: str, options: dict[str, s
         raise OutputError(f"{path}: the file could not be written ({reason}); {room(path)}") from error
     if found != count:
         raise OutputError(f"{path}: has {found} features after writing, expected {count}; {room(path)}")
+    return distorted
 
 
-_WRITERS: dict[FileKind, Callable[[Path, Layers], None]] = {
-    GEOPACKAGE: write_layers,
+_WRITERS: dict[FileKind, Callable[[Path, Layers], int | None]] = {
+    GEOPACKAGE: _geopackage,
     GEOPARQUET: _parquet,
     FLATGEOBUF: _flatgeobuf,
     GEOJSON: _geojson,

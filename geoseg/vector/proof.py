@@ -132,8 +132,15 @@ class Proof:
         }
 
 
-def proof_lines(proofs: Sequence[Proof]) -> Iterator[str]:
-    """Say to a person what is known of the polygons of a map, in all its layers together."""
+def proof_lines(proofs: Sequence[Proof], distorted: int | None = None) -> Iterator[str]:
+    """Say to a person what is known of the polygons of a map, in all its layers together.
+
+    Parameters
+    ----------
+    proofs : sequence of Proof
+    distorted : int, optional
+        Of a GeoJSON: how many of its polygons are invalid or have another area in longitude and latitude.
+    """
     known = [proof.entry() for proof in proofs]
     if not known:
         return
@@ -141,9 +148,19 @@ def proof_lines(proofs: Sequence[Proof]) -> Iterator[str]:
         key: sum(each.get(key, 0) for each in known) for key in ("area_in_pixels", "valid_pixels", "vertices")
     }
     before = sum(each.get("vertices_before", 0) for each in known)
+    where = ""
+    if distorted:
+        where = " in the map's own CRS"
+        polygons = sum(proof.polygons for proof in proofs)
+        yield (
+            f"{distorted:,} of {polygons:,} polygons are invalid or have another area in longitude and latitude, "
+            "as GeoJSON has them (near a pole, or of very large pixels); a GeoPackage (.gpkg) keeps the map's own CRS"
+        )
     yield (
-        f"valid coverage: {total['area_in_pixels']:,} px of area for {total['valid_pixels']:,} valid px; "
-        f"{total['vertices']:,} vertices" + (f" of {before:,}" if before else "")
+        f"valid coverage{where}: {total['area_in_pixels']:,} px of area for {total['valid_pixels']:,} valid px; "
+        f"{total['vertices']:,} vertices"
+        + (f" of {before:,}" if before else "")
+        + ("; as written in longitude and latitude, each is valid and has its area" if distorted == 0 else "")
     )
     if merged := sum(proof.merged for proof in proofs):
         yield f"{merged:,} small regions merged"

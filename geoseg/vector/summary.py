@@ -77,6 +77,8 @@ class Tally:
     ----------
     proofs : list of Proof
         What is known of the features, layer by layer.
+    distorted : int or None
+        What `write_polygons` returned.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class Tally:
         self._legend_of = legend_of
         self._kept = kept
         self.proofs: list[Proof] = []
+        self.distorted: int | None = None
         self._rows: dict[int, _Row] = {}
         self._second: set[int] = set()
         self._placed = True

@@ -188,7 +188,7 @@ def vectorize_file(
             anew = base and replace(base, replaced=frozenset(job.written(names)), styled=target.append)
             write_tables(finished, multipolygon_tables(layers, base if target.append else None), anew)
         else:
-            write_polygons(finished, layers, base)
+            job.tally.distorted = write_polygons(finished, layers, base)
         for line in job.tally.hints():
             _log.info(line)
         if base is not None:

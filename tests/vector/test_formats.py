@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow.parquet as pq
 import pyogrio
+import pyproj
 import pytest
 import rasterio
 import shapely
@@ -24,10 +25,11 @@ from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend
 from geoseg.raster.classmap import ClassMap
 from geoseg.vector import features
-from geoseg.vector.formats import write_polygons
+from geoseg.vector.formats import _areas_on_a_sphere, write_polygons
 from geoseg.vector.options import VectorizeOptions
 from geoseg.vector.polygonize import polygonize
-from geoseg.vector.vectorize import vectorize
+from geoseg.vector.proof import proof_lines
+from geoseg.vector.vectorize import Target, vectorize, vectorize_file
 from tests.strategies import Map, drawn
 from tests.vector.test_vectorize import LEGEND, UTM, write_raster
 
@@ -138,6 +140,44 @@ def test_geojson_keeps_the_corners_of_small_pixels_apart(
         len(each.partition(".")[2]) for each in re.findall(r"[\d.]+(?=[,\s]+[\d.]+ ?\])", path.read_text())
     )
     assert (decimals == 7) == (size == 10.0)
+
+
+def test_geojson_says_what_is_known_of_the_written_polygons(tmp_path: Path, raster: Path) -> None:
+    """Not of the map's own CRS: a region over a pole has another shape in longitude and latitude."""
+    tally = vectorize_file(raster, Target(path=tmp_path / "a.geojson"))
+    (line,) = proof_lines(tally.proofs, tally.distorted)
+    assert line.endswith("as written in longitude and latitude, each is valid and has its area")
+    polar = write_raster(
+        tmp_path / "pole.tif", noise() % 2 + 1, Affine(1e4, 0, -2e5, 0, -1e4, 2e5), crs="EPSG:3413"
+    )
+    tally = vectorize_file(polar, Target(path=tmp_path / "pole.geojson"))
+    distorted, coverage = proof_lines(tally.proofs, tally.distorted)
+    assert re.match(r"[1-9]\d* of \d+ polygons are invalid or have another area in longitude", distorted)
+    assert coverage.startswith("valid coverage in the map's own CRS: 1,200 px")
+    tally = vectorize_file(polar, Target(path=tmp_path / "pole.gpkg"))
+    (line,) = proof_lines(tally.proofs, tally.distorted)
+    assert line.startswith("valid coverage: 1,200 px of area for 1,200 valid px; ")
+
+
+def test_areas_in_longitude_and_latitude_are_those_of_the_ellipsoid() -> None:
+    """Holes, parts, and pixels of a centimetre, beside geodesic areas."""
+    square = shapely.box(9, 48, 9.5, 48.5)
+    hole = square.difference(shapely.box(9.1, 48.1, 9.2, 48.4))
+    shapes = [
+        square,
+        hole,
+        shapely.union(hole, shapely.box(-3, -10, -2, -9)),
+        shapely.box(9, 48, 9 + 1e-7, 48 + 1e-7),
+    ]
+    geod = pyproj.Geod(ellps="WGS84")
+    expected = [
+        abs(geod.geometry_area_perimeter(shapely.geometry.polygon.orient(shapes[i]))[0]) for i in (0, 1, 3)
+    ]
+    found = _areas_on_a_sphere(np.array(shapes))
+    np.testing.assert_allclose(found[[0, 1, 3]], expected, rtol=0.01)
+    assert found[2] == pytest.approx(
+        found[1] + _areas_on_a_sphere(np.array([shapely.box(-3, -10, -2, -9)]))[0]
+    )
 
 
 def test_geojson_is_cut_at_the_antimeridian(tmp_path: Path) -> None:
