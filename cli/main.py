@@ -7,7 +7,9 @@ use, 130 and 143 for SIGINT and SIGTERM.
 from __future__ import annotations
 
 import errno
+import logging
 import sys
+import threading
 import traceback
 from importlib import import_module
 from typing import Any
@@ -39,6 +41,7 @@ COMMANDS = (
 """Subcommands in the order of the help; each is ``command`` in the module of its name."""
 
 
+_log = logging.getLogger("geoseg")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
@@ -104,6 +107,11 @@ def _translated(error: Exception, command: str | None = None) -> tuple[str, int]
     return f"unexpected {type(error).__name__}: {error}; this is a bug, -vv shows where", 1
 
 
+def _thread_failed(args: threading.ExceptHookArgs) -> None:
+    """Keep the traceback of a library's thread off the terminal: whoever waits for it says what went wrong."""
+    _log.debug("a thread failed", exc_info=args.exc_value)
+
+
 def _remedy(message: str) -> str:
     """Say what to do where a library could not be loaded."""
     if "map segment" in message or "allocate" in message:
@@ -131,6 +139,7 @@ def main() -> None:
     """Run the command line of this process."""
     prepare_process(sys.argv[1:])
     sys.stderr = unfailing(sys.stderr)
+    threading.excepthook = _thread_failed
     try:
         group(prog_name="geoseg")
     except OSError as error:  # of texts that click prints before there is a command

@@ -7,14 +7,15 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tqdm import tqdm
 
+from geoseg.errors import OutputError
 from geoseg.learning.monitor import ScoredClasses, report
 from geoseg.learning.scoring import Score
 from geoseg.learning.state import Progress
@@ -102,12 +103,13 @@ class Records:
                 "epoch %d of %d: loss %.4f, validation loss %.4f, mean IoU %.4f",
                 progress.epoch, self._extent.epochs, loss, score.loss, score.confusion.mean_iou,
             )  # fmt: skip
-            with self._metrics.open("a", encoding="utf-8") as file:
+            with _explained(self._metrics), self._metrics.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
         if self._board is not None:
-            for key, value in _flat({"loss/train": loss, "learning_rate": rate, "val": scores}).items():
-                self._board.add_scalar(key, value, progress.epoch)
-            self._board.flush()
+            with _explained(Path(self._board.log_dir)):
+                for key, value in _flat({"loss/train": loss, "learning_rate": rate, "val": scores}).items():
+                    self._board.add_scalar(key, value, progress.epoch)
+                self._board.flush()
         return scores
 
     def close(self) -> None:
@@ -115,7 +117,8 @@ class Records:
         if self._shown is not None:
             self._shown.close()
         if self._board is not None:
-            self._board.close()
+            with _explained(Path(self._board.log_dir)):
+                self._board.close()
 
     def _rewind(self, epochs: int) -> None:
         """Take back lines of epochs that will be done again: a kill fell between them and the state."""
@@ -124,6 +127,17 @@ class Records:
         kept = [line for line in lines[:epochs] if line.endswith(b"\n")]
         if len(kept) < len(lines):
             write_bytes(self._metrics, b"".join(kept))
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Say which file or folder could not be written; what a failed write raises names none."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"{path}: could not be written ({error.strerror}); make room, then run the same command again to go on"
+        ) from error
 
 
 def shown(extent: Extent, done: int) -> Bar | Lines:

@@ -170,6 +170,7 @@ class _Target:
             with open_quietly(path, driver="GTiff") as dataset:
                 found, seen = _scan(dataset)
                 levels = len(dataset.overviews(1))
+                layout = dataset.tags(ns="IMAGE_STRUCTURE").get("LAYOUT")
                 transform, crs = dataset.transform, dataset.crs
             for level in range(levels):
                 with open_quietly(path, driver="GTiff", overview_level=level) as overview:
@@ -178,6 +179,9 @@ class _Target:
                     raise OutputError(f"{self.path}: its overviews hold classes that the map does not")
         if found != crc:
             raise OutputError(f"{self._failure()}: it reads back differently")
+        # GDAL says nothing where the part that makes it one could not be written.
+        if path == self.path and layout != "COG":
+            raise OutputError(f"{self._failure()}: it is not cloud optimized")
         if transform != self.grid.transform:
             raise OutputError(
                 f"{self.path}: a GeoTIFF cannot hold the affine {tuple(self.grid.transform[:6])}"

@@ -6,7 +6,7 @@ import errno
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from geoseg.errors import OutputBusyError, OutputError
@@ -54,8 +54,9 @@ def locked(path: Path, output: Path) -> Iterator[None]:
     handle = _acquire(path, output)
     _held.add(handle)
     try:
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        with suppress(OSError):  # only the message to others needs it; a full disk shows where it matters
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, f"{os.getpid()} on {socket.gethostname()}\n".encode(), 0)
         yield
     finally:
         # Removed while still held: whoever waits for this file finds out that it is gone (see _acquire).

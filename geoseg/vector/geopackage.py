@@ -125,14 +125,18 @@ def write_tables(
 
     path.unlink(missing_ok=True)
     written: list[tuple[Layer, int]] = []
+    triggers: set[str] = set()
     try:
         with literal_name(path) as literal:
             if base is not None:
                 base.copy_to(literal)
+                triggers = _triggers(literal)
             for batches, asked in tables:
                 layer = asked if base is None else replace(asked, name=base.spelled(asked.name))
                 options = _OPTIONS | ({"SRID": "-1"} if layer.crs is None else {})
                 before = base.features(layer.name) if base is not None else None
+                if before is None:
+                    triggers |= _own_triggers(layer.name)
                 if base is not None and before is not None:
                     fit = base.fit(layer.name)
                     layer, batches = replace(layer, geometry_type=fit.geometry_type), fit.fitted(batches)
@@ -141,6 +145,8 @@ def write_tables(
         _write_tables_beside(path, [layer for layer, _ in written])
         for layer, count in written:
             _verify(path, count, layer)
+        if lost := triggers - _triggers(path):
+            raise OutputError(f"{path}: the trigger {min(lost)} is lost after writing; is the disk full?")
     except (
         sqlite3.Error,
         OSError,
@@ -170,6 +176,19 @@ def _write_tables_beside(path: Path, layers: Iterable[Layer]) -> None:
                 items[COVERAGE] = coverage_json([*before, layer.coverage()])
             write_metadata(database, layer.name, items)
             _note_count(database, layer.name)
+
+
+def _own_triggers(table: str) -> set[str]:
+    """Name triggers that GDAL gives a new layer."""
+    index = f"rtree_{table}_{GEOMETRY}"
+    counts = {f"trigger_{what}_feature_count_{table}" for what in ("insert", "delete")}
+    return counts | {f"{index}_{what}" for what in ("insert", "delete")}
+
+
+def _triggers(path: Path) -> set[str]:
+    """Name the triggers of a file; GDAL drops one while it writes, and says nothing where it cannot put it back."""
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+        return {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")}
 
 
 def _note_count(database: sqlite3.Connection, table: str) -> None:
@@ -202,7 +221,7 @@ def _verify(path: Path, count: int, layer: Layer) -> None:
         shapes = f"SELECT count(*) FROM {table} WHERE {GEOMETRY} IS NOT NULL"  # noqa: S608
         geometry = {"Unknown": "GEOMETRY"}.get(layer.geometry_type, layer.geometry_type.upper())
         kind = "SELECT geometry_type_name FROM gpkg_geometry_columns WHERE table_name = ?"
-        # GDAL's own note of the count, which QGIS shows; GDAL says nothing when it cannot write it.
+        # GDAL's own note of the count, which QGIS shows.
         stored = "SELECT feature_count FROM gpkg_ogr_contents WHERE lower(table_name) = lower(?)"
         noted = one(stored, layer.name) if has_table(database, "gpkg_ogr_contents") else None
         expected: list[tuple[str, object, object]] = [

@@ -89,6 +89,19 @@ def files(folder: Path) -> dict[str, bytes]:
     }
 
 
+def equal(found: dict[str, bytes], new: dict[str, bytes]) -> bool:
+    """Compare products; GeoPackages without the counters of changes that SQLite keeps (bytes 24 and 92)."""
+
+    def told(content: bytes) -> bytes:
+        if not content.startswith(b"SQLite format 3"):
+            return content
+        return content[:24] + content[28:92] + content[96:]
+
+    return {name: told(content) for name, content in found.items()} == {
+        name: told(content) for name, content in new.items()
+    }
+
+
 def swept(sweep: Sweep, arguments: list[str], folder: Path, old: dict[str, bytes], most: int) -> None:
     """Fail the calls of a command one by one.
 
@@ -113,19 +126,19 @@ def swept(sweep: Sweep, arguments: list[str], folder: Path, old: dict[str, bytes
         found = files(folder)
         if code == 0:  # a call that does not matter, as that of the text in a lock file
             assert failing.startswith("write"), failing
-            assert found == new, failing
+            assert equal(found, new), failing
             quiet += 1
             continue
         assert code == 1, (failing, line)
         assert str(folder) in line, (failing, line)
         for name, content in found.items():
             if name in new:
-                assert content in (old.get(name), new[name]), (failing, name)
+                assert content == old.get(name) or equal({name: content}, {name: new[name]}), (failing, name)
             else:
                 raise AssertionError(f"{failing}: left {name}")
         again = sweep.run(arguments, folder)
         assert again == (0, ""), (failing, again)
-        assert files(folder) == new, failing
+        assert equal(files(folder), new), failing
         assert names(folder) == left, failing
     assert quiet <= 3
 
@@ -135,7 +148,7 @@ def test_vectorize(sweep: Sweep, raster: Path, tmp_path: Path, name: str) -> Non
     folder = tmp_path / "out"
     folder.mkdir()
     arguments = ["vectorize", str(raster), "-o", str(folder / name), "--overwrite", "--workers", "1"]
-    swept(sweep, arguments, folder, {name: b"the old file"}, most=12)
+    swept(sweep, arguments, folder, {name: b"the old file"}, most=5)
 
 
 def test_append(sweep: Sweep, raster: Path, tmp_path: Path) -> None:
@@ -147,7 +160,7 @@ def test_append(sweep: Sweep, raster: Path, tmp_path: Path) -> None:
     codes = np.random.default_rng(4).integers(1, 5, (30, 40)).astype(np.uint8)
     other = write_raster(tmp_path / "n.tif", codes)
     arguments[1] = str(other)
-    swept(sweep, [*arguments, "--append", "--scene", "b", "--workers", "1"], folder, old, most=16)
+    swept(sweep, [*arguments, "--append", "--scene", "b", "--workers", "1"], folder, old, most=5)
 
 
 def test_predict(sweep: Sweep, job: Path, tmp_path: Path) -> None:
@@ -155,14 +168,14 @@ def test_predict(sweep: Sweep, job: Path, tmp_path: Path) -> None:
     folder.mkdir()
     confidence = ["--save-confidence", str(folder / "c.tif")]
     arguments = command(job, folder / "l.tif", "--overwrite", *confidence, verb="predict")
-    swept(sweep, arguments, folder, {"l.tif": b"the old file", "c.tif": b"the old confidence"}, most=7)
+    swept(sweep, arguments, folder, {"l.tif": b"the old file", "c.tif": b"the old confidence"}, most=4)
 
 
 def test_segment(sweep: Sweep, job: Path, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     folder.mkdir()
     arguments = command(job, folder / "l.gpkg", "--overwrite", "--raster", str(folder / "l.tif"))
-    swept(sweep, arguments, folder, {"l.gpkg": b"the old file"}, most=5)
+    swept(sweep, arguments, folder, {"l.gpkg": b"the old file"}, most=3)
 
 
 def test_train(sweep: Sweep, config: Path, tmp_path: Path) -> None:  # noqa: F811
@@ -170,7 +183,7 @@ def test_train(sweep: Sweep, config: Path, tmp_path: Path) -> None:  # noqa: F81
     whole = tmp_path / "whole"
     assert sweep.run(train(config, whole), tmp_path) == (0, "")
     expected = outcome(whole)
-    for failing in sweep.chosen(4):
+    for failing in sweep.chosen(3):
         run = tmp_path / failing.replace(" ", "-")
         code, line = sweep.run(train(config, run), run, failing)
         if code == 0:
