@@ -182,4 +182,5 @@ def test_vectorizing_a_file_loads_nothing_it_does_not_need(tmp_path: Path) -> No
         "whole = ClassMap(codes=np.ones((2, 2), np.uint8), valid=np.ones((2, 2), bool), grid=grid, legend=None)\n"
         f"vectorize(whole, output={name!r})"
     )
-    assert not modules_after(statement) & {"xarray", "torch", "dask", "matplotlib"}
+    not_needed = {"xarray", "torch", "dask", "matplotlib", "pandas", "geopandas"}
+    assert not modules_after(statement) & not_needed

@@ -10,10 +10,11 @@ from typing import Any
 
 def describe_versions() -> dict[str, Any]:
     """List the versions of everything a result depends on and, where no GPU is used, say why."""
-    import pyogrio
     import pyproj
     import rasterio
     import shapely
+
+    from geoseg.vector.ogr import pyogrio
 
     return {
         "kind": "installation",

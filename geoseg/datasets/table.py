@@ -89,15 +89,13 @@ def _csv(path: Path) -> dict[str, list[Any]]:
 
 def _vectors(path: Path) -> dict[str, list[Any]]:
     """Columns of the only (or first) layer of a vector file."""
-    from pyogrio.errors import DataLayerError, DataSourceError
-    from pyogrio.raw import read
-
+    from geoseg.vector.ogr import pyogrio
     from geoseg.vector.vector_file import check_vector_file
 
     check_vector_file(path)
     try:
-        found, _, _, columns = read(path.absolute(), layer=0, read_geometry=False)
-    except (DataLayerError, DataSourceError, ValueError) as error:
+        found, _, _, columns = pyogrio.raw.read(path.absolute(), layer=0, read_geometry=False)
+    except (RuntimeError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as a table ({_one_line(error)})") from error
     return {str(name): list(column) for name, column in zip(found["fields"], columns, strict=True)}
 

@@ -14,40 +14,22 @@ from __future__ import annotations
 import importlib
 import math
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import ModuleType
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
 
+from geoseg.storage.stand_in import StandIn, standing_in
+
 _COMPILER, _WANTED = "torch._dynamo", "is_compile_supported"
 
 
-class _StandIn(ModuleType):
-    """A module that is not loaded before anybody wants something of it."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # what the import system asks of any module
-            raise AttributeError(name)
-        _leave()
-        return getattr(importlib.import_module(self.__name__), name)
-
-
-def _leave() -> None:
-    for name in (f"{_COMPILER}.utils", _COMPILER):
-        if isinstance(sys.modules.get(name), _StandIn):
-            del sys.modules[name]
-
-
-@contextmanager
-def _without_compiler() -> Iterator[None]:
+def _without_compiler() -> AbstractContextManager[None]:
     """Let modules import torch's compiler without loading it."""
     if _COMPILER in sys.modules:
-        yield
-        return
-    package, utils = _StandIn(_COMPILER), _StandIn(f"{_COMPILER}.utils")
+        return nullcontext()
+    package, utils = StandIn(_COMPILER), StandIn(f"{_COMPILER}.utils")
     package.__path__ = []
 
     def is_compile_supported(device: str) -> Any:
@@ -59,11 +41,7 @@ def _without_compiler() -> Iterator[None]:
 
     setattr(utils, _WANTED, is_compile_supported)
     package.disable = disable  # type: ignore[attr-defined]
-    sys.modules.update({_COMPILER: package, utils.__name__: utils})
-    try:
-        yield
-    finally:
-        _leave()
+    return standing_in(package, utils)
 
 
 class Building(TorchFunctionMode):

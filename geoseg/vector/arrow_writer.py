@@ -131,7 +131,8 @@ def write_batches(
         With what the features ended with, before their time.
     """
     import pyarrow as pa
-    import pyogrio
+
+    from geoseg.vector.ogr import pyogrio
 
     count = 0
     failed: list[BaseException] = []
@@ -219,7 +220,7 @@ def _settings() -> Iterator[None]:
 
     Whoever gives the file its final name syncs it first, and a full disk is noticed without.
     """
-    import pyogrio
+    from geoseg.vector.ogr import pyogrio
 
     options = {
         "OGR_CURRENT_DATE": TIMESTAMP,

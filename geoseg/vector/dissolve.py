@@ -125,7 +125,7 @@ def multipolygon_tables(
 
 
 def _stored(base: Base, name: str) -> gpd.GeoDataFrame:
-    import pyogrio
+    from geoseg.vector.ogr import pyogrio
 
     choose_layers(base.path, name)
     frame: gpd.GeoDataFrame = pyogrio.read_dataframe(base.path.absolute(), layer=name, force_2d=True)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geoseg.grid.legend import Legend
+from geoseg.vector.arrow_columns import not_nan, numbers, texts
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -208,26 +209,23 @@ class Features:
         """Attributes as an Arrow table, in the order of the file's columns."""
         import pyarrow as pa
 
-        names = pa.array(self.legend.names, pa.string())
+        names = self.legend.names
         columns: dict[str, Any] = {
-            "class_code": pa.array(self.class_code),
-            "class_name": names.take(pa.array(self._legend_index(self.class_code))),
-            "area_m2": pa.array(self.area_m2, from_pandas=True),  # NaN becomes null
-            "pixels": pa.array(self.pixels),
+            "class_code": numbers(self.class_code),
+            "class_name": texts(names, self._legend_index(self.class_code)),
+            "area_m2": not_nan(self.area_m2),
+            "pixels": numbers(self.pixels),
         }
         if self.confidence is not None:
-            columns["confidence"] = pa.array(self.confidence, from_pandas=True)
-        columns["perimeter_m"] = pa.array(self.perimeter_m, from_pandas=True)
+            columns["confidence"] = not_nan(self.confidence)
+        columns["perimeter_m"] = not_nan(self.perimeter_m)
         if self.second_code is not None and self.second_share is not None:
-            unknown = np.isnan(self.second_share)
-            index = pa.array(self._legend_index(self.second_code), mask=unknown)
-            columns["second_code"] = pa.array(self.second_code, mask=unknown)
-            columns["second_name"] = names.take(index)
-            columns["second_share"] = pa.array(self.second_share, from_pandas=True)
+            known = ~np.isnan(self.second_share)
+            columns["second_code"] = numbers(self.second_code, known)
+            columns["second_name"] = texts(names, self._legend_index(self.second_code), known)
+            columns["second_share"] = not_nan(self.second_share)
         if self.scene is not None:
-            columns["scene"] = pa.array([self.scene], pa.string()).take(
-                pa.array(np.zeros(len(self), np.int32))
-            )
+            columns["scene"] = texts([self.scene], np.zeros(len(self), np.int64))
         return pa.table(columns)
 
     def to_geodataframe(self) -> gpd.GeoDataFrame:

@@ -121,8 +121,6 @@ def write_tables(
     path: Path, tables: Iterable[tuple[Iterable[pa.RecordBatch], Layer]], base: Base | None = None
 ) -> None:
     """Write Arrow batches whose column `GEOMETRY` is well-known binary; otherwise as `write_layers`."""
-    from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
-
     path.unlink(missing_ok=True)
     written: list[tuple[Layer, int]] = []
     triggers: set[str] = set()
@@ -147,16 +145,7 @@ def write_tables(
             _verify(path, count, layer)
         if lost := triggers - _triggers(path):
             raise OutputError(f"{path}: the trigger {min(lost)} is lost after writing; is the disk full?")
-    except (
-        sqlite3.Error,
-        OSError,
-        RuntimeError,
-        DataLayerError,
-        DataSourceError,
-        FeatureError,
-        FieldError,
-        GeometryError,
-    ) as error:
+    except (sqlite3.Error, OSError, RuntimeError) as error:
         if isinstance(error, StoppedError):
             raise error.cause from None
         reason = " ".join(str(error).split())

@@ -110,7 +110,7 @@ def choose_layers(
                 kind=kind,
             ),
         )
-    import pyogrio
+    from geoseg.vector.ogr import pyogrio
 
     with _explained(path):
         spatial = [str(name) for name, kind in pyogrio.list_layers(path.absolute()) if kind is not None]
@@ -143,7 +143,7 @@ def read_features(
         frame = _parquet(path)
         values = None if field is None else frame[field].to_numpy()
         return VectorFeatures(geometry=frame.geometry.to_wkb().to_numpy(), values=values)
-    import pyogrio.raw
+    from geoseg.vector.ogr import pyogrio
 
     with _explained(path):
         _, fids, geometry, columns = pyogrio.raw.read(
@@ -171,7 +171,7 @@ def read_values(path: Path, layer: VectorLayer, field: str) -> npt.NDArray[Any]:
     if layer.kind == GEOPARQUET:
         values: npt.NDArray[Any] = _parquet(path)[field].to_numpy()
         return values
-    import pyogrio.raw
+    from geoseg.vector.ogr import pyogrio
 
     with _explained(path):
         _, _, _, columns = pyogrio.raw.read(
@@ -211,7 +211,7 @@ def read_columns(path: Path, layer: VectorLayer, fields: Sequence[str]) -> pa.Ta
 
         with _explained(path):
             return pq.read_table(path.absolute(), columns=list(fields))
-    import pyogrio
+    from geoseg.vector.ogr import pyogrio
 
     with _explained(path):
         _, table = pyogrio.read_arrow(
@@ -229,7 +229,7 @@ def layer_shape(path: Path, layer: VectorLayer) -> tuple[str, int]:
     if layer.kind == GEOPARQUET:
         kinds = sorted(set(_parquet(path).geom_type.dropna()))
         return " or ".join(kinds) or "Unknown", len(_parquet(path))
-    import pyogrio
+    from geoseg.vector.ogr import pyogrio
 
     with _explained(path):
         about = pyogrio.read_info(path.absolute(), layer=layer.name, force_feature_count=True)
@@ -241,7 +241,7 @@ def total_bounds(path: Path, layer: VectorLayer) -> Bounds | None:
     if layer.kind == GEOPARQUET:
         west, south, east, north = _parquet(path).total_bounds
     else:
-        import pyogrio
+        from geoseg.vector.ogr import pyogrio
 
         with _explained(path):
             bounds = pyogrio.read_info(path.absolute(), layer=layer.name, force_total_bounds=True)[
