@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import logging
-import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -14,27 +13,18 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Final, TypeAlias, overload
 
-import lightning
-import torch
 import yaml
 
-from geoseg.datasets.dataset import Chips
-from geoseg.datasets.loading import loader
 from geoseg.engine.folded import folded
 from geoseg.errors import OptionError, OutputError, OutputExistsError, ResumeError
-from geoseg.learning.batches import Batches
 from geoseg.learning.config import CONFIG_SUFFIXES, Config, set_value
-from geoseg.learning.course import Course
 from geoseg.learning.finished import Finished
-from geoseg.learning.interruption import Interrupted, listening
 from geoseg.learning.monitor import report
 from geoseg.learning.preparation import Run, journal_of, prepare, settings_of, settle
-from geoseg.learning.records import METRICS, Extent, Records, shown
-from geoseg.learning.sampling import sampler_of
-from geoseg.learning.state import Progress, clear_states, load_state
+from geoseg.learning.records import METRICS
+from geoseg.learning.state import Progress, clear_states
 from geoseg.learning.story import BEST, MODEL, STORY, write_story
-from geoseg.learning.surroundings import quiet_lightning, rank, seeded, threads
-from geoseg.learning.task import SegmentationTask
+from geoseg.learning.surroundings import rank, seeded, threads
 from geoseg.learning.tuning import decided_by, tune
 from geoseg.models.model import Model
 from geoseg.raster.cache import limited_cache
@@ -45,7 +35,6 @@ from geoseg.storage.output import check_local, check_output, clear_leftovers
 
 _CACHE: Final = 256
 """MB of decoded blocks that this process keeps: GDAL's own 5 % of the machine's memory is no limit to plan with."""
-_LIGHTNING_PRECISION: Final = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 _log = logging.getLogger(__name__)
 _Name: TypeAlias = str | PathLike[str]
 
@@ -247,7 +236,6 @@ def train_run(
         _alone(folder, config),
         threads(config.train.threads),
         seeded(config.train.seed),
-        quiet_lightning(),
         limited_cache(_CACHE),
     ):
         finished = _finished(folder, final, config, options)
@@ -318,7 +306,10 @@ def _train(run: Run, folder: Path, final: Path, options: TrainOptions, base: Fin
         settings = yaml.safe_dump(run.config.fields(), sort_keys=False)
         write_bytes(folder / "config.yaml", settings.encode())
         write_story(folder, run, final)
-    _fit(run, folder, begin, progress=options.progress)
+    # Lightning takes longest to load: what is wrong with the data has been said by now.
+    from geoseg.learning.fitting import fit
+
+    fit(run, folder, begin, progress=options.progress)
     _finish(run, folder, final)
 
 
@@ -379,79 +370,6 @@ def _make(folder: Path, final: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be used for a run ({error.strerror})") from error
-
-
-def _fit(run: Run, folder: Path, base: Progress, *, progress: bool) -> None:
-    """Run Lightning's loop from `base`, or where it stopped since; the best epoch is in the folder afterwards."""
-    config = run.config.train
-    batches = Batches(sampler_of(run), run.batch_size, config.accumulate)
-    state = load_state(folder)
-    begin = state.progress if state else base
-    if state is not None:
-        run.model.network.load_state_dict(state.parts["network"])
-        _log.info("going on in epoch %d of %d, batch %d", begin.epoch + 1, config.epochs, begin.batch + 1)
-    extent = Extent(epochs=config.epochs, steps=batches.count)
-    task = SegmentationTask(
-        run.model.network,
-        run.loss,
-        config,
-        pairs=run.splits["train"],
-        learning_rate=run.learning_rate,
-        steps=(config.epochs - base.epoch) * batches.count // config.accumulate,
-    )
-    first = rank(run.config.train.devices) == 0
-    looked_at = shown(extent, begin.epoch * batches.count + begin.batch) if progress and first else None
-    records = Records(folder if first else None, run.classes, extent, begin, looked_at)
-    try:
-        with listening() as interruption:
-            course = Course(
-                run=run, task=task, batches=batches, folder=folder, records=records,
-                interruption=interruption, base=base, state=state,
-            )  # fmt: skip
-            if not course.over:
-                _loop(run, task, course)
-    except Interrupted as stop:
-        _log.warning("stopped; the state is saved in %s, the same command goes on", folder)
-        if stop.signum == signal.SIGTERM:
-            raise SystemExit(128 + signal.SIGTERM) from None
-        raise KeyboardInterrupt from None
-    finally:
-        records.close()
-        run.model.network.to("cpu").eval()
-
-
-def _loop(run: Run, task: SegmentationTask, course: Course) -> None:
-    """Hand the steps to Lightning's Trainer."""
-    config = run.config.train
-    chips = loader(
-        Chips(run.splits["train"]),
-        course.batches,
-        run.batch_size,
-        workers=config.workers,
-        start_method=config.start_method,
-        pin_memory=run.device == "cuda",
-    )
-    # Loaders draw a number when they begin: from a generator of their own, or a run that goes on would differ.
-    chips.generator = torch.Generator()
-    trainer = lightning.Trainer(
-        accelerator={"cuda": "gpu"}.get(run.device, run.device),
-        devices=config.devices,
-        # Encoders cut short by encoder_depth, or frozen, have weights that take no part.
-        strategy="ddp_find_unused_parameters_true" if config.devices > 1 else "auto",
-        max_epochs=config.epochs,
-        precision=_LIGHTNING_PRECISION[run.precision],
-        gradient_clip_val=config.clip_gradient,
-        accumulate_grad_batches=config.accumulate,
-        callbacks=[course],
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        enable_progress_bar=False,
-        limit_val_batches=0,
-        use_distributed_sampler=False,
-    )
-    course.enter(trainer)
-    trainer.fit(task, chips)
 
 
 def _finish(run: Run, folder: Path, final: Path) -> None:

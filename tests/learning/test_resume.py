@@ -14,6 +14,7 @@ import pytest
 from geoseg.assessment.report.reading import read_run
 from geoseg.errors import OutputError, ResumeError
 from geoseg.learning import course as course_module
+from geoseg.learning import fitting
 from geoseg.learning import train as train_module
 from geoseg.learning.config import Config
 from geoseg.learning.course import Course
@@ -174,7 +175,7 @@ def test_a_kill_after_the_model_and_before_the_end_leaves_only_the_end_to_do(
     assert read_run(run).model == model, "a report shows it as finished"
     written = model.stat().st_mtime_ns
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train_module, "_fit", killed)  # nothing is trained, or scored, again
+        patch.setattr(fitting, "fit", killed)  # nothing is trained, or scored, again
         patch.setattr(train_module, "_finish", killed)
         assert train_run(Config.read(config), run, then=report).model == model
     assert told == [model, model]
