@@ -29,7 +29,7 @@ from geoseg.learning.scoring import Scorer
 from geoseg.learning.surroundings import rank
 from geoseg.models.model import Model
 from geoseg.raster.scene import Scene
-from geoseg.storage.journal import Journal
+from geoseg.storage.journal import Journal, flat
 
 _NO_DIFFERENCE: Final = ("train.workers", "train.start_method", "train.save_minutes")
 """Settings that change how fast a training is and not what comes out."""
@@ -254,7 +254,8 @@ def journal_of(folder: Path, run: Run) -> Journal:
 
 def settings_of(config: Config) -> dict[str, Any]:
     """Return the settings that the result depends on, by their paths."""
-    return {key: value for key, value in _flat(config.fields()).items() if key not in _NO_DIFFERENCE}
+    plain = json.loads(json.dumps(config.fields()))
+    return {key: value for key, value in flat(plain).items() if key not in _NO_DIFFERENCE}
 
 
 def _signature(path: Path) -> list[int]:
@@ -290,14 +291,3 @@ def _find(run: Run) -> dict[str, Any]:
         found["learning_rate"], seen["range_test"] = test.chosen, asdict(test)
         _log.info("learning rate %.2g", test.chosen)
     return {"settled": found, **seen}
-
-
-def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """Nested settings by path, so that a difference is named by its key."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{before}{key}.")
-        else:
-            flat[before + str(key)] = json.loads(json.dumps(value))
-    return flat

@@ -6,11 +6,15 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from geoseg.errors import OutputError, ResumeError
 
 JOURNAL = "journal.jsonl"
+_NAMED: Final = 3
+"""Differences that a message names."""
+_LENGTH: Final = 80
+"""Characters of a value in a message; a legend would take a page."""
 
 
 class Journal:
@@ -64,12 +68,20 @@ class Journal:
             ) from error
 
     def _compare(self, found: dict[str, Any], wanted: dict[str, Any]) -> None:
-        for key in sorted(found.keys() | wanted.keys()):
-            if found.get(key) != wanted.get(key):
-                raise ResumeError(
-                    f"{self.path.parent}: holds unfinished work with {key} {found.get(key)!r}, this command has "
-                    f"{wanted.get(key)!r}; run the first command again to finish it, or pass --fresh to start anew"
+        found, wanted = flat(found), flat(wanted)
+        other = [key for key in sorted(found.keys() | wanted.keys()) if found.get(key) != wanted.get(key)]
+        if other:
+            theirs, ours = (
+                ", ".join(
+                    f"{key.removeprefix('options.')} {_words(values.get(key))}" for key in other[:_NAMED]
                 )
+                for values in (found, wanted)
+            )
+            more = f" (and {len(other) - _NAMED} more differences)" if len(other) > _NAMED else ""
+            raise ResumeError(
+                f"{self.path.parent}: holds unfinished work with {theirs}{more}, this command has {ours}; run the "
+                "first command again to finish it, or pass --fresh to start anew"
+            )
 
     def _write(self, entry: dict[str, Any]) -> None:
         line = json.dumps(entry, sort_keys=True) + "\n"
@@ -82,3 +94,38 @@ class Journal:
             raise OutputError(
                 f"{self.path}: cannot be written ({error.strerror}); make room and run again"
             ) from error
+
+
+def flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Return nested settings by their paths, so that a difference is named by its own key.
+
+    Parameters
+    ----------
+    values : mapping
+        Of plain JSON values and further mappings; an empty one has no key.
+    before : str
+        What the paths begin with.
+    """
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            result |= flat(value, f"{before}{key}.")
+        else:
+            result[before + str(key)] = value
+    return result
+
+
+def _words(value: Any) -> str:
+    """Write a value as a person gave it: numbers without .0, lists as options take them."""
+    text = _text(value, ",")
+    return text if len(text) <= _LENGTH else f"{text[:_LENGTH]}…"
+
+
+def _text(value: Any, joint: str) -> str:
+    if value is None:
+        return "not given"
+    if isinstance(value, list):
+        return joint.join(_text(each, "/") for each in value) or "none"
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+    return repr(value) if isinstance(value, str) else str(value)

@@ -261,7 +261,7 @@ def test_masks_of_others_are_not_replaced_unless_asked(images: Path, tmp_path: P
     geoseg.predict_pictures(images, model, masks, options=FP32, writing=Writing(overwrite=True))
     first = read(masks / "a.png")
     other = PredictOptions(precision="fp32", device="cpu", tile_size=32, overlap=0)
-    with pytest.raises(OutputExistsError, match="holds the record of masks with options .* pass --overwrite"):
+    with pytest.raises(OutputExistsError, match="holds the record of masks with .* pass --overwrite"):
         geoseg.predict_pictures(images, model, masks, options=other)
     np.testing.assert_array_equal(read(masks / "a.png"), first)
     report = geoseg.predict_pictures(images, model, masks, options=other, writing=Writing(overwrite=True))

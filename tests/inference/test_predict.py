@@ -228,7 +228,9 @@ def test_another_command_does_not_go_on_with_it(scene_file: Path, model_file: Pa
     interrupt((scene_file, model_file), output, 1)
     journal = (tmp_path / "c.tif.geoseg-part" / JOURNAL).read_bytes()
     other = PredictOptions(precision="fp32", overlap=8)
-    with pytest.raises(ResumeError, match="options.*--fresh"):
+    with pytest.raises(
+        ResumeError, match=r"work with overlap not given, .*this command has overlap 8, .*--fresh"
+    ):
         geoseg.predict(scene_file, model_file, options=other, output=output)
     assert (tmp_path / "c.tif.geoseg-part" / JOURNAL).read_bytes() == journal
     geoseg.predict(scene_file, model_file, options=other, output=output, writing=Writing(fresh=True))

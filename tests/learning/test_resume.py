@@ -255,7 +255,9 @@ def test_another_configuration_or_other_data_are_refused_with_the_difference(
     folder, text = tmp_path / "run", config.read_text()
     begun(config, folder)
     config.write_text(text.replace("learning_rate: 0.01", "learning_rate: 0.02"))
-    with pytest.raises(ResumeError, match=r"train.learning_rate 0.01, this command has 0.02.*--fresh"):
+    with pytest.raises(
+        ResumeError, match=r"train.learning_rate 0.01, this command has train.learning_rate 0.02.*--fresh"
+    ):
         train(config, folder)
     config.write_text(text.replace("save_minutes: 1.0e-6", "save_minutes: 5"))
     image = config.parent / "images" / "b.tif"

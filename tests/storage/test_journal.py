@@ -46,8 +46,39 @@ def test_a_journal_torn_anywhere_keeps_its_whole_lines(
 
 def test_other_work_is_refused_with_the_difference(tmp_path: Path) -> None:
     filled(tmp_path, 1)
-    with pytest.raises(ResumeError, match="model 'abc', this command has 'xyz'.*--fresh"):
+    with pytest.raises(ResumeError, match="model 'abc', this command has model 'xyz'.*--fresh"):
         Journal(tmp_path, PRINT | {"model": "xyz"})
+
+
+def test_only_what_differs_is_named_in_the_words_of_who_asked(tmp_path: Path) -> None:
+    options = {
+        "device": "cpu",
+        "nodata": [[-9999.0], [0, 255], []],
+        "tile": None,
+        "rule": "all",
+        "bands": [3, 2],
+    }
+    Journal(tmp_path, {"options": options, "scene": {"name": "a.tif", "bytes": 1}, "threads": 1})
+    for other, said in (
+        ({"nodata": [[]]}, "nodata -9999,0/255,none, this command has nodata none; run"),
+        ({"nodata": None}, "nodata -9999,0/255,none, this command has nodata not given; run"),
+        (
+            {"tile": 0.5, "bands": [3, 1]},
+            "bands 3,2, tile not given, this command has bands 3,1, tile 0.5; run",
+        ),
+        ({"legend": {"a": "x" * 200}}, f"legend.a not given, this command has legend.a '{'x' * 79}…; run"),
+    ):
+        with pytest.raises(ResumeError) as caught:
+            Journal(
+                tmp_path, {"options": options | other, "scene": {"name": "a.tif", "bytes": 1}, "threads": 1}
+            )
+        assert f"holds unfinished work with {said}" in str(caught.value)
+    many = {"options": dict.fromkeys(options, "x"), "scene": {"name": "b.tif", "bytes": 1}, "threads": 1}
+    with pytest.raises(
+        ResumeError, match=r"device 'cpu', nodata \S+ \(and 3 more differences\), this"
+    ) as caught:
+        Journal(tmp_path, many)
+    assert len(str(caught.value)) < 400
 
 
 @pytest.mark.parametrize("line", [b"\x00\x00\xff\n", b"[1, 2]\n", b"{]\n"])
@@ -63,5 +94,5 @@ def test_a_damaged_journal_is_one_line(tmp_path: Path, line: bytes) -> None:
 def test_a_key_that_only_one_of_two_commands_has_is_a_difference(tmp_path: Path) -> None:
     filled(tmp_path, 1)
     for other in (PRINT | {"clip": "x"}, {"model": "abc", "tile": (256, 64)}):
-        with pytest.raises(ResumeError, match="clip|options"):
+        with pytest.raises(ResumeError, match="clip|device"):
             Journal(tmp_path, other)
