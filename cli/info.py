@@ -9,7 +9,7 @@ import click
 
 from geoseg.storage.printable import json_text, printable
 
-from .options import examples, resolution, stack
+from .options import allow_remote, examples, resolution, stack
 from .scenes import listed
 from .values import SCENE_FILE
 from .verbosity import verbosity_options
@@ -26,9 +26,12 @@ from .verbosity import verbosity_options
 @click.argument("path", required=False, type=SCENE_FILE)
 @stack
 @resolution
+@allow_remote
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @verbosity_options
-def command(path: str | None, stack: tuple[str, ...], resolution: float | None, as_json: bool) -> None:
+def command(
+    path: str | None, stack: tuple[str, ...], resolution: float | None, allow_remote: bool, as_json: bool
+) -> None:
     """Describe a scene, model file, class map or vector file.
 
     PATH may be a URL, or a folder of a product of Sentinel-2 or Landsat. Without PATH: the versions of everything
@@ -38,7 +41,10 @@ def command(path: str | None, stack: tuple[str, ...], resolution: float | None, 
     from geoseg.assessment.installation import describe_versions
 
     (scene,) = listed(() if path is None else (path,), stack) if path or stack else (None,)
-    description = describe_versions() if scene is None else describe(scene, resolution=resolution)
+    if scene is None:
+        description = describe_versions()
+    else:
+        description = describe(scene, resolution=resolution, allow_remote=allow_remote)
     if as_json:
         click.echo(json_text(description))
     else:

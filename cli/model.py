@@ -11,7 +11,18 @@ import click
 from geoseg.grid.legend import Task
 
 from .messages import progress, say
-from .options import EXISTING_FILE, examples, legend, output, overwrite, resolution, scenes, stack
+from .options import (
+    EXISTING_FILE,
+    allow_remote,
+    examples,
+    legend,
+    output,
+    overwrite,
+    resolution,
+    scenes,
+    stack,
+    validity,
+)
 from .scenes import listed
 from .values import BANDS, FACTORS, LEGEND, NAMES, OPTIONS
 from .verbosity import verbosity_options
@@ -201,6 +212,8 @@ def import_(
 @click.option(
     "-b", "--bands", type=BANDS, help="Names or numbers of the scene's bands, in the model's order."
 )
+@validity
+@allow_remote
 @click.option(
     "--tiles",
     type=click.IntRange(min=1, max=100_000),
@@ -215,11 +228,10 @@ def quantize(
     model: Path,
     scenes: tuple[str, ...],
     stack: tuple[str, ...],
-    resolution: float | None,
-    bands: tuple[int | str, ...] | None,
     tiles: int,
     output: Path,
     overwrite: bool,
+    **values: Any,
 ) -> None:
     """Measure what computing in int8 needs.
 
@@ -240,7 +252,7 @@ def quantize(
             Model.open(model),
             listed(scenes, stack),
             tiles=tiles,
-            options=PredictOptions(bands=bands, resolution=resolution),
+            options=PredictOptions(**values),
             progress=bar,
         )
     made.save(output, overwrite=overwrite)

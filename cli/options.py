@@ -8,9 +8,10 @@ flag                       predict  segment  vectorize  rasterize  model  train 
 -v, -q                     x        x        x          x          x      x      x       x
 -m, --model                x        x
 --save-confidence          x        x
---stack, --resolution      x        x                              x
+--stack, --resolution      x        x                              x      x
+--allow-remote             x        x                              x      x
 -b, --bands ... --fresh    x        x
---nodata ... --alpha       x        x                                     x
+--nodata ... --alpha       x        x                              x      x
 --min-area ... --workers            x        x
 --layer                             x        x          x
 --legend                   x        x        x          x          x
@@ -175,6 +176,8 @@ resolution = click.option(
     help="Edge of a pixel that the files of one scene are brought to; the finest file's by default.",
 )  # fmt: skip
 
+allow_remote = click.option("--allow-remote", is_flag=True, help="Let a VRT point at remote files.")
+
 validity = together(
     click.option(
         "--nodata", type=NODATA,
@@ -189,7 +192,7 @@ validity = together(
         "--alpha", type=ALPHA, help="Band whose pixels above 0 are valid; by default one tagged alpha that looks so."
     ),
 )  # fmt: skip
-"""Which pixels are valid, of `train`, too."""
+"""Which pixels are valid, of `train` and `model quantize`, too."""
 
 prediction = together(
     click.option("-m", "--model", required=True, type=EXISTING_FILE, help="Model file (.safetensors)."),
@@ -232,7 +235,7 @@ prediction = together(
         "--on-error", type=click.Choice(ON_ERROR), default=_DEFAULTS["on_error"], show_default=True,
         help="What an unreadable part of the scene does: stop the run, or become no data (exit code 3).",
     ),
-    click.option("--allow-remote", is_flag=True, help="Let a VRT point at remote files."),
+    allow_remote,
     click.option("--expand-palette", is_flag=True, help="Read a palette image as its colours."),
     click.option("--assume-crs", metavar="CRS", help="CRS of a scene that has none, for example EPSG:32633."),
     click.option("--force", is_flag=True, help="Go on where scene and model differ or disk space is short."),

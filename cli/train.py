@@ -12,6 +12,7 @@ from geoseg.errors import GeosegError, OutputError
 
 from .messages import say
 from .options import (
+    allow_remote,
     band,
     encoding,
     examples,
@@ -73,6 +74,7 @@ _CHOICES = ("class_field", "layer", "classes", "buffer", "all_touched", "overlap
 @encoding
 @band
 @validity
+@allow_remote
 @click.option("--print-config", is_flag=True, help="Print the whole configuration as YAML and stop.")
 @click.option("--fast-dev-run", is_flag=True, help="Try everything on a few chips; nothing is kept.")
 @click.option("--skip-bad", is_flag=True, help="Go on without images that cannot be used.")
@@ -84,6 +86,7 @@ def command(
     inputs: tuple[str, ...],
     stack: tuple[str, ...],
     resolution: float | None,
+    allow_remote: bool,
     output: str,
     changes: tuple[str, ...],
     **chosen: Any,
@@ -97,6 +100,8 @@ def command(
         say(f"Training with {' and '.join([*map(str, inputs), *stack])}")
     if resolution is not None:
         changes = (*changes, f"data.resolution={resolution!r}")
+    if allow_remote:
+        changes = (*changes, "data.allow_remote=true")
     config = _config(inputs, stack, changes, chosen)
     if chosen["print_config"]:
         import yaml

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import re
 import subprocess
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -73,7 +75,15 @@ def test_environment_yml_states_the_ranges_of_pyproject() -> None:
 @pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
 def test_constraints_satisfy_pyproject(python: str) -> None:
     """Exactly one pin applies to a requirement on every supported Python, and it lies in its range."""
-    environment = {**default_environment(), "python_version": python, "python_full_version": f"{python}.0"}
+    pins = pins_of({**default_environment(), "python_version": python, "python_full_version": f"{python}.0"})
+    others = [*PYPROJECT["dependency-groups"]["dev"], *PROJECT["optional-dependencies"]["int8"]]
+    for requirement in [*requirements().values(), *map(Requirement, others)]:
+        pinned = pins[canonicalize_name(requirement.name)]
+        assert pinned in requirement.specifier, f"{requirement} is pinned to {pinned}"
+
+
+def pins_of(environment: Mapping[str, str]) -> dict[str, Version]:
+    """Versions of ``constraints.txt``; every line is one exact version from the registry, no URL and no folder."""
     pins: dict[str, Version] = {}
     for line in (ROOT / "constraints.txt").read_text().splitlines():
         pin = Requirement(line)
@@ -81,11 +91,60 @@ def test_constraints_satisfy_pyproject(python: str) -> None:
             assert canonicalize_name(pin.name) not in pins, f"{pin.name} is pinned twice"
             (specifier,) = pin.specifier
             assert specifier.operator == "=="
+            assert pin.url is None
             pins[canonicalize_name(pin.name)] = Version(specifier.version)
-    dev = map(Requirement, PYPROJECT["dependency-groups"]["dev"])
-    for requirement in [*requirements().values(), *dev]:
-        pinned = pins[canonicalize_name(requirement.name)]
-        assert pinned in requirement.specifier, f"{requirement} is pinned to {pinned}"
+    return pins
+
+
+def test_what_is_installed_with_geoseg_is_pinned_down_to_the_last() -> None:
+    """A release that was tampered with does not get in by itself, not as a dependency of a dependency either."""
+    pins = pins_of({**default_environment()})
+    waiting, seen = [("geoseg", frozenset({"int8"}))], set()
+    waiting += [
+        (r.name, frozenset(r.extras)) for r in map(Requirement, PYPROJECT["dependency-groups"]["dev"])
+    ]
+    while waiting:
+        name, extras = waiting.pop()
+        if (canonicalize_name(name), extras) in seen:
+            continue
+        seen.add((canonicalize_name(name), extras))
+        for requirement in map(Requirement, importlib.metadata.requires(name) or ()):
+            marker = requirement.marker
+            if marker is None or any(marker.evaluate({"extra": extra}) for extra in (extras | {""})):
+                waiting.append((requirement.name, frozenset(requirement.extras)))
+    names = {name for name, _ in seen} - {"geoseg"}
+    assert len(names) > 100
+    assert names <= pins.keys(), f"not in constraints.txt: {sorted(names - pins.keys())}"
+
+
+# Releases that stole secrets, or that run code of a file which is said to be only read.
+BAD = {
+    "lightning": [
+        "2.6.2",
+        "2.6.3",
+        "2.6.5",
+    ],  # GHSA-w37p-236h-pfx3; hyperparameters as code, GHSA-qqmf-gpg7-g8gw
+    "torch": ["2.5.1", "2.9.1"],  # CVE-2025-32434, CVE-2026-24747: weights_only
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_releases_known_to_be_bad_are_excluded(name: str) -> None:
+    for version in BAD[name]:
+        assert Version(version) not in requirements()[name].specifier
+        for python in ("3.11", "3.13"):
+            environment = {
+                **default_environment(), "python_version": python, "python_full_version": f"{python}.0"
+            }  # fmt: skip
+            assert pins_of(environment)[name] != Version(version)
+
+
+def test_make_installs_geoseg_with_the_pins() -> None:
+    """The peers that geoseg is compared with have environments of their own, with versions that they choose."""
+    text = (ROOT / "Makefile").read_text().replace("\\\n", " ")
+    installs = [line for line in text.splitlines() if re.search(r"pip install .*(dist/|-e '?\.)", line)]
+    assert len(installs) == 2
+    assert all("-c constraints.txt" in line for line in installs)
 
 
 def test_tracked_files_name_no_registry_and_no_machine() -> None:

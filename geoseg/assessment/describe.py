@@ -24,7 +24,7 @@ Description = dict[str, Any]
 """Plain JSON values; the key ``kind`` says what the file is."""
 
 
-def describe(path: Any, *, resolution: float | None = None) -> Description:
+def describe(path: Any, *, resolution: float | None = None, allow_remote: bool = False) -> Description:
     """Describe a scene, model file, class map or vector file.
 
     The first bytes decide, not the name.
@@ -35,6 +35,8 @@ def describe(path: Any, *, resolution: float | None = None) -> Description:
         As `Scene.open` takes a scene; of a model or vector file its path.
     resolution : float, optional
         As `Scene.open` takes it.
+    allow_remote : bool
+        Whether a VRT may have remote members.
 
     Raises
     ------
@@ -42,7 +44,7 @@ def describe(path: Any, *, resolution: float | None = None) -> Description:
         If the file is none of them, or is damaged.
     """
     if not isinstance(path, str | Path) or is_remote(str(path)) or is_product(path):
-        return _raster(path, resolution)
+        return _raster(path, resolution, allow_remote=allow_remote)
     path = Path(path)
     try:
         kind = kind_of(path)
@@ -60,7 +62,7 @@ def describe(path: Any, *, resolution: float | None = None) -> Description:
         from geoseg.assessment.layers import describe_geopackage, describe_vectors
 
         return describe_geopackage(path) if kind == GEOPACKAGE else describe_vectors(path)
-    return _raster(path, resolution)
+    return _raster(path, resolution, allow_remote=allow_remote)
 
 
 def _unknown(path: Path) -> str:
@@ -108,13 +110,13 @@ def _presence(card: Card) -> Description:
     }
 
 
-def _raster(path: Any, resolution: float | None) -> Description:
+def _raster(path: Any, resolution: float | None, *, allow_remote: bool) -> Description:
     """Describe a raster, as a class map where it says what its codes mean."""
     from geoseg.raster.known_classes import names_classes
     from geoseg.raster.legend_file import TASK_TAG
     from geoseg.raster.scene import Scene
 
-    scene = Scene.open(path, resolution=resolution, palette_as_codes=True)
+    scene = Scene.open(path, resolution=resolution, palette_as_codes=True, allow_remote=allow_remote)
     if scene.file.location.members:
         return _scene(scene)
     if TASK_TAG in scene.file.tags:

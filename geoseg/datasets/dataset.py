@@ -137,9 +137,10 @@ class Pair:
         pixels, valid, mask = self.read(window)
         image = np.empty(pixels.shape, dtype=np.float32)
         # Band by band a number is a scalar, not an array to be broadcast.
-        for band, stored, gain, bias in zip(image, pixels, self.gain, self.bias, strict=True):
-            np.multiply(stored, np.float32(gain), out=band, dtype=np.float32)
-            band += np.float32(bias)
+        with np.errstate(over="ignore"):  # of -3.4e38 where there is no data
+            for band, stored, gain, bias in zip(image, pixels, self.gain, self.bias, strict=True):
+                np.multiply(stored, np.float32(gain), out=band, dtype=np.float32)
+                band += np.float32(bias)
         if not valid.all():
             image[:, ~valid] = 0
         return {

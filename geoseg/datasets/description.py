@@ -59,6 +59,8 @@ class DataConfig(BaseModel):
     resolution
         Edge of the pixels that images of several files are brought to, in units of their CRS; the finest file's by
         default.
+    allow_remote
+        Whether an image that is a VRT may have remote members.
     key
         How the key of an image is found in its name (without suffix); the name itself by default. A pattern
         with a ``/`` is looked for in the path from `root`. One image and one file of labels need no keys.
@@ -94,6 +96,7 @@ class DataConfig(BaseModel):
     task: Task = "multiclass"
     images: str | Annotated[dict[str, str], Field(min_length=1)] | None = None
     resolution: Positive | None = None
+    allow_remote: bool = False
     key: Pattern | None = None
     labels: LabelsConfig
     table: str | None = None

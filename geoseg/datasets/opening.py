@@ -134,12 +134,17 @@ def first_image(data: DataConfig, root: Path) -> Image:
     problems = []
     for entry in entries:
         try:
-            Scene.open(entry.image, resolution=data.resolution)
+            open_scene(entry.image, data)
         except GeosegError as error:
             problems.append(Problem.of(entry.key, str(entry.image), error))
         else:
             return entry.image
     raise DataError(refusal(problems, len(entries)))
+
+
+def open_scene(image: Image, data: DataConfig) -> Scene:
+    """Open an image as the configuration says, with what its own file says about validity."""
+    return Scene.open(image, resolution=data.resolution, allow_remote=data.allow_remote)
 
 
 def _refuse_or_tell(problems: Sequence[Problem], images: int, *, skip_bad: bool) -> None:
@@ -206,7 +211,7 @@ def _open_image(path: Image, data: DataConfig, card: Card) -> Choice:
         "name in data.bands what the images have, and say in data.band_numbers which they are, a number from 1 for "
         "each, in the same order"
     )
-    scene = Scene.open(path, resolution=data.resolution).declared(data.declared)
+    scene = open_scene(path, data).declared(data.declared)
     choice = choose_bands(scene, card, data.band_numbers, remedy=remedy)
     if choice.doubts:
         raise DataError(f"{path}: {choice.doubts[0]}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from geoseg.errors import DataError
 from geoseg.grid.legend import LegendClass
 from geoseg.models.card import Card
 from geoseg.raster.labels import listed
-from geoseg.raster.run_length_table import RunLengthTable, read_table, stem
+from geoseg.raster.run_length_table import RunLengthTable, read_table, stem, table_text, tell_guarded
 
 _BOTH, _IMAGE, _APART = ("Image_Label",), ("ImageId",), ("ImageId", "ClassId")
 _RUNS = "EncodedPixels"
@@ -28,15 +27,18 @@ class Sheet:
         Before the run lengths: of image and class in one, of the image, or of both apart.
     images : mapping of str to (str, tuple of LegendClass)
         By the picture's name, in the table's order: how the table calls it, and the classes of its rows.
+    guard : bool
+        Whether names that a spreadsheet would run are written so that it does not; a sample says how it has them.
     """
 
     columns: tuple[str, ...]
     images: Mapping[str, tuple[str, tuple[LegendClass, ...]]]
+    guard: bool = True
 
     @property
     def head(self) -> str:
         """First line."""
-        return _csv([(*self.columns, _RUNS)])
+        return table_text([(*self.columns, _RUNS)])
 
     def rows(self, picture: str, runs: Mapping[int, str]) -> str:
         """Return the lines of a picture; `runs` by code, absent ones are empty."""
@@ -48,7 +50,7 @@ class Sheet:
             else:
                 start = (image, each.name)[: len(self.columns)]
             lines.append((*start, runs.get(each.code, "")))
-        return _csv(lines)
+        return table_text(lines, guard=self.guard)
 
 
 def plan_sheet(pictures: Iterable[str], card: Card, like: Path | str | None = None) -> Sheet:
@@ -62,7 +64,9 @@ def plan_sheet(pictures: Iterable[str], card: Card, like: Path | str | None = No
     classes = sorted(_written(card), key=lambda each: each.name)
     if like is None:
         columns = _IMAGE if card.task == "binary" else _BOTH
-        return Sheet(columns=columns, images={name: (name, tuple(classes)) for name in pictures})
+        images = {name: (name, tuple(classes)) for name in pictures}
+        tell_guarded(images)
+        return Sheet(columns=columns, images=images)
     return _sheet_like(read_table(like), list(pictures), classes)
 
 
@@ -104,7 +108,7 @@ def _sheet_like(table: RunLengthTable, pictures: Sequence[str], classes: Sequenc
             )
         line = lines[-1]
         images[found[0]] = image, tuple(known[name] for name in rows)  # type: ignore[index]
-    return Sheet(columns=_columns(table), images=images)
+    return Sheet(columns=_columns(table), images=images, guard=table.guarded)
 
 
 def _columns(table: RunLengthTable) -> tuple[str, ...]:
@@ -117,9 +121,3 @@ def _columns(table: RunLengthTable) -> tuple[str, ...]:
             f"ImageId,ClassId,{_RUNS}"
         )
     return head[:-1]
-
-
-def _csv(rows: Iterable[Sequence[str]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()

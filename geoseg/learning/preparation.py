@@ -14,7 +14,7 @@ from typing import Any, Final
 import torch
 
 from geoseg.datasets.dataset import Pair
-from geoseg.datasets.opening import Opened, first_image, open_data
+from geoseg.datasets.opening import Opened, first_image, open_data, open_scene
 from geoseg.datasets.splits import with_card
 from geoseg.datasets.statistics import Statistics, measure
 from geoseg.engine.memory import check_memory
@@ -28,7 +28,6 @@ from geoseg.learning.monitor import Monitor, ScoredClasses
 from geoseg.learning.scoring import Scorer
 from geoseg.learning.surroundings import rank
 from geoseg.models.model import Model
-from geoseg.raster.scene import Scene
 from geoseg.storage.journal import Journal, flat
 
 _NO_DIFFERENCE: Final = ("train.workers", "train.start_method", "train.save_minutes")
@@ -215,7 +214,7 @@ def _check_memory(config: Config, model: Model, settings: Settings) -> None:
 
 def _new_model(config: Config) -> Model:
     wanted = config.model
-    first = Scene.open(first_image(config.data, config.data_root), resolution=config.data.resolution)
+    first = open_scene(first_image(config.data, config.data_root), config.data)
     assert wanted.tile_size is not None, "a configuration fills it in"
     model = Model.new(
         architecture=wanted.architecture,

@@ -121,8 +121,7 @@ def quick_config(
     SceneError, DataError, ConfigError
     """
     choices = choices or LabelChoices()
-    resolution = next((float(c.partition("=")[2]) for c in changes if c.startswith("data.resolution=")), None)
-    image, alpha = _image(scene, resolution, declared)
+    image, alpha = _image(scene, changes, declared)
     form = form_of(labels.name)
     if form == "run_lengths":
         raise OptionError(f"{labels}: run lengths need a configuration (YAML), expected vectors or a raster")
@@ -170,15 +169,28 @@ def validity_fields(declared: Declared) -> dict[str, Any]:
     return {key: value for key, value in said.items() if value is not None}
 
 
-def _image(scene: Any, resolution: float | None, declared: Declared) -> tuple[Scene, str | None]:
+def _image(scene: Any, changes: Sequence[str], declared: Declared) -> tuple[Scene, str | None]:
     """Open the scene with all bands that are data; ``none`` where its band tagged alpha turned out to be one."""
-    image = Scene.open(scene, resolution=resolution).declared(declared)
+    said = dict(change.split("=", 1) for change in changes if "=" in change)
+    image = Scene.open(
+        scene,
+        resolution=_number(said.get("data.resolution")),
+        allow_remote=said.get("data.allow_remote") == "true",
+    ).declared(declared)
     number, note = alpha_of(image)
     if note is not None:
         _log.warning("%s: %s", image.path, note)
     if number == image.validity_band:
         return image, None
     return image.declared(replace(declared, alpha="none")), "none"
+
+
+def _number(text: str | None) -> float | None:
+    """Read a number; what is none is refused where the whole configuration is checked."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None
 
 
 def _found(labels: Path, form: str, choices: LabelChoices) -> tuple[FoundClass, ...]:

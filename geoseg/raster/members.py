@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 from xml.etree import ElementTree
 
 from geoseg.errors import SceneError
@@ -10,6 +11,8 @@ from geoseg.errors import SceneError
 _LARGEST = 256 * 2**20
 """A VRT of a million members has about this many bytes."""
 _DEEPEST = 8
+REMOTE: Final = "--allow-remote lets predict, segment, info, train and model quantize"
+"""Who may read remote members, for messages: other commands use the same functions and have no such option."""
 
 
 def check_members(path: Path, typed: str, *, allow_remote: bool, depth: int = 0) -> list[str]:
@@ -43,7 +46,7 @@ def check_members(path: Path, typed: str, *, allow_remote: bool, depth: int = 0)
         if "/vsi" in member or "://" in member:
             if not allow_remote:
                 raise SceneError(
-                    f"{typed}: member {member} is not a local file; pass --allow-remote to read it"
+                    f"{typed}: member {member} is not a local file; {REMOTE} read it, elsewhere fetch it first"
                 )
             continue
         file = path.parent / member if element.get("relativeToVRT") == "1" else Path(member)

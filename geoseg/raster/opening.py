@@ -14,7 +14,7 @@ from pathlib import Path, PurePath
 
 from geoseg.errors import SceneError
 from geoseg.raster.file_kinds import GEOTIFF, VRT, FileKind, kind_by_name, kind_of
-from geoseg.raster.members import check_members
+from geoseg.raster.members import REMOTE, check_members
 from geoseg.storage.output import check_encoding
 
 _SIDECARS = (".msk", ".ovr", ".MSK", ".OVR", ".msk.ovr", ".msk.msk", ".ovr.msk", ".ovr.ovr")
@@ -82,7 +82,7 @@ def locate(path: str | os.PathLike[str], *, allow_remote: bool) -> Location:
     if is_remote(typed):
         if is_vrt and not allow_remote:
             raise SceneError(
-                f"{typed}: the members of a remote VRT are remote; pass --allow-remote to read them"
+                f"{typed}: the members of a remote VRT are remote; {REMOTE} read them, elsewhere fetch them first"
             )
         named = kind_by_name(PurePath(typed.split("?")[0]))
         driver = (VRT.driver if is_vrt else named.driver if named else "") or GEOTIFF.driver

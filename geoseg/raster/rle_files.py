@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,7 +15,7 @@ from geoseg.grid.window import Window
 from geoseg.raster.handles import GDAL_ERRORS, one_line, open_quietly
 from geoseg.raster.labels import listed
 from geoseg.raster.rle import encode, fill
-from geoseg.raster.run_length_table import RunLengthTable, read_table, stem
+from geoseg.raster.run_length_table import RunLengthTable, read_table, stem, table_text, tell_guarded
 from geoseg.raster.scene import Scene
 from geoseg.storage.output import claim, clear_leftovers
 
@@ -60,12 +58,9 @@ def rows_of(masks: Sequence[Path], *, value: int | None = None) -> str:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise DataError(f"{twice}: is the name of two masks, expected another for each row of the table")
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["ImageId", "EncodedPixels"])
-    for mask in masks:
-        rows.writerow([mask.name, encode_file(mask, value=value)])
-    return text.getvalue()
+    tell_guarded(names)
+    rows = [(mask.name, encode_file(mask, value=value)) for mask in masks]
+    return table_text([("ImageId", "EncodedPixels"), *rows])
 
 
 def write_rows(

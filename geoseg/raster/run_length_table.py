@@ -6,9 +6,11 @@ A table is indexed once and its run lengths, which may be larger than the memory
 from __future__ import annotations
 
 import csv
+import io
+import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +22,7 @@ from geoseg.errors import DataError
 from geoseg.raster.labels import listed
 from geoseg.raster.rle import Edges, parse
 
+_log = logging.getLogger(__name__)
 Signature = tuple[int, int]
 
 _BOTH: Final = ("imagelabel", "imageidclassid")
@@ -31,6 +34,8 @@ _SUFFIX: Final = re.compile(r"\.(jpe?g|png|tiff?|jp2|j2k|bmp|gif|webp|dcm|npy)$"
 _IMAGE_CLASS: Final = re.compile(
     r"(.*\.(?:jpe?g|png|tiff?|jp2|j2k|bmp|gif|webp|dcm|npy))_(.+)", re.IGNORECASE
 )
+_FORMULA: Final = re.compile(r"'*[=+\-@]")
+"""What spreadsheets take for a formula, and what is written so that they do not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,8 @@ class RunLengthTable:
         Names of images by the name without suffix.
     runs_at : int
         Column of the run lengths, from 0.
+    guarded : bool
+        Whether it has names that are written as `table_text` writes formulas.
     """
 
     path: str
@@ -67,6 +74,7 @@ class RunLengthTable:
     classes: tuple[str | None, ...]
     stems: Mapping[str, tuple[str, ...]]
     runs_at: int
+    guarded: bool
 
     def name_of(self, image: str) -> str:
         """Return how the table calls an image; a suffix that is missing or another one makes no difference.
@@ -137,6 +145,41 @@ def read_table(path: str | os.PathLike[str]) -> RunLengthTable:
     return _indexed(typed, _signature(typed))
 
 
+def table_text(rows: Iterable[Sequence[str]], *, guard: bool = True) -> str:
+    """Return rows as CSV.
+
+    Law: what `read_table` reads is what was written.
+
+    Parameters
+    ----------
+    rows : iterable of sequence of str
+        Names first, run lengths last.
+    guard : bool
+        Whether names that begin with ``=``, ``+``, ``-`` or ``@`` get a ``'`` before them: a spreadsheet would
+        take them for formulas and run them. `read_table` takes it off again.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for *names, runs in rows:
+        writer.writerow([*(f"'{name}" if guard and _FORMULA.match(name) else name for name in names), runs])
+    return text.getvalue()
+
+
+def tell_guarded(names: Iterable[str]) -> None:
+    """Say that `table_text` writes some of these names with a ``'`` before them, where it does."""
+    found = [name for name in names if _FORMULA.match(name)]
+    if found:
+        _log.warning(
+            "%s: written with ' before it, or a spreadsheet would run it as a formula; geoseg reads it without, and "
+            "takes names as a sample table (--like) has them",
+            listed(found),
+        )
+
+
+def _unguarded(cell: str) -> str:
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
+
+
 def image_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
     """Names of the images in a table, in its order.
 
@@ -159,6 +202,7 @@ def _signature(path: str) -> Signature:
 @lru_cache(maxsize=4)
 def _indexed(path: str, signature: Signature) -> RunLengthTable:
     rows: dict[str, dict[str | None, list[Row]]] = {}
+    guarded = False
     try:
         with Path(path).open("rb") as file:
             head = file.readline(10_000)
@@ -174,7 +218,9 @@ def _indexed(path: str, signature: Signature) -> RunLengthTable:
                     raise DataError(
                         f"{path}, line {line}: has {len(fields)} columns, expected {width} or more"
                     )
-                image, name = _named(path, line, fields, image_at, class_at)
+                plain = [_unguarded(field.strip()) for field in fields]
+                guarded = guarded or any(plain[at] != fields[at].strip() for at in (image_at, class_at or 0))
+                image, name = _named(path, line, plain, image_at, class_at)
                 rows.setdefault(image, {}).setdefault(name, []).append(place)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as CSV in UTF-8 ({error})") from error
@@ -190,6 +236,7 @@ def _indexed(path: str, signature: Signature) -> RunLengthTable:
         classes=tuple(dict.fromkeys(name for found in rows.values() for name in found)),
         stems=stems,
         runs_at=runs_at,
+        guarded=guarded,
     )
 
 
@@ -215,14 +262,14 @@ def _named(
     path: str, line: int, fields: list[str], image_at: int, class_at: int | None
 ) -> tuple[str, str | None]:
     """Image and class of a row."""
-    image, name = fields[image_at].strip(), None
+    image, name = fields[image_at], None
     if class_at == image_at:
         match = _IMAGE_CLASS.fullmatch(image)
         image, _, name = match.group(1, 0, 2) if match else image.rpartition("_")
         if not image:
             raise DataError(f"{path}, line {line}: holds {name[:100]!r}, expected IMAGE_CLASS")
     elif class_at is not None:
-        name = fields[class_at].strip()
+        name = fields[class_at]
     if not image or name == "":
         raise DataError(f"{path}, line {line}: names no {'class' if image else 'image'}")
     return image, name

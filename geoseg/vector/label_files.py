@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from geoseg.raster.classmap import class_map_sidecars, write_cog
 from geoseg.raster.handles import GDAL_ERRORS, one_line, open_quietly
 from geoseg.raster.labels import UNKNOWN
 from geoseg.raster.rle import encode
-from geoseg.raster.run_length_table import read_table
+from geoseg.raster.run_length_table import read_table, table_text, tell_guarded
 from geoseg.vector.geopackage import write_geopackage
 from geoseg.vector.kept_layers import kept_beside
 from geoseg.vector.label_truth import Truth
@@ -69,17 +67,16 @@ def write_run_lengths(path: Path, truth: Truth, image: str) -> None:
     OutputError
         If the table does not read back, because of what image or classes are called.
     """
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
     single = _single(truth)
-    rows.writerow(["ImageId" if single is not None else "Image_Label", "EncodedPixels"])
+    head = "ImageId" if single is not None else "Image_Label", "EncodedPixels"
     masks = {
         None if single is not None else c.name: encode(truth.layer(index) == 1)
         for index, c in enumerate(truth.legend.classes)
         if single in (None, index)
     }
-    rows.writerows([image if name is None else f"{image}_{name}", runs] for name, runs in masks.items())
-    path.write_text(text.getvalue(), encoding="utf-8")
+    rows = [(image if name is None else f"{image}_{name}", runs) for name, runs in masks.items()]
+    tell_guarded([image])
+    path.write_text(table_text([head, *rows]), encoding="utf-8")
     found = read_table(path).rows
     if set(found) != {image} or set(found[image]) != set(masks):
         raise OutputError(

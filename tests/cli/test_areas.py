@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def ground(crs: str, transform: Affine, geod: pyproj.Geod) -> float:
     corners = [(cut, 0), (w, 0), (w, h), (0, h), (0, cut), (cut, cut), (cut, 0)]
     points = [
         transform @ (a[0] + (b[0] - a[0]) * t / steps, a[1] + (b[1] - a[1]) * t / steps)
-        for a, b in zip(corners, corners[1:], strict=False)
+        for a, b in itertools.pairwise(corners)
         for t in range(steps)
     ]
     there = pyproj.CRS.from_user_input(crs)

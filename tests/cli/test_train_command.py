@@ -151,6 +151,35 @@ def test_classes_are_chosen_named_and_coloured_on_the_command_line(
     assert message.endswith("holds no class a, expected names among bright, dark")
 
 
+def test_undeclared_no_data_is_refused_until_it_is_declared(
+    polygons: Path, tmp_path: Path, write_raster: WriteRaster
+) -> None:
+    """A mean of -2e36 was trained without a word. The line to add is taken as it is printed."""
+    pixels = np.random.default_rng(0).normal(0.2, 0.05, (2, 160, 160)).astype(np.float32)
+    pixels[..., 80:] += 0.3
+    pixels[:, 30:50] = np.finfo(np.float32).min
+    scene, output = write_raster(tmp_path / "f.tif", pixels), tmp_path / "m.safetensors"
+    command = (scene, polygons, "--class-field", "kind", "-o", output, *SMALL)
+    message = error_of(train(*command))
+    assert message.startswith(f"Error: 1 of 1 images cannot be used: {scene}, 12.5 % of its pixels: ")
+    assert "hold -3.4028235e+38 and count as data; set data.nodata to -3.4028235e+38 (--nodata" in message
+    assert not output.exists()
+    advice = re.search(r"\((--nodata [^)]*)\)", message)
+    assert advice is not None
+    declared = train(*command, *advice[1].split())
+    assert declared.exit_code == 0, declared.stderr
+    means = read_card(output).mean
+    assert means is not None
+    assert all(0.2 < mean < 0.5 for mean in means), means
+
+    config = tmp_path / "m.run" / "config.yaml"
+    fields = yaml.safe_load(config.read_text())
+    del fields["data"]["nodata"]
+    config.write_text(yaml.safe_dump(fields))
+    message = error_of(train(config, "-o", tmp_path / "again", "--fast-dev-run"))
+    assert "set data.nodata to -3.4028235e+38 (--nodata" in message
+
+
 def test_a_part_of_a_setting_is_changed_and_the_rest_stays(scene: Path, codes: Path, toy: Path) -> None:
     before = printed(scene, codes)["classes"]
     changed = printed(scene, codes, "--set", "data.classes.10.name=wood")["classes"]

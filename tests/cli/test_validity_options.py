@@ -93,6 +93,25 @@ def test_a_map_has_no_data_where_the_options_say(
     assert (advice in result.stderr) == (options == []), result.stderr
 
 
+def test_int8_is_measured_on_valid_pixels_only(scene: Path, model: Path, tmp_path: Path) -> None:
+    for options in (
+        ("--nodata", "none", "--alpha", "3"),
+        ("--nodata", "1/2,none,none", "--nodata-rule", "any"),
+    ):
+        with rasterio.open(scene) as file:
+            pixels, profile = file.read(), file.profile
+        pixels[0] = 1 + pixels[0] % 2
+        pixels[2] = 0
+        with rasterio.open(tmp_path / "empty.tif", "w", **profile) as file:
+            file.write(pixels)
+            file.descriptions = ("red", "nir", "flags")
+        result = run(
+            "model", "quantize", model, tmp_path / "empty.tif", "-o", tmp_path / "m8.safetensors", *options
+        )
+        assert result.exit_code == 1
+        assert "empty.tif: no tile has data in half of its pixels; pass other scenes" in result.stderr
+
+
 def interrupted() -> Progress:
     def stop(done: int, _total: int, _label: str) -> None:
         if done:

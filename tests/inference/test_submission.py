@@ -25,6 +25,7 @@ from geoseg.inference.masks import large_regions
 from geoseg.inference.options import PredictOptions
 from geoseg.inference.pictures import PicturesReport
 from geoseg.inference.predict import Writing
+from geoseg.inference.sheet import plan_sheet
 from geoseg.inference.submission import Submission, content_of
 from geoseg.models.model import Model
 from geoseg.raster.rle import decode
@@ -371,3 +372,12 @@ def test_the_table_of_clouds(shared: Path, tmp_path: Path) -> None:
         near = np.asarray(Image.fromarray(inside).resize(size[::-1], Image.Resampling.BILINEAR))
         sure = np.abs(near - 0.5) > 0.45
         assert (decode(found[f"{name}_{each}"], size) == (near > 0.5))[sure].mean() > 0.99
+
+
+def test_names_that_a_spreadsheet_would_run_are_written_as_the_sample_has_them(tmp_path: Path) -> None:
+    card, line = painted(task="binary").card, "=a.png,1 2\n"
+    assert plan_sheet(["=a.png"], card).rows("=a.png", {1: "1 2"}) == f"'{line}"
+    for before in ("", "'"):
+        sample = tmp_path / f"sample{len(before)}.csv"
+        sample.write_text(f"ImageId,EncodedPixels\n{before}=a.png,\n")
+        assert plan_sheet(["=a.png"], card, sample).rows("=a.png", {1: "1 2"}) == f"{before}{line}"

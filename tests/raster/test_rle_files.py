@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import csv
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from geoseg.errors import DataError, OutputError, OutputExistsError
 from geoseg.raster import rle_files
 from geoseg.raster.rle import decode
 from geoseg.raster.rle_files import encode_file, write_masks, write_rows
+from geoseg.raster.run_length_table import read_table, table_text
 
 MASK = np.random.default_rng(0).random((2, 7, 9)) < 0.5
 
@@ -38,6 +42,37 @@ def test_masks_become_a_table_and_come_back(tmp_path: Path) -> None:
             assert image.mode == "L"
             np.testing.assert_array_equal(np.asarray(image), np.where(mask, 255, 0))
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "b c.png"]
+
+
+FORMULAS = ["=1+1", "@x", "+1", "-1", "'=1+1", "''@x", "'quoted'", '=HYPERLINK("http://x")', "a=b"]
+
+
+@given(
+    st.lists(
+        st.sampled_from([f"{name}.png" for name in FORMULAS]) | st.text("=+-@'\",a. ", min_size=1, max_size=6)
+    )
+)
+def test_no_cell_of_a_table_is_a_formula_and_names_come_back(names: list[str]) -> None:
+    names = list(dict.fromkeys(name.strip() for name in names if name.strip()))
+    text = table_text([("ImageId", "EncodedPixels"), *((name, "1 2") for name in names)])
+    cells = [row[0] for row in csv.reader(text.splitlines())][1:]
+    assert not any(cell[0] in "=+-@" for cell in cells)
+    assert [cell for cell in cells if cell in names and "'" not in cell] == [
+        name for name in names if name[0] not in "=+-@'" and "'" not in name
+    ], "other names are left alone"
+    with tempfile.TemporaryDirectory() as folder:
+        table = Path(folder) / "t.csv"
+        table.write_text(text)
+        assert not names or list(read_table(table).rows) == names
+
+
+def test_masks_whose_names_are_formulas_come_back(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    names = [f"{name}.png" for name in ("=1+1", "@x", "-1", "a")]
+    masks = [picture(tmp_path / name, MASK[0]) for name in names]
+    write_rows(masks, tmp_path / "t.csv")
+    assert (tmp_path / "t.csv").read_text().splitlines()[1].startswith("'=1+1.png,")
+    assert "=1+1.png, @x.png, -1.png: written with ' before it" in caplog.text
+    assert [path.name for path in write_masks(tmp_path / "t.csv", tmp_path / "out", (7, 9))] == names
 
 
 def test_a_value_is_chosen_and_no_data_is_nothing(write) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyogrio
 import pytest
 import rasterio
 from affine import Affine
@@ -24,6 +25,7 @@ from geoseg.grid.window import Window
 from geoseg.inference.options import PredictOptions
 from geoseg.inference.predict import predict
 from geoseg.inference.prepare import prepare
+from geoseg.models.model import Model
 from geoseg.raster.products import is_product, stack_of
 from geoseg.raster.scene import Scene
 from tests.oracle import pointwise_model
@@ -301,6 +303,39 @@ def test_the_command_line_names_the_files(tmp_path: Path, files: dict[str, Path]
         result = CliRunner().invoke(group, ["info", *arguments])
         assert result.exit_code
         assert words in result.stderr
+
+
+def test_segment_and_quantize_take_files(
+    tmp_path: Path, files: dict[str, Path], small: dict[str, Any]
+) -> None:
+    options = small | {"bands": ["swir1", "red", "green"], "dtype": "uint16", "value_range": (0, 10_000)}
+    model, whole = tmp_path / "m.safetensors", tmp_path / "one.tif"
+    Model.new(**options).save(model)
+    with rasterio.open(files["red"]) as file:
+        profile = file.profile | {"count": 3}
+    with rasterio.open(whole, "w", **profile) as file:
+        file.write(Scene.open(files).read(WHOLE).pixels)
+        file.descriptions = ("red", "green", "swir1")
+
+    def done(*arguments: object) -> None:
+        result = CliRunner().invoke(group, [str(each) for each in arguments])
+        assert result.exit_code == 0, result.stderr
+
+    stack = ("--stack", ",".join(f"{name}={path}" for name, path in files.items()))
+    found = []
+    for name, scene in (("stack", stack), ("one", (whole,))):
+        polygons = tmp_path / f"{name}.gpkg"
+        done("segment", *scene, "-m", model, "-o", polygons, "--device", "cpu", "--precision", "fp32")
+        frame = pyogrio.read_dataframe(polygons, layer="landcover")
+        cells = frame[["class_code", "area_m2", "confidence"]].to_numpy().tolist()
+        found.append((cells, frame.geometry.to_wkb().tolist()))
+    assert found[0] == found[1]
+    assert len(found[0][0]) > 1
+    quantized = ("model", "quantize", model, *stack, "-o", tmp_path / "m8.safetensors")
+    result = CliRunner().invoke(
+        group, [*map(str, quantized), "-b", "swir1,red,nir"]
+    )  # measuring takes a minute
+    assert "x_B04.tif and 2 more: has no band named 'nir' (named bands: red, green, swir1)" in result.stderr
 
 
 def test_the_real_product(shared: Path) -> None:

@@ -21,6 +21,7 @@ from rasterio.transform import from_origin
 from geoseg.errors import SceneError
 from geoseg.grid.window import Window
 from geoseg.inference.predict import predict
+from geoseg.models.model import Model
 from geoseg.raster.scene import Scene
 from tests.oracle import pointwise_model
 
@@ -169,6 +170,49 @@ def test_what_cannot_be_opened_is_refused_alike(
         refusals.append(error.splitlines()[-1].removeprefix("Error: "))
     assert set(refusals) == {refusals[0]}
     assert not model.exists()
+
+
+def test_a_vrt_with_remote_members_is_read_where_that_is_allowed(
+    parts: str, folder: Path, tmp_path: Path, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("GDAL_SKIP", "OGR_SKIP"):
+        monkeypatch.delenv(name, raising=False)
+    vrt, model, labels = tmp_path / "remote.vrt", tmp_path / "m.safetensors", folder / "labels.tif"
+    bands = "".join(
+        f"<VRTRasterBand dataType='Byte' band='{n}'><Description>{name}</Description><SimpleSource>"
+        f"<SourceFilename relativeToVRT='0'>/vsicurl/{parts}/scene.tif</SourceFilename><SourceBand>{n}</SourceBand>"
+        "<SrcRect xOff='0' yOff='0' xSize='50' ySize='40'/><DstRect xOff='0' yOff='0' xSize='50' ySize='40'/>"
+        "</SimpleSource></VRTRasterBand>"
+        for n, name in enumerate(("red", "green", "blue"), start=1)
+    )
+    vrt.write_text(
+        "<VRTDataset rasterXSize='50' rasterYSize='40'><SRS>EPSG:32633</SRS>"
+        f"<GeoTransform>500000,10,0,5000000,0,-10</GeoTransform>{bands}</VRTDataset>"
+    )
+    Model.new(**(small | {"bands": ["red", "green", "blue"]})).save(model)
+    commands = {
+        "info": ("info", vrt),
+        "predict": ("predict", vrt, "-m", model, "-o", tmp_path / "map.tif"),
+        "train": ("train", vrt, labels, "-o", tmp_path / "trained", "--print-config"),
+        "quantize": ("model", "quantize", model, vrt, "-b", "1,2,9", "-o", tmp_path / "m8.safetensors"),
+    }
+    for name, arguments in commands.items():
+        code, _, error = told(*map(str, arguments))
+        assert code == 1, name
+        assert (
+            "is not a local file; --allow-remote lets predict, segment, info, train and model quantize"
+            in error
+        )
+        code, _, error = told(*map(str, arguments), "--allow-remote")
+        if (
+            name == "quantize"
+        ):  # takes its time to measure; the scene is open where a band is looked for in it
+            assert "has no band 9" in error
+        else:
+            assert code == 0, f"{name}: {error}"
+    code, _, error = told("vectorize", str(vrt), "-o", str(tmp_path / "v.gpkg"))
+    assert code == 1
+    assert "elsewhere fetch it first" in error
 
 
 def test_labels_are_local(parts: str, folder: Path) -> None:
