@@ -30,10 +30,16 @@ def replace(finished: Path, final: Path) -> None:
         fsync(finished)
         # Path.replace is os.replace: atomic on POSIX and on Windows.
         finished.replace(final)
-        fsync(final.parent)
     except OSError as error:
         raise OutputError(
             f"{final}: cannot be written ({error.strerror}); the previous file is untouched"
+        ) from error
+    try:
+        fsync(final.parent)
+    except OSError as error:
+        raise OutputError(
+            f"{final}: is written, but the disk does not confirm its name ({error.strerror}), which a power cut "
+            "could take back; check the disk"
         ) from error
 
 
@@ -48,4 +54,7 @@ def write_bytes(path: Path, data: bytes | memoryview) -> None:
         raise OutputError(
             f"{path}: {len(data)} bytes could not be written ({error.strerror}); make room and run the command again"
         ) from error
-    replace(temporary, path)
+    try:
+        replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)  # where it did not get its name

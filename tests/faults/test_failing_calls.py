@@ -136,8 +136,10 @@ def swept(sweep: Sweep, arguments: list[str], folder: Path, old: dict[str, bytes
                 assert content == old.get(name) or equal({name: content}, {name: new[name]}), (failing, name)
             else:
                 raise AssertionError(f"{failing}: left {name}")
-        again = sweep.run(arguments, folder)
-        assert again == (0, ""), (failing, again)
+        code, line = sweep.run(arguments, folder)
+        # What failed after the file had its name: adding it once more would be twice.
+        twice = code == 2 and "holds polygons of scene" in line and equal(found, new)
+        assert code == 0 or twice, (failing, line)
         assert equal(files(folder), new), failing
         assert names(folder) == left, failing
     assert quiet <= 3
