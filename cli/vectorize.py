@@ -28,7 +28,7 @@ from .verbosity import verbosity_options
 @click.option(
     "--confidence", type=EXISTING_FILE, help="Confidence raster on the same grid, averaged per polygon."
 )
-@legend("The map's own by default.")
+@legend("The map's own for codes that it does not name.")
 @click.option(
     "--probabilities",
     type=EXISTING_FILE,

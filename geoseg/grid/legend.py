@@ -25,6 +25,14 @@ THRESHOLD = 0.5
 
 _UNWRITABLE = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What the XML of styles and names of categories cannot hold, or a terminal would obey."""
+_ENDS = "".join(map(chr, (*range(33), *range(127, 161), 0x1680, *range(0x2000, 0x200C), 0x2028, 0x2029, 0x202F, 0x205F,
+                          0x3000, 0xFEFF)))  # fmt: skip
+"""Blanks, line ends, control characters and what has no width."""
+
+
+def trimmed(name: str) -> str:
+    """Return a name without the blanks, line ends and control characters that files of others have at its ends."""
+    return name.strip(_ENDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +98,7 @@ class Legend:
         classes = []
         for code, part in enumerate(parts, start=1):
             name, _, color = part.rpartition("=") if "=" in part else (part, "", "")
-            classes.append((code, name.strip(), color.strip().lower() or None))
+            classes.append((code, trimmed(name), color.strip().lower() or None))
         return cls.of(classes)
 
     @classmethod
@@ -140,20 +148,40 @@ class Legend:
                 return c
         raise KeyError(code)
 
+    def over(self, own: Legend | None) -> Legend:
+        """Return these classes, and those of another legend whose codes this one does not name.
+
+        A class of the other legend whose name is taken gets its code behind it.
+
+        Parameters
+        ----------
+        own : Legend or None
+            What is known without this legend.
+        """
+        taken, more = set(self.names), []
+        for c in () if own is None else own.classes:
+            if c.code not in self.codes:
+                name = c.name
+                while name in taken:
+                    name += f" ({c.code})"
+                taken.add(name)
+                more.append(LegendClass(code=c.code, name=name, color=c.color))
+        return Legend(classes=(*self.classes, *more))
+
     def relabelled(self, other: Legend) -> Legend:
         """Return the same codes with the names and colours that another legend gives them, where it does.
 
         Raises
         ------
         LegendError
-            If it names none of the codes, or two classes would have one name.
+            If it names none of the codes.
         """
-        given = {c.code: c for c in other.classes}
-        if not given.keys() & set(self.codes):
+        if not set(other.codes) & set(self.codes):
             raise LegendError(
                 f"the legend names codes {_listed(other.codes)}, expected some of {_listed(self.codes)}"
             )
-        return Legend(classes=tuple(given.get(c.code, c) for c in self.classes))
+        known = other.over(self)
+        return Legend(classes=tuple(known[code] for code in self.codes))
 
     def require_bytes(self) -> None:
         """Raise LegendError unless every code fits a class map (0 to 254)."""

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 from xml.sax.saxutils import quoteattr
 
 from geoseg.errors import LegendError
-from geoseg.grid.legend import Legend, LegendClass
+from geoseg.grid.legend import Legend, LegendClass, trimmed
 
 _DOCTYPE = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>"
 # QGIS writes symbol properties as <Option> since 3.22 and read <prop> before.
@@ -171,7 +171,7 @@ def palette_classes(text: str) -> list[tuple[str, str, str | None]]:
         *root.findall(".//rasterrenderer[@type='paletted']/colorPalette/paletteEntry"),
         *root.findall(".//rasterrenderer//colorrampshader[@colorRampType='EXACT']/item"),
     ]
-    return [(e.get("value", ""), e.get("label", "").strip(), e.get("color")) for e in entries]
+    return [(e.get("value", ""), trimmed(e.get("label", "")), e.get("color")) for e in entries]
 
 
 def style_classes(text: str) -> list[tuple[str, str, str | None]] | None:
@@ -192,7 +192,7 @@ def style_classes(text: str) -> list[tuple[str, str, str | None]] | None:
         return None
     colors = {symbol.get("name"): symbol_color(symbol) for symbol in renderer.findall("./symbols/symbol")}
     return [
-        (c.get("value", ""), c.get("label", "").strip(), colors.get(c.get("symbol")))
+        (c.get("value", ""), trimmed(c.get("label", "")), colors.get(c.get("symbol")))
         for c in renderer.findall("./categories/category")
         if c.get("value")  # the category of all other values has none
     ]

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     Like: TypeAlias = str | PathLike[str] | Grid | xr.DataArray | xr.Dataset
 
 _LONGEST = 2**31 - 1  # px, of a GeoTIFF's edge
+_MOST = 10**11
+"""Pixels of a grid that only a resolution asks for; the world in pixels of 100 m has fewer, and more take hours."""
 
 
 @overload
@@ -133,6 +135,7 @@ def rasterize(
     from geoseg.inference.lattice import dataset_of
 
     job = _Job.of(source, choices)
+    _check_memory(job)
     codes = np.concatenate(list(job.rows()))
     job.check(int((codes != job.nodata).sum()))
     unknown = np.broadcast_to(np.uint8(255), codes.shape)
@@ -238,6 +241,20 @@ class _Job:
         )
 
 
+def _check_memory(job: _Job) -> None:
+    """Refuse an array that the memory does not hold, before anything is burned."""
+    import psutil
+
+    height, width = job.grid.shape
+    needed = 2 * height * width * job.nodata.itemsize  # the rows, and the array that is made of them
+    free = psutil.virtual_memory().available
+    if needed > free:
+        raise OptionError(
+            f"the map has {width:,} x {height:,} px and needs {needed / 1e9:,.1f} GB of memory, of which "
+            f"{free / 1e9:,.1f} are free; pass output with the name of a file to write"
+        )
+
+
 def _meet(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
     return a[0] <= b[2] and b[0] <= a[2] and a[1] <= b[3] and b[1] <= a[3]
 
@@ -321,5 +338,11 @@ def _of_resolution(polygons: PolygonSource, resolution: float) -> Grid:
             "raster in another CRS"
         )
     width, height = (max(1, math.ceil(edge)) for edge in edges)
+    if width * height > _MOST:
+        raise OptionError(
+            f"the resolution is {resolution:g}, which makes a map of {width:,} x {height:,} px "
+            f"({width * height / 1e9:,.0f} GB before compression), expected at most {_MOST / 1e9:.0f} GB; choose "
+            f"larger pixels (in {_unit(polygons.crs)}), or pass --like with a raster that has such a grid"
+        )
     transform = Affine(resolution, 0, west, 0, -resolution, north)
     return Grid(height=height, width=width, transform=transform, crs=polygons.crs)

@@ -13,6 +13,8 @@ from itertools import islice
 from typing import Final
 from xml.etree import ElementTree
 
+from geoseg.grid.legend import trimmed
+
 _MIN, _NAME, _MIN_MAX, _RED, _GREEN, _BLUE = 3, 2, 5, 6, 7, 8
 """GDAL's numbers for what a column is for (``GDALRATFieldUsage``)."""
 _VALUES: Final = ("value", "code", "class_value", "gridcode")
@@ -110,7 +112,7 @@ def _classes(columns: Sequence[_Column], rows: list[list[str]], codes: Iterable[
     parts = [
         _find(columns, (usage,), names) for usage, names in zip((_RED, _GREEN, _BLUE), _COLORS, strict=True)
     ]
-    texts = {} if name is None else {c: row[name].strip() for c, row in zip(found, rows, strict=True)}
+    texts = {} if name is None else {c: trimmed(row[name]) for c, row in zip(found, rows, strict=True)}
     colors = _colors(found, rows, [part for part in parts if part is not None])
     return KnownClasses(
         names={code: text for code, text in texts.items() if code is not None and text}, colors=colors

@@ -69,7 +69,7 @@ class StoredMap:
     ----------
     scene : Scene
     legend : Legend or None
-        In place of the file's own.
+        Names and colours that count before the file's own.
     """
 
     scene: Scene
@@ -95,12 +95,13 @@ class StoredMap:
             del codes, valid  # before the next ones are read
 
     def legend_of(self, present: Iterable[int]) -> Legend | None:
-        """Return the legend that was given, or the one that the file carries, with the codes of its pixels.
+        """Return the legend that was given over the one that the file carries, with the codes of its pixels.
 
         Without these, the classes that the file names; what they are called does not depend on the codes.
         """
         first = self.scene.bands == (1,)  # names and colours of the file are of its first band
-        return self.legend or (_own_legend(self.scene, present) if first else None)
+        own = _own_legend(self.scene, present) if first else None
+        return own if self.legend is None else self.legend.over(own)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -185,7 +186,7 @@ def open_map(
     ----------
     path : path-like
     legend : Legend, optional
-        In place of the file's own.
+        Names and colours that count before the file's own.
     band : int, optional
         Number from 1 of the band of class codes, in a file that has several.
 
@@ -234,7 +235,7 @@ def read_class_map(path: str | os.PathLike[str], *, legend: Legend | None = None
 
 def _layered(scene: Scene, given: Legend | None) -> LayeredMap:
     """Open a map with a band a class."""
-    legend = given or _tagged_legend(scene)
+    legend = layers_legend(_tagged_legend(scene), given)
     task, count = scene.file.tags[TASK_TAG], len(scene.descriptions)
     if task != "multilabel" or legend is None or len(legend.classes) != count or scene.alpha_band:
         classes = len(legend.classes) if legend else 0
@@ -247,6 +248,17 @@ def _layered(scene: Scene, given: Legend | None) -> LayeredMap:
         return _read_strips(scene.select([index + 1], validity_band=None))
 
     return LayeredMap(legend=legend, grid=scene.grid, strips=strips)
+
+
+def layers_legend(own: Legend | None, given: Legend | None) -> Legend | None:
+    """Return the legend of layers: their own classes, called and coloured as a legend that was given says.
+
+    Raises
+    ------
+    LegendError
+        If it names none of them.
+    """
+    return own if given is None else given if own is None else own.relabelled(given)
 
 
 def _read_strips(scene: Scene) -> Iterator[Strip]:

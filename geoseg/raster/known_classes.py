@@ -7,6 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from geoseg.errors import LegendError, SceneError
+from geoseg.grid.legend import trimmed
 from geoseg.grid.qml import palette_classes, raster_qml
 from geoseg.raster.attribute_table import KnownClasses, table_of_dbf, table_of_xml
 from geoseg.raster.description import Description, describe
@@ -80,7 +81,7 @@ def _beside(raster: Path, band: int, *, vrt: bool) -> KnownClasses:
 def _of_band(band: ElementTree.Element) -> KnownClasses:
     """Return what the XML of a band says: category names, and the attribute table."""
     categories = band.findall("./CategoryNames/Category")
-    names = {code: (element.text or "").strip() for code, element in enumerate(categories)}
+    names = {code: trimmed(element.text or "") for code, element in enumerate(categories)}
     return KnownClasses(names={code: name for code, name in names.items() if name}) | table_of_xml(band)
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.grid.legend import NODATA
+from geoseg.grid.legend import NODATA, trimmed
 from geoseg.grid.window import Window
 
 UNKNOWN: Final = NODATA
@@ -145,7 +145,7 @@ def finished(
 
 def plain(value: LabelValue) -> LabelValue:
     """Return a label value as `Meanings` compares it."""
-    return value.strip().casefold() if isinstance(value, str) else value
+    return trimmed(value).casefold() if isinstance(value, str) else value
 
 
 def listed(values: Iterable[object]) -> str:
@@ -158,8 +158,8 @@ def _readings(value: object) -> Iterable[LabelValue]:
     """Yield the ways to read a value: as a number where it is one, then as a name."""
     if isinstance(value, str):
         yield plain(value)
-        if value.strip().lstrip("-").isdecimal():
-            yield int(value)
+        if trimmed(value).lstrip("-").isdecimal():
+            yield int(trimmed(value))
     elif isinstance(value, bool | np.bool_):
         yield int(value)
     elif isinstance(value, int | float | np.integer | np.floating) and float(value).is_integer():

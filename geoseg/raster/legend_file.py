@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from geoseg.errors import LegendError
-from geoseg.grid.legend import Legend, LegendClass
+from geoseg.grid.legend import Legend, LegendClass, trimmed
 from geoseg.grid.qml import style_classes
 from geoseg.storage.foreign_text import read_json
 from geoseg.storage.printable import shown
@@ -107,7 +107,9 @@ def _read_colors(path: Path, content: str) -> Legend:
                 f"{path}, line {number}: holds {text[:80]!r}, expected value red green blue name"
             )
         code, *rgb, name = match.groups()
-        found.append((code, (name or "").strip().strip('"'), "#{:02x}{:02x}{:02x}".format(*map(int, rgb))))
+        found.append(
+            (code, trimmed(trimmed(name or "").strip('"')), "#{:02x}{:02x}{:02x}".format(*map(int, rgb)))
+        )
     return _legend_of_entries(path, found)
 
 
@@ -156,7 +158,7 @@ def _read_csv(path: Path, text: str) -> Legend:
     classes: list[tuple[int, str, str | None]] = []
     for row in _rows(path, rows):
         where = f"{path}, line {rows.line_num}"
-        cells = {key: (row[column] or "").strip() for key, column in columns.items()}
+        cells = {key: trimmed(row[column] or "") for key, column in columns.items()}
         try:
             classes.append((_whole(cells["code"]), cells["name"], _color_of(cells)))
             Legend.of(classes[-1:])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from geoseg.errors import DataError
-from geoseg.grid.legend import Legend
+from geoseg.grid.legend import Legend, trimmed
 from geoseg.raster.labels import listed
 from geoseg.vector.encodings import warn_of_garbled
 from geoseg.vector.styles import ClassStyle
@@ -72,8 +72,8 @@ class Called:
                 without += count
                 continue
             own = names.setdefault(code, Counter())
-            if called and isinstance(called[0], str) and called[0].strip():
-                own[called[0].strip()] += count
+            if called and isinstance(called[0], str) and (name := trimmed(called[0])):
+                own[name] += count
         if without and not names:
             raise DataError(f"{where}: no polygon has a {CODE}, expected the codes of classes in it")
         shown = {int(text): style for text, style in (styles or {}).items() if text.lstrip("-").isdecimal()}

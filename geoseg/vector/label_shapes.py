@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from geoseg.errors import DataError, SceneError
 from geoseg.grid.grid import Grid
+from geoseg.grid.legend import trimmed
 from geoseg.grid.window import Window
 from geoseg.raster.labels import UNKNOWN, Meanings, listed
 from geoseg.raster.opening import signature_of
@@ -200,7 +201,7 @@ def _load_layer(recipe: Recipe, layer: VectorLayer, notes: dict[str, int], *, ev
 def missing_values(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     """Where an attribute says nothing: null, not a number, blank."""
     return np.array(
-        [v is None or v != v or (isinstance(v, str) and not v.strip()) for v in values], dtype=bool
+        [v is None or v != v or (isinstance(v, str) and not trimmed(v)) for v in values], dtype=bool
     )
 
 

@@ -147,7 +147,7 @@ def layered_map_of(array: xr.DataArray, legend: Legend | None = None) -> Layered
         1 where the class is, 0 where it is not; the names are the coordinate ``class``, the codes
         ``class_code`` (1 to n where it is not there), the colours ``class_color`` (where there is one).
     legend : Legend, optional
-        In place of these.
+        Names and colours that count before these.
 
     Raises
     ------
@@ -155,15 +155,17 @@ def layered_map_of(array: xr.DataArray, legend: Legend | None = None) -> Layered
         If the classes have no names, or the legend has another number of them.
     """
     count = array.sizes["class"]
-    if legend is None:
-        if "class" not in array.coords:
+    if "class" not in array.coords:
+        if legend is None:
             raise ClassMapError("the DataArray has a dimension class without names; pass a legend")
+    else:
         names = [str(name) for name in array.coords["class"].to_numpy()]
         stored = array.coords.get("class_code")
         codes = range(1, count + 1) if stored is None else stored.to_numpy().tolist()
         shown = array.coords.get("class_color")
         colors = [None] * count if shown is None else shown.to_numpy().tolist()
-        legend = Legend.of(zip(codes, names, colors, strict=True))
+        own = Legend.of(zip(codes, names, colors, strict=True))
+        legend = own if legend is None else own.relabelled(legend)
     if len(legend.classes) != count:
         raise ClassMapError(f"the DataArray has {count} classes and the legend {len(legend.classes)}")
 

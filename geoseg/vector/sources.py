@@ -73,7 +73,7 @@ class ReadMap:
 
 
 def opened(source: Source, legend: Legend | None, band: int | None = None) -> ReadMap:
-    """Open any map, with a legend of its own or in place of it; of a file with several bands the one with codes.
+    """Open any map, a legend over the map's own; of a file with several bands the one with codes.
 
     Raises
     ------
@@ -90,7 +90,8 @@ def opened(source: Source, legend: Legend | None, band: int | None = None) -> Re
             return _layered(stored)
         return ReadMap(grid=stored.grid, legend_of=stored.legend_of, strips=lambda _: stored.strips())
     if isinstance(source, ClassMap):
-        whole, known = (source.codes, source.valid), legend or source.legend
+        whole, own = (source.codes, source.valid), source.legend
+        known = own if legend is None else legend.over(own)
         return ReadMap(grid=source.grid, legend_of=lambda _: known, strips=lambda _: [whole])
     if isinstance(source, LayeredMap):
         return _layered(source, legend)
@@ -109,7 +110,8 @@ def opened(source: Source, legend: Legend | None, band: int | None = None) -> Re
     if isinstance(source, xr.DataArray):
         if "class" in source.dims:
             return _layered(layered_map_of(source, legend))
-        array, known = source, legend or flags_of(source.attrs)
+        array, own = source, flags_of(source.attrs)
+        known = own if legend is None else legend.over(own)
         return ReadMap(grid=grid_of(array), legend_of=lambda _: known, strips=lambda _: strips_of(array))
     raise ClassMapError(
         f"the class map is a {type(source).__name__}, expected a path, an array, a DataArray or a Dataset"
@@ -117,7 +119,7 @@ def opened(source: Source, legend: Legend | None, band: int | None = None) -> Re
 
 
 def _layered(source: LayeredMap, legend: Legend | None = None) -> ReadMap:
-    layers = legend or source.legend
+    layers = source.legend if legend is None else source.legend.relabelled(legend)
 
     def strips(index: int) -> Iterator[Strip]:
         for values, valid in source.strips(index):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from geoseg.grid.legend import trimmed
 from geoseg.grid.qml import style_tree, symbol_color
 from geoseg.raster.file_kinds import DATABASE, GEOPACKAGE, kind_of
 from geoseg.vector.databases import opened
@@ -56,7 +57,7 @@ def class_styles(path: Path, layer: str, class_field: str | None, *, alone: bool
         return {}
     found: dict[str, ClassStyle] = {}
     for category in renderer.findall("./categories/category"):
-        style = ClassStyle((category.get("label") or "").strip(), colors.get(category.get("symbol")))
+        style = ClassStyle(trimmed(category.get("label") or ""), colors.get(category.get("symbol")))
         values = [category.get("value"), *(value.get("value") for value in category.findall("./val"))]
         found.update({value: style for value in values if value})
     return found

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from geoseg.errors import DataError, OptionError
 from geoseg.grid.grid import Grid
+from geoseg.grid.legend import trimmed
 from geoseg.grid.window import Window
 from geoseg.raster.labels import UNKNOWN, Codes, FoundClass, LabelValue, Meanings, listed, plain
 from geoseg.vector.burn import burn
@@ -277,7 +278,7 @@ def found_classes(
         called = _called(Path(path), each, values, styles) if class_field == CODE else {}
         for value in values:
             style = styles.get(str(value))
-            name = called.get(value) or (style.name if style and style.name else str(value))
+            name = trimmed(called.get(value) or (style.name if style and style.name else str(value)))
             color = style.color if style else None
             known = found.setdefault(plain(value), FoundClass(value=value, name=name, color=color))
             if known.color is None and color:

@@ -97,7 +97,7 @@ def vectorize(
         Probability of the written class on the same grid: uint8 in steps of 1/254 with 255 for none, or
         floats 0 to 1 with NaN for none. Of a multilabel map with a band a class.
     legend : Legend or path, optional
-        Names and colours, or a CSV file of them, in place of the map's own.
+        Names and colours, or a file of them; codes that it does not name keep the map's own.
     options : VectorizeOptions, optional
     output : path, optional
         File to write: a GeoPackage, ``.gpkg``, with the legend as QGIS's default style; GeoParquet,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geoseg.errors import LegendError
-from geoseg.grid.legend import BACKGROUND, Legend, LegendClass, binary_legend
+from geoseg.grid.legend import BACKGROUND, Legend, LegendClass, binary_legend, trimmed
 from geoseg.grid.qml import polygon_qml, raster_qml
 
 
@@ -63,6 +63,27 @@ def test_codes_beyond_a_byte_are_for_foreign_maps_only() -> None:
     Legend.made_up([1, 254]).require_bytes()
     with pytest.raises(LegendError, match="255, 1200"):
         Legend.made_up([1, 255, 1200]).require_bytes()
+
+
+def test_what_a_legend_does_not_name_stays_and_names_stay_apart() -> None:
+    own = Legend.parse("water=#0000ff,forest=#228b22,town=#ff0000")
+    given = Legend.of([(2, "town", "#010203"), (9, "ice", "#ffffff")])
+    assert [(c.code, c.name, c.color) for c in given.over(own).classes] == [
+        (1, "water", "#0000ff"), (2, "town", "#010203"), (3, "town (3)", "#ff0000"), (9, "ice", "#ffffff"),
+    ]  # fmt: skip
+    assert own.relabelled(given).names == ("water", "town", "town (3)")
+    assert given.over(None) == given
+    with pytest.raises(LegendError, match="names codes 9, expected some of 1, 2, 3"):
+        own.relabelled(Legend.of([(9, "ice", None)]))
+
+
+@pytest.mark.parametrize(
+    "around", ["\n", "\r\n", "\x00", " \t", "\x7f", "\u3000", "\u200b", "\ufeff", "\x1b"]
+)
+def test_what_is_no_part_of_a_name_is_taken_off_its_ends(around: str) -> None:
+    assert trimmed(f"{around}bare soil, \tgrey{around}{around}") == "bare soil, \tgrey"
+    assert trimmed(around) == ""
+    assert Legend.parse(f'"water{around}",forest').names == ("water", "forest")
 
 
 def test_a_name_may_hold_a_comma_and_an_equals_sign() -> None:

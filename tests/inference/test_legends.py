@@ -18,6 +18,7 @@ from geoseg.grid.legend import Legend
 from geoseg.inference.options import PredictOptions
 from geoseg.raster.classmap import read_class_map
 from geoseg.vector.lattice import flags_of
+from tests.oracle import pointwise_model
 
 NAMES = ["water", "Wald, naß", "town"]
 
@@ -63,6 +64,43 @@ def test_a_class_map_and_polygons_carry_the_legend_that_was_asked_for(
     frame = pyogrio.read_dataframe(polygons, layer="x")
     assert set(zip(frame["class_code"], frame["class_name"], strict=True)) <= set(enumerate(NAMES, start=1))
     assert "1,2,3,255" in pyogrio.read_dataframe(polygons, layer="layer_styles")["styleQML"][0]
+
+
+def test_a_legend_of_some_codes_is_one_thing_to_predict_vectorize_and_rasterize(
+    tmp_path: Path, scene_file: Path, model_file: Path, legend: Path
+) -> None:
+    plain, named, again = tmp_path / "plain.tif", tmp_path / "named.tif", tmp_path / "again.tif"
+    geoseg.predict(scene_file, model_file, output=plain)
+    geoseg.predict(scene_file, model_file, output=named, options=PredictOptions(legend=legend))
+    expected = read_class_map(named).legend
+    assert expected is not None
+    first, second = tmp_path / "first.gpkg", tmp_path / "second.gpkg"
+    geoseg.vectorize(named, output=first)
+    geoseg.vectorize(plain, legend=legend, output=second)
+    for layer in ("landcover", "layer_styles"):
+        ours, theirs = (pyogrio.read_dataframe(path, layer=layer) for path in (first, second))
+        columns = ["class_code", "class_name"] if layer == "landcover" else ["styleQML"]
+        assert ours[columns].equals(theirs[columns])
+    geoseg.vectorize(plain, output=tmp_path / "own.gpkg")
+    geoseg.rasterize(tmp_path / "own.gpkg", legend=legend, output=again)
+    assert read_class_map(again).legend == expected
+    array = geoseg.predict(scene_file, model_file)["landcover"]
+    for source in (read_class_map(plain), array):
+        frame = geoseg.vectorize(source, legend=legend)
+        assert (
+            frame["class_name"].tolist()
+            == pyogrio.read_dataframe(first, layer="landcover")["class_name"].tolist()
+        )
+
+
+def test_some_layers_of_a_multilabel_map_are_called_otherwise(tmp_path: Path, scene_file: Path) -> None:
+    model, given = pointwise_model(3, task="multilabel"), Legend.of([(2, "Wald", "#010203")])
+    geoseg.predict(scene_file, model, output=tmp_path / "map.tif")
+    frame = geoseg.vectorize(tmp_path / "map.tif", legend=given)
+    assert set(frame["class_name"]) <= {"class 1", "Wald", "class 3"}
+    assert "Wald" in set(frame["class_name"])
+    with pytest.raises(LegendError, match="names codes 9, expected some of 1, 2, 3"):
+        geoseg.vectorize(tmp_path / "map.tif", legend=Legend.of([(9, "ice", None)]))
 
 
 def test_arrays_lazy_arrays_and_pictures_carry_it_too(tmp_path: Path, model_file: Path, legend: Path) -> None:

@@ -6,12 +6,14 @@ import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import psutil
 import pytest
 import rasterio
 import rioxarray
@@ -28,9 +30,11 @@ from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend
 from geoseg.inference.rasterize import rasterize
 from geoseg.raster.classmap import ClassMap, read_class_map
+from geoseg.raster.legend_file import read_legend
 from geoseg.vector.map_rows import map_rows
 from geoseg.vector.options import VectorizeOptions
 from geoseg.vector.polygon_source import PolygonFile, PolygonFrame
+from geoseg.vector.vector_labels import found_classes
 from geoseg.vector.vectorize import vectorize
 from geoseg.vector.write import write
 from tests.strategies import Map, affines, maps
@@ -481,6 +485,48 @@ def test_a_resolution_in_degrees_is_explained(tmp_path: Path) -> None:
         OptionError, match=r"resolution is 10 and .* degrees, .* expected pixels that fit in; pass --like"
     ):
         rasterize(path, resolution=10)
+
+
+def test_a_map_that_nobody_can_mean_is_refused_with_its_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box = shapely.box(500_000, 5_000_000, 700_000, 5_100_000)
+    frame = gpd.GeoDataFrame({"class_code": [1]}, geometry=[box], crs="EPSG:32633")
+    words = r"makes a map of 2,000,000 x 1,000,000 px \(2,000 GB before compression\), expected at most 100 GB; choose"
+    for output in (None, tmp_path / "a.tif"):
+        with pytest.raises(OptionError, match=words):
+            rasterize(frame, resolution=0.1, output=output)  # type: ignore[call-overload]
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=1e9))
+    with pytest.raises(
+        OptionError, match=r"needs 3\.9 GB of memory, of which 1\.0 are free; pass output with the name"
+    ):
+        rasterize(frame, resolution=3.2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_class_names_of_other_programs_lose_what_is_at_their_ends(tmp_path: Path) -> None:
+    """A line end that a table had, a byte that a database padded with; inside, control characters are refused."""
+    names = ["forest\r\n", "forest", "\x7fwater\t", "water\u200b"]
+    boxes = [shapely.box(500_000 + 10 * i, 5_000_000, 500_010 + 10 * i, 5_000_010) for i in range(4)]
+    frame = gpd.GeoDataFrame(
+        {"class_code": [1, 1, 2, 2], "class_name": names}, geometry=boxes, crs="EPSG:32633"
+    )
+    for name in ("a.gpkg", "a.geojson", "a.shp"):
+        file = (
+            frame.rename(columns={"class_code": "code", "class_name": "name"}) if name == "a.shp" else frame
+        )
+        file.to_file(tmp_path / name, engine="pyogrio")
+    assert rasterize(frame, resolution=10).attrs["flag_meanings"] == "forest water"
+    for name in ("a.gpkg", "a.geojson"):
+        assert rasterize(tmp_path / name, resolution=10).attrs["flag_meanings"] == "forest water"
+    for name, field in (("a.gpkg", "class_name"), ("a.shp", "name")):
+        found = found_classes(tmp_path / name, class_field=field)
+        assert [c.name for c in found] == ["forest", "water"]
+    (tmp_path / "l.csv").write_text("code,name\n1,oak\x7f\n2,lake\x1b\n")
+    assert read_legend(tmp_path / "l.csv").names == ("oak", "lake")
+    (tmp_path / "l.csv").write_text("code,name\n1,o\x1bak\n")
+    with pytest.raises(LegendError, match="holds the control character"):
+        read_legend(tmp_path / "l.csv")
 
 
 def test_what_is_no_polygon_is_left_out_with_a_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

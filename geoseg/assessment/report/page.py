@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -159,7 +161,8 @@ def _pictures(record: Record) -> tuple[dict[str, Any], str | None]:
     try:
         config = record.resolved()
         model = Model.open(record.model)
-        opened = open_data(config.data, config.data_root, model.card, skip_bad=True)
+        with _said_before():
+            opened = open_data(config.data, config.data_root, model.card, skip_bad=True)
         splits = with_card(opened.splits, model.card)
         known = set(record.training["images"]["val"])
         pairs = [pair for pair in splits["val"] if pair.name in known]
@@ -174,6 +177,19 @@ def _pictures(record: Record) -> tuple[dict[str, Any], str | None]:
         }, None
     except (GeosegError, OSError) as error:
         return {}, " ".join(str(error).split())
+
+
+@contextmanager
+def _said_before() -> Iterator[None]:
+    """Leave out what is said while data is opened: the training that is reported on has said it."""
+    logger = logging.getLogger("geoseg")
+    before = logger.level
+    if logger.isEnabledFor(logging.INFO) and not logger.isEnabledFor(logging.DEBUG):
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _drawn(chart: Chart) -> str:
