@@ -1,6 +1,6 @@
 """Scenes that are a file for each band: lists of files, Sentinel-2's .SAFE folders, Landsat's folders.
 
-Nothing is opened as a raster here: names and Sentinel-2's metadata tell which files are which bands.
+Nothing is opened as a raster here: names and metadata tell which files are which bands.
 """
 
 from __future__ import annotations
@@ -25,6 +25,12 @@ _LANDSAT: Final = re.compile(
 )
 _PANCHROMATIC: Final = "B8"
 """Of Landsat's bands the one of another resolution and meaning; whoever wants it names the files."""
+_LANDSAT_GROUPS: Final = {
+    "LEVEL2_SURFACE_REFLECTANCE_PARAMETERS": re.compile(r"REFLECTANCE_(MULT|ADD)_BAND_()(\d+)"),
+    "LEVEL2_SURFACE_TEMPERATURE_PARAMETERS": re.compile(r"TEMPERATURE_(MULT|ADD)_BAND_(ST_)B(\d+)"),
+}
+"""Where ``MTL.txt`` says what numbers of level 2 mean; other groups have the same keys with numbers of level 1."""
+_LARGEST_MTL: Final = 2**20
 _METADATA: Final = re.compile(r"MTD_MSIL[12][AC]\.xml", re.IGNORECASE)
 _IDS: Final = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
 """Sentinel-2's bands in the order in which its metadata count them."""
@@ -171,10 +177,11 @@ def product(path: Path) -> Stack:
     _refuse_several(path, {match[1].upper() for match, _ in landsat})
     members = {match[2].upper(): file for match, file in landsat if match[2].upper() != _PANCHROMATIC}
     name = landsat[0][0][1]
+    tags = _landsat_tags(next((f for f in files if f.name.lower() == f"{name}_mtl.txt".lower()), None))
     typed = folder if name.lower() in folder.name.lower() else folder / name
     return Stack(
         members=tuple(
-            Member(path=str(members[band]), name=band)
+            Member(path=str(members[band]), name=band, nodata=0.0, **tags.get(band, {}))
             for band in sorted(members, key=lambda band: (len(band.split("B")[-1]), band.split("B")[-1]))
         ),
         typed=str(typed),
@@ -228,3 +235,27 @@ def _tags(metadata: Path | None) -> dict[str, dict[str, float]]:
         band: {"scale": 1 / quantification, "offset": offset / quantification}
         for band, offset in offsets.items()
     }
+
+
+def _landsat_tags(metadata: Path | None) -> dict[str, dict[str, float]]:
+    """Scale and offset by band of reflectance and temperature at the surface, as ``MTL.txt`` has them.
+
+    Bands of level 1 have none: their reflectance depends on the height of the sun, too.
+    """
+    tags: dict[str, dict[str, float]] = {}
+    if metadata is None:
+        return tags
+    try:
+        with metadata.open("rb") as file:
+            lines = file.read(_LARGEST_MTL).decode("ascii", errors="replace").splitlines()
+        group = ""
+        for key, _, value in (line.partition("=") for line in lines):
+            if key.strip() == "GROUP":
+                group = value.strip()
+            match = _LANDSAT_GROUPS[group].fullmatch(key.strip()) if group in _LANDSAT_GROUPS else None
+            if match is not None:
+                kind = "scale" if match[1] == "MULT" else "offset"
+                tags.setdefault(f"{match[2] or 'SR_'}B{match[3]}", {})[kind] = float(value)
+    except (OSError, ValueError) as error:
+        raise SceneError(f"{metadata}: its scale and offset cannot be read ({error})") from error
+    return {band: found for band, found in tags.items() if len(found) == 2}

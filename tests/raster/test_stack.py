@@ -255,6 +255,51 @@ def test_a_landsat_folder_is_a_scene_with_the_numbers_of_its_satellite(
         Scene.open(tmp_path / "download")
 
 
+MTL = """GROUP = LANDSAT_METADATA_FILE
+  GROUP = LEVEL2_SURFACE_REFLECTANCE_PARAMETERS
+    REFLECTANCE_MAXIMUM_BAND_4 = 1.602213
+    REFLECTANCE_MULT_BAND_4 = 2.75e-05
+    REFLECTANCE_ADD_BAND_4 = -0.2
+  END_GROUP = LEVEL2_SURFACE_REFLECTANCE_PARAMETERS
+  GROUP = LEVEL2_SURFACE_TEMPERATURE_PARAMETERS
+    TEMPERATURE_MULT_BAND_ST_B10 = 0.00341802
+    TEMPERATURE_ADD_BAND_ST_B10 = 149.0
+  END_GROUP = LEVEL2_SURFACE_TEMPERATURE_PARAMETERS
+  GROUP = LEVEL1_RADIOMETRIC_RESCALING
+    REFLECTANCE_MULT_BAND_4 = 2.0000E-05
+    REFLECTANCE_ADD_BAND_4 = -0.100000
+  END_GROUP = LEVEL1_RADIOMETRIC_RESCALING
+END_GROUP = LANDSAT_METADATA_FILE
+END
+"""
+
+
+def test_landsats_metadata_say_what_its_numbers_mean(tmp_path: Path) -> None:
+    level_2, level_1 = "LC09_L2SP_192027_20220101_20220113_02_T1", "LC09_L1TP_192027_20220101_20220113_02_T1"
+    pixels = FINE.copy()
+    pixels[:5] = 0
+    for product, bands in ((level_2, ("SR_B4", "ST_B10")), (level_1, ("B4", "B5"))):
+        for band in bands:
+            write(tmp_path / product / f"{product}_{band}.TIF", pixels, 30)
+        metadata = tmp_path / product / f"{product}_MTL.txt"
+        metadata.write_text(MTL)
+    scene = Scene.open(tmp_path / level_2)
+    assert scene.descriptions == ("SR_B4", "ST_B10")
+    assert (scene.scale, scene.offset) == ((2.75e-05, 0.00341802), (-0.2, 149.0))
+    assert Scene.open(tmp_path / level_1).scale is None, (
+        "those of the top of the atmosphere need the sun's height"
+    )
+    for product in (level_1, level_2):
+        valid = Scene.open(tmp_path / product).read(WHOLE).valid
+        np.testing.assert_array_equal(valid, pixels > 0)
+    metadata = tmp_path / level_2 / f"{level_2}_MTL.txt"
+    metadata.write_text(MTL.replace("2.75e-05", "n/a"))
+    with pytest.raises(SceneError, match=r"MTL\.txt: its scale and offset cannot be read"):
+        Scene.open(tmp_path / level_2)
+    metadata.unlink()
+    assert Scene.open(tmp_path / level_2).scale is None
+
+
 MODEL = pointwise_model(3, dtype="uint16", value_range=(0, 65535))
 
 
