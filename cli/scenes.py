@@ -139,7 +139,20 @@ def folder_of(scenes: list[Scene], output: str, endings: tuple[str, ...]) -> Pat
 
 
 def check_ending(output: str, endings: tuple[str, ...]) -> None:
-    """Refuse an output whose name promises another format than one of those that are written."""
+    """Refuse an output whose name does not end as files of the written formats do.
+
+    Parameters
+    ----------
+    output : str
+        As the person typed it.
+    endings : tuple of str
+        Allowed endings in small letters, with their dot: `MAPS`, or those of files of polygons.
+
+    Raises
+    ------
+    click.UsageError
+        Naming the endings that are allowed.
+    """
     if not output.lower().endswith(endings):
         kind = "a GeoTIFF" if endings == MAPS else "a file of polygons"
         said = f"{', '.join(endings[:-1])} or {endings[-1]}"

@@ -307,7 +307,22 @@ def _halved(origins: Longs, edges: Longs, axis: npt.NDArray[np.int8]) -> tuple[L
 
 
 def _bent(coef: Floats, extents: Longs) -> Bools:
-    """Say which cells bend more along the columns than along the rows; of those that are not known, which are wide."""
+    """Return which cells are better halved across their columns than across their rows.
+
+    Those whose polynomials curve more from column to column: halving that side makes the largest error smaller. Where
+    the polynomials are not known, as beyond the edge of a projection, the cells that are wider than high.
+
+    Parameters
+    ----------
+    coef : (quantity, cell, 4, 4) float64
+        Coefficients of the polynomials, by powers of the row and of the column; NaN where they are not known.
+    extents : (cell, 2) int64
+        Rows and columns of each cell that lie on the grid.
+
+    Returns
+    -------
+    (cell,) bool
+    """
     size = np.maximum(abs(coef[:, :, :1, :1]), np.finfo(float).tiny)
     size[COSINE] = 1.0
     powers = abs(coef / size)

@@ -216,6 +216,6 @@ def _ratio(part: Counts | Numbers, whole: Counts) -> Numbers:
 
 
 def _mean(numbers: Numbers) -> float:
-    """Mean of those that are numbers."""
+    """Return the mean of the finite numbers, NaN where there are none: a class without pixels has no score."""
     numbers = numbers[np.isfinite(numbers)]
     return float(numbers.mean()) if numbers.size else float("nan")

@@ -78,11 +78,10 @@ def look_up(mask: Tensor, valid: Tensor, frames: Frames) -> tuple[Tensor, Tensor
 
 
 def interpolate(image: Tensor, valid: Tensor, frames: Frames) -> tuple[Tensor, Tensor]:
-    """Weigh the four nearest pixels bilinearly, those that are valid alone.
+    """Resample images bilinearly from their valid pixels alone.
 
-    Law: the result is the weighted mean of the valid pixels among the four; nothing else changes it. It only
-    means something where their share of the weight is at least `SMALLEST_SHARE`, as it is wherever `look_up`
-    finds a valid pixel.
+    A pixel of the result lies between four pixels of the image. Its value is the mean of those of the four that are
+    valid, with the weights of bilinear interpolation; pixels without data have no part in it.
 
     Parameters
     ----------
@@ -90,12 +89,15 @@ def interpolate(image: Tensor, valid: Tensor, frames: Frames) -> tuple[Tensor, T
         0 where not valid.
     valid : Tensor, (N, row, col) bool
     frames : float64, (N, band, 2, 3), or (N, 1, 2, 3) for all bands
+        Affine transformation of each image: from places in the result to places in the image, both seen from its
+        centre, px.
 
     Returns
     -------
     image : Tensor, (N, band, row, col) float32
+        To be used only where `share` is at least `SMALLEST_SHARE`, as it is wherever `look_up` finds a valid pixel.
     share : Tensor, (N, band or 1, row, col) float32
-        Weight of the valid pixels, 0 to 1.
+        Part of the four weights that valid pixels have, 0 to 1.
     """
     count, bands, height, width = image.shape
     known = valid.unsqueeze(1).to(image.dtype)
