@@ -116,7 +116,7 @@ def predict_pictures(
     submission : Submission, optional
         Write one table of run lengths in place of masks.
     options : PredictOptions, optional
-        Without `bounds` and `clip`, which are for scenes.
+        Without `bounds`, `clip` and `resolution`, which are for scenes.
     writing : Writing, optional
     progress : callable, optional
 
@@ -140,6 +140,8 @@ def predict_pictures(
     options.refuse_devices("pictures are predicted by one")
     if options.bounds is not None or options.clip is not None:
         raise OptionError("--bounds and --clip are for scenes; name the files in place of their folder")
+    if options.resolution is not None:
+        raise OptionError("--resolution is for scenes of several files, and these are pictures; leave it out")
     found, output = list_pictures(pictures), Path(output)
     work = Work.of(model, options)
     if submission is None:

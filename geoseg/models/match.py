@@ -160,6 +160,14 @@ def choose_bands(
         )
     numbers = [n for n in range(1, len(descriptions) + 1) if not (spare and n == alpha)]
     chosen = source.select(numbers, validity_band=None)
+    unsaid = not found.doubt and source.said.alpha is None
+    if unsaid and source.validity_band in numbers and alpha_of(source)[0] is not None:
+        called = names[numbers.index(source.validity_band)]
+        doubt = (
+            f"band {source.validity_band} is tagged alpha and looks like it, and the model would take it for {called}; "
+            f"{remedy}, or pass --alpha none if it is {called}"
+        )
+        return Choice(source=chosen, doubts=(doubt,))
     return _with_validity(source, _in_order(chosen, names, found.doubt, remedy))
 
 

@@ -283,6 +283,8 @@ def test_names_that_cannot_be_are_refused_before_the_work(images: Path, tmp_path
     (tmp_path / "empty").mkdir()
     with pytest.raises(SceneError, match="empty: holds no pictures, expected files that end in"):
         geoseg.predict_pictures(tmp_path / "empty", model, tmp_path / "masks", options=FP32)
+    with pytest.raises(OptionError, match="--resolution is for scenes of several files"):
+        geoseg.predict_pictures(images, model, tmp_path / "m", options=PredictOptions(resolution=3))
     with pytest.raises(OptionError, match="--bounds and --clip are for scenes"):
         options = PredictOptions(bounds=(0, 0, 1, 1))
         geoseg.predict_pictures(images, model, tmp_path / "masks", options=options)

@@ -119,6 +119,24 @@ def test_a_band_that_the_card_wants_is_never_validity(tmp_path: Path) -> None:
     assert (job.source.bands, job.source.validity_band) == ((1, 2, 3, 4), None)
 
 
+def test_what_is_an_alpha_is_not_taken_for_near_infrared_unasked(tmp_path: Path) -> None:
+    """A picture of red, green, blue and alpha has as many bands as a model of red, green, blue and nir."""
+    for low in (0, 255):
+        pixels = noise(4)
+        pixels[3], pixels[3, :5] = 255, low
+        path = write_scene(tmp_path / "s.tif", pixels, alpha=True)
+        words = (
+            "band 4 is tagged alpha and looks like it, .* would take it for nir; .*--alpha none if it is nir"
+        )
+        with pytest.raises(MismatchError, match=words):
+            prepare(path, pointwise_model(4), PredictOptions())
+        with pytest.raises(OptionError, match="--alpha|alpha"):
+            prepare(path, pointwise_model(4), PredictOptions(alpha=4))
+        for options in (PredictOptions(alpha="none"), PredictOptions(bands=(1, 2, 3, 4))):
+            source = prepare(path, pointwise_model(4), options).source
+            assert (source.bands, source.validity_band) == ((1, 2, 3, 4), None)
+
+
 def test_the_person_says_which_bands_are_meant(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "s.tif", noise(5))
     assert prepare(path, MODEL, PredictOptions(bands=(5, 1, 2))).source.bands == (5, 1, 2)
