@@ -125,7 +125,8 @@ class Report:
         total = self.valid_pixels or 1
         areas = area_texts([row["area_m2"] for row in self.classes])
         for row, area in zip(self.classes, areas, strict=True):
-            polygons = f" {row['polygons']:>9,} polygons" if "polygons" in row else ""
+            count = row.get("polygons")
+            polygons = "" if count is None else f" {count:>9,} polygon{'s' * (count != 1)}"
             yield f"  {row['code']:>4} {row['name']:<20} {row['pixels'] / total:7.2%} {area:>16}{polygons}"
         stages = ", ".join(f"{key} {value:.1f} s" for key, value in self.seconds.items())
         yield (

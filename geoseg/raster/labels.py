@@ -162,6 +162,9 @@ def _readings(value: object) -> Iterable[LabelValue]:
             yield int(trimmed(value))
     elif isinstance(value, bool | np.bool_):
         yield int(value)
-    elif isinstance(value, int | float | np.integer | np.floating) and float(value).is_integer():
-        yield int(value)
-        yield str(int(value))
+    elif isinstance(value, int | float | np.integer | np.floating):
+        if float(value).is_integer():
+            yield int(value)
+            yield str(int(value))
+        else:  # levels such as 1.5 are classes called so
+            yield str(value)

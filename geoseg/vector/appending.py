@@ -151,17 +151,19 @@ class Base:
             return
         with _opened(self.path) as database:
             known = coverage_entries(read_metadata(database, name).get(COVERAGE))
+            told = "scene" in Fit.of(database, name).columns
         for other in known:
             same = all(other.get(key) == entry[key] for key in ("scene", "grid"))
             ours, theirs = (_codes(each.get("classes") or (), legend) for each in (entry, other))
             if same and not (ours and theirs and ours.isdisjoint(theirs)):
                 scene = f"scene {entry['scene']!r}" if entry["scene"] else "a map without a name"
                 grid = entry["grid"]
+                # A layer without the attribute does not take polygons with it.
+                remedy = "give it its own --scene, or pass --duplicate" if told else "pass --duplicate"
                 raise OptionError(
                     f"{self.path}, layer {name}: holds polygons of {scene} on this grid ({grid['width']:,} x "
                     f"{grid['height']:,} px at {grid['transform'][2]:.10g} {grid['transform'][5]:.10g}) already, and "
-                    "added again every area would count twice; if it is another one give it its own --scene, or pass "
-                    "--duplicate"
+                    f"added again every area would count twice; if it is another one {remedy}"
                 )
 
     def check_legend(self, name: str, legend: Legend) -> None:

@@ -40,6 +40,11 @@ def test_a_value_is_read_as_a_number_or_as_a_name(value: object, code: int | Non
     assert meanings.code(value) == code
 
 
+@pytest.mark.parametrize("value", [1.5, np.float32(1.5), "1.5", " 1.5\n"])
+def test_levels_that_are_no_whole_numbers_are_classes_of_that_name(value: object) -> None:
+    assert Meanings(codes=(1, 2), code_of={"1.5": 1, 2: 2}).code(value) == 1
+
+
 def test_one_hot_layers_keep_the_order_and_what_is_unknown() -> None:
     codes = np.array([[3, 7, UNKNOWN, 5]], dtype=np.uint8)
     layers = one_hot(codes, (3, 5, 7))

@@ -85,7 +85,7 @@ def test_a_scene_is_added_once(tmp_path: Path, north: Path, south: Path) -> None
     add(north, output, options=VectorizeOptions(scene="north"), duplicate=False)
     add(south, output, options=VectorizeOptions(scene="south"), duplicate=False)
     before = output.read_bytes()
-    message = r"layer landcover: holds polygons of scene 'north' on this grid \(40 x 30 px at .*--duplicate"
+    message = r"layer landcover: holds polygons of scene 'north' on this grid \(40 x 30 px at .* its own --scene, or"
     with pytest.raises(OptionError, match=message):
         add(north, output, options=VectorizeOptions(scene="north"), duplicate=False)
     assert output.read_bytes() == before
@@ -118,6 +118,17 @@ def test_to_add_anew_what_was_deleted_is_no_duplicate(tmp_path: Path, north: Pat
     assert count > 0
     with closing(sqlite3.connect(output)) as database:  # the number that QGIS shows
         assert database.execute("SELECT feature_count FROM gpkg_ogr_contents").fetchall() == [(count,)]
+
+
+def test_what_is_advised_about_a_second_map_of_the_same_grid_works(tmp_path: Path, north: Path) -> None:
+    """A layer whose polygons do not say their scene takes none that do."""
+    output = tmp_path / "out.gpkg"
+    add(north, output, duplicate=False)
+    with pytest.raises(OptionError, match="count twice; if it is another one pass --duplicate$"):
+        add(north, output, duplicate=False)
+    with pytest.raises(OptionError, match="leave out --scene"):
+        add(north, output, options=VectorizeOptions(scene="north"), duplicate=False)
+    add(north, output, duplicate=True)
 
 
 def test_duplicate_is_about_what_is_added(tmp_path: Path, north: Path) -> None:
