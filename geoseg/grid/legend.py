@@ -168,6 +168,13 @@ class Legend:
                 more.append(LegendClass(code=c.code, name=name, color=c.color))
         return Legend(classes=(*self.classes, *more))
 
+    def strange_to(self, codes: Iterable[int]) -> str | None:
+        """Say that the legend names none of some codes; None where it names one, or there are none."""
+        found = tuple(sorted(codes))
+        if not found or set(found) & set(self.codes):
+            return None
+        return f"the legend names codes {_listed(self.codes)}, expected some of {_listed(found)}"
+
     def relabelled(self, other: Legend) -> Legend:
         """Return the same codes with the names and colours that another legend gives them, where it does.
 
@@ -176,10 +183,8 @@ class Legend:
         LegendError
             If it names none of the codes.
         """
-        if not set(other.codes) & set(self.codes):
-            raise LegendError(
-                f"the legend names codes {_listed(other.codes)}, expected some of {_listed(self.codes)}"
-            )
+        if strange := other.strange_to(self.codes):
+            raise LegendError(strange)
         known = other.over(self)
         return Legend(classes=tuple(known[code] for code in self.codes))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     Like: TypeAlias = str | PathLike[str] | Grid | xr.DataArray | xr.Dataset
 
+_log = logging.getLogger(__name__)
 _LONGEST = 2**31 - 1  # px, of a GeoTIFF's edge
 _MOST = 10**11
 """Pixels of a grid that only a resolution asks for; the world in pixels of 100 m has fewer, and more take hours."""
@@ -192,7 +194,10 @@ class _Job:
             grid = _of_resolution(polygons, choices.resolution)
         else:
             grid = _of_like(polygons, choices.like)
-        legend = polygons.called.legend(choices.legend)
+        given = choices.legend
+        if given is not None and (strange := given.strange_to(polygons.called.names)):
+            _log.warning("%s: %s; no class gets a name of it", polygons.name, strange)
+        legend = polygons.called.legend(given)
         if legend is None:
             raise DataError(f"{polygons.name}: has no polygons, and no legend says what they would be of")
         job = cls(

@@ -122,6 +122,11 @@ class Tally:
             yield part
 
     @property
+    def codes(self) -> frozenset[int]:
+        """Codes of the features."""
+        return frozenset(self._rows)
+
+    @property
     def legend(self) -> Legend:
         """Classes of all codes that have been seen, and those of the map's own legend."""
         codes = sorted(self._rows)

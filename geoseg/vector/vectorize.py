@@ -191,6 +191,8 @@ def vectorize_file(
             job.tally.distorted = write_polygons(finished, layers, base)
         for line in job.tally.hints():
             _log.info(line)
+        if legend is not None and (strange := legend.strange_to(job.tally.codes)):
+            _log.warning("%s: %s; no class got a name of it", target.path, strange)
         if base is not None:
             base.check_unchanged()
         claimed.commit(finished)

@@ -93,6 +93,20 @@ def test_a_legend_of_some_codes_is_one_thing_to_predict_vectorize_and_rasterize(
         )
 
 
+def test_a_legend_of_other_codes_is_named_in_a_line(
+    tmp_path: Path, scene_file: Path, model_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    strange, known = Legend.of([(7, "ice", None)]), Legend.of([(7, "ice", None), (1, "sea", None)])
+    geoseg.predict(scene_file, model_file, output=tmp_path / "map.tif")
+    for legend, said in ((strange, 1), (known, 0)):
+        for verb, source, target in (
+            (geoseg.vectorize, "map.tif", f"{said}.gpkg"), (geoseg.rasterize, f"{said}.gpkg", f"{said}.tif"),
+        ):  # fmt: skip
+            caplog.clear()
+            verb(tmp_path / source, legend=legend, output=tmp_path / target)
+            assert caplog.text.count("the legend names codes 7, expected some of 1") == said, verb
+
+
 def test_some_layers_of_a_multilabel_map_are_called_otherwise(tmp_path: Path, scene_file: Path) -> None:
     model, given = pointwise_model(3, task="multilabel"), Legend.of([(2, "Wald", "#010203")])
     geoseg.predict(scene_file, model, output=tmp_path / "map.tif")
