@@ -84,6 +84,8 @@ def match(
         _check_range(chosen, card, look, doubts, notes)
     if tags is not None and not card.has_units:
         notes.append(f"its tags ({tags}) do not count: the model takes numbers as they are stored")
+    elif tags is not None and any(tags.bands):
+        notes += _partly_tagged(card, tags)
     if doubts and not force:
         raise MismatchError(f"{_name(source)}: {doubts[0]}, or --force if you know better")
     notes += [f"{doubt} (forced)" for doubt in doubts]
@@ -91,6 +93,19 @@ def match(
     scaling = scaling_under(card, chosen)
     gain, bias = card.normalisation(scaling.scale, scaling.offset)
     return Match(source=chosen, gain=gain, bias=bias, notes=tuple(notes))
+
+
+def _partly_tagged(card: Card, tags: Scaling) -> list[str]:
+    """Say which bands have no scale and offset where others have, unless those that the model learned had none, too."""
+    own = Scaling(scale=card.scale, offset=card.offset).bands
+    bands = zip(card.band_names, tags.bands, own, strict=True)
+    untagged = [name for name, tagged, expected in bands if expected and not tagged]
+    if not untagged:
+        return []
+    return [
+        f"its tags ({tags}) count, and {', '.join(untagged)}, without any, as the model has it; if that is not meant, "
+        "tag all of its bands or none with gdal_translate -a_scale and -a_offset"
+    ]
 
 
 def _name(source: Source) -> str:

@@ -146,6 +146,14 @@ def test_a_band_without_tags_has_the_cards(tmp_path: Path) -> None:
     card = pointwise_card(2, dtype="uint16", value_range=(0, 10000), scale=[1e-4] * 2, offset=[0.0, -0.1])
     assert scaling_under(card, scene).scale == (2e-4, 1e-4)
     assert scaling_under(card, scene).offset == (0.0, -0.1)
+    (note,) = (note for note in match(scene, card).notes if note.startswith("its tags"))
+    assert note.startswith(
+        "its tags (scales 0.0002 1, offset 0) count, and green, without any, as the model has it;"
+    )
+    learned = card.changed(scale=[1e-4, 1.0], offset=[0.0, 0.0])
+    assert match(scene, learned, sampled=False).notes == (), (
+        "the model learned from images that were tagged so"
+    )
     assert tags_of(scene.select([2], validity_band=None)) is None
     all_tagged = Scene.open(write_image(tmp_path / "t.tif", REFLECTANCE[0], OLD))
     assert list(unlike_tags([all_tagged, scene])) == [scene.path]
