@@ -151,8 +151,8 @@ def test_a_band_without_tags_has_the_cards(tmp_path: Path) -> None:
         "its tags (scales 0.0002 1, offset 0) count, and green, without any, as the model has it;"
     )
     learned = card.changed(scale=[1e-4, 1.0], offset=[0.0, 0.0])
-    assert match(scene, learned, sampled=False).notes == (), (
-        "the model learned from images that were tagged so"
+    assert not any(note.startswith("its tags") for note in match(scene, learned).notes), (
+        "it learned from such ones"
     )
     assert tags_of(scene.select([2], validity_band=None)) is None
     all_tagged = Scene.open(write_image(tmp_path / "t.tif", REFLECTANCE[0], OLD))
