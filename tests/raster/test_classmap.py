@@ -38,8 +38,8 @@ def test_what_geoseg_wrote_comes_back_with_its_legend(tmp_path):
     assert np.array_equal(read.codes, CODES)
     assert np.array_equal(read.valid, CODES != 255)
     assert (read.grid, read.legend) == (grid, LEGEND)
-    other = Legend.parse("x")
-    assert read_class_map(path, legend=other).legend == other
+    other = Legend.of([(LEGEND.codes[0], "x", "#010203")])
+    assert read_class_map(path, legend=other).legend == other.over(LEGEND)
 
 
 def test_gdal_reads_the_names_beside_the_map(tmp_path):

@@ -10,7 +10,7 @@ import rasterio
 from affine import Affine
 from rio_cogeo import cog_validate
 
-from geoseg.errors import ClassMapError, OutputError
+from geoseg.errors import ClassMapError, LegendError, OutputError
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend
 from geoseg.raster import verified_cog
@@ -115,13 +115,14 @@ def test_it_is_no_class_map_and_says_so(tmp_path):
         read_class_map(path)
 
 
-def test_a_legend_of_ones_own_has_as_many_classes(tmp_path):
-    path = _write(tmp_path / "a.tif", _layers(2), Legend.made_up([5, 7]))
-    own = Legend.parse("cloud,snow")
-    found = read_map(path, legend=own)
-    assert found.legend == own
-    with pytest.raises(ClassMapError, match="multilabel with 2 bands and 3 classes"):
-        read_map(path, legend=Legend.parse("a,b,c"))
+def test_a_legend_of_ones_own_names_layers_by_their_codes(tmp_path):
+    known = Legend.made_up([5, 7])
+    path = _write(tmp_path / "a.tif", _layers(2), known)
+    own = Legend.of([(7, "snow", "#ffffff"), (9, "ice", None)])
+    assert read_map(path, legend=own).legend == known.relabelled(own)
+    assert read_map(path, legend=own).legend.names == ("class 5", "snow")
+    with pytest.raises(LegendError, match="names codes 1, 2, expected some of 5, 7"):
+        read_map(path, legend=Legend.parse("a,b"))
 
 
 @pytest.mark.parametrize(("task", "bands"), [("multilabel", 3), ("binary", 2)])

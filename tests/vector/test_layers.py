@@ -260,9 +260,9 @@ def test_what_does_not_fit_is_one_line(written: Path, tmp_path: Path) -> None:
 
 
 def test_the_file_may_be_styled_by_a_legend_of_ones_own(written: Path, tmp_path: Path) -> None:
-    (tmp_path / "l.csv").write_text("code,name,color\n1,haze,#010101\n2,sea,#020202\n3,house,#030303\n")
+    (tmp_path / "l.csv").write_text("code,name,color\n0,haze,#010101\n9,house,#030303\n")
     path = vectorize(written, legend=tmp_path / "l.csv", output=tmp_path / "m.gpkg")
-    assert gpd.read_file(path, layer="house")["class_code"].tolist() == [3, 3]
+    assert gpd.read_file(path, layer="house")["class_code"].tolist() == [9, 9]
 
 
 def test_no_class_anywhere_gives_empty_layers(tmp_path: Path) -> None:
