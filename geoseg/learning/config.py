@@ -37,7 +37,7 @@ from geoseg.learning.loss_text import LossConfig
 from geoseg.learning.optimizers import OptimizerConfig
 from geoseg.learning.schedules import SCHEDULES, OneCycle, ScheduleConfig
 from geoseg.models.one_line import one_line
-from geoseg.storage.foreign_text import read_yaml
+from geoseg.storage.foreign_yaml import read_yaml
 from geoseg.storage.printable import shown
 
 CONFIG_SUFFIXES = (".yaml", ".yml")

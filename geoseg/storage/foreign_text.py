@@ -1,7 +1,7 @@
 """Text that strangers wrote, read within bounds.
 
-A few hundred bytes of YAML can stand for gigabytes (aliases of aliases), for something that contains itself, or for a
-number of millions of digits. What is read here is small, plain and finite, or is refused in one line.
+A few hundred bytes can stand for a number of millions of digits, or be nested deeper than readers go. What is read
+here is small, plain and finite, or is refused in one line.
 """
 
 from __future__ import annotations
@@ -11,15 +11,11 @@ import math
 from collections.abc import Hashable
 from typing import Any, Final
 
-import yaml
-
 from geoseg.storage.printable import shown
 
-_DEEPEST: Final = 100
+DEEPEST: Final = 100
 """Lists in lists; what people write is ten deep at most, and readers that follow call themselves at each depth."""
-_MOST_VALUES: Final = 100_000
-"""Values that aliases may stand for; a configuration of every data set that we know has below a thousand."""
-_LONGEST_NUMBER: Final = 64
+LONGEST_NUMBER: Final = 64
 """Characters; a float64 has 25, and the time to read a whole number grows with the square of its digits."""
 _LARGEST_NUMBER: Final = 2**64
 
@@ -45,116 +41,16 @@ def read_json(text: str | bytes) -> Any:
     try:
         value = json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=_refuse_constant)
     except RecursionError:
-        raise ValueError(_TOO_DEEP) from None
-    return _checked(value)
+        raise ValueError(TOO_DEEP) from None
+    return checked(value)
 
 
-def read_yaml(text: str) -> Any:
-    """Read YAML that a stranger may have written: plain values only, no code.
-
-    Aliases work as long as what they stand for, written out, has no more than 100,000 values.
-
-    Parameters
-    ----------
-    text : str
-
-    Returns
-    -------
-    object
-        As `read_json` says, and what else plain YAML knows (dates, sets, infinity).
-
-    Raises
-    ------
-    ValueError
-        One line: what is wrong with it, and where.
-    """
-    try:
-        value = _load(text)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        what = " ".join(filter(None, (error.context, error.problem, error.note)))
-        raise ValueError(" ".join(f"{what}{where}".split())) from None
-    except yaml.YAMLError as error:
-        raise ValueError(" ".join(str(error).split())) from None
-    except RecursionError:
-        raise ValueError(_TOO_DEEP) from None
-    return _checked(value)
-
-
-_TOO_DEEP: Final = f"is nested more than {_DEEPEST} deep"
-
-
-def _load(text: str) -> Any:
-    loader = _Loader(text)
-    try:
-        node = loader.get_single_node()
-        if node is None:
-            return None
-        _weigh(node, {})
-        return loader.construct_document(node)
-    finally:
-        loader.dispose()
-
-
-class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, whose every refusal says where, before what is refused takes memory."""
-
-    _depth = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self._depth == _DEEPEST:
-            raise ValueError(_TOO_DEEP)
-        self._depth += 1
-        node = super().compose_node(parent, index)
-        self._depth -= 1
-        return node
-
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002
-        kind = node.tag.rpartition(":")[2]
-        plain = node.value if isinstance(node, yaml.ScalarNode) else ""
-        if kind in ("int", "float") and len(plain) > _LONGEST_NUMBER:
-            raise _refused(node, f"a number of {len(plain)} characters, expected {_LONGEST_NUMBER} at most")
-        try:
-            return super().construct_object(node, deep=deep)
-        # What no tag's reader makes anything of ends in as many ways as there are readers.
-        except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as error:
-            raise _refused(node, f"{shown(plain)} is no {kind}") from error
-
-
-def _refused(node: yaml.Node, what: str) -> yaml.MarkedYAMLError:
-    return yaml.constructor.ConstructorError(None, None, what, node.start_mark)
-
-
-def _weigh(node: yaml.Node, known: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
-    """Count the values that a node stands for with its aliases written out, and how deep they are nested."""
-    if id(node) in known:
-        found = known[id(node)]
-        if found is None:
-            raise _refused(node, "it contains itself (an alias, *name, inside what it names)")
-        return found
-    known[id(node)] = None
-    count, depth = 1, 1
-    for part in _parts(node):
-        more, deep = _weigh(part, known)
-        count, depth = count + more, max(depth, deep + 1)
-    if count > _MOST_VALUES:
-        raise _refused(node, f"its aliases (*name) stand for more than {_MOST_VALUES:,} values")
-    if depth > _DEEPEST:
-        raise _refused(node, _TOO_DEEP)
-    known[id(node)] = count, depth
-    return count, depth
-
-
-def _parts(node: yaml.Node) -> list[yaml.Node]:
-    if isinstance(node, yaml.MappingNode):
-        return [part for pair in node.value for part in pair]
-    return node.value if isinstance(node, yaml.SequenceNode) else []
+TOO_DEEP: Final = f"is nested more than {DEEPEST} deep"
 
 
 def _whole(text: str) -> int:
-    if len(text) > _LONGEST_NUMBER:
-        raise ValueError(f"holds a number of {len(text)} digits, expected {_LONGEST_NUMBER} at most")
+    if len(text) > LONGEST_NUMBER:
+        raise ValueError(f"holds a number of {len(text)} digits, expected {LONGEST_NUMBER} at most")
     return int(text)
 
 
@@ -169,13 +65,13 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is no JSON number")
 
 
-def _checked(value: Any) -> Any:
+def checked(value: Any) -> Any:
     """Return plain values as they are, unless they are too deep, too large or no text."""
     waiting: list[tuple[Any, int]] = [(value, 1)]
     while waiting:
         each, depth = waiting.pop()
-        if depth > _DEEPEST:
-            raise ValueError(_TOO_DEEP)
+        if depth > DEEPEST:
+            raise ValueError(TOO_DEEP)
         if isinstance(each, dict):
             waiting += [(part, depth + 1) for pair in each.items() for part in pair]
         elif isinstance(each, list | tuple | set):

@@ -28,7 +28,6 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -36,6 +35,7 @@ from geoseg.grid.grid import Grid
 from geoseg.vector.amounts import Amount
 from geoseg.vector.areas import GROUND, NO_CONFIDENCE, Ground, sum_regions
 from geoseg.vector.bands import Band, rows_of_band
+from geoseg.vector.kernels import kernel
 from geoseg.vector.runs import Bools, Ints, Runs, find_regions
 
 Longs = npt.NDArray[np.int64]
@@ -218,13 +218,16 @@ class _Look:
         late[self._doubtful(runs.code, (a, b), (unsure, is_open), cluster)] = True
         order = np.flatnonzero(state == _SMALL)
         order = order[np.lexsort((key[order], pixels[order]))]
-        head = _take_turns(
+        groups = np.empty((6, count), np.int64)
+        _take_turns(
             order,
             _lists(a, b, pairs[:, 2:], unsure, count),
             (key, unsure, shaky),
             self._edges,
             (cluster, late),
+            groups,
         )
+        head = groups[0]
         known = (state == _SMALL) & ~late[cluster]
         fate[known, 0], fate[known, 1] = runs.code[head[known]], 1
         if self._merged is not None:
@@ -318,7 +321,7 @@ def _lists(a: Longs, b: Longs, edges: Longs, unsure: Bools, count: int) -> tuple
     return first, target[order], both[order]
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _measure(geometry: tuple[int, int, bool, Longs, Ints, Ints], pixels: Longs, key: Longs) -> None:
     width, row_of_raster, halo, first, start, region = geometry
     for row in range(1 if halo else 0, len(first) - 1):
@@ -350,7 +353,7 @@ def _borders(runs: Runs, unsure: Bools) -> Longs:
     return np.column_stack([found[begins, :2], np.add.reduceat(found[:, 2:], begins, axis=0)])
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _list_borders(geometry: tuple[bool, Longs, Ints, Ints], unsure: Bools, found: Longs) -> int:
     halo, first, start, region = geometry
     write = len(found) > 0
@@ -381,23 +384,29 @@ def _list_borders(geometry: tuple[bool, Longs, Ints, Ints], unsure: Bools, found
     return count
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _take_turns(
     order: Longs,
     lists: tuple[Longs, Longs, Longs],
     about: tuple[Longs, Bools, Bools],
     edge: tuple[float, float],
     clusters: tuple[npt.NDArray[np.int32], Bools],
-) -> Longs:
-    """Merge regions in their order; return the region that each ends in. Clusters in doubt are marked late."""
+    groups: Longs,
+) -> None:
+    """Merge regions in their order. Clusters in doubt are marked late.
+
+    The first row of `groups` is filled with the region that each ends in; the five others are room to work in.
+    """
     first, target, shared = lists
     key, unsure, shaky = about
     cluster, late = clusters
     count = len(key)
-    parent = np.arange(count)
-    following, tail = np.full(count, -1, np.int64), np.arange(count)  # members of a group, in a chain
-    across, down = np.zeros(count, np.int64), np.zeros(count, np.int64)
-    touched = np.empty(count, np.int64)
+    parent, touched, across, down = groups[0], groups[1], groups[2], groups[3]
+    following, tail = groups[4], groups[5]  # members of a group, in a chain
+    for region in range(count):
+        parent[region] = tail[region] = region
+        following[region] = -1
+        across[region] = down[region] = 0
     for turn in range(len(order)):
         own = order[turn]
         if late[cluster[own]]:
@@ -440,10 +449,9 @@ def _take_turns(
         while parent[group] != group:
             group = parent[group]
         parent[region] = group
-    return parent
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _paint(first: Longs, start: Ints, region: Ints, new: Longs, codes: Ints, changed: Bools) -> None:
     """Write the new codes of regions, and where they differ from the old ones."""
     for row in range(len(codes)):

@@ -8,13 +8,13 @@ from __future__ import annotations
 import math
 from typing import TypeAlias
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from geoseg.grid.grid import Grid
 from geoseg.grid.ground import row_areas
 from geoseg.grid.ground_cells import AREA, KNOWN, GroundCells
+from geoseg.vector.kernels import inlined, kernel
 from geoseg.vector.lengths import Lengths, locate
 from geoseg.vector.rings import Rings
 from geoseg.vector.runs import Ints, Runs
@@ -165,7 +165,7 @@ def _mean(total: Longs, counted: Longs) -> Floats:
     return mean
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _sum_pixels(
     geometry: tuple[int, int, bool, Longs, Ints, Ints], zones: Longs, sums: Longs, last: Longs
 ) -> None:
@@ -182,7 +182,7 @@ def _sum_pixels(
                 last[own] = place * width + start[run + 1] - 1
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _sum_cells(geometry: tuple[int, int, bool, Longs, Ints, Ints], tree: _Tree, sums: Longs) -> None:
     """Sum ground areas: of each row the integral up to the end of each run, less that up to its begin."""
     width, row_of_raster, halo, first, start, region = geometry
@@ -193,7 +193,7 @@ def _sum_cells(geometry: tuple[int, int, bool, Longs, Ints, Ints], tree: _Tree, 
         col = 0
         upto = before = np.int64(0)  # the area of the row up to the cell, and up to the run
         while col < width:
-            cell, cell_row, _, rows, cols = locate(shape, top, child, axis, place, col)
+            cell, cell_row, _, rows, cols = locate(shape, top, child, axis, int(place), col)
             if doubts[cell]:
                 at = run
                 while at < end and start[at] < col + cols:
@@ -222,14 +222,14 @@ def _sum_cells(geometry: tuple[int, int, bool, Longs, Ints, Ints], tree: _Tree, 
 _NEAR, _FAR = 0.5 - math.sqrt(1 / 12), 0.5 + math.sqrt(1 / 12)
 
 
-@numba.njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
+@inlined
 def _mean_of_row(areas: Floats, power: int, near: float, far: float) -> float:
     one = areas[0, power] + near * (areas[1, power] + near * (areas[2, power] + near * areas[3, power]))
     other = areas[0, power] + far * (areas[1, power] + far * (areas[2, power] + far * areas[3, power]))
     return float((one + other) / 2)
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _sum_shares(
     geometry: tuple[int, int, bool, Longs, Ints, Ints], share: Shares, sums: Longs, column: int
 ) -> None:

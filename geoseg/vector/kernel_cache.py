@@ -1,44 +1,69 @@
-"""Where numba keeps the kernels that it compiled, also in an installation that nobody may write to.
+"""Where compiled kernels are kept: found in any folder that has them, written to the first that can be written.
 
-numba takes a folder only where it can write: the one that ``NUMBA_CACHE_DIR`` names, ``__pycache__`` beside the
-modules, or one in the person's home. Where it finds none it refuses to import a module with a kernel.
+These are the folder that ``NUMBA_CACHE_DIR`` names, ``__pycache__`` beside the modules, and one in the person's home.
+In an installation that is only to be read (an image, filled by ``geoseg warmup``) they are read where they are.
 """
 
 from __future__ import annotations
 
-import atexit
+import hashlib
 import logging
 import os
-import shutil
+import secrets
 import sys
 import tempfile
+from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 VARIABLE: Final = "NUMBA_CACHE_DIR"
+_HERE: Final = Path(__file__).parent
+_DIGEST: Final = hashlib.sha256().digest_size
 _log = logging.getLogger("geoseg")
 
 
-def find_place() -> None:
-    """Have numba find a folder for its kernels, before it is asked to make one.
+def read_object(name: str, key: str) -> bytes | None:
+    """Return the object file of a kernel, empty where it can have none; None where nothing whole is kept.
 
-    A folder that ``NUMBA_CACHE_DIR`` names and that is only to be read (of an image, filled by ``geoseg warmup``) is
-    copied to a private one for the life of this process. Where nothing can be written a private folder takes what is
-    compiled.
+    Parameters
+    ----------
+    name : str
+        Of the kernel.
+    key : str
+        What its code is for and made of: the form of the arguments, and a fingerprint of its source.
     """
-    given = os.environ.get(VARIABLE)
-    beside = Path(__file__).parent / "__pycache__"
-    if (given and writable(Path(given))) or writable(beside):
-        return
-    if given and Path(given).is_dir():
-        private = _private_folder()
-        shutil.copytree(given, private, dirs_exist_ok=True)
-    elif not writable(_in_home()):
-        _private_folder()
-        _log.warning(
-            "no folder for compiled kernels can be written, so every run compiles them anew; set %s to one",
-            VARIABLE,
-        )
+    for folder in _folders():
+        try:
+            kept = (folder / _file_name(name, key)).read_bytes()
+        except OSError:
+            continue
+        if kept[:_DIGEST] == hashlib.sha256(kept[_DIGEST:]).digest():
+            return kept[_DIGEST:]
+    return None
+
+
+def write_object(name: str, key: str, code: bytes) -> None:
+    """Keep the object file of a kernel, whole or not at all, where any folder takes it."""
+    folder = place()
+    try:
+        if folder is not None:
+            own = folder / f"kernel-{secrets.token_hex(8)}"
+            try:
+                own.write_bytes(hashlib.sha256(code).digest() + code)
+                own.replace(folder / _file_name(name, key))
+            finally:
+                own.unlink(missing_ok=True)
+            return
+    except OSError:  # a full disk
+        pass
+    _tell_once()
+
+
+def place() -> Path | None:
+    """Folder that kernels are written to; None where there is none."""
+    return next(filter(writable, _folders()), None)
 
 
 def writable(folder: Path) -> bool:
@@ -51,29 +76,41 @@ def writable(folder: Path) -> bool:
     return True
 
 
-def place() -> Path:
-    """Folder that holds the kernels of this process."""
-    given = os.environ.get(VARIABLE)
-    beside = Path(__file__).parent / "__pycache__"
-    if given and writable(Path(given)):
-        return Path(given)
-    return beside if writable(beside) else _in_home()
-
-
-def _in_home() -> Path:
-    """Numba's folder in the person's home."""
+def _folders() -> Iterator[Path]:
+    """Folders that may hold kernels, the first one first."""
+    if given := os.environ.get(VARIABLE):
+        yield Path(given)
+    yield _HERE / "__pycache__"
     if sys.platform == "darwin":
-        return Path("~/Library/Caches/numba").expanduser()
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", "~")).expanduser() / "numba" / "Cache"
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "numba"
+        home = Path("~/Library/Caches")
+    elif sys.platform == "win32":
+        home = Path(os.environ.get("LOCALAPPDATA", "~"))
+    else:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    yield home.expanduser() / "geoseg"
 
 
-def _private_folder() -> Path:
-    """Make a folder that only this person can write to: who can change a kernel can run code."""
-    private = Path(tempfile.mkdtemp(prefix="geoseg-kernels-"))
-    atexit.register(shutil.rmtree, private, ignore_errors=True)
-    os.environ[VARIABLE] = str(private)
-    if "numba" in sys.modules:  # which has read the variable
-        sys.modules["numba"].config.CACHE_DIR = str(private)
-    return private
+def _file_name(name: str, key: str) -> str:
+    """Name of a kernel's file: another one for another source, another numba or LLVM, and another processor."""
+    digest = hashlib.sha256(f"{_surroundings()} {key}".encode()).hexdigest()
+    return f"{name.removeprefix('geoseg.')}-{digest[:24]}.kernel"
+
+
+@cache
+def _surroundings() -> str:
+    """Say what makes machine code, and for which processor."""
+    import llvmlite.binding as llvm
+
+    makers = hashlib.sha256()
+    for name in ("kernels.py", "kernel_objects.py", "unaligned.py"):
+        makers.update((Path(__file__).parent / name).read_bytes())
+    machine = (llvm.get_process_triple(), llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten())
+    return " ".join([makers.hexdigest(), version("numba"), version("llvmlite"), *machine])
+
+
+@cache
+def _tell_once() -> None:
+    _log.warning(
+        "no folder for compiled kernels can be written, so every run compiles them anew; set %s to one",
+        VARIABLE,
+    )

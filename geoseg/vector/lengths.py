@@ -10,7 +10,6 @@ import math
 from dataclasses import replace
 from typing import TypeAlias
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from affine import Affine
@@ -18,6 +17,7 @@ from affine import Affine
 from geoseg.grid.grid import Grid
 from geoseg.grid.ground import edge_lengths, plane
 from geoseg.grid.ground_cells import ACROSS, GroundCells
+from geoseg.vector.kernels import inlined, kernel
 from geoseg.vector.rings import Rings
 
 Floats = npt.NDArray[np.float64]
@@ -77,11 +77,11 @@ class Lengths:
         lengths = np.full(rings.count, np.nan)
         if self._known:
             arrays = (rings.corner, rings.ring_first, rings.polygon_first)
-            _sum_edges(arrays, scale, self._parallels, self._places, lengths)
+            _sum_edges(arrays, scale, (self._parallels, self._places), lengths, np.zeros(_NUMBERS))
         return lengths
 
 
-@numba.njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
+@inlined
 def locate(
     shape: tuple[int, int], top: tuple[int, int], child: Ints, axis: npt.NDArray[np.int8], row: int, col: int
 ) -> tuple[int, int, int, int, int]:
@@ -101,16 +101,17 @@ def locate(
     return cell, cell_row, cell_col, min(tall, shape[0] - cell_row), min(wide, shape[1] - cell_col)
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _sum_edges(
     rings: tuple[Ints, npt.NDArray[np.int64], npt.NDArray[np.int64]],
     scale: int,
-    parallels: _Parallels,
-    places: _Places,
+    ground: tuple[_Parallels, _Places],
     lengths: Floats,
+    box: Floats,
 ) -> None:
+    """Fill `lengths`; `box`, zeros before, is what lengths are made of near the edge that comes next."""
     corner, ring_first, polygon_first = rings
-    box = np.zeros(_NUMBERS)
+    parallels, places = ground
     step = 1 / scale
     for polygon in range(len(polygon_first) - 1):
         length = 0.0
@@ -137,7 +138,7 @@ def _sum_edges(
         lengths[polygon] = length
 
 
-@numba.njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
+@inlined
 def _length(col: float, row: float, cols: float, rows: float, box: Floats) -> float:
     """Length of a straight piece: where its middle lies, and how far it goes."""
     col -= box[_MIDDLE_COL]
@@ -150,7 +151,7 @@ def _length(col: float, row: float, cols: float, rows: float, box: Floats) -> fl
     return math.sqrt(max(0.0, x * x + y * y + 2 * cosine * x * y))
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _fill_box(col: float, row: float, parallels: _Parallels, places: _Places, box: Floats) -> None:
     """Fill in the box in which a position lies."""
     shape, top, child, axis, factors, reach = places
@@ -187,7 +188,7 @@ def _fill_box(col: float, row: float, parallels: _Parallels, places: _Places, bo
         box[at], box[at + 1], box[at + 2] = value, by_x / cols, by_y / rows
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _fill_parallels(row: float, shape: tuple[int, int], parallels: _Parallels, box: Floats) -> None:
     """Fill in the box of rows that follow parallels: lengths between those of the first and the last edge."""
     across, upto, rows, parts = parallels

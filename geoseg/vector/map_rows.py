@@ -17,7 +17,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -25,6 +24,7 @@ from geoseg.grid.grid import Grid
 from geoseg.grid.legend import NODATA
 from geoseg.grid.window import Window
 from geoseg.vector.class_names import whole_code
+from geoseg.vector.kernels import kernel
 from geoseg.vector.overlap import OVERLAP, Drawn, Overlap, overlap_words
 from geoseg.vector.pixel_shapes import corners_in_pixels, parts_of, present
 from geoseg.vector.polygon_source import PolygonSource
@@ -118,25 +118,33 @@ def filled(drawn: Drawn, grid: Grid, window: Window, nodata: NoData = BYTE_NODAT
     ring_first = np.searchsorted(owner, np.arange(len(drawn.code) + 1)).astype(np.int64)
     codes: Codes = np.full(window.shape, nodata)
     contested = np.zeros(window.shape, np.bool_)
-    _fill(corner, first, ring_first, drawn.code.astype(codes.dtype), codes, contested, nodata)
+    _fill(corner, (first, ring_first), drawn.code.astype(codes.dtype), (codes, contested), nodata)
     return codes, contested
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _fill(
-    corner: Floats,
-    first: Longs,
-    ring_first: Longs,
-    code: Codes,
-    codes: Codes,
-    contested: Bools,
-    nodata: NoData,
+    corner: Floats, rings: tuple[Longs, Longs], code: Codes, filled: tuple[Codes, Bools], nodata: NoData
 ) -> None:
     """Fill polygons one by one between their crossings of the lines of centres, taken in pairs."""
-    height, width = codes.shape
-    crossing = np.empty(1024, np.int64)
+    height, width = filled[0].shape
+    rows = np.clip(np.ceil(corner[:, 1] - 0.5), 0, height)
+    # More than enough: the steps from ring to ring are counted, too.
+    crossing = np.empty(int(np.abs(np.diff(rows)).sum()), np.int64)
+    count = _cross(corner, *rings, (height, width), crossing)
+    crossing = np.sort(crossing[:count])
+    _paint(crossing, code, *filled, nodata)
+
+
+@kernel
+def _cross(corner: Floats, first: Longs, ring_first: Longs, shape: tuple[int, int], crossing: Longs) -> int:
+    """List where polygons cross the lines of centres, each by the number of its spot; return how many there are.
+
+    The spots of a polygon, a row's followed by one behind it, are numbered behind those of the polygon before.
+    """
+    height, width = shape
+    count = 0
     for polygon in range(len(ring_first) - 1):
-        count = 0
+        origin = polygon * height * (width + 1)
         for ring in range(ring_first[polygon], ring_first[polygon + 1]):
             for i in range(first[ring], first[ring + 1] - 1):
                 # Upper end first: both sides of a border compute the same crossings.
@@ -145,20 +153,26 @@ def _fill(
                 down = corner[lower, 1] - y
                 begin = max(0.0, np.ceil(y - 0.5))
                 stop = min(float(height), np.ceil(corner[lower, 1] - 0.5))
-                while count + stop - begin > len(crossing):
-                    crossing = np.concatenate((crossing, np.empty(len(crossing), np.int64)))
                 for row in range(int(begin), int(stop)):
                     at = x + (corner[lower, 0] - x) * ((row + 0.5 - y) / down)
                     col = int(min(max(np.ceil(at - 0.5), 0.0), float(width)))
-                    crossing[count] = row * (width + 1) + col
+                    crossing[count] = origin + row * (width + 1) + col
                     count += 1
-        crossing[:count].sort()
-        for pair in range(0, count - 1, 2):
-            row, col = divmod(crossing[pair], width + 1)
-            for spot in range(col, crossing[pair + 1] - row * (width + 1)):
-                if codes[row, spot] != nodata and codes[row, spot] != code[polygon]:
-                    contested[row, spot] = True
-                codes[row, spot] = code[polygon]
+    return count
+
+
+@kernel
+def _paint(crossing: Longs, code: Codes, codes: Codes, contested: Bools, nodata: NoData) -> None:
+    """Fill between crossings, in their order taken in pairs: a polygon crosses each line an even number of times."""
+    height, width = codes.shape
+    size = height * (width + 1)
+    for pair in range(0, len(crossing) - 1, 2):
+        polygon, place = crossing[pair] // size, crossing[pair] % size
+        row, col = place // (width + 1), place % (width + 1)
+        for spot in range(col, col + crossing[pair + 1] - crossing[pair]):
+            if codes[row, spot] != nodata and codes[row, spot] != code[polygon]:
+                contested[row, spot] = True
+            codes[row, spot] = code[polygon]
 
 
 def _shapes_of(source: PolygonSource, grid: Grid, window: Window, flat: set[bytes]) -> Drawn:

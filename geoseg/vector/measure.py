@@ -5,11 +5,11 @@ What a product says of its polygons is measured on the bytes that go into it, af
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from affine import Affine
 
+from geoseg.vector.kernels import inlined, kernel
 from geoseg.vector.wkb import load_double
 
 Bytes = npt.NDArray[np.uint8]
@@ -48,7 +48,7 @@ def measured(buffer: Bytes, offset: Longs, transform: Affine) -> tuple[int, int]
     return (area if transform.determinant > 0 else -area), vertices
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _measure(
     buffer: Bytes, offset: Longs, inverse: tuple[float, float, float, float, float, float]
 ) -> tuple[np.int64, np.int64]:
@@ -76,7 +76,7 @@ def _measure(
     return total, vertices
 
 
-@numba.njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
+@inlined
 def _count(buffer: Bytes, at: int) -> np.int64:
     """Read a little-endian uint32."""
     count = np.int64(0)
@@ -93,7 +93,7 @@ def gathered(buffer: Bytes, offset: Longs, chosen: npt.NDArray[np.intp]) -> tupl
     return found, place
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _gather(buffer: Bytes, begin: Longs, place: Longs, found: Bytes) -> None:
     for polygon in range(len(begin)):
         for byte in range(place[polygon + 1] - place[polygon]):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from geoseg.vector.kernels import inlined, kernel
 from geoseg.vector.rings import Corners
 
 Bits = npt.NDArray[np.uint64]
@@ -19,26 +19,26 @@ def no_corners(rows: int, cols: int) -> Bits:
     return np.zeros((rows, cols // 64 + 2), np.uint64)
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def put_all(there: Bits, corner: Corners, inside: Point, row: int) -> None:
     """Mark the corners of vertices; `row` is the first one of the lattice."""
     for vertex in range(inside[0], inside[1]):
         put(there, (corner[vertex, 0], corner[vertex, 1] - row))
 
 
-@numba.njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
+@inlined
 def put(there: Bits, point: Point) -> None:
     """Mark a column and row."""
     there[point[1], point[0] >> 6] |= np.uint64(1) << np.uint64(point[0] & 63)
 
 
-@numba.njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
+@inlined
 def take(there: Bits, point: Point) -> None:
     """Unmark a column and row."""
     there[point[1], point[0] >> 6] &= ~(np.uint64(1) << np.uint64(point[0] & 63))
 
 
-@numba.njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
+@inlined
 def take_if_alone(there: Bits, point: Point, one: Point, two: Point) -> bool:
     """Unmark a point if its triangle with two others, its sides included, holds no fourth; say whether."""
     x, y = point

@@ -1,7 +1,7 @@
-"""pyogrio, imported without geopandas and pandas.
+"""pyogrio, imported without geopandas, pandas and shapely.
 
-pyogrio imports both where they are installed, to know their versions: half a second that most commands have no use
-for. What reads or writes a GeoDataFrame by it finds them all the same: it imports them when it is called. Its
+pyogrio imports them where they are installed, to know their versions: half a second that most commands have no use
+for. What reads or writes a GeoDataFrame by it finds them all the same: it imports what it needs when it is called. Its
 errors are RuntimeErrors, one and all.
 """
 
@@ -20,11 +20,11 @@ def _stand_in(name: str) -> StandIn:
 
 
 try:
-    _FRAMES = [_stand_in("pandas"), _stand_in("geopandas")]
+    _UNUSED = [_stand_in(name) for name in ("shapely", "pandas", "geopandas")]
 except PackageNotFoundError:  # pyogrio does without
-    _FRAMES = []
+    _UNUSED = []
 
-with standing_in(*_FRAMES):
+with standing_in(*_UNUSED):
     import pyogrio
     import pyogrio.raw
 

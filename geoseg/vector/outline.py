@@ -15,7 +15,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -24,6 +23,7 @@ from geoseg.grid.grid import Grid
 from geoseg.grid.ground_cells import areas_of_squares
 from geoseg.vector.amounts import Amount
 from geoseg.vector.bands import rows_of_band
+from geoseg.vector.kernels import kernel
 from geoseg.vector.rings import Corners
 from geoseg.vector.runs import Ints, Runs, index_dtype
 from geoseg.vector.simplify import simplify
@@ -174,7 +174,8 @@ def redraw(
         index = index_dtype(size)
         new = Chains(np.empty((size, 2), np.int32), np.zeros(size, owner.dtype), np.full(size, -1, index))
         mates = np.full(size, -1, index)
-        cut_corners((corner, owner, following), (before, mate), new, mates, inside)
+        enters = np.empty(len(owner) + 1, index)
+        cut_corners((corner, owner, following), (before, mate), new, mates, inside, enters)
         (corner, owner, following), mate = new, mates
         before = np.empty_like(following)
         _link_back(following, before)
@@ -198,7 +199,7 @@ def _place_seam_stubs(runs: Runs, corner: Corners, inside: tuple[int, int], bott
     corner[stop : stop + 2 * bottom, 1] = runs.row + len(runs.first) - 1
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _link_back(following: Ints, before: Ints) -> None:
     before[:] = -1
     for vertex in range(len(following)):
@@ -206,15 +207,15 @@ def _link_back(following: Ints, before: Ints) -> None:
             before[following[vertex]] = vertex
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _place_pinches(corner: Corners, before: Ints, first: int) -> None:
     """Give the stubs of pinches the place of their corner."""
     for stub in range(first, len(before), 2):
-        corner[stub] = corner[before[stub]]
-        corner[stub + 1] = corner[stub]
+        for axis in range(2):
+            corner[stub, axis] = corner[stub + 1, axis] = corner[before[stub], axis]
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _find_mates(corner: Corners, following: Ints, before: Ints, mate: Ints, inside: tuple[int, int]) -> None:
     """Fill `mate`: of two vertices at a corner where just two regions meet, the other one; elsewhere -1."""
     begin, stop = inside
@@ -234,6 +235,6 @@ def _find_mates(corner: Corners, following: Ints, before: Ints, mate: Ints, insi
         vertex = after
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _same(corner: Corners, one: int, other: int) -> bool:
     return bool(corner[one, 0] == corner[other, 0] and corner[one, 1] == corner[other, 1])

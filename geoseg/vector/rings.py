@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from geoseg.vector.kernels import kernel
+from geoseg.vector.runs import Ints
 
 Corners = npt.NDArray[np.int32]
 Longs = npt.NDArray[np.int64]
@@ -47,7 +49,7 @@ def offsets(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return found
 
 
-def arranged(corner: Corners, owner: Longs, length: Longs, polygons: int) -> Rings:
+def arranged(corner: Corners, owner: Ints, length: Longs, polygons: int) -> Rings:
     """Put rings in order: of each polygon the shell first, then its holes; each from its top-left-most corner.
 
     Parameters
@@ -74,7 +76,7 @@ def arranged(corner: Corners, owner: Longs, length: Longs, polygons: int) -> Rin
     )
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _look_at_rings(corner: Corners, first: Longs, begin: Longs, hole: npt.NDArray[np.bool_]) -> None:
     """Fill in where the top-left-most corner of each ring is, and whether it runs clockwise, as holes do."""
     for ring in range(len(begin)):
@@ -90,15 +92,15 @@ def _look_at_rings(corner: Corners, first: Longs, begin: Longs, hole: npt.NDArra
         hole[ring] = twice > 0  # rows count downwards
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _turn_rings(corner: Corners, rings: tuple[Longs, Longs, Longs], turned: Corners) -> None:
     """Write rings one after the other; of each is given where it lies, its length and where it is to begin."""
     place, length, begin = rings
     written = 0
     for ring in range(len(place)):
         for vertex in range(begin[ring], place[ring] + length[ring]):
-            turned[written] = corner[vertex]
+            turned[written, 0], turned[written, 1] = corner[vertex, 0], corner[vertex, 1]
             written += 1
         for vertex in range(place[ring], begin[ring]):
-            turned[written] = corner[vertex]
+            turned[written, 0], turned[written, 1] = corner[vertex, 0], corner[vertex, 1]
             written += 1

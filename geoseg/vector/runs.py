@@ -12,11 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from geoseg.errors import ClassMapError
+from geoseg.vector.kernels import kernel
 
 Ints = npt.NDArray[np.integer[Any]]
 Bools = npt.NDArray[np.bool_]
@@ -95,7 +95,8 @@ def find_regions(codes: Ints, valid: Bools, *, row: int = 0, halo: bool = False,
     start = np.empty(first[-1], np.int32)
     run_code = np.empty(first[-1], np.int64)
     parent = np.empty(first[-1], index)
-    find_runs(codes, valid, first, start, run_code, parent)
+    begins = np.zeros(-(-width // 8) * 8, np.bool_)
+    find_runs((codes, valid), first, start, run_code, parent, begins)
     join_runs(first, start, run_code, parent)
     region = np.zeros(len(parent), index)
     code = np.empty(flatten(parent), np.int64)
@@ -124,7 +125,7 @@ def _in_few_dtypes(codes: Ints) -> Ints:
     return np.ascontiguousarray(codes, dtype=np.int64)
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def count_runs(codes: Ints, valid: Bools, first: npt.NDArray[np.int64]) -> None:
     """Fill `first` (rows + 1): where each row's runs will begin, the sentinels counted."""
     rows, width = codes.shape
@@ -136,13 +137,21 @@ def count_runs(codes: Ints, valid: Bools, first: npt.NDArray[np.int64]) -> None:
         first[row + 1] = first[row] + changes + 2
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def find_runs(
-    codes: Ints, valid: Bools, first: npt.NDArray[np.int64], start: Ints, run_code: Ints, parent: Ints
+    pixels: tuple[Ints, Bools],
+    first: npt.NDArray[np.int64],
+    start: Ints,
+    run_code: Ints,
+    parent: Ints,
+    begins: Bools,
 ) -> None:
-    """Fill the runs; each becomes its own parent, GAP where it is no data."""
+    """Fill the runs; each becomes its own parent, GAP where it is no data.
+
+    `begins`, False before, is room for a row's pixels, rounded up to eight.
+    """
+    codes, valid = pixels
     rows, width = codes.shape
-    begins = np.zeros(-(-width // 8) * 8, np.bool_)
     eights = begins.view(np.uint64)
     for row in range(rows):
         begins[0] = True
@@ -166,7 +175,7 @@ def find_runs(
         parent[run] = GAP
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _root(parent: Ints, run: int) -> int:
     while parent[run] != run:
         parent[run] = parent[parent[run]]
@@ -174,7 +183,7 @@ def _root(parent: Ints, run: int) -> int:
     return run
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def join_runs(first: npt.NDArray[np.int64], start: Ints, run_code: Ints, parent: Ints) -> None:
     """Union-find over runs of one class that touch between rows; a root is its region's first run."""
     for row in range(1, len(first) - 1):
@@ -189,7 +198,7 @@ def join_runs(first: npt.NDArray[np.int64], start: Ints, run_code: Ints, parent:
             below += below_stop <= above_stop
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def flatten(parent: Ints) -> int:
     """Make every run's parent its root; return the number of roots."""
     count = 0
@@ -200,7 +209,7 @@ def flatten(parent: Ints) -> int:
     return count
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def number_regions(parent: Ints, run_code: Ints, region: Ints, code: Ints) -> None:
     """Fill `region` (zeros before) with 1..n in the order of the regions' last runs, and `code` (n)."""
     number = len(code)

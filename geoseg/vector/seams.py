@@ -23,10 +23,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, TypeVar
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from geoseg.vector.kernels import kernel
 from geoseg.vector.rings import Rings, arranged
 from geoseg.vector.runs import Ints, Runs
 from geoseg.vector.trace import Arcs
@@ -132,12 +132,14 @@ class Seams:
         self._make_room(len(arcs.region), len(arcs.corner), len(top) + len(bottom), len(arcs.pinch))
         seam = _Seam(*(np.full(len(bottom), _NONE, np.int64) for _ in range(3)))
         closing = np.empty(len(top), np.int64)
+        place = np.full(len(runs.code) + 1, _NONE, np.int64)
+        at_stub = np.full(2 * len(top) + 2 * len(bottom) + 4 * len(arcs.pinch), _NONE, np.int64)
         count, rings, vertices = _join(
             self._pool,
             (self._seam, seam),
             (top, bottom, runs.code, last, sums),
             (arcs.corner, arcs.first, arcs.region, arcs.head, arcs.tail, arcs.pinch),
-            (self._bands, closing),
+            (self._bands, closing, place, at_stub),
         )
         self._seam = seam
         closing = closing[:count]
@@ -186,7 +188,7 @@ def _grown(array: npt.NDArray[_Number], used: int, more: int) -> npt.NDArray[_Nu
     return larger
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _take(table: Longs, used: Longs, ever: int, free: int) -> int:
     """Return a place in a table, a free one first; these are chained through their first column."""
     place = used[free]
@@ -198,13 +200,13 @@ def _take(table: Longs, used: Longs, ever: int, free: int) -> int:
     return int(place)
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _give_back(table: Longs, used: Longs, free: int, place: int) -> None:
     table[place, 0] = used[free]
     used[free] = place
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _root(slot: Longs, place: int) -> int:
     while slot[place, _PARENT] != place:
         slot[place, _PARENT] = slot[slot[place, _PARENT], _PARENT]
@@ -212,7 +214,7 @@ def _root(slot: Longs, place: int) -> int:
     return place
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _unite(pool: _Pool, one: int, other: int) -> int:
     """Make two slots one region; return its root."""
     slot = pool.slot
@@ -235,19 +237,23 @@ def _unite(pool: _Pool, one: int, other: int) -> int:
     return one
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _join(
     pool: _Pool,
     seams: tuple[_Seam, _Seam],
     regions: tuple[Ints, Ints, Longs, Longs, Longs],
     arcs: tuple[npt.NDArray[np.int32], Longs, Ints, Longs, Longs, Ints],
-    closing: tuple[int, Longs],
+    joined: tuple[int, Longs, Longs, Longs],
 ) -> tuple[int, int, int]:
-    """Join a band; return the numbers of regions that close, of their rings at most, and of their vertices."""
+    """Join a band; return the numbers of regions that close, of their rings at most, and of their vertices.
+
+    `joined` are the number of the band, and what is filled: the slots of regions that close, the slot of each
+    region of the band, and the arc at each stub; the latter two -1 before.
+    """
     above, below = seams
     top, bottom, code, last, sums = regions
     used, slot, arc = pool.used, pool.slot, pool.arc
-    place = np.full(len(code) + 1, _NONE, np.int64)  # slot of each region
+    stamp, closed, place, at_stub = joined
     for run in range(len(top)):
         if top[run]:
             mine = above.slot[run] if place[top[run]] == _NONE else place[top[run]]
@@ -269,13 +275,12 @@ def _join(
             for column in range(sums.shape[1]):
                 pool.sums[root, column] += sums[region - 1, column]
 
-    at_stub = _add_arcs(pool, arcs, place, len(top), len(bottom))
+    _add_arcs(pool, arcs, place, (len(top), len(bottom)), at_stub)
     for run in range(len(top)):
         if above.down[run] != _NONE:
             arc[above.down[run], _NEXT] = at_stub[2 * run]
         if above.up[run] != _NONE:
             arc[at_stub[2 * run + 1], _NEXT] = above.up[run]
-    stamp, closed = closing
     for run in range(len(bottom)):
         if bottom[run]:
             below.slot[run] = place[bottom[run]]
@@ -303,20 +308,21 @@ def _join(
     return count, rings, vertices
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _add_arcs(
     pool: _Pool,
     arcs: tuple[npt.NDArray[np.int32], Longs, Ints, Longs, Longs, Ints],
     place: Longs,
-    top: int,
-    bottom: int,
-) -> Longs:
-    """Copy the arcs of a band and link its pinches; return the arc at each stub."""
+    edges: tuple[int, int],
+    at_stub: Longs,
+) -> None:
+    """Copy the arcs of a band and link its pinches; fill the arc at each stub."""
+    top, bottom = edges
     corner, first, owner, head, tail, pinched = arcs
     used, slot, arc, pinch = pool.used, pool.slot, pool.arc, pool.pinch
-    at_stub = np.full(2 * top + 2 * bottom + 4 * len(pinched), _NONE, np.int64)
     begin = used[_VERTICES]
-    pool.corner[begin : begin + len(corner)] = corner
+    for vertex in range(len(corner)):
+        pool.corner[begin + vertex, 0], pool.corner[begin + vertex, 1] = corner[vertex, 0], corner[vertex, 1]
     used[_VERTICES] += len(corner)
     used[_ALIVE] += len(corner)
     for i in range(len(owner)):
@@ -340,10 +346,9 @@ def _add_arcs(
         pinch[new, _APART], pinch[new, _SIDES] = 0, 2
         arc[at_stub[stub], _NEXT] = -2 - 2 * new
         arc[at_stub[stub + 2], _NEXT] = -3 - 2 * new
-    return at_stub
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _after(pool: _Pool, piece: int) -> int:
     """Return the arc that follows one of a closed region; a pinch has its say now."""
     following = pool.arc[piece, _NEXT]
@@ -362,7 +367,7 @@ def _after(pool: _Pool, piece: int) -> int:
     return int(following)
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _string_arcs(
     pool: _Pool, closing: Longs, corner: npt.NDArray[np.int32], rings: tuple[Longs, Longs]
 ) -> tuple[int, int]:
@@ -421,14 +426,16 @@ def _string_arcs(
     return count, written
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _copy_alive(pool: _Pool, packed: npt.NDArray[np.int32]) -> None:
     arc, used = pool.arc, pool.used
     written = 0
     for piece in range(used[_ARC]):
         if arc[piece, _LENGTH] >= 0:
             first, length = arc[piece, _FIRST], arc[piece, _LENGTH]
-            packed[written : written + length] = pool.corner[first : first + length]
+            for vertex in range(length):
+                packed[written + vertex, 0] = pool.corner[first + vertex, 0]
+                packed[written + vertex, 1] = pool.corner[first + vertex, 1]
             arc[piece, _FIRST] = written
             written += length
     used[_VERTICES] = written

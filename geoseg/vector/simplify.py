@@ -18,12 +18,12 @@ A vertex that may not go waits until one of its neighbours goes, and stays where
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from geoseg.vector.kernels import inlined, kernel
 from geoseg.vector.occupied import Bits, no_corners, put_all, take_if_alone
 from geoseg.vector.rings import Corners
 from geoseg.vector.runs import Ints, index_dtype
@@ -75,21 +75,31 @@ def simplify(
     row, rows, cols = lattice[:3]
     there = no_corners(rows, cols)
     put_all(there, chains[0], inside, row)
-    place_of, nodes, ends = _number(chains[2], links[1], inside)
+    place_of = np.empty(inside[1] - inside[0], np.int64)
+    nodes, ends = _number(chains[2], links[1], inside, place_of)
     stacks = _NUMBERS * (nodes + ends)
     size = stacks + 2 * (limit + 2)
-    node = _make_nodes(
-        np.empty(0, index_dtype(size)), (size, _NUMBERS * nodes), place_of, chains, links, inside
-    )
+    node = _begun_at_a_line(size, index_dtype(size))
+    _make_nodes(node, _NUMBERS * nodes, place_of, chains, links, inside)
     _take_away(node, (stacks, limit), there, chains, links, inside, (lattice, limits[1:]))
     _write_chains(node[:stacks], chains, links[1])
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _number(following: Ints, mate: Ints, inside: tuple[int, int]) -> tuple[Ints, int, int]:
-    """Return the place of each vertex' node, and how many nodes and ends there will be."""
+_LINE = 64
+"""Bytes of a line of the processor's cache."""
+
+
+def _begun_at_a_line(size: int, dtype: type[np.integer[Any]]) -> Ints:
+    """Make an array that begins where a line of the cache does, which those of numpy do not."""
+    room = np.empty(size * np.dtype(dtype).itemsize + _LINE, np.uint8)
+    begin = -room.ctypes.data % _LINE
+    return room[begin : begin + size * np.dtype(dtype).itemsize].view(dtype)
+
+
+@kernel
+def _number(following: Ints, mate: Ints, inside: tuple[int, int], place_of: Ints) -> tuple[int, int]:
+    """Fill the place of each vertex' node; return how many nodes and ends there will be."""
     begin, stop = inside
-    place_of = np.empty(stop - begin, np.int64)
     nodes = ends = 0
     for vertex in range(begin, stop):
         if vertex < mate[vertex]:
@@ -97,24 +107,22 @@ def _number(following: Ints, mate: Ints, inside: tuple[int, int]) -> tuple[Ints,
             nodes += 1
         if mate[vertex] != _NONE and mate[following[vertex]] == _NONE:
             ends += 1
-    return place_of, nodes, ends
+    return nodes, ends
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _make_nodes(
-    like: Ints,
-    sizes: tuple[int, int],
+    node: Ints,
+    end: int,
     place_of: Ints,
     chains: tuple[Corners, Ints, Ints],
     links: tuple[Ints, Ints],
     inside: tuple[int, int],
-) -> Ints:
+) -> None:
     """Make a node of each pair of mates, and an end wherever one has a neighbour without a mate.
 
-    `sizes` are that of all numbers, which have the type of `like`, and of those of nodes, behind which the ends lie.
+    The ends lie behind the nodes, from `end` on.
     """
-    size, end = sizes
-    node = np.empty(size, like.dtype)  # unlike arrays made by numpy it begins where a line of the cache does
     corner, _, following = chains
     before, mate = links
     begin, stop = inside
@@ -136,10 +144,9 @@ def _make_nodes(
             node[end + _KIND] = _END if begin <= after < stop else _SEAM
             end += _NUMBERS
         place += _NUMBERS
-    return node
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _take_away(
     node: Ints,
     stacks: tuple[int, int],
@@ -191,7 +198,7 @@ def _take_away(
         area = min(area, _relink(node, (two, place, one), stacks, places))
 
 
-@numba.njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
+@inlined
 def _relink(
     node: Ints,
     chain: tuple[int, int, int],
@@ -209,13 +216,13 @@ def _relink(
     return int(area)
 
 
-@numba.njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
+@inlined
 def _stack(stacks: tuple[int, int], area: int) -> int:
     """Return the place of which the stack of an area would be the node."""
     return stacks[0] + 2 * area - _BELOW
 
 
-@numba.njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
+@inlined
 def _area(node: Ints, place: int, places: _Places, limit: int) -> int:
     """Twice the area of the triangle of a node and its neighbours; one more than the limit if it is to stay."""
     lattice, (limits, shift) = places
@@ -234,7 +241,7 @@ def _area(node: Ints, place: int, places: _Places, limit: int) -> int:
     return area if area <= limits[y >> shift, x >> shift] else limit + 1
 
 
-@numba.njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
+@inlined
 def _lay(node: Ints, stack: int, place: int) -> None:
     """Lay a node on a stack."""
     below = node[stack + _BELOW]
@@ -242,7 +249,7 @@ def _lay(node: Ints, stack: int, place: int) -> None:
     node[below + _ABOVE] = node[stack + _BELOW] = place
 
 
-@numba.njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
+@inlined
 def _lift(node: Ints, place: int) -> None:
     """Take a node from its stack."""
     below, above = node[place + _BELOW], node[place + _ABOVE]
@@ -250,13 +257,13 @@ def _lift(node: Ints, place: int) -> None:
     node[below + _ABOVE] = above
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _follow(following: Ints, before: Ints, vertex: int, after: int) -> None:
     following[vertex] = after
     before[after] = vertex
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _write_chains(node: Ints, chains: tuple[Corners, Ints, Ints], mate: Ints) -> None:
     """Link the vertices of the nodes that are left as their nodes are linked."""
     _, owner, following = chains
@@ -275,7 +282,7 @@ def _write_chains(node: Ints, chains: tuple[Corners, Ints, Ints], mate: Ints) ->
                 following[node[beside + _TWO]] = back
 
 
-@numba.njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
+@inlined
 def _joined(
     node: Ints, pair: tuple[int, int], corner: Corners, before: Ints, inside: tuple[int, int]
 ) -> bool:
@@ -293,7 +300,7 @@ def _joined(
     )
 
 
-@numba.njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
+@inlined
 def _beside(node: Ints, place: int, other: int) -> bool:
     """Say whether one of the neighbours of a node lies where another node or end does."""
     x, y = node[other + _X], node[other + _Y]
@@ -303,7 +310,7 @@ def _beside(node: Ints, place: int, other: int) -> bool:
     )
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _comes_from(corner: Corners, before: Ints, pair: tuple[int, int], inside: tuple[int, int]) -> bool:
     """Say whether a chain comes to one corner without a mate straight from another such.
 
@@ -324,6 +331,6 @@ def _comes_from(corner: Corners, before: Ints, pair: tuple[int, int], inside: tu
     return False
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _same(corner: Corners, one: int, other: int) -> bool:
     return bool(corner[one, 0] == corner[other, 0] and corner[one, 1] == corner[other, 1])

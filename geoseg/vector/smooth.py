@@ -10,14 +10,12 @@ The lattice is that of half pixels. Midpoints are whole numbers in it.
 
 from __future__ import annotations
 
-import numba
-import numpy as np
-
+from geoseg.vector.kernels import kernel
 from geoseg.vector.rings import Corners
 from geoseg.vector.runs import Ints
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def count_cut(corner: Corners, before: Ints, mate: Ints, inside: tuple[int, int]) -> int:
     """How many vertices more there are when corners are cut."""
     more = 0
@@ -27,13 +25,14 @@ def count_cut(corner: Corners, before: Ints, mate: Ints, inside: tuple[int, int]
     return more
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def cut_corners(
     chains: tuple[Corners, Ints, Ints],
     links: tuple[Ints, Ints],
     new: tuple[Corners, Ints, Ints],
     new_mate: Ints,
     inside: tuple[int, int],
+    enters: Ints,
 ) -> None:
     """Fill chains whose turns are cut: a turn becomes two vertices, or one where the turn before ends in it.
 
@@ -49,13 +48,13 @@ def cut_corners(
         Out, -1 before.
     inside
         First vertex, and behind the last one.
+    enters
+        Out: of every id the first one that takes its place; a vertex of two is followed by its second.
     """
     corner, owner, following = chains
     before, mate = links
     new_corner, new_owner, new_following = new
     begin, stop = inside
-    # Of every id the first one that takes its place; a vertex of two is followed by its second.
-    enters = np.empty(len(owner) + 1, new_following.dtype)
     place = 0
     for vertex in range(len(owner)):
         enters[vertex] = place
@@ -88,7 +87,7 @@ def cut_corners(
             new_following[last] = enters[following[vertex]]
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _follows_at_once(corner: Corners, before: Ints, mate: Ints, vertex: int) -> bool:
     """Say whether the vertex before a turn is a turn too, one pixel away: both end in the midpoint between."""
     earlier = before[vertex]
@@ -98,6 +97,6 @@ def _follows_at_once(corner: Corners, before: Ints, mate: Ints, vertex: int) -> 
     return bool(steps == 1)
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _sign(number: int) -> int:
     return (number > 0) - (number < 0)

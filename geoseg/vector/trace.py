@@ -43,10 +43,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from geoseg.vector.kernels import kernel
 from geoseg.vector.outline import Chains, Outline, redraw
 from geoseg.vector.rings import Rings, arranged, offsets
 from geoseg.vector.runs import Ints, Runs, index_dtype
@@ -108,15 +108,8 @@ def trace_band(
     ends = (runs.halo, runs.last, complete, runs.code)
     counting, writing = False, True
     nothing = np.empty(0, runs.region.dtype)
-    count, pinches = visit_corners(
-        geometry,
-        ends,
-        counting,
-        np.empty((0, 2), np.int32),
-        nothing,
-        nothing,
-        np.empty((0, 2), nothing.dtype),
-    )
+    out = (np.empty((0, 2), np.int32), nothing, nothing, np.empty((0, 2), nothing.dtype))
+    count, pinches = visit_corners(geometry, ends, counting, out, _lines(runs.width))
     top = int(runs.first[1]) if runs.halo else 0
     bottom = 0 if runs.last else int(runs.first[-1] - runs.first[-2])
     size = 2 * top + count + 2 * bottom + 4 * pinches
@@ -124,7 +117,7 @@ def trace_band(
     owner = np.zeros(size, runs.region.dtype)
     following = np.full(size, -1, index_dtype(size))
     pinch = np.empty((pinches, 2), runs.region.dtype)
-    visit_corners(geometry, ends, writing, corner, owner, following, pinch)
+    visit_corners(geometry, ends, writing, (corner, owner, following, pinch), _lines(runs.width))
     chains, sizes = Chains(corner, owner, following), (top, count, bottom)
     drawn = None
     if outline is not None:
@@ -132,6 +125,11 @@ def trace_band(
         chains, sizes = redraw(chains, sizes, runs, outline)
     rings, arcs = _collect((*chains, pinch), complete, sizes, redrawn=outline is not None)
     return rings, arcs, drawn
+
+
+def _lines(width: int) -> npt.NDArray[np.int64]:
+    """Room for the last vertex on the left and on the right of each vertical line: none yet."""
+    return np.full((2, width + 1), -1, np.int64)
 
 
 def complete_regions(runs: Runs) -> npt.NDArray[np.bool_]:
@@ -199,15 +197,13 @@ def _collect(
     )
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def visit_corners(
     geometry: tuple[int, int, npt.NDArray[np.int64], Ints, Ints],
     ends: tuple[bool, bool, npt.NDArray[np.bool_], npt.NDArray[np.int64]],
     write: bool,  # noqa: FBT001
-    corner: npt.NDArray[np.int32],
-    owner: Ints,
-    following: Ints,
-    pinch: Ints,
+    out: tuple[npt.NDArray[np.int32], Ints, Ints, Ints],
+    lines: npt.NDArray[np.int64],
 ) -> tuple[int, int]:
     """Make and link the vertices of all rings; return their number and that of open pinches.
 
@@ -220,22 +216,20 @@ def visit_corners(
     ends
         Whether the first row is of the band above, whether the last one is the raster's; by 1-based region
         whether it is complete, and the codes.
-    corner : (id, 2) int32
-        Out: column and row. Ids are those of the stubs, with the vertices between the top and the bottom.
-    owner : (id,)
-        Out: 1-based region.
-    following : (id,)
-        Out: the next vertex or stub.
-    pinch : (pinch, 2)
-        Out: the two regions.
+    out
+        What is filled: `corner` (id, 2) int32, column and row; ids are those of the stubs, with the vertices between
+        the top and the bottom. By id `owner`, the 1-based region, and `following`, the next vertex or stub. By pinch
+        its two regions.
+    lines : (2, width + 1) int64
+        As `_lines` makes it.
     """
+    corner, owner, following, pinch = out
     width, row_of_raster, first, start, region = geometry
     halo, last, complete, code = ends
     rows = len(first) - 1
     top = first[1] if halo else 0
     # The last vertex on either side of each vertical line, and below of the current horizontal one.
-    line_left = np.full(width + 1, -1, np.int64)
-    line_right = np.full(width + 1, -1, np.int64)
+    line_left, line_right = lines[0], lines[1]
     count = 2 * top
     if write:
         for edge in range(top):
@@ -389,7 +383,7 @@ def visit_corners(
     return count - 2 * top, pinches
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def count_vertices(
     owner: Ints, complete: npt.NDArray[np.bool_], number: npt.NDArray[np.int64], place: npt.NDArray[np.int64]
 ) -> int:
@@ -404,7 +398,7 @@ def count_vertices(
     return total
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _walk_arc(
     source: int, corner: npt.NDArray[np.int32], following: Ints, into: npt.NDArray[np.int32], to: int
 ) -> tuple[int, int]:
@@ -420,7 +414,7 @@ def _walk_arc(
     return to, vertex
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def walk(
     vertices: tuple[npt.NDArray[np.int32], Ints, Ints],
     regions: tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64], npt.NDArray[np.int64]],

@@ -5,8 +5,10 @@ What hides inside a file is not opened: GDAL would follow a virtual layer under 
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -189,10 +191,10 @@ def count_rows(path: Path, layer: VectorLayer, fields: Sequence[str]) -> dict[tu
     DataError
         As `read_features` does.
     """
-    with _explained(path):
-        table = read_columns(path, layer, fields).group_by(list(fields)).aggregate([([], "count_all")])
-        rows = list(zip(*(table[field].to_pylist() for field in fields), strict=True))
-    counts = dict(zip(rows, table["count_all"].to_pylist(), strict=True))
+    table = read_columns(path, layer, fields)
+    # Not by Arrow's own means of grouping, which import pandas. One NaN is equal to itself.
+    columns = [[math.nan if each != each else each for each in table[field].to_pylist()] for field in fields]
+    counts = Counter(zip(*columns, strict=True))
     return dict(sorted(counts.items(), key=lambda item: str(item[0])))
 
 

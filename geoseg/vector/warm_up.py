@@ -1,4 +1,4 @@
-"""numba's kernels compiled before they are wanted: as an image is built, or what is then only read."""
+"""Kernels compiled before they are wanted: as an image is built, or what is then only read."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ import numpy as np
 from affine import Affine
 from pyproj import CRS
 
+from geoseg.errors import OutputError
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend
 from geoseg.raster.classmap import ClassMap
-from geoseg.vector.kernel_cache import place
+from geoseg.vector.kernel_cache import VARIABLE, place
 from geoseg.vector.options import VectorizeOptions
 from geoseg.vector.vectorize import vectorize
 
@@ -46,19 +47,27 @@ def warm_up() -> Path:
     -------
     Path
         Folder that holds them.
+
+    Raises
+    ------
+    OutputError
+        If no folder can be written.
     """
+    folder = place()
+    if folder is None:
+        raise OutputError(f"no folder for compiled kernels can be written; set {VARIABLE} to one")
     random = np.random.default_rng(1)
     codes = random.integers(1, _CLASSES + 1, (_EDGE // 2, _EDGE // 2)).repeat(2, axis=0).repeat(2, axis=1)
     valid = random.random(codes.shape) > 0.05
     confidence = random.integers(0, 255, codes.shape).astype(np.uint8)
     legend = Legend.made_up(range(1, _CLASSES + 1))
-    with TemporaryDirectory() as folder, _quiet():
+    with TemporaryDirectory() as scratch, _quiet():
         for number, ((crs, transform), options, dtype) in enumerate(_maps()):
             wkt = None if crs is None else CRS.from_user_input(crs).to_wkt()
             grid = Grid(height=_EDGE, width=_EDGE, transform=transform, crs=wkt)
             whole = ClassMap(codes=codes.astype(dtype), valid=valid, grid=grid, legend=legend)
-            vectorize(whole, confidence=confidence, options=options, output=Path(folder) / f"{number}.gpkg")
-    return place()
+            vectorize(whole, confidence=confidence, options=options, output=Path(scratch) / f"{number}.gpkg")
+    return folder
 
 
 def _maps() -> Iterator[tuple[tuple[str | None, Affine], VectorizeOptions, type[np.integer]]]:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from affine import Affine
-from numba import types
-from numba.extending import intrinsic
 
+from geoseg.vector.kernels import Part, kernel
 from geoseg.vector.rings import Rings, offsets
 
 Bytes = npt.NDArray[np.uint8]
@@ -72,45 +69,20 @@ def _sizes(rings: Rings) -> npt.NDArray[np.int64]:
     return np.diff(ring_bytes[rings.polygon_first]) + _HEADER
 
 
-def _store(kind: types.Type) -> Any:
-    """Make a kernel function that stores a number at any byte of a buffer, aligned or not."""
-
-    @intrinsic  # type: ignore[untyped-decorator]
-    def store(_typing: Any, _buffer: Any, _at: Any, _value: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            buffer, at, value = arguments
-            data = context.make_array(signature.args[0])(context, builder, buffer).data
-            value = context.cast(builder, value, signature.args[2], kind)
-            target = builder.bitcast(builder.gep(data, [at]), value.type.as_pointer())
-            builder.store(value, target, align=1)
-            return context.get_dummy_value()
-
-        return types.void(types.Array(types.uint8, 1, "C"), types.int64, _value), generate
-
-    return store
+load_double = Part("geoseg.vector.unaligned", "load_double")
+_store_double = Part("geoseg.vector.unaligned", "store_double")
+_store_count = Part("geoseg.vector.unaligned", "store_count")
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def load_double(_typing: Any, _buffer: Any, _at: Any) -> Any:
-    """Read a float64 at any byte of a buffer, aligned or not."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        buffer, at = arguments
-        data = context.make_array(signature.args[0])(context, builder, buffer).data
-        kind = context.get_value_type(types.float64)
-        return builder.load(builder.bitcast(builder.gep(data, [at]), kind.as_pointer()), align=1)
-
-    return types.float64(types.Array(types.uint8, 1, "C"), types.int64), generate
-
-
-_store_double = _store(types.float64)
-_store_count = _store(types.uint32)
-
-
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def polygon_bounds(buffer: Bytes, offset: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """(west, south, east, north) of each polygon of `write_wkb`, from its shell, which is its first ring."""
     bounds = np.empty((len(offset) - 1, 4))
+    _bound(buffer, offset, bounds)
+    return bounds
+
+
+@kernel
+def _bound(buffer: Bytes, offset: npt.NDArray[np.int64], bounds: npt.NDArray[np.float64]) -> None:
     for polygon in range(len(offset) - 1):
         at = offset[polygon] + _HEADER
         count = (
@@ -128,11 +100,11 @@ def polygon_bounds(buffer: Bytes, offset: npt.NDArray[np.int64]) -> npt.NDArray[
             )
             west, east = min(west, x), max(east, x)
             south, north = min(south, y), max(north, y)
-        bounds[polygon] = west, south, east, north
-    return bounds
+        bounds[polygon, 0], bounds[polygon, 1] = west, south
+        bounds[polygon, 2], bounds[polygon, 3] = east, north
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _fill(
     buffer: Bytes,
     place: npt.NDArray[np.int64],

@@ -12,7 +12,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoseg.storage.foreign_text import read_json, read_yaml
+from geoseg.storage.foreign_text import read_json
+from geoseg.storage.foreign_yaml import read_yaml
 
 LETTERS = "abcdefghi"
 BOMB = f"a: &a [{','.join('x' * 9)}]\n" + "".join(

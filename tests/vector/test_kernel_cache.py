@@ -1,98 +1,129 @@
-"""Where compiled kernels are kept: found, copied where they are only to be read, and all there after `warm_up`."""
+"""Where compiled kernels are kept: found in any folder, whole or not at all, and all there after `warm_up`."""
 
 from __future__ import annotations
 
 import logging
-import os
-import sys
 from pathlib import Path
+from typing import Any
 
-import numba
 import numpy as np
 import pytest
 from affine import Affine
 
+from geoseg.errors import OutputError
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend
 from geoseg.raster.classmap import ClassMap
-from geoseg.vector import kernel_cache
-from geoseg.vector.kernel_cache import VARIABLE, find_place, place, writable
+from geoseg.vector import kernel_cache, kernels, warm_up
+from geoseg.vector.kernel_cache import VARIABLE, place, read_object, writable, write_object
 from geoseg.vector.options import VectorizeOptions
 from geoseg.vector.vectorize import vectorize
-from geoseg.vector.warm_up import warm_up
 
 
 @pytest.fixture
-def nothing_to_write(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A system where no folder can be written to but the one of temporary files."""
+def folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Path]:
+    """The folder that is named, the one beside the modules, and the one in the home."""
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "named"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    (tmp_path / "modules").mkdir()
+    monkeypatch.setattr(kernel_cache, "_HERE", tmp_path / "modules")
+    kernel_cache._tell_once.cache_clear()
+    return list(kernel_cache._folders())
+
+
+def test_the_first_folder_that_can_be_written_takes_them(folders: list[Path]) -> None:
+    assert place() == folders[0]
+    folders[0].rmdir()
+    folders[0].touch()  # a file is no folder
+    assert not writable(folders[0])
+    assert place() == folders[1]
+    write_object("a.kernel", "i8x1", b"code")
+    assert read_object("a.kernel", "i8x1") == b"code"
+    (kept,) = folders[1].iterdir()
+    assert kept.name.startswith("a.kernel-")
+
+
+def test_they_are_read_where_nothing_can_be_written(
+    folders: list[Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_object("a.kernel", "i8x1", b"code")
     monkeypatch.setattr(kernel_cache, "writable", lambda folder: False)
-    monkeypatch.setattr(kernel_cache.tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(numba.config, "CACHE_DIR", numba.config.CACHE_DIR)
-    monkeypatch.delenv(VARIABLE, raising=False)
-
-
-def test_a_folder_that_can_be_written_is_left_to_numba(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.delenv(VARIABLE, raising=False)
-    find_place()
-    assert VARIABLE not in os.environ
-    monkeypatch.setenv(VARIABLE, str(tmp_path / "new" / "one"))
-    find_place()
-    assert os.environ[VARIABLE] == str(tmp_path / "new" / "one")
-    assert place() == tmp_path / "new" / "one"
-
-
-def test_a_file_is_no_folder(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    assert not writable(tmp_path / "file")
-    assert writable(tmp_path / "folder")
-
-
-@pytest.mark.usefixtures("nothing_to_write")
-def test_where_nothing_can_be_written_a_private_folder_is_made(caplog: pytest.LogCaptureFixture) -> None:
-    """numba itself would refuse to import a module with a kernel."""
     with caplog.at_level(logging.WARNING):
-        find_place()
-    private = Path(os.environ[VARIABLE])
-    assert private.is_dir()
-    assert str(private) == numba.config.CACHE_DIR
-    if sys.platform != "win32":
-        assert private.stat().st_mode & 0o777 == 0o700, "who can write a kernel can run code"
+        assert read_object("a.kernel", "i8x1") == b"code"
+        assert read_object("a.kernel", "i4x1") is None
+        assert not caplog.records
+        for form in ("i4x1", "u1x1"):
+            write_object("a.kernel", form, b"more")
+    assert len(caplog.records) == 1, "it is said once"
     assert "set NUMBA_CACHE_DIR to one" in caplog.text
+    assert len(list(folders[0].iterdir())) == 1
 
 
-@pytest.mark.usefixtures("nothing_to_write")
-def test_kernels_that_are_only_to_be_read_are_used(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    warmed = tmp_path / "warmed"
-    (warmed / "vector_1").mkdir(parents=True)
-    (warmed / "vector_1" / "trace.nbi").write_bytes(b"index")
-    monkeypatch.setenv(VARIABLE, str(warmed))
-    find_place()
-    private = Path(os.environ[VARIABLE])
-    assert private != warmed
-    assert (private / "vector_1" / "trace.nbi").read_bytes() == b"index"
-    assert not caplog.records
+@pytest.mark.parametrize("kept", [b"", b"x" * 31, b"x" * 99])
+def test_what_is_not_whole_is_not_read(folders: list[Path], kept: bytes) -> None:
+    write_object("a.kernel", "i8x1", b"code")
+    (path,) = folders[0].iterdir()
+    path.write_bytes(kept)
+    assert read_object("a.kernel", "i8x1") is None
+    write_object("a.kernel", "i8x1", b"code")
+    assert read_object("a.kernel", "i8x1") == b"code"
 
 
-def test_after_it_nothing_is_compiled_for_a_map_of_bytes(tmp_path: Path) -> None:
-    """In this process, whose kernels may be compiled before: those that a map needs are the same or fewer."""
-    assert warm_up() == place()
-    kernels = {id(each): each for module in list(sys.modules.values()) for each in _kernels(module)}
-    assert len(kernels) > 40
-    before = {key: len(kernel.signatures) for key, kernel in kernels.items()}
+_SOURCE = """STEP = 3
+@kernel
+def inner(n: int) -> int:
+    return n + STEP
+@kernel
+def outer(n: int) -> int:
+    return inner(n) * 2
+"""
+_SOURCES = {
+    "itself": _SOURCE,
+    "a number": _SOURCE.replace("* 2", "* 4"),
+    "a constant of another kernel": _SOURCE.replace("STEP = 3", "STEP = 5"),
+    "another kernel": _SOURCE.replace("n + STEP", "n - STEP"),
+}
+
+
+def test_another_source_is_another_kernel() -> None:
+    prints = {}
+    for what, source in _SOURCES.items():
+        names: dict[str, Any] = {"kernel": kernels.kernel, "__name__": "anywhere"}
+        for _ in range(2):
+            exec(f"# {what}\n{source}", names)
+            prints.setdefault(names["outer"].fingerprint, what)
+    assert sorted(prints.values()) == sorted(_SOURCES), "two of each are one"
+
+
+def test_a_machine_without_a_place_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel_cache, "writable", lambda folder: False)
+    with pytest.raises(OutputError, match="set NUMBA_CACHE_DIR to one"):
+        warm_up.warm_up()
+
+
+def test_after_it_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert warm_up.warm_up() == place()
+    looked_up: list[str] = []
+
+    def found(name: str, form: str) -> bytes:
+        code = read_object(name, form)
+        assert code is not None, f"{name} was not compiled for {form}"
+        looked_up.append(name)
+        return code
+
+    monkeypatch.setattr(kernels, "read_object", found)
+    for kernel in _kernels():
+        monkeypatch.setattr(kernel, "_entries", {})
     codes = np.kron(np.array([[1, 2, 1], [2, 1, 2]], np.uint8), np.ones((9, 9), np.uint8))
     grid = Grid(height=18, width=27, transform=Affine(10, 0, 5e5, 0, -10, 5e6), crs=None)
     whole = ClassMap(codes=codes, valid=codes > 0, grid=grid, legend=Legend.parse("a,b"))
     for number, options in enumerate((VectorizeOptions(), VectorizeOptions(min_area="2px", simplify="1px"))):
         vectorize(whole, options=options, output=tmp_path / f"{number}.gpkg")
-    assert {key: len(kernel.signatures) for key, kernel in kernels.items()} == before
+    assert len(set(looked_up)) > 20
 
 
-def _kernels(module: object) -> list[numba.core.registry.CPUDispatcher]:
-    if not getattr(module, "__name__", "").startswith("geoseg.vector"):
-        return []
-    found = numba.core.registry.CPUDispatcher
-    return [each for each in vars(module).values() if isinstance(each, found)]
+def _kernels() -> list[kernels.Kernel[Any, Any]]:
+    import sys
+
+    modules = [m for name, m in sys.modules.items() if name.startswith("geoseg.vector")]
+    return [each for m in modules for each in vars(m).values() if isinstance(each, kernels.Kernel)]

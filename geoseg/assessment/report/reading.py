@@ -14,7 +14,7 @@ from geoseg.learning.monitor import Monitor
 from geoseg.learning.records import METRICS
 from geoseg.learning.story import BEST, MODEL, STORY
 from geoseg.models.card import Card, read_card
-from geoseg.storage.foreign_text import read_yaml
+from geoseg.storage.foreign_yaml import read_yaml
 from geoseg.storage.journal import JOURNAL
 
 Fields = dict[str, Any]

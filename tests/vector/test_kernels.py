@@ -1,0 +1,147 @@
+"""Kernels: they compute what their source says, in this process and in the next, which does without numba."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import llvmlite.binding as llvm
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geoseg.vector.kernel_cache import VARIABLE
+from geoseg.vector.kernels import Kernel, Part, inlined, kernel
+
+Longs = npt.NDArray[np.int64]
+ROOT = Path(__file__).parents[2]
+
+
+class Pair(NamedTuple):
+    """Arrays with names."""
+
+    whole: Longs
+    half: npt.NDArray[np.float64]
+
+
+@inlined
+def twice(number: int) -> int:
+    """Become part of who calls it."""
+    return 2 * number
+
+
+@kernel
+def add_up(
+    pair: Pair, table: npt.NDArray[np.uint8], about: tuple[tuple[float, int], bool], into: Longs
+) -> tuple[int, int]:
+    """Use every kind of argument."""
+    (factor, step), upwards = about
+    for row in range(table.shape[0]):
+        for col in range(table.shape[1]):
+            into[row] += twice(table[row, col]) * step
+    for i in range(len(pair.whole)):
+        pair.half[i] = pair.whole[i] * factor if upwards else math.log2(1.0 + i) / factor
+    return table.shape[0], -table.shape[1]
+
+
+@kernel
+def largest(numbers: Longs) -> int:
+    """Return a number."""
+    found = numbers[0]
+    for each in numbers:
+        found = max(found, each)
+    return found
+
+
+@kernel
+def logarithm(numbers: npt.NDArray[np.float64]) -> None:
+    """Call what is not of LLVM."""
+    for i in range(len(numbers)):
+        numbers[i] = math.log2(numbers[i])
+
+
+@kernel
+def allocating(numbers: Longs) -> int:
+    """Do what kernels must not do."""
+    more = np.zeros(len(numbers), np.int64)
+    for i in range(len(numbers)):
+        more[i] = numbers[-i]
+    return more[0]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def not_beside_the_modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the kernels of these tests out of the installation."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, str(tmp_path_factory.mktemp("kernels")))
+        yield
+
+
+@pytest.fixture
+def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An empty folder for compiled kernels."""
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "kernels"))
+    return tmp_path / "kernels"
+
+
+@given(st.integers(0, 2**32), st.integers(0, 3), st.integers(1, 4), st.floats(0.1, 10), st.booleans())
+def test_it_computes_what_its_source_says(
+    seed: int, rows: int, cols: int, factor: float, upwards: bool
+) -> None:
+    random = np.random.default_rng(seed)
+    whole, table = random.integers(-(2**40), 2**40, 5), random.integers(0, 256, (rows, cols)).astype(np.uint8)
+    results: list[Any] = []
+    for function in (add_up, add_up.__wrapped__):  # type: ignore[attr-defined]
+        half, into = np.zeros(5), np.zeros(rows, np.int64)
+        returned = function(Pair(whole, half), table.astype(np.int64), ((factor, -3), upwards), into)
+        results.append((half.tobytes(), into.tolist(), returned))
+    assert results[0] == results[1]
+
+
+def test_each_form_of_arguments_has_its_own_code() -> None:
+    for dtype in (np.int64, np.int32, np.uint8):
+        assert largest(np.array([3, 200, 7], dtype)) == 200
+    with pytest.raises(TypeError, match="contiguous"):
+        largest(np.arange(8)[::2])
+    with pytest.raises(TypeError, match="by kernels only"):
+        Part("geoseg.vector.unaligned", "load_double")(1)
+
+
+def test_a_kernel_that_allocates_is_refused() -> None:
+    with pytest.raises(AssertionError, match=r"test_kernels\.allocating allocates"):
+        allocating(np.arange(4))
+
+
+def test_what_llvm_alone_has_not_is_called_by_numba(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
+    monkeypatch.setattr(llvm, "address_of_symbol", lambda name: None)
+    for _ in range(2):  # compiled, and found
+        numbers = np.array([1.0, 8.0])
+        Kernel(logarithm.__wrapped__)(numbers)  # type: ignore[attr-defined]
+        assert numbers.tolist() == [0, 3]
+    (kept,) = place.iterdir()
+    assert kept.stat().st_size == 32, "a digest of nothing"
+
+
+def test_the_next_process_does_without_numba(place: Path) -> None:
+    script = """
+import sys
+import numpy as np
+from tests.vector.test_kernels import largest
+print(largest(np.array([3, 5, 4])), "numba" in sys.modules)
+"""
+    found = []
+    for _ in range(2):
+        run = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=False
+        )
+        assert run.returncode == 0, run.stderr
+        found.append(run.stdout.split())
+    assert found == [["5", "True"], ["5", "False"]]
+    (kept,) = place.iterdir()
+    assert kept.suffix == ".kernel"
