@@ -7,6 +7,7 @@ use, 130 and 143 for SIGINT and SIGTERM.
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import sys
 import threading
@@ -147,3 +148,4 @@ def main() -> None:
         sys.exit(1)
     finally:
         abandon_full_stdout()
+        gc.freeze()  # at its end Python would look through all objects for garbage, which the process's end frees

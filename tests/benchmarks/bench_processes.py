@@ -115,9 +115,10 @@ def runs_of(folder: Path, edge: int, noise: float) -> dict[str, Callable[[], flo
     training = folder / "run"
     train = (*GEOSEG, "train", folder / "config.yaml", "-o", training)
     runs = {
-        "vectorize": whole(*GEOSEG, "vectorize", source, "-o", output, "--overwrite", "-q"),
+        "vectorize": whole(*GEOSEG, "vectorize", source, "-o", output, "-q", anew=output),
         "script of rasterio and geopandas": whole(
-            sys.executable, folder / "script.py", source, folder / "script.gpkg"
+            *(sys.executable, folder / "script.py", source, folder / "script.gpkg"),
+            anew=folder / "script.gpkg",
         ),
     }
     polygonizer = shutil.which("gdal_polygonize.py") or shutil.which("gdal_polygonize")
