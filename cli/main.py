@@ -37,6 +37,7 @@ COMMANDS = (
     "info",
     "demo",
     "warmup",
+    "cache",
     "completion",
 )
 """Subcommands in the order of the help; each is ``command`` in the module of its name."""

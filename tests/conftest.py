@@ -24,6 +24,9 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 # Workers of pytest-xdist ignore it, and so would every process that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Networks that tests convert are kept from run to run, and apart from a person's own.
+os.environ.setdefault("GEOSEG_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "geoseg"))
+
 REQUIRED = frozenset(filter(None, os.environ.get("GEOSEG_REQUIRE", "").split(",")))
 
 

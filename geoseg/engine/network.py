@@ -131,7 +131,9 @@ class Network:
 
     def normalised(self, chips: Sequence[Tensor], valid: Sequence[Tensor | None]) -> Tensor:
         """Network input, float32, channels last, invalid pixels 0, filled to the batch size."""
-        count = max(len(chips), self.settings.batch_size)
+        # OpenVINO computes tile by tile: its batches need not be filled.
+        filled = self.settings.runtime != "openvino"
+        count = max(len(chips), self.settings.batch_size if filled else 0)
         shape = (count, *chips[0].shape)
         if shape != self._fits:
             check_memory(self._module, shape, self.settings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -12,6 +12,7 @@ from geoseg.errors import OptionError, ResumeError
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "int8": torch.float32}
 """What a network computes with, by the name of the precision; in int8 what is between the products of integers."""
+Runtime = Literal["openvino", "torch"]
 _LARGEST_BATCH = {"cpu": 8, "cuda": 32, "mps": 8}
 
 
@@ -33,6 +34,8 @@ class Settings:
         Whether every tile is seen in its 8 symmetries.
     compile : bool
         Whether the network is compiled.
+    runtime : str
+        What computes the network: ``openvino`` on CPUs, or ``torch``.
     """
 
     device: str
@@ -41,6 +44,7 @@ class Settings:
     threads: int
     tta: bool = False
     compile: bool = False
+    runtime: Runtime = "torch"
 
     @classmethod
     def choose(cls, device: str, precision: str, batch_size: int | None, tiles: tuple[int, int]) -> Settings:

@@ -14,7 +14,7 @@ from geoseg.engine.plan import Plan, tile_starts
 from geoseg.engine.rows import RowReader
 from geoseg.engine.search import with_fastest_batch
 from geoseg.engine.settings import Settings
-from geoseg.inference.precision import as_asked, network_for
+from geoseg.inference.precision import as_asked, network_for, with_runtime
 from geoseg.inference.prepare import Job
 from geoseg.models.model import Model
 
@@ -45,9 +45,15 @@ def choose_settings(job: Job, model: Model) -> Settings:
         Settings.choose(options.device, options.precision, options.batch_size, tiles), options, job.card
     )
     edges = job.card.image_size or (job.tiling.size,) * 2
-    # Without a wish the batch is one that a trial finds, or that is halved where it does not fit.
+    # Without a wish the batch is one that a trial finds, or that is halved where it does not fit; what OpenVINO
+    # computes is one tile a thread.
     batch = settings.batch_size if options.batch_size is not None else 1
+    may_convert = settings.device == "cpu" and not settings.compile
+    batch = min(batch, settings.threads) if may_convert else batch
     check_memory(model.network, (batch, len(job.card.bands), *edges), settings)
+    settings = with_runtime(settings, model, edges)
+    if settings.runtime == "openvino":  # computes tile by tile, whatever the batch
+        return settings
     # In int8 every size that is tried would be compiled, which takes longer than what it tells is worth.
     if options.batch_size is not None or whole or settings.precision == "int8":
         return settings
@@ -64,7 +70,7 @@ def choose_settings(job: Job, model: Model) -> Settings:
 def build_network(job: Job, model: Model, settings: Settings) -> Network:
     """Return the network of a job on its device."""
     card, match = job.card, job.match
-    network = network_for(model, settings)
+    network = network_for(model, settings, card.image_size or (job.tiling.size,) * 2)
     return Network(network, match.gain, match.bias, settings, card.temperature or 1.0, card.task)
 
 

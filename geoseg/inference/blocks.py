@@ -24,6 +24,7 @@ from geoseg.grid.grid import Grid
 from geoseg.grid.legend import NODATA
 from geoseg.grid.window import Window
 from geoseg.inference.block_plan import Axis, Span
+from geoseg.inference.precision import network_for
 from geoseg.inference.stored_bands import Reading
 from geoseg.inference.worker_models import Kept, ModelFile, ModelInMemory
 from geoseg.models.card import Card
@@ -176,7 +177,7 @@ class BlockWork:
         def make() -> Network:
             choose_device(self.settings.device)  # where the call was made it may be there, and here not
             return Network(
-                self.model.load().network,
+                network_for(self.model.load(), self.settings, (self.rows.tiling.size, self.cols.tiling.size)),
                 self.gain,
                 self.bias,
                 self.settings,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ def work_fingerprint(
     return {
         "version": __version__,
         "torch": torch.__version__,
+        "openvino": version("openvino"),
         "threads": torch.get_num_threads(),
         "model": hashlib.sha256(text.encode()).hexdigest(),
         "weights": card.weights_sha256 or _weights_in_memory(model),

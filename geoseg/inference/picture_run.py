@@ -34,7 +34,7 @@ from geoseg.errors import GeosegError, SceneError
 from geoseg.grid.window import Window
 from geoseg.inference.options import Progress
 from geoseg.inference.picture_terms import Sink, Tally, Work
-from geoseg.inference.precision import as_asked, network_for
+from geoseg.inference.precision import as_asked, network_for, with_runtime
 from geoseg.models.match import Match, match
 from geoseg.models.model import Model
 from geoseg.raster.cache import limited_cache
@@ -69,10 +69,10 @@ def run_pictures(work: Work, sink: Sink, progress: Progress | None) -> Tally:
     settings = Settings.from_json(begun) if begun else _choose_settings(work, model, sink.todo)
     if not begun:
         sink.journal.append({"settings": settings.to_json()})
-    module = folded(network_for(model, settings))  # once, for pictures of every scaling
+    shape = work.card.image_size or (work.cutting.tiling.size,) * 2
+    module = folded(network_for(model, settings, shape))  # once, for pictures of every scaling
     if settings.precision == "int8":  # as `compile_for` does
         bands = len(work.card.bands)
-        shape = work.card.image_size or (work.cutting.tiling.size,) * 2
         Network(module, (1.0,) * bands, (0.0,) * bands, settings).compile(bands, shape)
     engine = PictureEngine(
         module=module,
@@ -104,6 +104,9 @@ def _choose_settings(work: Work, model: Model, pictures: Mapping[str, Path]) -> 
     bands = len(work.card.bands)
     shape = work.card.image_size or (work.cutting.tiling.size,) * 2
     plain = (1.0,) * bands, (0.0,) * bands
+    settings = with_runtime(settings, model, shape)
+    if settings.runtime == "openvino":  # computes tile by tile, whatever the batch
+        return settings
 
     def trial(tiles: int) -> None:
         how = replace(settings, batch_size=tiles, compile=False)

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import copy
+import logging
 from dataclasses import replace
 
 from torch import nn
 
 from geoseg.engine.compiled import check_compiler
+from geoseg.engine.openvino_network import OpenVinoNetwork
 from geoseg.engine.quantized import Quantized, check_int8
 from geoseg.engine.settings import Settings
 from geoseg.errors import ModelError
 from geoseg.inference.options import PredictOptions
 from geoseg.inference.worker_models import Kept
 from geoseg.models.card import Card
+from geoseg.models.graphs import graph_key, graph_of
 from geoseg.models.model import Model, weights_sha256
 
+log = logging.getLogger("geoseg")
+
 _COMPILED: Kept[Quantized] = Kept(1)
+_OPENVINO: Kept[OpenVinoNetwork] = Kept(2)
 _REMEDY = "measure it with `geoseg model quantize MODEL SCENE... -o OUT.safetensors`"
 
 
@@ -38,14 +44,51 @@ def as_asked(settings: Settings, options: PredictOptions, card: Card) -> Setting
     return replace(settings, tta=options.tta, compile=options.compile)
 
 
-def network_for(model: Model, settings: Settings) -> nn.Module:
-    """Return the model's network, or in int8 what was made of it for that, once for all models of equal weights.
+def with_runtime(settings: Settings, model: Model, shape: tuple[int, int]) -> Settings:
+    """Return settings that say what computes the network: OpenVINO on the CPU, where it can.
+
+    Parameters
+    ----------
+    settings : Settings
+    model : Model
+    shape : tuple of int
+        (rows, cols) of the tiles.
+    """
+    if settings.device != "cpu" or settings.precision not in ("fp32", "bf16") or settings.compile:
+        return settings
+    if model.wrapped:  # a network of one's own may do with a tile what a trace of it does not show
+        return settings
+    try:
+        _openvino(model, settings, shape)
+    except ModelError as error:
+        log.info("%s; torch does, slower", error)
+        return settings
+    return replace(settings, runtime="openvino")
+
+
+def _openvino(model: Model, settings: Settings, shape: tuple[int, int]) -> OpenVinoNetwork:
+    """Return the compiled network, once for all scenes that follow each other."""
+    key = graph_key(model, shape), settings.precision, settings.threads
+    return _OPENVINO.get(key, lambda: OpenVinoNetwork(graph_of(model, shape), *key[1:]))
+
+
+def network_for(model: Model, settings: Settings, shape: tuple[int, int]) -> nn.Module:
+    """Return what computes a model's network; in int8 once for all models of equal weights.
+
+    Parameters
+    ----------
+    model : Model
+    settings : Settings
+    shape : tuple of int
+        (rows, cols) of the tiles.
 
     Raises
     ------
     ModelError
         If what int8 needs was measured with other weights.
     """
+    if settings.runtime == "openvino":
+        return _openvino(model, settings, shape)
     if settings.precision != "int8":
         return model.network
     found = model.card.quantization

@@ -1,0 +1,83 @@
+"""What is kept of models is shown and removed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from geoseg_cli.main import group
+
+from geoseg.models.graphs import cache_folder, graph_of, kept_graphs, trim
+from geoseg.models.model import Model
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("GEOSEG_CACHE_DIR", str(tmp_path / "kept"))
+    return tmp_path / "kept" / "graphs"
+
+
+def run(*arguments: str) -> str:
+    result = CliRunner().invoke(group, ["cache", *arguments])
+    assert result.exit_code == 0, result.stderr
+    return result.stderr + result.stdout
+
+
+def test_nothing_is_kept_at_first(folder: Path) -> None:
+    assert f"{folder}: 0 converted networks, 0 MB" in run()
+    assert not folder.exists()
+
+
+def test_a_converted_network_is_kept_shown_and_removed(folder: Path, model_file: Path) -> None:
+    model = Model.open(model_file)
+    graph_of(model, (64, 64))
+    (kept,) = folder.iterdir()
+    assert sorted(file.name for file in kept.iterdir()) == ["graph.bin", "graph.xml"]
+    before = {file: file.stat().st_mtime_ns for file in kept.iterdir()}
+    graph_of(model, (64, 64))
+    assert {file: file.stat().st_mtime_ns for file in kept.iterdir()} == before
+    graph_of(model, (96, 96))
+    assert f"{folder}: 2 converted networks, " in run()
+    assert "removed 2 converted networks" in run("--clear")
+    assert not list(folder.iterdir())
+
+
+def test_other_weights_are_another_network(folder: Path, model_file: Path) -> None:
+    """Also those of a Model that was trained on after a prediction."""
+    model = Model.open(model_file)
+    graph_of(model, (64, 64))
+    for weights in model.network.parameters():
+        weights.data.mul_(1.5)
+    graph_of(model, (64, 64))
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_a_damaged_file_is_made_anew(folder: Path, model_file: Path) -> None:
+    model = Model.open(model_file)
+    graph_of(model, (64, 64))
+    (kept,) = folder.iterdir()
+    (kept / "graph.xml").write_bytes(b"<net")
+    graph_of(model, (64, 64))
+    assert (kept / "graph.xml").read_bytes().startswith(b"<?xml")
+
+
+def test_a_folder_that_cannot_be_written_is_done_without(
+    tmp_path: Path, model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("GEOSEG_CACHE_DIR", str(tmp_path / "file"))
+    assert graph_of(Model.open(model_file), (64, 64)) is not None
+    assert cache_folder() == tmp_path / "file" / "graphs"
+
+
+def test_what_was_not_used_for_longest_goes_first(folder: Path) -> None:
+    for number in range(3):
+        (folder / str(number)).mkdir(parents=True)
+        (folder / str(number) / "graph.bin").write_bytes(bytes(100))
+    import os
+
+    for number in range(3):
+        os.utime(folder / str(number), (1000 - number, 1000 - number))
+    assert trim(200) == 1
+    assert [path.name for path, _ in kept_graphs()] == ["1", "0"]
