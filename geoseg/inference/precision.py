@@ -18,6 +18,7 @@ from geoseg.inference.worker_models import Kept
 from geoseg.models.card import Card
 from geoseg.models.graphs import graph_key, graph_of
 from geoseg.models.model import Model, weights_sha256
+from geoseg.models.wrapped import Wrapped
 
 log = logging.getLogger("geoseg")
 
@@ -56,7 +57,7 @@ def with_runtime(settings: Settings, model: Model, shape: tuple[int, int]) -> Se
     """
     if settings.device != "cpu" or settings.precision not in ("fp32", "bf16") or settings.compile:
         return settings
-    if model.wrapped:  # a network of one's own may do with a tile what a trace of it does not show
+    if not _known(model.network):
         return settings
     try:
         _openvino(model, settings, shape)
@@ -64,6 +65,17 @@ def with_runtime(settings: Settings, model: Model, shape: tuple[int, int]) -> Se
         log.info("%s; torch does, slower", error)
         return settings
     return replace(settings, runtime="openvino")
+
+
+_KNOWN = frozenset(("torch", "segmentation_models_pytorch", "timm", "torchvision", "geoseg"))
+"""Packages whose layers do with every tile what they do with one."""
+
+
+def _known(network: nn.Module) -> bool:
+    """Whether a trace shows all of a network: a layer of one's own may do something else with other numbers."""
+    return not isinstance(network, Wrapped) and all(
+        type(layer).__module__.partition(".")[0] in _KNOWN for layer in network.modules()
+    )
 
 
 def _openvino(model: Model, settings: Settings, shape: tuple[int, int]) -> OpenVinoNetwork:
