@@ -15,8 +15,8 @@ from geoseg.models.model import Model
 NAMES = ("red", "green", "blue", "nir", "swir")
 
 
-class Pointwise(torch.nn.Conv2d):
-    """A 1×1 convolution: logits that depend on nothing but the pixel."""
+Pointwise = torch.nn.Conv2d
+"""Of 1×1 px: logits that depend on nothing but the pixel."""
 
 
 def pointwise_card(bands: int = 3, codes: Sequence[int] = (1, 2, 3), **changes: object) -> Card:
