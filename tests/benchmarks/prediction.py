@@ -145,13 +145,18 @@ class Subject:
         return Alone(model, inputs)
 
     def own(self) -> Alone:
-        """The network that the engine makes of it: folded, compiled where that is asked for, or in int8."""
+        """The network that the engine makes of it: by OpenVINO on CPUs, folded elsewhere, compiled where that is asked for, or in int8."""
         network, inputs = self._ready()
         return Alone(network.logits, inputs)
 
     def _ready(self) -> tuple[Network, torch.Tensor]:
         size, match = self.job.tiling.size, self.job.match
-        network = Network(network_for(self.model, self.settings), match.gain, match.bias, self.settings)
+        network = Network(
+            network_for(self.model, self.settings, (self.job.tiling.size,) * 2),
+            match.gain,
+            match.bias,
+            self.settings,
+        )
         shape = len(self.job.card.bands), size, size
         chips = [torch.randint(0, 255, shape, dtype=torch.uint8, device=network.device)]
         many = self.settings.batch_size
