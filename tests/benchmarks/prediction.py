@@ -145,7 +145,7 @@ class Subject:
         return Alone(model, inputs)
 
     def own(self) -> Alone:
-        """The network that the engine makes of it: by OpenVINO on CPUs, folded elsewhere, compiled where that is asked for, or in int8."""
+        """The network that the engine makes of it: OpenVINO's, or folded, or compiled."""
         network, inputs = self._ready()
         return Alone(network.logits, inputs)
 
