@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import logging
 import struct
 import threading
 from collections.abc import Callable
@@ -30,6 +31,7 @@ R = TypeVar("R")
 Entry = Callable[[int, int], None]
 """Called with the address of the words of its arguments, twice: as whole numbers, and as floats."""
 
+_log = logging.getLogger(__name__)
 _lock = threading.RLock()
 _engine: Any = None
 
@@ -112,7 +114,11 @@ class Kernel(Generic[P, R]):
 
             code = object_of(self, symbol, arguments, words)
             write_object(self.name, key, code)
-        return _loaded(code, symbol) if code else None
+        try:
+            return _loaded(code, symbol) if code else None
+        except RuntimeError as error:  # LLVM cannot link it here
+            _log.debug("%s: called by numba (%s)", self.name, error)
+            return None
 
 
 class Part:
