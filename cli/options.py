@@ -229,7 +229,7 @@ prediction = together(
     click.option(
         "--tta", is_flag=True, help="Look at every tile in its 8 symmetries and take the mean: 8 times the work."
     ),
-    click.option("--compile", is_flag=True, help="Compile the network first: a minute that large scenes earn back."),
+    click.option("--compile", is_flag=True, help="Compile the network first (CUDA): a minute, for large scenes."),
     click.option("--profile", is_flag=True, help="Say where the time went."),
     click.option(
         "--on-error", type=click.Choice(ON_ERROR), default=_DEFAULTS["on_error"], show_default=True,

@@ -38,7 +38,8 @@ LOWEST = {
     "geopandas": "vector",
     "shapely": "vector",
     "torch": "engine",
-    "torchao": "engine",
+    "openvino": "engine",
+    "nncf": "engine",
     "kornia": "learning",
     "tensorboard": "learning",
     "lightning": "learning",
@@ -53,7 +54,7 @@ LOWEST = {
 }
 
 # What predicting must not load: it has to start fast and fit a small machine.
-NOT_FOR_PREDICTING = ("numba", "pyogrio", "geopandas", "lightning", "torchgeo", "torchao", "dask", "kornia")
+NOT_FOR_PREDICTING = ("numba", "pyogrio", "geopandas", "lightning", "torchgeo", "nncf", "dask", "kornia")
 
 
 def sources() -> list[Path]:

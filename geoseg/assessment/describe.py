@@ -84,16 +84,8 @@ def _model_file(path: Path) -> Description:
         "stored_numbers": sum(math.prod(entry["shape"]) for entry in tensors.values()),
         "stored_types": sorted({entry["dtype"] for entry in tensors.values()}),
         **_presence(card),
-        "card": _fields(card),
+        "card": card.fields(),
     }
-
-
-def _fields(card: Card) -> Description:
-    """Return the card, with the number of its ranges in place of them."""
-    fields = card.fields()
-    if card.quantization is not None:
-        fields["quantization"]["ranges"] = len(card.quantization.ranges)
-    return fields
 
 
 def _presence(card: Card) -> Description:

@@ -11,7 +11,6 @@ from geoseg.engine.clock import Clock
 from geoseg.engine.compiled import compiled
 from geoseg.engine.folded import folded
 from geoseg.engine.memory import check_memory
-from geoseg.engine.quantized import Quantized
 from geoseg.engine.settings import DTYPES, Settings
 from geoseg.engine.symmetries import averaged
 from geoseg.grid.legend import Task
@@ -55,8 +54,8 @@ class Network:
         self.clock = Clock()
         self._dtype = DTYPES[settings.precision]
         self._module = folded(module).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if settings.compile and not isinstance(module, Quantized):  # which compiles what it converts
-            self._module = compiled(self._module, self.device)
+        if settings.compile:
+            self._module = compiled(self._module)
         self._gain = torch.tensor(gain, dtype=torch.float32, device=self.device).view(-1, 1, 1)
         self._bias = torch.tensor(bias, dtype=torch.float32, device=self.device).view(-1, 1, 1)
         self._temperature = temperature
@@ -104,10 +103,8 @@ class Network:
         return torch.sigmoid(logits.float())
 
     def compile(self, bands: int, shape: tuple[int, int]) -> None:
-        """Compile for batches of tiles, by running one, unless that was done for a scene before."""
-        batch = torch.Size((self.settings.batch_size, bands, *shape))
-        if not (isinstance(self._module, Quantized) and batch in self._module.shapes):
-            self.try_out(bands, shape)
+        """Compile for batches of tiles, by running one."""
+        self.try_out(bands, shape)
 
     def try_out(self, bands: int, shape: tuple[int, int]) -> None:
         """Run a batch of tiles without content, and wait for it: it is compiled then, or known how long it takes.

@@ -144,6 +144,27 @@ def converted(network: nn.Module, shape: tuple[int, int, int]) -> openvino.Model
         raise ModelError(f"OpenVINO cannot compute the network: {reason[:200]}") from error
 
 
+def reshaped(graph: openvino.Model, shape: tuple[int, int]) -> openvino.Model:
+    """Return a graph for images of other rows and columns; where they are the same, itself.
+
+    Raises
+    ------
+    ModelError
+        If it is for images of its shape only.
+    """
+    one, *edges, bands = graph.input(0).shape
+    if tuple(edges) == shape:
+        return graph
+    try:
+        graph.reshape([one, *shape, bands])
+    except RuntimeError as error:
+        raise ModelError(
+            f"the int8 graph is for tiles of {edges[0]} x {edges[1]} px, expected {shape[0]} x {shape[1]}; measure it "
+            "with that --tile-size"
+        ) from error
+    return graph
+
+
 @cache
 def _core() -> openvino.Core:
     import openvino

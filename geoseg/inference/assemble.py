@@ -48,14 +48,12 @@ def choose_settings(job: Job, model: Model) -> Settings:
     # Without a wish the batch is one that a trial finds, or that is halved where it does not fit; what OpenVINO
     # computes is one tile a thread.
     batch = settings.batch_size if options.batch_size is not None else 1
-    may_convert = settings.device == "cpu" and not settings.compile
-    batch = min(batch, settings.threads) if may_convert else batch
+    batch = min(batch, settings.threads) if settings.device == "cpu" else batch
     check_memory(model.network, (batch, len(job.card.bands), *edges), settings)
     settings = with_runtime(settings, model, edges)
     if settings.runtime == "openvino":  # computes tile by tile, whatever the batch
         return settings
-    # In int8 every size that is tried would be compiled, which takes longer than what it tells is worth.
-    if options.batch_size is not None or whole or settings.precision == "int8":
+    if options.batch_size is not None or whole:
         return settings
     size, bands = job.tiling.size, len(job.card.bands)
 

@@ -122,10 +122,6 @@ def _check_options(options: PredictOptions) -> None:
         "on_error": (options.on_error != "stop", "the array says itself what becomes of chunks without data"),
         "profile": (options.profile, "dask's dashboard says where the time goes"),
         "compile": (options.compile, "threads of dask would share what is compiled for one"),
-        "precision int8": (
-            options.precision == "int8",
-            "threads of dask would share what is compiled for one",
-        ),
         "devices": (options.devices > 1, "give each worker of the cluster its device"),
     }
     for name, (asked, remedy) in remedies.items():

@@ -71,9 +71,6 @@ def run_pictures(work: Work, sink: Sink, progress: Progress | None) -> Tally:
         sink.journal.append({"settings": settings.to_json()})
     shape = work.card.image_size or (work.cutting.tiling.size,) * 2
     module = folded(network_for(model, settings, shape))  # once, for pictures of every scaling
-    if settings.precision == "int8":  # as `compile_for` does
-        bands = len(work.card.bands)
-        Network(module, (1.0,) * bands, (0.0,) * bands, settings).compile(bands, shape)
     engine = PictureEngine(
         module=module,
         channels=len(work.card.channels),

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from geoseg.engine.decision import Decision
 from geoseg.engine.feed import uploaded
-from geoseg.engine.folded import folded
 from geoseg.engine.network import Network
+from geoseg.engine.openvino_network import OpenVinoNetwork
 from geoseg.engine.plan import margin_of, tile_starts
-from geoseg.engine.quantized import Quantized, check_installed, measured
+from geoseg.engine.quantized import GraphBytes, check_installed, quantized
 from geoseg.engine.resized import resize_chip
 from geoseg.engine.settings import Settings
 from geoseg.errors import OptionError, SceneError
@@ -23,6 +23,7 @@ from geoseg.inference.assemble import load_checked
 from geoseg.inference.options import PredictOptions, Progress
 from geoseg.inference.prepare import Job, given_model, prepare
 from geoseg.models.card import Quantization
+from geoseg.models.graphs import graph_of
 from geoseg.models.model import Model, weights_sha256
 from geoseg.raster.cache import limited_cache
 from geoseg.raster.chip import Chip
@@ -45,7 +46,7 @@ def quantize(
 
     The scenes should look like those to come: numbers inside the network beyond the ones seen here are cut off.
 
-    Laws: the weights stay; equal arguments give equal ranges (on one machine).
+    Laws: the weights stay; equal arguments give equal maps (on one machine).
 
     Parameters
     ----------
@@ -60,7 +61,7 @@ def quantize(
     Returns
     -------
     Model
-        With `card.quantization`; the network is the same object.
+        With `card.quantization` and `int8`; the network is the same object.
 
     Raises
     ------
@@ -72,8 +73,13 @@ def quantize(
         raise OptionError(f"{tiles} tiles of {len(scenes)} scenes, expected at least one of each")
     jobs = [prepare(scene, model, options or PredictOptions()) for scene in scenes]
     load_checked(jobs[0])
-    fp32 = folded(model.network)
-    inputs = list(_inputs(jobs, fp32, tiles))
+    if model.wrapped:
+        raise OptionError(
+            "a network of your own is computed by torch, which has no int8; choose another precision"
+        )
+    shape = jobs[0].card.image_size or (jobs[0].tiling.size,) * 2
+    graph = graph_of(model, shape)
+    inputs = list(_inputs(jobs, model.network, tiles))
     if not inputs:
         raise SceneError(f"{jobs[0].name}: no tile has data in half of its pixels; pass other scenes")
 
@@ -81,15 +87,11 @@ def quantize(
         if progress is not None:
             progress(done, 2 * len(inputs), what)
 
-    def batches() -> Iterator[Tensor]:
-        for done, (each, _) in enumerate(inputs):
-            told(done, "measure")
-            yield each
-
-    ranges = measured(model.network, batches())
+    told(0, "measure")
+    made = quantized(graph, [each.permute(0, 2, 3, 1).contiguous().numpy() for each, _ in inputs])
     classes = [
-        _decided(network, model, inputs)
-        for network in (fp32, Quantized(model.network, ranges, simulated=True))
+        _decided(OpenVinoNetwork(each, precision, _PLAIN.threads), model, inputs)
+        for each, precision in ((graph, "fp32"), (made, "int8"))
     ]
     changed = seen = 0
     for done, (ours, theirs, (_, valid)) in enumerate(zip(*classes, inputs, strict=True)):
@@ -97,13 +99,14 @@ def quantize(
         changed += int((ours != theirs).sum())
         seen += int(ours[..., valid].numel())
     told(2 * len(inputs), "compare")
+    int8 = GraphBytes.of(made)
     quantization = Quantization(
         weights_sha256=weights_sha256(model.network.state_dict()),
+        graph_sha256=int8.sha256,
         tiles=len(inputs),
         changed=changed / seen,
-        ranges=ranges,
     )
-    return Model(model.card.changed(quantization=quantization), model.network)
+    return Model(model.card.changed(quantization=quantization), model.network, int8=int8)
 
 
 def _inputs(jobs: Sequence[Job], network: nn.Module, tiles: int) -> Iterator[tuple[Tensor, Tensor]]:

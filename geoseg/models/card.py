@@ -94,20 +94,20 @@ class Quantization(BaseModel):
     ----------
     weights_sha256
         Of the weights that it belongs to, as the network computes with them.
+    graph_sha256
+        Of the graph that computes in int8, which the model file holds.
     tiles
         How many tiles it was measured on.
     changed
         Share of their pixels that have another class than in fp32.
-    ranges
-        Step and zero point of the tensors inside the network, by their names in its graph, in its order.
     """
 
     model_config = _KEPT
 
     weights_sha256: str
+    graph_sha256: str
     tiles: Annotated[int, Field(ge=1, lt=2**31, strict=True)]
     changed: Share
-    ranges: dict[str, tuple[Positive, Annotated[int, Field(ge=0, le=255, strict=True)]]]
 
 
 class Card(BaseModel):
@@ -192,6 +192,15 @@ class Card(BaseModel):
             raise ModelError(f"card: {one_line(error)}") from error
         except LegendError as error:
             raise ModelError(f"card: legend: {error}") from error
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_ranges(cls, fields: Any) -> Any:
+        """Leave out what was measured for int8 before model files held the graph itself."""
+        found = fields.get("quantization") if isinstance(fields, dict) else None
+        if isinstance(found, dict) and "ranges" in found:
+            return {key: value for key, value in fields.items() if key != "quantization"}
+        return fields
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

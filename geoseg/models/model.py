@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from geoseg.engine.quantized import GraphBytes
 from geoseg.errors import ModelError, OptionError, OutputError
 from geoseg.grid.legend import Legend, Task, binary_legend
 from geoseg.models.card import CARD_KEY, Card, read_card
@@ -43,12 +44,21 @@ class Model:
         Maps float32 (N, band, row, col) to logits (N, channel, row, col).
     notes : tuple of str
         What was assumed about it where it was made of something else, one line each.
+    int8 : GraphBytes, optional
+        The network as a graph that computes in int8; made by `geoseg.quantize`.
     """
 
-    def __init__(self, card: Card, network: torch.nn.Module, notes: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        card: Card,
+        network: torch.nn.Module,
+        notes: tuple[str, ...] = (),
+        int8: GraphBytes | None = None,
+    ) -> None:
         self.card = card
         self.network = network
         self.notes = notes
+        self.int8 = int8
 
     @classmethod
     def new(
@@ -253,6 +263,7 @@ class Model:
         """
         path = Path(path)
         card, tensors = read_model(path)
+        int8 = _take_graph(tensors)
         try:
             network = build(NetworkPlan.of(card))
             _require_names(tensors, network)
@@ -261,7 +272,7 @@ class Model:
             raise ModelError(f"{path}: {error}") from error
         except RuntimeError as error:
             raise ModelError(f"{path}: its weights do not fit its card ({first_line(error)})") from error
-        return cls(card, network.eval())
+        return cls(card, network.eval(), int8=int8)
 
     def save(self, path: Path | str, *, weights: WeightPrecision = "fp32", overwrite: bool = False) -> Card:
         """Write the model file, verify it by reading it back, and give it its name in one step.
@@ -289,7 +300,9 @@ class Model:
             )
         tensors = {name: _stored(name, tensor, weights) for name, tensor in self.network.state_dict().items()}
         card = self.card.changed(weights_sha256=weights_sha256(tensors), created_by=created_by())
-        write_model(path, card, tensors, overwrite=overwrite)
+        if self.int8 is None:  # what a network was trained on from had one
+            card = card.changed(quantization=None)
+        write_model(path, card, tensors | _graph_tensors(self.int8), overwrite=overwrite)
         return card
 
     @property
@@ -375,6 +388,13 @@ def read_model(path: Path) -> tuple[Card, dict[str, torch.Tensor]]:
             f"{path}: its weights are not the ones that its card names (sha256 {found[:12]}, expected "
             f"{card.weights_sha256[:12] or 'none'}); the file is damaged or was changed, fetch it again"
         )
+    asked = None if card.quantization is None else card.quantization.graph_sha256
+    held = [tensors[name].numpy().tobytes() for name in _GRAPH if name in tensors]
+    if (GraphBytes(*held).sha256 if len(held) == len(_GRAPH) else None) != asked:
+        raise ModelError(
+            f"{path}: its int8 graph is not the one that its card names; the file is damaged or was changed, fetch it "
+            "again"
+        )
     return card, tensors
 
 
@@ -407,14 +427,35 @@ def write_model(path: Path, card: Card, tensors: Mapping[str, torch.Tensor], *, 
 
 
 def weights_sha256(tensors: Mapping[str, torch.Tensor]) -> str:
-    """Digest of tensors: of each in the order of their names, name, type, shape and bytes."""
+    """Digest of a network's tensors: of each in the order of their names, name, type, shape and bytes."""
     digest = hashlib.sha256()
-    for name in sorted(tensors):
+    for name in sorted(set(tensors) - set(_GRAPH)):
         tensor = tensors[name].detach().cpu().contiguous()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         # A view as bytes works for every dtype, also for those numpy does not know; a scalar has no view.
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+_GRAPH = ("geoseg.int8.xml", "geoseg.int8.bin")
+"""Names of the two parts of an int8 graph among the tensors of a model file."""
+
+
+def _graph_tensors(graph: GraphBytes | None) -> dict[str, torch.Tensor]:
+    """Return an int8 graph as tensors of bytes."""
+    parts = () if graph is None else graph
+    return {
+        name: torch.frombuffer(bytearray(part), dtype=torch.uint8)
+        for name, part in zip(_GRAPH, parts, strict=False)
+    }
+
+
+def _take_graph(tensors: dict[str, torch.Tensor]) -> GraphBytes | None:
+    """Take the int8 graph out of the tensors of a model file."""
+    parts = [tensors.pop(name, None) for name in _GRAPH]
+    if any(part is None for part in parts):
+        return None
+    return GraphBytes(*(part.numpy().tobytes() for part in parts if part is not None))
 
 
 def _require_names(tensors: Mapping[str, torch.Tensor], network: torch.nn.Module) -> None:

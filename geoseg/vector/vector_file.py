@@ -194,7 +194,9 @@ def count_rows(path: Path, layer: VectorLayer, fields: Sequence[str]) -> dict[tu
     table = read_columns(path, layer, fields)
     # Not by Arrow's own means of grouping, which import pandas. One NaN is equal to itself.
     with _explained(path):  # text is decoded here
-        columns = [[math.nan if each != each else each for each in table[field].to_pylist()] for field in fields]
+        columns = [
+            [math.nan if each != each else each for each in table[field].to_pylist()] for field in fields
+        ]
     counts = Counter(zip(*columns, strict=True))
     return dict(sorted(counts.items(), key=lambda item: str(item[0])))
 

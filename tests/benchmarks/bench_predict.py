@@ -1,6 +1,6 @@
 """Speed of `predict` against the bare model: the same tiles, batch, precision and threads, in turns.
 
-Run: ``python tests/benchmarks/bench_predict.py [--size 8192] [--device auto] [--precision int8] [--compile]``
+Run: ``python tests/benchmarks/bench_predict.py [--size 8192] [--device auto] [--precision int8]``
 
 Two scenes of smoothed noise, tiled deflate GeoTIFFs: 3 bands of uint8 and 10 of uint16; the model is an
 untrained U-Net with a ResNet34 encoder and 7 classes. "engine" is everything from the opened file to stored,
@@ -8,17 +8,14 @@ verified bands of rows; "bare model" is ``model(x)`` on batches that lie ready o
 engine makes of it, which computes the same with fewer operations. After every band both have a turn of their
 own, half as many batches: a machine that is slower for a while is slower for all. Against its own network a ratio of
 1 means that reading, stitching and storing cost nothing. Where the rest goes is what ``--profile`` says. With
-``--precision int8`` the bare model is that in fp32. With ``--compile`` the compiled network is compared with both, and
-its cost said.
+``--precision int8`` the bare model is that in fp32.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -66,8 +63,6 @@ def compare(kind: str, arguments: argparse.Namespace, scratch: Path) -> None:
     print(profile_line(done.profile, done.seconds))
     if arguments.map:
         finished(scene, model, options, scratch)
-    if arguments.compile:
-        compiled(subject, arguments.rounds)
 
 
 def finished(scene: Path, model: Model, options: PredictOptions, scratch: Path) -> None:
@@ -77,33 +72,15 @@ def finished(scene: Path, model: Model, options: PredictOptions, scratch: Path) 
     print(f"with the finished map: {time.perf_counter() - started:.2f} s")
 
 
-def compiled(subject: Subject, rounds: int) -> None:
-    """What compiling costs, and what it gains per batch."""
-    bare, own = subject.bare(), subject.own()
-    started = time.perf_counter()
-    quick = replace(subject, settings=replace(subject.settings, compile=True)).own()
-    quick.seconds(0)  # and the one before that does not count
-    cost = time.perf_counter() - started
-    turns = [[network.seconds(1, warm=True) for network in (bare, own, quick)] for _ in range(rounds)]
-    for name, which in (("bare model", 0), ("own network", 1)):
-        gains = [turn[which] / turn[2] for turn in turns]
-        print(f"compiled against {name}: {spread(gains)}, {rounds} turns of a batch")
-    saved = statistics.median(eager - fast for _, eager, fast in turns) * subject.batches / subject.megapixels
-    earned = f", earned back by scenes of {cost / saved:,.0f} million px" if saved > 0 else ""
-    print(f"compiling took {cost:.0f} s{earned}")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, default=2048)
-    parser.add_argument("--rounds", type=int, default=25, help="turns of the compiled network")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--tile", type=int, default=512)
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--map", action="store_true", help="the whole job up to the map, too")
-    parser.add_argument("--compile", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         for kind in arguments.kinds:

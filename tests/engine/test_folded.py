@@ -14,7 +14,6 @@ from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder, UnetD
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from geoseg.engine.compiled import compiled
 from geoseg.engine.folded import _Doubling, folded
 from geoseg.engine.network import Network
 from geoseg.engine.settings import Settings
@@ -204,16 +203,3 @@ def test_a_convolution_of_two_normalisations_is_folded_into_each() -> None:
         nn.Sequential(shared, nn.BatchNorm2d(4)), nn.ReLU(), nn.Sequential(shared, nn.BatchNorm2d(4))
     )
     assert counted(agree(stirred(network), image(5, 5)), nn.BatchNorm2d) == 0
-
-
-def test_weights_are_constants_of_a_compiled_network() -> None:
-    """Only then are they laid out beforehand, and activations part of the convolutions."""
-    from torch._dynamo.utils import counters
-
-    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3)).eval()
-    pixels = torch.rand(2, 3, 16, 16)
-    counters.clear()
-    with torch.inference_mode():
-        torch.testing.assert_close(compiled(network, torch.device("cpu"))(pixels), network(pixels))
-    assert counters["inductor"]["mkldnn_conv_weight_pack_matcher_count"] == 2
-    assert counters["inductor"]["mkldnn_unary_fusion_matcher_count"] == 1

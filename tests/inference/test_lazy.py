@@ -323,7 +323,6 @@ def test_what_does_not_fit_is_found_before_a_pixel_is_read(
         (PredictOptions(on_error="nodata"), "on_error is for scenes that are read"),
         (PredictOptions(profile=True), "profile is for scenes"),
         (PredictOptions(compile=True), "compile is for scenes"),
-        (PredictOptions(precision="int8"), "precision int8 is for scenes"),
         (PredictOptions(tile_size=10, overlap=9), r"overlap is 9 px, expected 0 to 5"),
     ],
 )

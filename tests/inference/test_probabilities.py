@@ -229,19 +229,3 @@ def test_the_symmetries_are_part_of_the_work_and_the_profile_is_not(tmp_path: Pa
     assert set(reports["profile"]["profile"]) == {"read", "upload", "model", "stitch", "write", "idle"}
     assert reports["tta"]["settings"]["tta"] is True
     assert rasterio.open(tmp_path / "tta.tif").transform == Affine.identity()
-
-
-@pytest.mark.long
-def test_a_compiled_network_says_what_it_says_uncompiled(tmp_path: Path) -> None:
-    """Compiling folds and fuses, which rounds differently: pixels change only where two classes are as likely."""
-    model = network()
-    pixels = np.random.default_rng(0).integers(0, 256, (3, 120, 140), dtype=np.uint8)
-    compiled = PredictOptions(precision="fp32", batch_size=2, compile=True)
-    eager = geoseg.predict(pixels, model, options=FP32)
-    geoseg.predict(pixels, model, options=compiled, output=tmp_path / "c.tif")
-    report = json.loads((tmp_path / "c.tif.run.json").read_text())
-    assert report["seconds"]["compile"] > 0
-    with rasterio.open(tmp_path / "c.tif") as file:
-        changed = file.read(1) != eager["landcover"].to_numpy()
-    assert changed.mean() <= 1e-3
-    assert eager["confidence"].to_numpy()[changed].max(initial=0) <= 0.51
