@@ -18,7 +18,7 @@ from .verbosity import verbosity_options
 @click.option("--clear", is_flag=True, help="Remove all that is kept.")
 @verbosity_options
 def command(*, clear: bool) -> None:
-    """Show the networks that were converted for the CPU, and where they are kept.
+    """Show or remove converted networks.
 
     A model's network is converted at its first prediction on a CPU, for each size of tiles. The folder is the one that
     GEOSEG_CACHE_DIR names, else that of your system for such files; it holds 2 GB at most, and what was not used for
