@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -75,7 +76,6 @@ def test_what_was_not_used_for_longest_goes_first(folder: Path) -> None:
     for number in range(3):
         (folder / str(number)).mkdir(parents=True)
         (folder / str(number) / "graph.bin").write_bytes(bytes(100))
-    import os
 
     for number in range(3):
         os.utime(folder / str(number), (1000 - number, 1000 - number))
