@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+import torch
 import xarray
 
 import geoseg
@@ -194,16 +195,22 @@ def test_a_gpu_that_dies_keeps_what_is_finished(
     model = geoseg.Model.open(model_file)
     calls = 0
 
-    def dies(*_: object) -> None:
-        nonlocal calls
-        calls += 1
-        if calls > 2:
-            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+    class Dies(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = model.network
 
-    model.network.register_forward_pre_hook(dies)
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            nonlocal calls
+            calls += 1
+            if calls > 2:
+                raise RuntimeError("CUDA error: an illegal memory access was encountered")
+            found: torch.Tensor = self.inner(inputs)
+            return found
+
     options = PredictOptions(precision="fp32", batch_size=1)
     with pytest.raises(RuntimeError, match="CUDA error"):
-        geoseg.predict(scene_file, model, options=options, output=output)
+        geoseg.predict(scene_file, geoseg.Model(model.card, Dies()), options=options, output=output)
     assert calls == 3
     assert not output.exists()
     geoseg.predict(scene_file, model_file, options=options, output=output)
