@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _HINTS = {"fp32": "f32", "int8": "f32", "bf16": "bf16"}
 """What OpenVINO calls the numbers between the layers; the layers of an int8 graph say themselves what they take."""
+MOST_TOGETHER = 4
+"""Images that are computed at the same time: each takes the memory of all its layers, and batches are not larger."""
 _ALIKE = 1e-3
 """Most that a converted network may differ from the original on noise, relative to the largest logit."""
 
@@ -37,7 +39,7 @@ class OpenVinoNetwork(nn.Module):
     precision : str
         ``fp32``, ``bf16``, or ``int8`` of a quantized graph.
     threads : int
-        CPU threads; each computes an image of its own.
+        CPU threads; as many images are computed at the same time, `MOST_TOGETHER` at most, by equal parts of them.
     """
 
     def __init__(self, graph: openvino.Model, precision: str, threads: int) -> None:
@@ -48,7 +50,7 @@ class OpenVinoNetwork(nn.Module):
             {
                 "INFERENCE_PRECISION_HINT": _HINTS[precision],
                 "INFERENCE_NUM_THREADS": threads,
-                "NUM_STREAMS": threads,
+                "NUM_STREAMS": min(threads, MOST_TOGETHER),
                 # Several processes on one machine would all be pinned to its first cores.
                 "ENABLE_CPU_PINNING": False,
             },

@@ -10,6 +10,7 @@ from geoseg.engine.bands import Engine
 from geoseg.engine.clock import Clock
 from geoseg.engine.memory import check_memory
 from geoseg.engine.network import Network
+from geoseg.engine.openvino_network import MOST_TOGETHER
 from geoseg.engine.plan import Plan, tile_starts
 from geoseg.engine.rows import RowReader
 from geoseg.engine.search import with_fastest_batch
@@ -48,7 +49,7 @@ def choose_settings(job: Job, model: Model) -> Settings:
     # Without a wish the batch is one that a trial finds, or that is halved where it does not fit; what OpenVINO
     # computes is one tile a thread.
     batch = settings.batch_size if options.batch_size is not None else 1
-    batch = min(batch, settings.threads) if settings.device == "cpu" else batch
+    batch = min(batch, settings.threads, MOST_TOGETHER) if settings.device == "cpu" else batch
     check_memory(model.network, (batch, len(job.card.bands), *edges), settings)
     settings = with_runtime(settings, model, edges)
     if settings.runtime == "openvino":  # computes tile by tile, whatever the batch
