@@ -156,11 +156,22 @@ def test_a_scene_in_int8_in_any_batches(scene_file: Path, tmp_path: Path) -> Non
 def test_a_trained_network_changes_few_pixels_of_a_scene_it_was_not_measured_on(tmp_path: Path) -> None:
     first, second = SCENES
     made, maps = tmp_path / "m8.safetensors", {}
-    measured = cli("model", "quantize", data_file(MODEL), first.image, "-o", made)
+    measured = cli("model", "quantize", data_file(MODEL), first.image, "-b", "1,2,3", "-o", made)
     assert measured.exit_code == 0, measured.stderr
     for precision in ("fp32", "int8"):
         result = cli(
-            *("predict", second.image, "-m", made, "--precision", precision, "--device", "cpu"),
+            *(
+                "predict",
+                second.image,
+                "-m",
+                made,
+                "-b",
+                "1,2,3",
+                "--precision",
+                precision,
+                "--device",
+                "cpu",
+            ),
             *("-o", tmp_path / f"{precision}.tif", "--save-confidence", tmp_path / f"{precision}.sure.tif"),
         )
         assert result.exit_code == 0, result.stderr
