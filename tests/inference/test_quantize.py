@@ -19,6 +19,7 @@ from geoseg.demo.scenes import MODEL, SCENES, data_file
 from geoseg.engine.openvino_network import OpenVinoNetwork
 from geoseg.engine.settings import Settings
 from geoseg.errors import MismatchError, ModelError, OptionError, SceneError
+from geoseg.grid.legend import Legend
 from geoseg.inference.options import PredictOptions
 from geoseg.inference.precision import network_for
 from geoseg.models.card import Card
@@ -113,6 +114,20 @@ def test_every_task_and_whole_images(scene_file: Path, task: str, size: tuple[in
     assert found is not None
     assert found.tiles == (2 if size else 3)
     assert found.changed < 0.05
+
+
+@pytest.mark.long
+def test_an_encoder_that_is_cut_short_is_quantized(tmp_path: Path) -> None:
+    """Its last stages are no part of what is computed."""
+    options = {"encoder_depth": 3, "decoder_channels": [64, 32, 16]}
+    model = Model.new(
+        architecture="Unet", encoder="resnet18", bands=("red", "green", "blue"), legend=Legend.parse("a,b"),
+        tile_size=64, decoder_options=options,
+    )  # fmt: skip
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 200, 200), dtype=np.uint8)
+    geoseg.quantize(model, [pixels], tiles=4).save(tmp_path / "m.safetensors")
+    found = geoseg.predict(pixels, Model.open(tmp_path / "m.safetensors"), options=INT8)
+    assert found["landcover"].shape == (200, 200)
 
 
 def test_tiles_without_data_do_not_count(tmp_path: Path, scene_file: Path, model_file: Path) -> None:
