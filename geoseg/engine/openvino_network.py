@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from geoseg.engine.folded import folded
 from geoseg.errors import ModelError
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def converted(network: nn.Module, shape: tuple[int, int, int]) -> openvino.Model
             warnings.simplefilter("ignore")  # of constants in the trace, which is for one shape
             # Not by `openvino.convert_model`: that reports every conversion to its makers over the internet, and has
             # torch check the trace, which imports half of torch.
-            traced = torch.jit.trace(network, example, check_trace=False)  # type: ignore[no-untyped-call]
+            traced = torch.jit.trace(folded(network), example, check_trace=False)  # type: ignore[no-untyped-call]
             frontend = FrontEndManager().load_by_framework("pytorch")
             decoder = TorchScriptPythonDecoder(traced)  # which the frontend does not keep alive
             graph = frontend.convert(frontend.load(decoder))

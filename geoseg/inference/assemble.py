@@ -52,8 +52,12 @@ def choose_settings(job: Job, model: Model) -> Settings:
     batch = min(batch, settings.threads, MOST_TOGETHER) if settings.device == "cpu" else batch
     check_memory(model.network, (batch, len(job.card.bands), *edges), settings)
     settings = with_runtime(settings, model, edges)
-    if settings.runtime == "openvino":  # computes tile by tile, whatever the batch
-        return settings
+    if (
+        settings.runtime == "openvino"
+    ):  # computes tile by tile: nothing is filled, and threads without a tile wait
+        together = min(settings.threads, MOST_TOGETHER)
+        full = min(-(-settings.batch_size // together) * together, tiles[0] * tiles[1])
+        return settings if options.batch_size is not None else replace(settings, batch_size=full)
     if options.batch_size is not None or whole:
         return settings
     size, bands = job.tiling.size, len(job.card.bands)

@@ -104,6 +104,7 @@ def graph_key(model: Model, shape: tuple[int, int]) -> str:
         "weights": weights_sha256(model.network.state_dict()),
         "network": asdict(NetworkPlan.of(model.card)),
         "shape": shape,
+        "form": "folded",
         "openvino": openvino.__version__,
         "torch": torch.__version__,
     }

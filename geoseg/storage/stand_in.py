@@ -29,7 +29,10 @@ class StandIn(ModuleType):
 
 @contextmanager
 def standing_in(*modules: StandIn) -> Iterator[None]:
-    """Let others import these modules without loading them; those that are loaded stay."""
+    """Put these modules' stand-ins where Python looks for imported modules, for the length of a ``with`` block.
+
+    Modules that are loaded already are left in place.
+    """
     missing = [module for module in modules if module.__name__ not in sys.modules]
     sys.modules.update({module.__name__: module for module in missing})
     try:
