@@ -16,22 +16,17 @@ from click.testing import CliRunner
 from geoseg_cli.main import group
 
 import geoseg
+from tests.toys import SMALL
 
 EARTH, MOON = pyproj.Geod(ellps="WGS84"), pyproj.Geod(a=1_737_400, b=1_737_400)
 HEIGHT, WIDTH = 40, 60
+MODEL = {**SMALL, "bands": ["red", "nir"], "legend": geoseg.Legend.parse("water,forest,field")}
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "m.safetensors"
-    geoseg.Model.new(
-        architecture="Unet",
-        encoder="tu-mobilenetv3_small_050",
-        bands=["red", "nir"],
-        legend=geoseg.Legend.parse("water,forest,field"),
-        tile_size=32,
-        decoder_options={"encoder_depth": 3, "decoder_channels": [16, 8, 8]},
-    ).save(path)
+    geoseg.Model.new(**MODEL).save(path)
     return path
 
 

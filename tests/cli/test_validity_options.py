@@ -17,24 +17,17 @@ from rasterio.enums import ColorInterp
 
 import geoseg
 from geoseg.inference.options import Progress
+from tests.toys import SMALL
 
 HEIGHT, WIDTH = 96, 64
 BOTH, ONE, CLEAR = np.s_[:10], np.s_[40:50], np.s_[:, :7]
+MODEL = {**SMALL, "bands": ["red", "nir"], "legend": geoseg.Legend.parse("water,forest,field")}
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "m.safetensors"
-    geoseg.Model.new(
-        architecture="Unet",
-        encoder="tu-mobilenetv3_small_050",
-        bands=["red", "nir"],
-        legend=geoseg.Legend.parse("water,forest,field"),
-        dtype="int16",
-        value_range=(0, 10_000),
-        tile_size=32,
-        decoder_options={"encoder_depth": 3, "decoder_channels": [16, 8, 8]},
-    ).save(path)
+    geoseg.Model.new(**MODEL, dtype="int16", value_range=(0, 10_000)).save(path)
     return path
 
 
