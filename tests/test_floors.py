@@ -16,6 +16,7 @@ FLOORS = (
     "errors",
     "grid",
     "storage",
+    "kernels",
     "raster",
     "vector",
     "engine",
@@ -32,8 +33,8 @@ FLOORS = (
 # The lowest floor that may import a package, at the top of a module or inside a function.
 LOWEST = {
     "rasterio": "raster",
-    "numba": "vector",
-    "llvmlite": "vector",
+    "numba": "kernels",
+    "llvmlite": "kernels",
     "pyogrio": "vector",
     "geopandas": "vector",
     "shapely": "vector",

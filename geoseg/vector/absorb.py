@@ -32,10 +32,10 @@ import numpy as np
 import numpy.typing as npt
 
 from geoseg.grid.grid import Grid
+from geoseg.kernels.kernel import kernel
 from geoseg.vector.amounts import Amount
 from geoseg.vector.areas import GROUND, NO_CONFIDENCE, Ground, sum_regions
 from geoseg.vector.bands import Band, rows_of_band
-from geoseg.vector.kernels import kernel
 from geoseg.vector.runs import Bools, Ints, Runs, find_regions
 
 Longs = npt.NDArray[np.int64]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from geoseg.grid.grid import Grid
 from geoseg.grid.ground import row_areas
 from geoseg.grid.ground_cells import AREA, KNOWN, GroundCells
-from geoseg.vector.kernels import inlined, kernel
+from geoseg.kernels.kernel import inlined, kernel
 from geoseg.vector.lengths import Lengths, locate
 from geoseg.vector.rings import Rings
 from geoseg.vector.runs import Ints, Runs

@@ -17,7 +17,7 @@ from affine import Affine
 from geoseg.grid.grid import Grid
 from geoseg.grid.ground import edge_lengths, plane
 from geoseg.grid.ground_cells import ACROSS, GroundCells
-from geoseg.vector.kernels import inlined, kernel
+from geoseg.kernels.kernel import inlined, kernel
 from geoseg.vector.rings import Rings
 
 Floats = npt.NDArray[np.float64]

@@ -23,8 +23,8 @@ import numpy.typing as npt
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import NODATA
 from geoseg.grid.window import Window
+from geoseg.kernels.kernel import kernel
 from geoseg.vector.class_names import whole_code
-from geoseg.vector.kernels import kernel
 from geoseg.vector.overlap import OVERLAP, Drawn, Overlap, overlap_words
 from geoseg.vector.pixel_shapes import corners_in_pixels, parts_of, present
 from geoseg.vector.polygon_source import PolygonSource

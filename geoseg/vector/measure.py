@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from affine import Affine
 
-from geoseg.vector.kernels import inlined, kernel
+from geoseg.kernels.kernel import inlined, kernel
 from geoseg.vector.wkb import load_double
 
 Bytes = npt.NDArray[np.uint8]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.vector.kernels import inlined, kernel
+from geoseg.kernels.kernel import inlined, kernel
 from geoseg.vector.rings import Corners
 
 Bits = npt.NDArray[np.uint64]

@@ -21,9 +21,9 @@ import numpy.typing as npt
 from geoseg.errors import OptionError
 from geoseg.grid.grid import Grid
 from geoseg.grid.ground_cells import areas_of_squares
+from geoseg.kernels.kernel import kernel
 from geoseg.vector.amounts import Amount
 from geoseg.vector.bands import rows_of_band
-from geoseg.vector.kernels import kernel
 from geoseg.vector.rings import Corners
 from geoseg.vector.runs import Ints, Runs, index_dtype
 from geoseg.vector.simplify import simplify

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.vector.kernels import kernel
+from geoseg.kernels.kernel import kernel
 from geoseg.vector.runs import Ints
 
 Corners = npt.NDArray[np.int32]

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geoseg.errors import ClassMapError
-from geoseg.vector.kernels import kernel
+from geoseg.kernels.kernel import kernel
 
 Ints = npt.NDArray[np.integer[Any]]
 Bools = npt.NDArray[np.bool_]

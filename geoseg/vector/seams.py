@@ -26,7 +26,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.vector.kernels import kernel
+from geoseg.kernels.kernel import kernel
 from geoseg.vector.rings import Rings, arranged
 from geoseg.vector.runs import Ints, Runs
 from geoseg.vector.trace import Arcs

@@ -23,7 +23,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.vector.kernels import inlined, kernel
+from geoseg.kernels.kernel import inlined, kernel
 from geoseg.vector.occupied import Bits, no_corners, put_all, take_if_alone
 from geoseg.vector.rings import Corners
 from geoseg.vector.runs import Ints, index_dtype

@@ -10,7 +10,7 @@ The lattice is that of half pixels. Midpoints are whole numbers in it.
 
 from __future__ import annotations
 
-from geoseg.vector.kernels import kernel
+from geoseg.kernels.kernel import kernel
 from geoseg.vector.rings import Corners
 from geoseg.vector.runs import Ints
 

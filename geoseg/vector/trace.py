@@ -46,7 +46,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.vector.kernels import kernel
+from geoseg.kernels.kernel import kernel
 from geoseg.vector.outline import Chains, Outline, redraw
 from geoseg.vector.rings import Rings, arranged, offsets
 from geoseg.vector.runs import Ints, Runs, index_dtype

@@ -16,8 +16,8 @@ from pyproj import CRS
 from geoseg.errors import OutputError
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend
+from geoseg.kernels.cache import VARIABLE, place
 from geoseg.raster.classmap import ClassMap
-from geoseg.vector.kernel_cache import VARIABLE, place
 from geoseg.vector.options import VectorizeOptions
 from geoseg.vector.vectorize import vectorize
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from affine import Affine
 
-from geoseg.vector.kernels import Part, kernel
+from geoseg.kernels.kernel import Part, kernel
 from geoseg.vector.rings import Rings, offsets
 
 Bytes = npt.NDArray[np.uint8]
@@ -69,9 +69,9 @@ def _sizes(rings: Rings) -> npt.NDArray[np.int64]:
     return np.diff(ring_bytes[rings.polygon_first]) + _HEADER
 
 
-load_double = Part("geoseg.vector.unaligned", "load_double")
-_store_double = Part("geoseg.vector.unaligned", "store_double")
-_store_count = Part("geoseg.vector.unaligned", "store_count")
+load_double = Part("geoseg.kernels.unaligned", "load_double")
+_store_double = Part("geoseg.kernels.unaligned", "store_double")
+_store_count = Part("geoseg.kernels.unaligned", "store_count")
 
 
 def polygon_bounds(buffer: Bytes, offset: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

@@ -12,12 +12,12 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-from geoseg.vector.kernels import target_machine
+from geoseg.kernels.kernel import target_machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from geoseg.vector.kernels import Kernel
+    from geoseg.kernels.kernel import Kernel
 
 _ALLOCATES: Final = re.compile(r"@(NRT_Allocate|NRT_Reallocate|NRT_MemInfo_(?:new|alloc|varsize)\w*)")
 _DECLARED: Final = re.compile(r"^declare ([^@\n]*)@([\w.]+)\(([^\n]*)\)[^\n]*$", re.MULTILINE)
@@ -96,7 +96,7 @@ def _entry(kernel: Kernel[Any, Any], arguments: tuple[Any, ...], words: int) -> 
 
 
 def _expression(value: Any, place: Iterator[int], names: dict[str, Any]) -> str:
-    """Write how an argument is made of words, in the order of `geoseg.vector.kernels`."""
+    """Write how an argument is made of words, in the order of `geoseg.kernels.kernel`."""
     if isinstance(value, np.ndarray):
         address, shape = next(place), [f"w[{next(place)}], " for _ in range(value.ndim)]
         return f"carray(pointer(w[{address}]), ({''.join(shape)}), np.dtype('{value.dtype.str}'))"

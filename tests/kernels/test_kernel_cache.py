@@ -13,9 +13,11 @@ from affine import Affine
 from geoseg.errors import OutputError
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend
+from geoseg.kernels import cache as kernel_cache
+from geoseg.kernels import kernel as kernels
+from geoseg.kernels.cache import VARIABLE, place, read_object, writable, write_object
 from geoseg.raster.classmap import ClassMap
-from geoseg.vector import kernel_cache, kernels, warm_up
-from geoseg.vector.kernel_cache import VARIABLE, place, read_object, writable, write_object
+from geoseg.vector import warm_up
 from geoseg.vector.options import VectorizeOptions
 from geoseg.vector.vectorize import vectorize
 
@@ -125,5 +127,5 @@ def test_after_it_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch, tmp_path:
 def _kernels() -> list[kernels.Kernel[Any, Any]]:
     import sys
 
-    modules = [m for name, m in sys.modules.items() if name.startswith("geoseg.vector")]
+    modules = [m for name, m in sys.modules.items() if name.startswith(("geoseg.vector", "geoseg.engine"))]
     return [each for m in modules for each in vars(m).values() if isinstance(each, kernels.Kernel)]

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoseg.vector.kernel_cache import VARIABLE
-from geoseg.vector.kernels import Kernel, Part, inlined, kernel
+from geoseg.kernels.cache import VARIABLE
+from geoseg.kernels.kernel import Kernel, Part, inlined, kernel
 
 Longs = npt.NDArray[np.int64]
 ROOT = Path(__file__).parents[2]
@@ -110,7 +110,7 @@ def test_each_form_of_arguments_has_its_own_code() -> None:
     with pytest.raises(TypeError, match="contiguous"):
         largest(np.arange(8)[::2])
     with pytest.raises(TypeError, match="by kernels only"):
-        Part("geoseg.vector.unaligned", "load_double")(1)
+        Part("geoseg.kernels.unaligned", "load_double")(1)
 
 
 def test_a_kernel_that_allocates_is_refused() -> None:
@@ -132,7 +132,7 @@ def test_the_next_process_does_without_numba(place: Path) -> None:
     script = """
 import sys
 import numpy as np
-from tests.vector.test_kernels import largest
+from tests.kernels.test_kernels import largest
 print(largest(np.array([3, 5, 4])), "numba" in sys.modules)
 """
     found = []

@@ -102,7 +102,7 @@ def _surroundings() -> str:
     import llvmlite.binding as llvm
 
     makers = hashlib.sha256()
-    for name in ("kernels.py", "kernel_objects.py", "unaligned.py"):
+    for name in ("kernel.py", "objects.py", "unaligned.py"):
         makers.update((Path(__file__).parent / name).read_bytes())
     machine = (llvm.get_process_triple(), llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten())
     return " ".join([makers.hexdigest(), version("numba"), version("llvmlite"), *machine])

@@ -1,8 +1,8 @@
 """Kernels: functions that numba compiles once, and that later processes call without numba.
 
 numba takes a second to be imported and to find again what it compiled, more than vectorizing a small map. So the
-machine code of a kernel is kept as an object file (`geoseg.vector.kernel_cache`), which LLVM alone brings into the
-process; only a process that finds none imports numba, to make it (`geoseg.vector.kernel_objects`).
+machine code of a kernel is kept as an object file (`geoseg.kernels.cache`), which LLVM alone brings into the
+process; only a process that finds none imports numba, to make it (`geoseg.kernels.objects`).
 
 A kernel takes arrays, numbers, flags, and tuples of these, and returns nothing, a number, a flag, or a tuple of
 numbers; its annotation says which. It allocates nothing and raises nothing: what it fills is passed to it.
@@ -23,7 +23,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 import numpy as np
 
-from geoseg.vector.kernel_cache import read_object, write_object
+from geoseg.kernels.cache import read_object, write_object
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -110,7 +110,7 @@ class Kernel(Generic[P, R]):
         key, symbol = f"{form} {self.fingerprint}", _symbol(self.name, form)
         code = read_object(self.name, key)
         if code is None:
-            from geoseg.vector.kernel_objects import object_of
+            from geoseg.kernels.objects import object_of
 
             code = object_of(self, symbol, arguments, words)
             write_object(self.name, key, code)

@@ -1,0 +1,1 @@
+"""Functions as machine code: compiled once, kept, and called without the compiler."""
