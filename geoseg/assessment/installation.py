@@ -46,17 +46,15 @@ def _packages() -> dict[str, str]:
 
 def _compute() -> dict[str, Any]:
     """Say what the model would run on when everything is left on auto."""
-    import torch
-
-    from geoseg.engine.settings import Settings, why_no_gpu
+    from geoseg.engine.devices import gpu_names, why_no_gpu
+    from geoseg.engine.settings import Settings
 
     auto = Settings.choose("auto", "auto", 1, (1, 1))
     reason = why_no_gpu()
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
         "device": auto.device,
         "precision": auto.precision,
         "threads": auto.threads,
-        "gpus": gpus,
+        "gpus": gpu_names(),
         **({} if reason is None else {"no GPU because": reason}),
     }

@@ -6,17 +6,16 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 Stage = Literal["read", "upload", "model", "stitch", "write"]
 ON_DEVICE: tuple[Stage, ...] = ("upload", "model", "stitch")
 """What the device does, one after the other: the rest of the wall time it is idle."""
 BESIDE: tuple[Stage, ...] = ("read", "write")
 """What other threads do meanwhile."""
-
-_Span = tuple[Stage, torch.cuda.Event, torch.cuda.Event]
 
 
 class Clock:
@@ -30,21 +29,21 @@ class Clock:
 
     Parameters
     ----------
-    device : torch.device, optional
-        What the stages run on; without one nothing is measured.
+    device : str or torch.device, optional
+        What the stages run on, such as ``cpu`` or ``cuda``; without one nothing is measured.
     """
 
-    def __init__(self, device: torch.device | None = None) -> None:
-        self._device = device
+    def __init__(self, device: str | torch.device | None = None) -> None:
+        self._device = None if device is None else str(device).partition(":")[0]
         self._seconds: dict[Stage, float] = dict.fromkeys((*ON_DEVICE, *BESIDE), 0.0)
-        self._spans: list[_Span] = []
+        self._spans: list[tuple[Stage, torch.cuda.Event, torch.cuda.Event]] = []
         self._lock = threading.Lock()
 
     def stage(self, name: Stage) -> AbstractContextManager[None]:
         """Measure a ``with`` block; what the device does belongs to one thread, the rest adds up over threads."""
         if self._device is None:
             return nullcontext()
-        return self._events(name) if self._device.type == "cuda" and name in ON_DEVICE else self._wall(name)
+        return self._events(name) if self._device == "cuda" and name in ON_DEVICE else self._wall(name)
 
     def profile(self, seconds: float) -> dict[str, float] | None:
         """Return the stages of a run of so many seconds, and for how many the device had nothing to do.
@@ -56,7 +55,9 @@ class Clock:
         """
         if self._device is None:
             return None
-        if self._device.type == "cuda":
+        if self._device == "cuda":
+            import torch
+
             torch.cuda.synchronize()
             self._settle(len(self._spans))
         found: dict[str, float] = {name: self._seconds[name] for name in ("read", *ON_DEVICE, "write")}
@@ -69,13 +70,17 @@ class Clock:
         try:
             yield
         finally:
-            if self._device is not None and self._device.type == "mps" and name in ON_DEVICE:
+            if self._device == "mps" and name in ON_DEVICE:
+                import torch
+
                 torch.mps.synchronize()
             with self._lock:
                 self._seconds[name] += time.perf_counter() - started
 
     @contextmanager
     def _events(self, name: Stage) -> Iterator[None]:
+        import torch
+
         first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
         first.record()
         try:

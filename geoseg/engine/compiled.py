@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from geoseg.errors import OptionError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 def check_compiler(device: str) -> None:
@@ -27,24 +27,27 @@ def compiled(module: nn.Module) -> nn.Module:
 
     On CUDA the launches of a batch are recorded once and replayed (CUDA graphs).
     """
-    return _Compiled(torch.compile(module, dynamic=False, mode="reduce-overhead"))
+    import torch
 
+    class Compiled(torch.nn.Module):
+        """Says in one line why a network cannot be compiled."""
 
-class _Compiled(nn.Module):
-    """Says in one line why a network cannot be compiled."""
+        def __init__(self, inner: Any) -> None:
+            super().__init__()
+            self._inner = inner
 
-    def __init__(self, inner: Any) -> None:
-        super().__init__()
-        self._inner = inner
+        def forward(self, inputs: Tensor) -> Tensor:
+            from torch._dynamo.exc import TorchDynamoException
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        from torch._dynamo.exc import TorchDynamoException
+            try:
+                result: Tensor = self._inner(inputs)
+            except TorchDynamoException as error:
+                reason = next(
+                    (line for line in str(error).splitlines() if line.strip()), type(error).__name__
+                )
+                raise OptionError(
+                    f"the network cannot be compiled here: {reason[:200]}; leave --compile out"
+                ) from error
+            return result
 
-        try:
-            result: Tensor = self._inner(inputs)
-        except TorchDynamoException as error:
-            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-            raise OptionError(
-                f"the network cannot be compiled here: {reason[:200]}; leave --compile out"
-            ) from error
-        return result
+    return Compiled(torch.compile(module, dynamic=False, mode="reduce-overhead"))

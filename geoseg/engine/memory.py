@@ -12,13 +12,13 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from geoseg.engine.settings import Settings
 from geoseg.errors import OptionError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 log = logging.getLogger("geoseg")
 
@@ -107,6 +107,9 @@ def _numbers(network: nn.Module, shape: tuple[int, int, int, int], *, training: 
 
     Of what its layers compute only convolutions and matrix products count: others may work in place.
     """
+    import torch
+    from torch import nn
+
     taken: list[int] = []
 
     def watch(_layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:

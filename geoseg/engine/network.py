@@ -11,9 +11,12 @@ from geoseg.engine.clock import Clock
 from geoseg.engine.compiled import compiled
 from geoseg.engine.folded import folded
 from geoseg.engine.memory import check_memory
-from geoseg.engine.settings import DTYPES, Settings
+from geoseg.engine.settings import Settings
 from geoseg.engine.symmetries import averaged
 from geoseg.grid.legend import Task
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "int8": torch.float32}
+"""What a network computes with, by the name of the precision; in int8 what is between the products of integers."""
 
 
 class Network:

@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-import torch
-
 from geoseg.engine.settings import Settings, batch_sizes, calls
 
 Trial = Callable[[int], Callable[[], object]]
@@ -59,6 +57,8 @@ def with_fastest_batch(settings: Settings, tiles: tuple[int, int], trial: Trial)
 
 def _seconds(batch: int, tiles: tuple[int, int], trial: Trial) -> float:
     """Time that the whole tiling would take; infinite where the memory does not hold such a batch."""
+    import torch
+
     try:
         run, taken = trial(batch), []
         for _ in range(_CALLS):

@@ -1,17 +1,14 @@
-"""What ``auto`` means on this machine: device, precision and batch size."""
+"""How a model runs on this machine: what ``auto`` means, above all the batch size."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-import torch
-
+from geoseg.engine.devices import choose_device, choose_precision, cpu_threads
 from geoseg.engine.plan import rows_together
 from geoseg.errors import OptionError, ResumeError
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "int8": torch.float32}
-"""What a network computes with, by the name of the precision; in int8 what is between the products of integers."""
 Runtime = Literal["openvino", "torch"]
 _LARGEST_BATCH = {"cpu": 8, "cuda": 32, "mps": 8}
 
@@ -29,7 +26,7 @@ class Settings:
     batch_size : int
         Tiles a call; every batch is filled to it.
     threads : int
-        CPU threads of torch, which change the order of its sums.
+        CPU threads of the network, which change the order of its sums.
     tta : bool
         Whether every tile is seen in its 8 symmetries.
     compile : bool
@@ -63,7 +60,7 @@ class Settings:
         precision = choose_precision(precision, device)
         # Batches are filled: one of more tiles than there are would only compute zeros.
         batch_size = min(batch_size or fitting_batch(*tiles, _LARGEST_BATCH[device]), tiles[0] * tiles[1])
-        return cls(device=device, precision=precision, batch_size=batch_size, threads=torch.get_num_threads())
+        return cls(device=device, precision=precision, batch_size=batch_size, threads=cpu_threads())
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for the journal."""
@@ -111,49 +108,3 @@ def batch_sizes(tiles: tuple[int, int], device: str) -> set[int]:
     """Sizes worth trying: what fits a tiling best up to each power of 2, to twice what is taken untried."""
     powers = (2**i for i in range((2 * _LARGEST_BATCH[device]).bit_length()))
     return {fitting_batch(*tiles, power) for power in powers}
-
-
-def why_no_gpu() -> str | None:
-    """One line on why no GPU is used, or None where one is."""
-    if torch.cuda.is_available() or torch.backends.mps.is_available():
-        return None
-    if torch.version.cuda is None:
-        return "this build of torch has no CUDA support"
-    return "torch finds no usable CUDA device (no GPU, or its driver is missing or too old)"
-
-
-def choose_device(asked: str) -> str:
-    """Return the device that ``auto`` means here, or the asked one.
-
-    Raises
-    ------
-    OptionError
-        If the asked one is not there.
-    """
-    if asked == "auto":
-        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    if asked == "cuda" and not torch.cuda.is_available():
-        raise OptionError(f"device cuda cannot be used: {why_no_gpu()}; choose cpu")
-    if asked == "mps" and not torch.backends.mps.is_available():
-        raise OptionError("device mps cannot be used: this is no Apple GPU; choose cpu")
-    return asked
-
-
-def check_devices(device: str, count: int) -> None:
-    """Raise OptionError if there are not so many of a kind; processes on the CPU share its cores."""
-    there = {"cuda": torch.cuda.device_count(), "cpu": count}.get(device, 1)
-    if count > there:
-        raise OptionError(
-            f"devices is {count}, but of {device} this machine has {there}; ask for {there} at most"
-        )
-
-
-def choose_precision(asked: str, device: str) -> str:
-    """Return the precision that ``auto`` means on a device, or the asked one."""
-    if asked != "auto":
-        return asked
-    if device == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    if device == "cpu" and torch.cpu._is_avx512_bf16_supported():
-        return "bf16"
-    return "fp32"

@@ -16,10 +16,11 @@ import torch
 from affine import Affine
 
 from geoseg.engine.bands import Engine
+from geoseg.engine.devices import choose_device
 from geoseg.engine.network import Network
 from geoseg.engine.plan import Plan
 from geoseg.engine.rows import RowReader
-from geoseg.engine.settings import Settings, choose_device
+from geoseg.engine.settings import Settings
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import NODATA
 from geoseg.grid.window import Window

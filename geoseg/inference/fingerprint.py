@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
+from geoseg.engine.devices import cpu_threads
 from geoseg.errors import OptionError
 from geoseg.grid.tiling import Tiling
 from geoseg.inference.lazy_scene import LazyScene
@@ -44,14 +44,22 @@ def work_fingerprint(
     text = json.dumps(card.model_dump(mode="json"), sort_keys=True)
     return {
         "version": __version__,
-        "torch": torch.__version__,
-        "openvino": version("openvino"),
-        "threads": torch.get_num_threads(),
+        "torch": _version("torch"),
+        "openvino": _version("openvino"),
+        "threads": cpu_threads(),
         "model": hashlib.sha256(text.encode()).hexdigest(),
         "weights": card.weights_sha256 or _weights_in_memory(model),
         "tile": [tiling.size, tiling.overlap],
         "options": chosen,
     }
+
+
+def _version(package: str) -> str | None:
+    """Version of a package, which is not imported for it; None where it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _clip_sha256(path: Path) -> str:

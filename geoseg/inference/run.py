@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.engine.bands import BandResult, Engine
-from geoseg.engine.settings import Settings, check_devices, choose_device
+from geoseg.engine.devices import check_devices, choose_device
+from geoseg.engine.settings import Settings
 from geoseg.engine.storage import Storage
 from geoseg.errors import OptionError, OutputExistsError
 from geoseg.inference.asked import Asked, Earlier

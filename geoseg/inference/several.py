@@ -10,6 +10,7 @@ import itertools
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,8 +19,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess as Process
 from typing import Any
 
-import torch
-
+from geoseg.engine.settings import Settings
 from geoseg.errors import GeosegError
 from geoseg.inference.assemble import load_checked, plan_of
 from geoseg.inference.bandstore import BandStore, Record
@@ -127,9 +127,7 @@ def _compute(work: Work, bands: range, number: int, connection: Connection) -> N
     threading.Thread(target=_end_with_the_first, daemon=True).start()
     sender = _Sender(connection)
     try:
-        torch.set_num_threads(work.settings.threads)
-        if work.settings.device == "cuda":
-            torch.cuda.set_device(number)
+        _set_torch(work.settings, number)
         store = BandStore(
             work.folder, plan_of(work.job, work.settings), sender, work.job.layers, work.storage
         )
@@ -141,6 +139,17 @@ def _compute(work: Work, bands: range, number: int, connection: Connection) -> N
         if not isinstance(error, GeosegError):
             error.add_note(f"in a process that computes:\n{traceback.format_exc()}")
         sender.send("error", error)
+
+
+def _set_torch(settings: Settings, number: int) -> None:
+    """Give torch its threads and its device, where it computes anything."""
+    if settings.runtime != "torch" and "torch" not in sys.modules:
+        return
+    import torch
+
+    torch.set_num_threads(settings.threads)
+    if settings.device == "cuda":
+        torch.cuda.set_device(number)
 
 
 def _end_with_the_first() -> None:

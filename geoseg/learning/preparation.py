@@ -17,8 +17,9 @@ from geoseg.datasets.dataset import Pair
 from geoseg.datasets.opening import Opened, first_image, open_data, open_scene
 from geoseg.datasets.splits import with_card
 from geoseg.datasets.statistics import Statistics, measure
+from geoseg.engine.devices import choose_device, choose_precision
 from geoseg.engine.memory import check_memory
-from geoseg.engine.settings import Settings, choose_device, choose_precision
+from geoseg.engine.settings import Settings
 from geoseg.errors import ConfigError, DataError, OptionError
 from geoseg.grid.tiling import Tiling
 from geoseg.learning.config import Config

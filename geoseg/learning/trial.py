@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from geoseg.datasets.dataset import Chips
-from geoseg.engine.settings import DTYPES
+from geoseg.engine.network import DTYPES
 from geoseg.learning.batches import Batches
 from geoseg.learning.preparation import Run
 from geoseg.learning.sampling import sampler_of

@@ -21,8 +21,8 @@ import torch
 
 import geoseg
 from geoseg.demo.scenes import MODEL, SCENES, data_file
+from geoseg.engine.devices import choose_device
 from geoseg.engine.quantized import check_int8
-from geoseg.engine.settings import choose_device
 from geoseg.errors import OptionError
 from geoseg.inference.options import PredictOptions
 from geoseg.models.model import Model

@@ -17,9 +17,9 @@ from rasterio.transform import from_origin
 from rasterio.windows import Window
 from scipy.ndimage import zoom
 
-from geoseg.engine.network import Network
+from geoseg.engine.network import DTYPES, Network
 from geoseg.engine.plan import tile_starts
-from geoseg.engine.settings import DTYPES, Settings, calls
+from geoseg.engine.settings import Settings, calls
 from geoseg.grid.legend import Legend
 from geoseg.inference.assemble import build_engine, choose_settings, plan_of
 from geoseg.inference.bandstore import BandStore
