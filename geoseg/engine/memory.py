@@ -63,7 +63,11 @@ def fitted_to_memory(settings: Settings, run: Callable[[int], object]) -> Settin
 
 
 def check_memory(
-    network: nn.Module, shape: tuple[int, int, int, int], settings: Settings, *, training: bool = False
+    network: Callable[[], nn.Module],
+    shape: tuple[int, int, int, int],
+    settings: Settings,
+    *,
+    training: bool = False,
 ) -> None:
     """Refuse a batch that the memory of this machine cannot hold, before any of it is allocated.
 
@@ -72,8 +76,8 @@ def check_memory(
 
     Parameters
     ----------
-    network : nn.Module
-        Maps (n, band, row, col) to logits.
+    network : callable
+        Returns the module that maps (n, band, row, col) to logits; asked where the batch is not small.
     shape : (int, int, int, int)
         n, bands, rows and columns of the batch.
     settings : Settings
@@ -93,7 +97,7 @@ def check_memory(
     needed = 4 * n * bands * rows * cols
     if settings.device == "cpu":
         number = 2 if settings.precision in ("bf16", "fp16") else 4
-        needed += n * number * _numbers(network, (1, bands, rows, cols), training=training)
+        needed += n * number * _numbers(network(), (1, bands, rows, cols), training=training)
     if needed > free:
         what = "step of" if training else "batch of"
         raise OptionError(

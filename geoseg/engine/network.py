@@ -136,7 +136,7 @@ class Network:
         count = max(len(chips), self.settings.batch_size if filled else 0)
         shape = (count, *chips[0].shape)
         if shape != self._fits:
-            check_memory(self._module, shape, self.settings)
+            check_memory(lambda: self._module, shape, self.settings)
             self._fits = shape
         inputs = torch.empty(
             shape,

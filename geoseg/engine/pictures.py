@@ -14,20 +14,21 @@ from itertools import islice
 from typing import TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from geoseg.engine.clock import Clock
 from geoseg.engine.cutting import Cutting, Picture
-from geoseg.engine.feed import uploaded
 from geoseg.engine.network import Network
+from geoseg.engine.openvino_network import OpenVinoNetwork
 from geoseg.engine.resized import resize_planes
 from geoseg.engine.settings import Settings
 from geoseg.engine.stitch import Stitcher
+from geoseg.engine.upload import uploaded
 from geoseg.errors import GeosegError
-from geoseg.grid.legend import Task
 from geoseg.raster.chip import Chip
 
 Result = TypeVar("Result")
+Scaling = tuple[tuple[float, ...], tuple[float, ...]]
 _AT_ONCE = 2**26
 """Probabilities concluded together: 256 MB."""
 
@@ -83,12 +84,10 @@ class PictureEngine:
 
     Parameters
     ----------
-    module : nn.Module
-        As in `Network`.
+    network_for : callable
+        Called with (gain, bias): the network for pictures of that scaling, and of `settings`.
     channels : int
         Of the network.
-    task : str
-    temperature : float
     cutting : Cutting
     settings : Settings
         Batches are filled to their size; out of memory halves it.
@@ -103,17 +102,15 @@ class PictureEngine:
     probabilities, whatever the number of pictures.
     """
 
-    module: nn.Module
+    network_for: Callable[[Scaling], Network | OpenVinoNetwork]
     channels: int
-    task: Task
-    temperature: float
     cutting: Cutting
     settings: Settings
     shrunk: list[int] = field(default_factory=list)
     clock: Clock = field(default_factory=Clock)
     _open: deque[_Open] = field(default_factory=deque)
     _queue: deque[tuple[_Open, int]] = field(default_factory=deque)
-    _networks: dict[tuple[tuple[float, ...], tuple[float, ...]], Network] = field(default_factory=dict)
+    _networks: dict[Scaling, Network | OpenVinoNetwork] = field(default_factory=dict)
 
     def run(
         self, pictures: Iterable[Picture], conclude: Callable[[Sequence[Predicted]], Result]
@@ -162,11 +159,16 @@ class PictureEngine:
             (opened, *opened.picture.tiles[i])
             for opened, i in islice(self._queue, min(len(self._queue), self.settings.batch_size))
         ]
+        pixels = [opened.pixels[(slice(None), *window)] for opened, _, window in batch]
+        valid = [opened.valid[window] for opened, _, window in batch]
         try:
-            probabilities = network.probabilities(
-                [opened.pixels[(slice(None), *window)] for opened, _, window in batch],
-                [opened.valid[window] for opened, _, window in batch],
-            )
+            if isinstance(network, OpenVinoNetwork):
+                found = network.probabilities(
+                    [each.numpy() for each in pixels], [each.numpy() for each in valid]
+                )
+                probabilities = [torch.from_numpy(each) for each in found]
+            else:
+                probabilities = network.probabilities(pixels, valid)
         except torch.OutOfMemoryError:
             self._shrink()
             return
@@ -177,13 +179,11 @@ class PictureEngine:
         for complete in self._completed():
             yield from self._concluded(complete, conclude)
 
-    def _network(self, picture: Picture) -> Network:
+    def _network(self, picture: Picture) -> Network | OpenVinoNetwork:
         """Return the network for the scaling of a picture, with the batch size of now."""
         scaling = picture.gain, picture.bias
         if scaling not in self._networks:
-            self._networks[scaling] = Network(
-                self.module, *scaling, self.settings, self.temperature, self.task
-            )
+            self._networks[scaling] = self.network_for(scaling)
         network = self._networks[scaling]
         network.settings, network.clock = self.settings, self.clock
         return network

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import openvino
 
 Images = Sequence[npt.NDArray[np.float32]]
-"""Each (1, row, col, band), as a graph takes them."""
+"""Each (1, band, row, col), as a graph takes them."""
 
 
 class GraphBytes(NamedTuple):
@@ -108,7 +108,7 @@ def quantized(graph: openvino.Model, images: Images) -> openvino.Model:
     ----------
     graph : openvino.Model
         As `converted` returns it; it is left as it is.
-    images : sequence of ndarray of float32, each (1, row, col, band)
+    images : sequence of ndarray of float32, each (1, band, row, col)
         As the network gets them.
 
     Raises

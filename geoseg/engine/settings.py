@@ -62,6 +62,11 @@ class Settings:
         batch_size = min(batch_size or fitting_batch(*tiles, _LARGEST_BATCH[device]), tiles[0] * tiles[1])
         return cls(device=device, precision=precision, batch_size=batch_size, threads=cpu_threads())
 
+    @property
+    def together(self) -> int:
+        """Tiles that bands are made for: a batch of torch; OpenVINO computes tile by tile, across bands."""
+        return 1 if self.runtime == "openvino" else self.batch_size
+
     def to_json(self) -> dict[str, Any]:
         """Return plain values for the journal."""
         return asdict(self)

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from geoseg.engine.clock import Clock
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Planes = TypeVar("Planes", bound=Any)
+"""A tensor, or an array."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +33,20 @@ class Symmetry:
     swap: bool
     flips: tuple[int, ...]
 
-    def __call__(self, planes: Tensor) -> Tensor:
+    def __call__(self, planes: Planes) -> Planes:
         """Return (..., row, col) as it is seen from there; (..., col, row) where they are swapped."""
-        return (planes.transpose(-2, -1) if self.swap else planes).flip(self.flips)
+        swapped: Planes = planes.swapaxes(-2, -1) if self.swap else planes
+        return self._flipped(swapped)
 
-    def back(self, planes: Tensor) -> Tensor:
+    def back(self, planes: Planes) -> Planes:
         """Return what was seen from there as it is."""
-        planes = planes.flip(self.flips)
-        return planes.transpose(-2, -1) if self.swap else planes
+        planes = self._flipped(planes)
+        return planes.swapaxes(-2, -1) if self.swap else planes  # type: ignore[no-any-return]
+
+    def _flipped(self, planes: Planes) -> Planes:
+        if isinstance(planes, np.ndarray):
+            return np.flip(planes, self.flips)
+        return planes.flip(self.flips)  # type: ignore[no-any-return]
 
 
 SYMMETRIES = tuple(Symmetry(swap, flips) for swap in (False, True) for flips in ((), (-2,), (-1,), (-2, -1)))
@@ -57,6 +69,8 @@ def averaged(look: Callable[[Tensor], list[Tensor]], inputs: Tensor, clock: Cloc
     -------
     list of Tensor of float32, each (channel, row, col)
     """
+    import torch
+
     first, *others = SYMMETRIES
     totals = [first.back(each) for each in look(inputs)]
     for symmetry in others:

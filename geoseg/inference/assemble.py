@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from geoseg.engine.bands import Engine
 from geoseg.engine.clock import Clock
 from geoseg.engine.memory import check_memory
-from geoseg.engine.network import Network
-from geoseg.engine.openvino_network import MOST_TOGETHER
+from geoseg.engine.openvino_network import MOST_TOGETHER, OpenVinoNetwork
 from geoseg.engine.plan import Plan, tile_starts
 from geoseg.engine.rows import RowReader
 from geoseg.engine.search import with_fastest_batch
@@ -18,6 +18,9 @@ from geoseg.engine.settings import Settings
 from geoseg.inference.precision import as_asked, network_for, with_runtime
 from geoseg.inference.prepare import Job
 from geoseg.models.model import Model
+
+if TYPE_CHECKING:
+    from geoseg.engine.network import Network
 
 _MOST_READERS = 8
 
@@ -34,7 +37,7 @@ def plan_of(job: Job, settings: Settings) -> Plan:
     """Plan of a job: bands of tiles, or the scene as one."""
     if job.card.image_size is not None:
         return Plan.whole(job.grid.shape)
-    return Plan.of(job.grid.shape, job.tiling, settings.batch_size)
+    return Plan.of(job.grid.shape, job.tiling, settings.together)
 
 
 def choose_settings(job: Job, model: Model) -> Settings:
@@ -50,14 +53,11 @@ def choose_settings(job: Job, model: Model) -> Settings:
     # computes is one tile a thread.
     batch = settings.batch_size if options.batch_size is not None else 1
     batch = min(batch, settings.threads, MOST_TOGETHER) if settings.device == "cpu" else batch
-    check_memory(model.network, (batch, len(job.card.bands), *edges), settings)
+    check_memory(lambda: model.network, (batch, len(job.card.bands), *edges), settings)
     settings = with_runtime(settings, model, edges)
-    if (
-        settings.runtime == "openvino"
-    ):  # computes tile by tile: nothing is filled, and threads without a tile wait
-        together = min(settings.threads, MOST_TOGETHER)
-        full = min(-(-settings.batch_size // together) * together, tiles[0] * tiles[1])
-        return settings if options.batch_size is not None else replace(settings, batch_size=full)
+    if settings.runtime == "openvino":  # computes tile by tile, as many at a time as there are threads
+        together = min(settings.batch_size, settings.threads, MOST_TOGETHER)
+        return replace(settings, batch_size=together)
     if options.batch_size is not None or whole:
         return settings
     size, bands = job.tiling.size, len(job.card.bands)
@@ -65,16 +65,16 @@ def choose_settings(job: Job, model: Model) -> Settings:
     def trial(batch: int) -> Callable[[], None]:
         # Not compiled, for the same reason.
         network = build_network(job, model, replace(settings, batch_size=batch, compile=False))
+        assert not isinstance(network, OpenVinoNetwork)
         return lambda: network.try_out(bands, (size, size))
 
     return with_fastest_batch(settings, tiles, trial)
 
 
-def build_network(job: Job, model: Model, settings: Settings) -> Network:
+def build_network(job: Job, model: Model, settings: Settings) -> Network | OpenVinoNetwork:
     """Return the network of a job on its device."""
-    card, match = job.card, job.match
-    network = network_for(model, settings, card.image_size or (job.tiling.size,) * 2)
-    return Network(network, match.gain, match.bias, settings, card.temperature or 1.0, card.task)
+    shape = job.card.image_size or (job.tiling.size,) * 2
+    return network_for(model, settings, shape, (job.match.gain, job.match.bias))
 
 
 def _readers(settings: Settings) -> int:
@@ -91,7 +91,7 @@ def build_engine(job: Job, model: Model, settings: Settings, plan: Plan) -> Engi
         clip = ClipArea(job.options.clip, job.grid)
     card, network = job.card, build_network(job, model, settings)
     if job.options.profile:
-        network.clock = Clock(network.device)
+        network.clock = Clock(settings.device)
     return Engine(
         network=network,
         plan=plan,
@@ -111,7 +111,7 @@ def compile_for(job: Job, engine: Engine) -> None:
     Before its threads read: compiling changes which warnings are shown, and that is one setting for all threads.
     """
     network = engine.network
-    if network.settings.compile:
+    if network.settings.compile and not isinstance(network, OpenVinoNetwork):
         network.compile(len(job.card.bands), job.card.image_size or (job.tiling.size,) * 2)
 
 

@@ -8,16 +8,14 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from affine import Affine
 
 from geoseg.engine.bands import Engine
-from geoseg.engine.devices import choose_device
-from geoseg.engine.network import Network
+from geoseg.engine.devices import choose_device, cpu_threads
 from geoseg.engine.plan import Plan
 from geoseg.engine.rows import RowReader
 from geoseg.engine.settings import Settings
@@ -32,12 +30,16 @@ from geoseg.models.card import Card
 from geoseg.raster.array_scene import ArraySource
 from geoseg.raster.chip import Chip
 
+if TYPE_CHECKING:
+    from geoseg.engine.network import Network
+    from geoseg.engine.openvino_network import OpenVinoNetwork
+
 Chunks = Sequence[Sequence[npt.NDArray[Any]]]
 """The chunks that a block needs, rows of them: each (..., band, row, col)."""
 
 Shares = npt.NDArray[np.float32]
 
-_NETWORKS: Kept[Network] = Kept(2)
+_NETWORKS: Kept[Network | OpenVinoNetwork] = Kept(2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -142,7 +144,7 @@ class BlockWork:
             around=margin,
         )
         height, width = (edge - 2 * margin for edge in edges)
-        plan = Plan.of((height, width), self.rows.tiling, self.settings.batch_size)
+        plan = Plan.of((height, width), self.rows.tiling, self.settings.together)
         # The engine's part of the scene begins where the first tiles begin.
         rows, cols = (
             slice(span.block.start - span.start - margin, span.block.stop - span.start - margin)
@@ -171,20 +173,13 @@ class BlockWork:
         shares = [stored for _, stored in bands if stored is not None]
         return found, np.concatenate(shares, axis=-2)[..., rows, cols]
 
-    def _network(self) -> Network:
+    def _network(self) -> Network | OpenVinoNetwork:
         """Return the network of this process, put on its device the first time."""
-        card = self.card
 
-        def make() -> Network:
+        def make() -> Network | OpenVinoNetwork:
             choose_device(self.settings.device)  # where the call was made it may be there, and here not
-            return Network(
-                network_for(self.model.load(), self.settings, (self.rows.tiling.size, self.cols.tiling.size)),
-                self.gain,
-                self.bias,
-                self.settings,
-                card.temperature or 1.0,
-                card.task,
-            )
+            shape = self.rows.tiling.size, self.cols.tiling.size
+            return network_for(self.model.load(), self.settings, shape, (self.gain, self.bias))
 
         return _NETWORKS.get((self.model.key, self.gain, self.bias, self.settings), make)
 
@@ -212,10 +207,10 @@ def _joined(chunks: Chunks, spans: tuple[Span, Span], axes: tuple[Axis, Axis]) -
 
 @cache
 def _turns(device: str) -> threading.Semaphore:
-    """How many blocks a process computes at once: as many as its threads of torch leave room for."""
+    """How many blocks a process computes at once: as many as the threads of a network leave room for."""
     if device != "cpu":
         return threading.Semaphore(1)
-    return threading.Semaphore(max(1, (os.cpu_count() or 1) // torch.get_num_threads()))
+    return threading.Semaphore(max(1, (os.cpu_count() or 1) // cpu_threads()))
 
 
 def compute_block(work: BlockWork, row: int, col: int, chunks: Chunks) -> Any:

@@ -70,15 +70,14 @@ def run_pictures(work: Work, sink: Sink, progress: Progress | None) -> Tally:
     if not begun:
         sink.journal.append({"settings": settings.to_json()})
     shape = work.card.image_size or (work.cutting.tiling.size,) * 2
-    module = folded(network_for(model, settings, shape))  # once, for pictures of every scaling
+    if settings.runtime == "torch":  # folded once, for pictures of every scaling
+        model = Model(model.card, folded(model.network), int8=model.int8)
     engine = PictureEngine(
-        module=module,
+        network_for=lambda scaling: network_for(model, settings, shape, scaling),
         channels=len(work.card.channels),
-        task=work.card.task,
-        temperature=work.card.temperature or 1.0,
         cutting=work.cutting,
         settings=settings,
-        clock=Clock(torch.device(settings.device)) if work.options.profile else Clock(),
+        clock=Clock(settings.device) if work.options.profile else Clock(),
     )
     tally = Tally(settings=settings, shrunk=engine.shrunk)
     started = time.perf_counter()

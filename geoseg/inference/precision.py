@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from torch import nn
-
-from geoseg.engine.compiled import check_compiler
-from geoseg.engine.openvino_network import OpenVinoNetwork, reshaped
+from geoseg.engine.openvino_network import CompiledGraph, OpenVinoNetwork, reshaped
 from geoseg.engine.quantized import check_int8
 from geoseg.engine.settings import Settings
 from geoseg.errors import ModelError
@@ -22,10 +20,13 @@ from geoseg.models.wrapped import Wrapped
 
 if TYPE_CHECKING:
     import openvino
+    from torch import nn
+
+    from geoseg.engine.network import Network
 
 log = logging.getLogger("geoseg")
 
-_OPENVINO: Kept[OpenVinoNetwork] = Kept(2)
+_COMPILED: Kept[CompiledGraph] = Kept(2)
 _REMEDY = "measure it with `geoseg model quantize MODEL SCENE... -o OUT.safetensors`"
 
 
@@ -42,6 +43,8 @@ def as_asked(settings: Settings, options: PredictOptions, card: Card) -> Setting
             raise ModelError(f"the model {card.name} does not hold what int8 needs; {_REMEDY}")
         check_int8(settings.device)
     if options.compile:
+        from geoseg.engine.compiled import check_compiler
+
         check_compiler(settings.device)
     return replace(settings, tta=options.tta, compile=options.compile)
 
@@ -64,8 +67,10 @@ def with_runtime(settings: Settings, model: Model, shape: tuple[int, int]) -> Se
     # A network of one's own may do with a tile what a trace of it does not show.
     if settings.device != "cpu" or settings.precision == "fp16" or not traceable(model.network):
         return settings
+    if settings.tta and shape[0] != shape[1]:  # a graph is for images of one shape, and these are turned
+        return settings
     try:
-        _openvino(model, settings, shape)
+        _compiled(model, settings, shape)
     except ModelError as error:
         if settings.precision == "int8":
             raise
@@ -85,8 +90,10 @@ def traceable(network: nn.Module) -> bool:
     )
 
 
-def network_for(model: Model, settings: Settings, shape: tuple[int, int]) -> nn.Module:
-    """Return what computes a model's network.
+def network_for(
+    model: Model, settings: Settings, shape: tuple[int, int], scaling: tuple[Sequence[float], Sequence[float]]
+) -> Network | OpenVinoNetwork:
+    """Return the network of a model, ready for what a scene stores.
 
     Parameters
     ----------
@@ -94,22 +101,30 @@ def network_for(model: Model, settings: Settings, shape: tuple[int, int]) -> nn.
     settings : Settings
     shape : tuple of int
         (rows, cols) of the tiles.
+    scaling : (gain, bias)
+        Per band; network input = stored * gain + bias.
 
     Raises
     ------
     ModelError
         As `with_runtime`.
     """
-    return _openvino(model, settings, shape) if settings.runtime == "openvino" else model.network
+    if settings.runtime == "openvino":
+        return OpenVinoNetwork(_compiled(model, settings, shape), *scaling, settings)
+    from geoseg.engine.network import Network
+
+    card = model.card
+    return Network(model.network, *scaling, settings, card.temperature or 1.0, card.task)
 
 
-def _openvino(model: Model, settings: Settings, shape: tuple[int, int]) -> OpenVinoNetwork:
+def _compiled(model: Model, settings: Settings, shape: tuple[int, int]) -> CompiledGraph:
     """Return the compiled network, once for all scenes that follow each other."""
     quantized = model.int8.sha256 if settings.precision == "int8" and model.int8 is not None else ""
     graph = _int8_graph if settings.precision == "int8" else graph_of
-    how = settings.precision, settings.threads
-    key = graph_key(model, shape), quantized, *how
-    return _OPENVINO.get(key, lambda: OpenVinoNetwork(graph(model, shape), *how))
+    how = settings.precision, settings.threads, model.card.task, model.card.temperature or 1.0
+    return _COMPILED.get(
+        (graph_key(model, shape), quantized, *how), lambda: CompiledGraph(graph(model, shape), *how)
+    )
 
 
 def _int8_graph(model: Model, shape: tuple[int, int]) -> openvino.Model:

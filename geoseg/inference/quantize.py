@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from geoseg.engine.decision import Decision
-from geoseg.engine.feed import uploaded
 from geoseg.engine.network import Network
-from geoseg.engine.openvino_network import OpenVinoNetwork
+from geoseg.engine.openvino_network import CompiledGraph, OpenVinoNetwork
 from geoseg.engine.plan import margin_of, tile_starts
 from geoseg.engine.quantized import GraphBytes, check_installed, quantized
 from geoseg.engine.resized import resize_chip
 from geoseg.engine.settings import Settings
+from geoseg.engine.upload import uploaded
 from geoseg.errors import OptionError, SceneError
 from geoseg.grid.window import Window
 from geoseg.inference.assemble import load_checked
@@ -27,6 +27,9 @@ from geoseg.models.graphs import graph_of
 from geoseg.models.model import Model, weights_sha256
 from geoseg.raster.cache import limited_cache
 from geoseg.raster.chip import Chip
+
+if TYPE_CHECKING:
+    import openvino
 
 _CPU = torch.device("cpu")
 _PLAIN = Settings(device="cpu", precision="fp32", batch_size=1, threads=torch.get_num_threads())
@@ -88,10 +91,9 @@ def quantize(
             progress(done, 2 * len(inputs), what)
 
     told(0, "measure")
-    made = quantized(graph, [each.permute(0, 2, 3, 1).contiguous().numpy() for each, _ in inputs])
+    made = quantized(graph, [each.contiguous().numpy() for each, _ in inputs])
     classes = [
-        _decided(OpenVinoNetwork(each, precision, _PLAIN.threads), model, inputs)
-        for each, precision in ((graph, "fp32"), (made, "int8"))
+        _decided(each, precision, model, inputs) for each, precision in ((graph, "fp32"), (made, "int8"))
     ]
     changed = seen = 0
     for done, (ours, theirs, (_, valid)) in enumerate(zip(*classes, inputs, strict=True)):
@@ -120,15 +122,18 @@ def _inputs(jobs: Sequence[Job], network: nn.Module, tiles: int) -> Iterator[tup
                 yield reader.normalised([uploaded(chip.pixels, _CPU)], [valid]), valid
 
 
-def _decided(network: nn.Module, model: Model, inputs: Sequence[tuple[Tensor, Tensor]]) -> Iterator[Tensor]:
+def _decided(
+    graph: openvino.Model, precision: str, model: Model, inputs: Sequence[tuple[Tensor, Tensor]]
+) -> Iterator[Tensor]:
     """Class codes of tiles, uint8, (row, col) or (class, row, col); 255 where not valid."""
     card = model.card
     bands = len(card.bands)
-    engine = Network(network, (1.0,) * bands, (0.0,) * bands, _PLAIN, card.temperature or 1.0, card.task)
+    compiled = CompiledGraph(graph, precision, _PLAIN.threads, card.task, card.temperature or 1.0)
+    network = OpenVinoNetwork(compiled, (1.0,) * bands, (0.0,) * bands, _PLAIN)
     decide = Decision(card.task, card.channels, card.thresholds, _CPU)
     for each, valid in inputs:
-        (probabilities,) = engine.probabilities([each[0]], [None])
-        codes, _, _ = decide(probabilities, valid)
+        (probabilities,) = network.probabilities([each[0].contiguous().numpy()], [None])
+        codes, _, _ = decide(torch.from_numpy(probabilities), valid)
         yield codes
 
 

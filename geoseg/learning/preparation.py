@@ -207,8 +207,10 @@ def _check_memory(config: Config, model: Model, settings: Settings) -> None:
     seen = edges or (model.card.tile.size,) * 2
     try:
         batch = 1 if train.batch_size == "auto" else train.batch_size
-        check_memory(model.network, (batch, bands, train.chip_size, train.chip_size), settings, training=True)
-        check_memory(model.network, (1, bands, *seen), settings)
+        check_memory(
+            lambda: model.network, (batch, bands, train.chip_size, train.chip_size), settings, training=True
+        )
+        check_memory(lambda: model.network, (1, bands, *seen), settings)
     except OptionError as error:
         raise ConfigError(f"train: {error}") from error
 

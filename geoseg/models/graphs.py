@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from geoseg.engine.openvino_network import converted
+from geoseg.engine.conversion import converted
 from geoseg.models.network import NetworkPlan
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def graph_key(model: Model, shape: tuple[int, int]) -> str:
         "weights": weights_sha256(model.network.state_dict()),
         "network": asdict(NetworkPlan.of(model.card)),
         "shape": shape,
-        "form": "folded",
+        "form": "folded, (1, band, row, col)",
         "openvino": openvino.__version__,
         "torch": torch.__version__,
     }

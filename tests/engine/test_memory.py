@@ -78,29 +78,29 @@ def test_a_batch_that_no_memory_holds_is_refused_before_it_is_there(
     with pytest.raises(
         OptionError, match=r"1 x 32768 x 32768 px needs at least 94.5 GB, and 4.2 GB .*tile size"
     ):
-        check_memory(network, shape, CPU)
+        check_memory(lambda: network, shape, CPU)
     with pytest.raises(OptionError, match=r"at least 90.2 GB, and .*chip_size or batch_size"):
-        check_memory(network, shape, CPU, training=True)
+        check_memory(lambda: network, shape, CPU, training=True)
     with pytest.raises(OptionError, match=r"at least 12.9 GB"):
-        check_memory(network, shape, replace(CPU, device="cuda"))
+        check_memory(lambda: network, shape, replace(CPU, device="cuda"))
     with pytest.raises(OptionError, match=r"at least 53.7 GB"):
-        check_memory(network, shape, replace(CPU, precision="bf16"))
+        check_memory(lambda: network, shape, replace(CPU, precision="bf16"))
     system["free"] = 95_000 * 10**6
-    check_memory(network, shape, CPU)
-    check_memory(network, shape, CPU, training=True)
+    check_memory(lambda: network, shape, CPU)
+    check_memory(lambda: network, shape, CPU, training=True)
 
 
 def test_what_cannot_be_known_is_not_refused(system: dict[str, int | None], network: nn.Module) -> None:
     system["free"] = 0
-    check_memory(network, (8, 3, 512, 512), CPU)
+    check_memory(lambda: network, (8, 3, 512, 512), CPU)
     system["free"] = None
-    check_memory(network, (1, 3, 32768, 32768), CPU)
+    check_memory(lambda: network, (1, 3, 32768, 32768), CPU)
 
 
 def test_a_network_that_is_looked_at_stays_as_it_was(network: nn.Module) -> None:
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     with pytest.raises(OptionError):
-        check_memory(network, (64, 3, 32768, 32768), CPU)
+        check_memory(lambda: network, (64, 3, 32768, 32768), CPU)
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
     assert not any(m._forward_hooks for m in network.modules())
 

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 import segmentation_models_pytorch as smp
 import torch
 from torch import Tensor, nn
 
-from geoseg.engine.openvino_network import OpenVinoNetwork, converted
-from geoseg.errors import ModelError
+from geoseg.engine.bands import BandResult, Engine
+from geoseg.engine.conversion import converted
+from geoseg.engine.network import Network
+from geoseg.engine.openvino_network import CompiledGraph, OpenVinoNetwork
+from geoseg.engine.plan import Plan
+from geoseg.engine.rows import RowReader
+from geoseg.engine.settings import Settings
+from geoseg.errors import GeosegError, ModelError
+from geoseg.grid.legend import Task
+from geoseg.grid.tiling import Tiling
 from geoseg.inference.precision import traceable
 from geoseg.models.wrapped import Wrapped
+from geoseg.raster.array_scene import ArraySource
 
+OPENVINO = Settings(device="cpu", precision="fp32", batch_size=2, threads=2, runtime="openvino")
+TORCH = replace(OPENVINO, runtime="torch", threads=1)
 KINDS = [
     *((kind, "resnet18") for kind in (
         "Unet", "UnetPlusPlus", "MAnet", "Linknet", "FPN", "PSPNet", "PAN", "DeepLabV3", "DeepLabV3Plus", "UPerNet",
@@ -43,11 +58,18 @@ def run(network: nn.Module, inputs: Tensor) -> Tensor:
     return result
 
 
+def plain(compiled: CompiledGraph, **settings: Any) -> OpenVinoNetwork:
+    """A network that is given its inputs as they are."""
+    bands = compiled.shape[0]
+    return OpenVinoNetwork(compiled, [1.0] * bands, [0.0] * bands, replace(OPENVINO, **settings))
+
+
 def assert_alike(network: nn.Module, found: OpenVinoNetwork, inputs: Tensor) -> None:
     """Compare classes wherever the two best probabilities differ by more than 1e-4."""
-    ours, theirs = run(network, inputs), run(found, inputs)
+    ours = run(network, inputs).softmax(1)
+    theirs = torch.from_numpy(np.stack(found.probabilities(list(inputs.numpy()), [None] * len(inputs))))
     assert ours.shape == theirs.shape
-    best = ours.softmax(1).topk(2, 1).values
+    best = ours.topk(2, 1).values
     sure = best[:, 0] - best[:, 1] > 1e-4
     assert sure.float().mean() > 0.9
     assert torch.equal(ours.argmax(1)[sure], theirs.argmax(1)[sure])
@@ -59,27 +81,126 @@ def network() -> nn.Module:
 
 
 @pytest.fixture(scope="module")
-def found(network: nn.Module) -> OpenVinoNetwork:
-    return OpenVinoNetwork(converted(network, (5, 64, 96)), "fp32", 2)
+def compiled(network: nn.Module) -> CompiledGraph:
+    return CompiledGraph(converted(network, (5, 64, 96)), "fp32", 2)
 
 
-def test_it_says_what_torch_says(network: nn.Module, found: OpenVinoNetwork) -> None:
-    assert_alike(network, found, noise(3, 96, bands=5)[:, :, :64])
+@pytest.fixture(scope="module")
+def square(network: nn.Module) -> Any:
+    return converted(network, (5, 64, 64))
 
 
-def test_an_image_is_computed_alike_in_any_company_and_layout(found: OpenVinoNetwork) -> None:
-    inputs = noise(7, 96, bands=5)[:, :, :64]
-    together = run(found, inputs)
-    assert torch.equal(together, torch.cat([run(found, each[None]) for each in inputs]))
-    assert torch.equal(together, run(found, inputs.contiguous(memory_format=torch.channels_last)))
+def test_it_says_what_torch_says(network: nn.Module, compiled: CompiledGraph) -> None:
+    assert_alike(network, plain(compiled), noise(3, 96, bands=5)[:, :, :64])
 
 
-def test_bf16_says_nearly_the_same(network: nn.Module) -> None:
+def test_a_tile_is_computed_alike_in_any_company(compiled: CompiledGraph) -> None:
+    chips, found = list(noise(7, 96, bands=5)[:, :, :64].numpy()), plain(compiled)
+    together = found.probabilities(chips, [None] * 7)
+    for chip, ours in zip(chips, together, strict=True):
+        assert np.array_equal(ours, found.probabilities([chip], [None])[0])
+        assert np.array_equal(ours, found.probabilities([np.asfortranarray(chip)], [None])[0])
+
+
+@pytest.mark.parametrize(("task", "temperature"), [("multiclass", 2.0), ("binary", 1.0), ("multilabel", 0.5)])
+def test_logits_become_probabilities_as_the_task_says(
+    network: nn.Module, square: Any, task: Task, temperature: float
+) -> None:
+    chips = list(noise(2, 64, bands=5).numpy())
+    ours = Network(network, [1.0] * 5, [0.0] * 5, TORCH, temperature, task).probabilities(
+        [torch.from_numpy(chip) for chip in chips], [None] * 2
+    )
+    theirs = plain(CompiledGraph(square, "fp32", 2, task, temperature)).probabilities(chips, [None] * 2)
+    np.testing.assert_allclose(np.stack(theirs), torch.stack(ours).numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", ">i4", "float16", "float32", "float64"])
+@pytest.mark.parametrize("tta", [False, True])
+def test_stored_numbers_are_normalised_and_what_is_not_valid_is_nought(
+    network: nn.Module, square: Any, dtype: str, tta: bool
+) -> None:
+    random = np.random.default_rng(0)
+    chip = random.integers(0, 120, (5, 64, 64)).astype(dtype)
+    valid = random.random((64, 64)) < 0.8
+    if np.dtype(dtype).kind == "f":
+        chip[:, ~valid] = np.nan
+    gain, bias = [0.01, 0.02, 0.03, 0.04, 0.05], [-0.5, 0.1, 0.2, -0.1, 0.0]
+    native = torch.from_numpy(chip.astype(chip.dtype.newbyteorder("=")))
+    (ours,) = Network(network, gain, bias, replace(TORCH, tta=tta)).probabilities(
+        [native], [torch.from_numpy(valid)]
+    )
+    found = OpenVinoNetwork(CompiledGraph(square, "fp32", 2), gain, bias, replace(OPENVINO, tta=tta))
+    (theirs,) = found.probabilities([chip], [valid])
+    np.testing.assert_allclose(theirs, ours.numpy(), atol=1e-4)
+
+
+def bands_of(
+    network: Network | OpenVinoNetwork, source: ArraySource, bands: int, **more: Any
+) -> list[BandResult]:
+    plan = Plan.of(source.grid.shape, Tiling(size=64, overlap=16), bands)
+    engine = Engine(
+        network=network,
+        plan=plan,
+        reader=RowReader(source, plan, tolerant=False),
+        channels=(9, 4, 6, 2),
+        **more,
+    )
+    return list(engine.run())
+
+
+def joined(results: Sequence[BandResult], name: str) -> npt.NDArray[Any]:
+    return np.concatenate([getattr(each, name) for each in results], axis=-2)
+
+
+def test_a_scene_is_what_torch_makes_of_it(network: nn.Module, square: Any) -> None:
+    random = np.random.default_rng(2)
+    valid = random.random((190, 150)) < 0.9
+    valid[:70, :80] = False  # whole tiles without data
+    source = ArraySource.of(random.integers(0, 255, (5, 190, 150), dtype=np.uint8), valid=valid)
+    scaling = [1 / 255] * 5, [-0.5] * 5
+    ours = bands_of(Network(network, *scaling, TORCH), source, 2, storage="float32")
+    found = OpenVinoNetwork(CompiledGraph(square, "fp32", 2), *scaling, OPENVINO)
+    theirs = bands_of(found, source, 1, storage="float32")
+    shares = joined(ours, "stored")
+    np.testing.assert_allclose(joined(theirs, "stored"), shares, atol=1e-4)
+    best = np.sort(np.nan_to_num(shares), axis=0)
+    sure = (best[-1] - best[-2] > 1e-4) | ~valid
+    assert np.array_equal(joined(theirs, "codes")[sure], joined(ours, "codes")[sure])
+    assert np.abs(joined(theirs, "confidence").astype(int) - joined(ours, "confidence")).max() <= 1
+    # Bands are for memory alone, and to go on in the middle changes nothing.
+    again = bands_of(found, source, 3)
+    assert np.array_equal(joined(again, "codes"), joined(theirs, "codes"))
+    plan = Plan.of(source.grid.shape, Tiling(size=64, overlap=16), 1)
+    for start in range(len(plan.bands)):
+        engine = Engine(
+            network=found, plan=plan, reader=RowReader(source, plan, tolerant=False), channels=(9, 4, 6, 2)
+        )
+        part = list(engine.run(start))
+        assert [each.band.index for each in part] == list(range(start, len(plan.bands)))
+        rows = plan.bands[start].rows.start
+        assert np.array_equal(joined(part, "codes"), joined(theirs, "codes")[rows:])
+        assert np.array_equal(joined(part, "confidence"), joined(theirs, "confidence")[rows:])
+
+
+def test_a_scene_whose_output_is_not_a_number_is_an_error(network: nn.Module, square: Any) -> None:
+    pixels = np.full((5, 100, 100), 1.0, np.float32)
+    pixels[0, 90, 90] = 3e38
+    found = OpenVinoNetwork(CompiledGraph(square, "fp32", 2), [1.0] * 5, [0.0] * 5, OPENVINO)
+    with pytest.raises(
+        GeosegError, match=r"the network's output in rows .* is not a number: the scene holds 3e\+38"
+    ):
+        bands_of(found, ArraySource.of(pixels), 1)
+    # What was lent came back: the network goes on.
+    assert bands_of(found, ArraySource.of(np.ones((5, 70, 70), np.float32)), 1)
+
+
+def test_bf16_says_nearly_the_same(network: nn.Module, square: Any) -> None:
     inputs = noise(2, 64, bands=5)
-    ours = run(network, inputs)
-    theirs = run(OpenVinoNetwork(converted(network, (5, 64, 64)), "bf16", 1), inputs)
-    assert (ours - theirs).abs().mean() / ours.std() < 0.05
-    assert (ours.argmax(1) != theirs.argmax(1)).float().mean() < 0.05
+    ours = run(network, inputs).softmax(1).numpy()
+    found = plain(CompiledGraph(square, "bf16", 1), precision="bf16")
+    theirs = np.stack(found.probabilities(list(inputs.numpy()), [None] * 2))
+    assert np.abs(ours - theirs).mean() / ours.std() < 0.05
+    assert (ours.argmax(1) != theirs.argmax(1)).mean() < 0.05
 
 
 class Branching(nn.Module):
@@ -115,5 +236,5 @@ def test_networks_of_ones_own_are_left_to_torch(network: nn.Module) -> None:
 def test_networks_of_many_kinds(architecture: str, encoder: str) -> None:
     edge = 224 if "vit" in encoder else 256 if architecture == "PAN" else 96  # the least that they take
     network = seeded(lambda: smp.create_model(architecture, encoder, None, 3, 5))
-    found = OpenVinoNetwork(converted(network, (3, edge, edge)), "fp32", 2)
-    assert_alike(network, found, noise(2, edge))
+    found = CompiledGraph(converted(network, (3, edge, edge)), "fp32", 2)
+    assert_alike(network, plain(found), noise(2, edge))

@@ -31,13 +31,14 @@ Found = list[tuple[str, npt.NDArray[np.uint8], bool]]
 
 
 def engine_for(model: Model, cutting: Cutting, batch: int) -> PictureEngine:
+    settings = Settings(device="cpu", precision="fp32", batch_size=batch, threads=1)
     return PictureEngine(
-        module=model.network,
+        network_for=lambda scaling: Network(
+            model.network, *scaling, settings, model.card.temperature or 1.0, model.card.task
+        ),
         channels=len(model.card.channels),
-        task=model.card.task,
-        temperature=model.card.temperature or 1.0,
         cutting=cutting,
-        settings=Settings(device="cpu", precision="fp32", batch_size=batch, threads=1),
+        settings=settings,
     )
 
 

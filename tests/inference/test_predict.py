@@ -14,8 +14,8 @@ import torch
 import xarray
 
 import geoseg
-from geoseg.engine import settings
 from geoseg.errors import GeosegError, OptionError, OutputExistsError, ResumeError, SceneError
+from geoseg.inference import assemble
 from geoseg.inference.options import PredictOptions
 from geoseg.inference.predict import PredictOutputs, Writing, predict_file
 from geoseg.inference.prepare import prepare
@@ -441,11 +441,13 @@ def test_a_resumed_run_keeps_the_settings_it_began_with(
 ) -> None:
     """Another batch size would plan other bands."""
     output = tmp_path / "c.tif"
-    interrupt((scene_file, model_file), output, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(assemble, "with_runtime", lambda settings, *_: settings)
+        interrupt((scene_file, model_file), output, 1)
     begun = json.loads((tmp_path / "c.tif.geoseg-part" / JOURNAL).read_text().splitlines()[1])["settings"]
-    monkeypatch.setitem(settings._LARGEST_BATCH, "cpu", 1)
     geoseg.predict(scene_file, model_file, options=FP32, output=output)
     assert json.loads(Path(f"{output}.run.json").read_text())["settings"] == begun
+    assert begun["runtime"] == "torch"
     assert begun["batch_size"] > 1
 
 

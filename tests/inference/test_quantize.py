@@ -16,7 +16,8 @@ from PIL import Image
 
 import geoseg
 from geoseg.demo.scenes import MODEL, SCENES, data_file
-from geoseg.engine.openvino_network import OpenVinoNetwork
+from geoseg.engine.network import Network
+from geoseg.engine.openvino_network import OpenVinoNetwork, logits_of
 from geoseg.engine.settings import Settings
 from geoseg.errors import MismatchError, ModelError, OptionError, SceneError
 from geoseg.grid.legend import Legend
@@ -101,7 +102,7 @@ def test_changed_is_the_share_of_valid_pixels_with_another_class(tmp_path: Path)
     with torch.inference_mode():
         ours = model.network(inputs).argmax(dim=1)[0].numpy()
         assert made.int8 is not None
-        theirs = OpenVinoNetwork(made.int8.graph(), "int8", 1)(inputs).argmax(dim=1)[0].numpy()
+        theirs = logits_of(made.int8.graph(), [inputs.numpy()], "int8")[0][0].argmax(axis=0)
     assert found.changed == (ours != theirs)[valid].mean()
 
 
@@ -238,11 +239,18 @@ def test_a_model_that_was_not_measured_is_refused_before_anything_is_written(
 
 def test_scenes_that_follow_each_other_share_what_is_compiled(quantized: Path, scene_file: Path) -> None:
     settings = Settings(device="cpu", precision="int8", batch_size=1, threads=1, runtime="openvino")
-    first, second = (network_for(Model.open(quantized), settings, (64, 64)) for _ in range(2))
-    assert first is second
+    scaling = [1.0] * 3, [0.0] * 3
+
+    def compiled(model: Model) -> object:
+        network = network_for(model, settings, (64, 64), scaling)
+        assert isinstance(network, OpenVinoNetwork)
+        return network._compiled
+
+    first = compiled(Model.open(quantized))
+    assert compiled(Model.open(quantized)) is first
     other = geoseg.quantize(Model.open(quantized), [scene_file], tiles=1)
-    assert network_for(other, settings, (64, 64)) is not first
-    assert network_for(other, replace(settings, runtime="torch"), (64, 64)) is other.network
+    assert compiled(other) is not first
+    assert isinstance(network_for(other, replace(settings, runtime="torch"), (64, 64), scaling), Network)
 
 
 def test_ranges_of_other_weights_are_refused(quantized: Path, scene_file: Path) -> None:
