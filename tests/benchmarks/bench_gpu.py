@@ -32,13 +32,13 @@ from pathlib import Path
 import numpy as np
 import rasterio
 import torch
-from prediction import KINDS, Subject, case, spread, wait
+from prediction import KINDS, Subject, case, rates, wait
 from torch.utils.flop_counter import FlopCounterMode
 
 from geoseg.engine.plan import Plan
 from geoseg.engine.rows import RowReader
 from geoseg.inference.assemble import plan_of
-from geoseg.inference.summary import peak_memory_mb, profile_line
+from geoseg.inference.summary import peak_memory_mb
 from geoseg.raster.cache import limited_cache
 
 THREADS = (1, 2, 4, 8, 16, 32)
@@ -68,25 +68,6 @@ def measure(kind: str, arguments: argparse.Namespace, scratch: Path) -> None:
     decoding(subject)
     device_memory(subject, scratch / f"{kind}-memory")
     print(f"peak memory of the process {peak_memory_mb():,.0f} MB")
-
-
-def rates(subject: Subject, rounds: int, folder: Path) -> None:
-    """Bare model, the network as the engine runs it and the engine in turns, then where the engine's time goes."""
-    alone = {"bare model": subject.bare(), "own network": subject.own()}
-    found: dict[str, list[float]] = {name: [] for name in (*alone, "engine")}
-    for i in range(rounds):
-        for name, network in alone.items():
-            found[name].append(network.seconds(subject.batches))
-        found["engine"].append(subject.engine(folder.with_name(f"{folder.name}{i}")).seconds)
-    for name, values in found.items():
-        print(f"{name:<11} {spread([subject.megapixels / seconds for seconds in values])} million scene px/s")
-    for name in alone:
-        ratios = [theirs / ours for theirs, ours in zip(found[name], found["engine"], strict=True)]
-        print(f"engine against {name}: {spread(ratios, '.3f')}")
-    done = subject.engine(folder.with_name(f"{folder.name}-profile"), profile=True)
-    profile, seconds = done.profile, done.seconds
-    assert profile is not None
-    print(f"{profile_line(profile, seconds)}; busy {1 - profile['idle'] / seconds:.1%} of {seconds:.2f} s")
 
 
 def plain_loop(scene: Path, subject: Subject, rows: int) -> float:
@@ -120,12 +101,12 @@ def floor(subject: Subject, peak: float) -> None:
     network = subject.bare()
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         network.logits(network.inputs)
-    operations = counter.get_total_flops() * subject.batches
+    operations = counter.get_total_flops() * subject.tiles / len(network.inputs)
     card, grid = subject.job.card, subject.job.grid
     there = grid.height * grid.width * (len(card.bands) * subject.job.source.dtype.itemsize + 1)
     back = grid.height * grid.width * 2
     arithmetic, bus = operations / (peak * 1e12), (there + back) / bus_speed(network.inputs.device)
-    bare = network.seconds(subject.batches)
+    bare = network.seconds(subject.tiles)
     print(
         f"floor: {operations / 1e12:.2f} * 10^12 operations are {arithmetic:.3f} s at {peak:g} * 10^12 a second, "
         f"{(there + back) / 1e9:.2f} GB over the bus {bus:.3f} s; the bare model takes {bare:.3f} s, "
@@ -174,7 +155,7 @@ def device_memory(subject: Subject, folder: Path) -> None:
             f"memory of a device, beside network and batch: the formula allows {allowed / 1e6:,.0f} MB; none here"
         )
         return
-    alone = device_peak(partial(subject.own().seconds, 1, warm=True))
+    alone = device_peak(partial(subject.own().seconds, 1))
     run = device_peak(lambda: subject.engine(folder))
     print(
         f"memory of the device: network and batch {alone / 1e6:,.0f} MB, a run {(run - alone) / 1e6:,.0f} MB more; the "
@@ -201,6 +182,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--encoder", default="resnet34")
     parser.add_argument("--tile", type=int, default=512)
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--plain-rows", type=int, default=1024, help="rows that the plain loop does")

@@ -6,9 +6,11 @@ import argparse
 import copy
 import statistics
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -17,17 +19,19 @@ from rasterio.transform import from_origin
 from rasterio.windows import Window
 from scipy.ndimage import zoom
 
-from geoseg.engine.network import DTYPES, Network
+from geoseg.engine.network import DTYPES
+from geoseg.engine.openvino_network import OpenVinoNetwork
 from geoseg.engine.plan import tile_starts
 from geoseg.engine.settings import Settings, calls
 from geoseg.grid.legend import Legend
-from geoseg.inference.assemble import build_engine, choose_settings, plan_of
+from geoseg.inference.assemble import build_engine, cache_megabytes, choose_settings, compile_for, plan_of
 from geoseg.inference.bandstore import BandStore
 from geoseg.inference.filling import fill
 from geoseg.inference.options import PredictOptions
 from geoseg.inference.precision import network_for
 from geoseg.inference.prepare import Job, prepare
 from geoseg.inference.quantize import quantize
+from geoseg.inference.summary import profile_line
 from geoseg.models.model import Model
 from geoseg.raster.cache import limited_cache
 from geoseg.storage.journal import Journal
@@ -61,8 +65,10 @@ def make_scene(path: Path, size: int, kind: str) -> None:
 def make_model(kind: str, tile: int, encoder: str = "resnet34") -> Model:
     """An untrained U-Net of 7 classes."""
     bands, dtype = KINDS[kind]
+    light = {"decoder_channels": (64, 48, 32, 24, 16)} if "lite" in encoder else {}
     return Model.new(
-        architecture="Unet", encoder=encoder, bands=bands, dtype=dtype, legend=Legend.parse("a,b,c,d,e,f,g"),
+        architecture="Unet", encoder=encoder, decoder_options=light,
+        bands=bands, dtype=dtype, legend=Legend.parse("a,b,c,d,e,f,g"),
         value_range=None if dtype == "uint8" else (0, 10_000), tile_size=tile,
     )  # fmt: skip
 
@@ -75,7 +81,7 @@ def case(kind: str, arguments: argparse.Namespace, scratch: Path) -> tuple[Path,
         device=arguments.device, precision=arguments.precision, batch_size=arguments.batch_size,
         tile_size=arguments.tile, overlap=arguments.tile // 8,
     )  # fmt: skip
-    model = make_model(kind, arguments.tile)
+    model = make_model(kind, arguments.tile, arguments.encoder)
     if arguments.precision == "int8":
         model = quantize(model, [scene], tiles=4, options=options)
     return scene, model, options
@@ -95,72 +101,53 @@ class Subject:
         return cls(job=job, model=model, settings=choose_settings(job, model))
 
     @property
-    def batches(self) -> int:
-        rows, cols = tile_starts(self.job.grid.shape, self.job.tiling)
-        return calls(len(rows), len(cols), self.settings.batch_size)
+    def tiles(self) -> int:
+        """Tiles that the network computes, those included that only fill a batch."""
+        rows, cols = (len(each) for each in tile_starts(self.job.grid.shape, self.job.tiling))
+        size = self.settings.batch_size
+        return rows * cols if self.settings.runtime == "openvino" else size * calls(rows, cols, size)
 
     @property
     def megapixels(self) -> float:
         return self.job.grid.height * self.job.grid.width / 1e6
 
-    def engine(self, folder: Path, beside: Beside | None = None, *, profile: bool = False) -> Pass:
-        """Compute the scene from the opened file to stored, verified bands.
-
-        `beside` is called after every band of rows; its time does not count. What other threads do meanwhile,
-        the reading of the next band and the storing of the last, is a few thousandths of the work.
-        """
+    def engine(self, folder: Path, *, profile: bool = False) -> Pass:
+        """Compute the scene from the opened file to stored, verified bands."""
         job = replace(self.job, options=replace(self.job.options, profile=profile))
         folder.mkdir()
         journal, plan = Journal(folder, {}), plan_of(job, self.settings)
         engine = build_engine(job, self.model, self.settings, plan)
-        if self.settings.compile:
-            engine.network.try_out(len(job.card.bands), (job.tiling.size,) * 2)
-        calls, seconds, told = _Calls(engine.network), 0.0, 0
-
-        def after(rows: int) -> None:
-            nonlocal started, seconds, told
-            taken = time.perf_counter() - started
-            seconds += taken
-            if beside is not None:
-                beside(taken, calls.count - told)
-            started, told = time.perf_counter(), calls.count
-
-        with limited_cache():
+        compile_for(job, engine)
+        with limited_cache(cache_megabytes(job)):
             started = time.perf_counter()
-            fill(engine, BandStore(folder, plan, journal), range(len(plan.bands)), journal, after)
-            seconds += time.perf_counter() - started
+            fill(engine, BandStore(folder, plan, journal), range(len(plan.bands)), journal, lambda _: None)
+            seconds = time.perf_counter() - started
         return Pass(seconds=seconds, profile=engine.clock.profile(seconds))
 
     def bare(self) -> Alone:
         """``model(x)`` as it was built, channels last, at the precision of the job; where that is int8, in fp32."""
-        _, inputs = self._ready()
-        module, dtype = copy.deepcopy(self.model.network).eval(), DTYPES[self.settings.precision]
-        module = module.to(inputs.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        device, dtype = torch.device(self.settings.device), DTYPES[self.settings.precision]
+        module = copy.deepcopy(self.model.network).eval()
+        module = module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
         def model(batch: torch.Tensor) -> torch.Tensor:
-            with torch.autocast(batch.device.type, dtype=dtype, enabled=dtype is not torch.float32):
+            with torch.autocast(device.type, dtype=dtype, enabled=dtype is not torch.float32):
                 logits: torch.Tensor = module(batch)
             return logits
 
-        return Alone(model, inputs)
+        size = self.job.tiling.size
+        inputs = torch.rand((self.settings.batch_size, len(self.job.card.bands), size, size), device=device)
+        return Alone(model, inputs.contiguous(memory_format=torch.channels_last))
 
-    def own(self) -> Alone:
+    def own(self) -> Alone | AloneInOpenVino:
         """The network that the engine makes of it: OpenVINO's, or folded, or compiled."""
-        network, inputs = self._ready()
-        return Alone(network.logits, inputs)
-
-    def _ready(self) -> tuple[Network, torch.Tensor]:
-        size, match = self.job.tiling.size, self.job.match
-        network = Network(
-            network_for(self.model, self.settings, (self.job.tiling.size,) * 2),
-            match.gain,
-            match.bias,
-            self.settings,
-        )
-        shape = len(self.job.card.bands), size, size
-        chips = [torch.randint(0, 255, shape, dtype=torch.uint8, device=network.device)]
+        match, size = self.job.match, self.job.tiling.size
+        network = network_for(self.model, self.settings, (size, size), (match.gain, match.bias))
+        if isinstance(network, OpenVinoNetwork):
+            return AloneInOpenVino(network)
+        chips = [torch.zeros((len(match.gain), size, size), dtype=torch.uint8, device=network.device)]
         many = self.settings.batch_size
-        return network, network.normalised(chips * many, [None] * many)
+        return Alone(network.logits, network.normalised(chips * many, [None] * many))
 
 
 @dataclass(frozen=True)
@@ -170,21 +157,41 @@ class Alone:
     logits: Callable[[torch.Tensor], torch.Tensor]
     inputs: torch.Tensor
 
-    def seconds(self, batches: int, *, warm: bool = False) -> float:
-        """Seconds of so many batches, after one that does not count unless the network is `warm`."""
+    def seconds(self, tiles: int) -> float:
+        """Seconds of so many tiles, after a batch that does not count."""
         with torch.inference_mode():
-            if not warm:
-                self.logits(self.inputs)
-                wait(self.inputs.device)
+            self.logits(self.inputs)
+            wait(self.inputs.device)
             started = time.perf_counter()
-            for _ in range(batches):
+            for _ in range(-(-tiles // len(self.inputs))):
                 self.logits(self.inputs)
             wait(self.inputs.device)
         return time.perf_counter() - started
 
 
-Beside = Callable[[float, int], None]
-"""Called with the seconds of a band, and how often the model was called in it."""
+@dataclass(frozen=True)
+class AloneInOpenVino:
+    """A compiled graph whose inputs lie ready: as many tiles at a time as the engine has computed."""
+
+    network: OpenVinoNetwork
+
+    def seconds(self, tiles: int) -> float:
+        """Seconds of so many tiles, after one for each request that does not count."""
+        with self.network._compiled.requests() as requests:
+            for request in requests:
+                request.infer(
+                    {0: np.random.default_rng(0).random(request.get_input_tensor(0).shape, np.float32)}
+                )
+            started, coming = time.perf_counter(), deque[Any]()
+            for number in range(tiles):
+                if len(coming) == len(requests):
+                    coming.popleft().wait()
+                request = requests[number % len(requests)]
+                request.start_async()
+                coming.append(request)
+            for request in coming:
+                request.wait()
+        return time.perf_counter() - started
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,18 +200,6 @@ class Pass:
 
     seconds: float
     profile: dict[str, float] | None
-
-
-class _Calls:
-    """Counts how often a network's model is called."""
-
-    def __init__(self, network: Network) -> None:
-        self.count, self._logits = 0, network.logits
-        network.logits = self._counted  # type: ignore[method-assign]
-
-    def _counted(self, inputs: torch.Tensor) -> torch.Tensor:
-        self.count += 1
-        return self._logits(inputs)
 
 
 def wait(device: torch.device) -> None:
@@ -216,3 +211,23 @@ def spread(values: Sequence[float], form: str = ".2f") -> str:
     """Median, smallest and largest."""
     low, middle, high = min(values), statistics.median(values), max(values)
     return f"{middle:{form}} ({low:{form}} to {high:{form}})"
+
+
+def rates(subject: Subject, rounds: int, folder: Path) -> None:
+    """Bare model, the network as the engine runs it and the engine in turns, then where the engine's time goes."""
+    alone = {"bare model": subject.bare(), "own network": subject.own()}
+    found: dict[str, list[float]] = {name: [] for name in (*alone, "engine")}
+    subject.engine(folder.with_name(f"{folder.name}-first"))
+    for i in range(rounds):
+        for name, network in alone.items():
+            found[name].append(network.seconds(subject.tiles))
+        found["engine"].append(subject.engine(folder.with_name(f"{folder.name}{i}")).seconds)
+    for name, values in found.items():
+        print(f"{name:<11} {spread([subject.megapixels / seconds for seconds in values])} million scene px/s")
+    for name in alone:
+        ratios = [theirs / ours for theirs, ours in zip(found[name], found["engine"], strict=True)]
+        print(f"engine against {name}: {spread(ratios, '.3f')}")
+    done = subject.engine(folder.with_name(f"{folder.name}-profile"), profile=True)
+    profile, seconds = done.profile, done.seconds
+    assert profile is not None
+    print(f"{profile_line(profile, seconds)}; busy {1 - profile['idle'] / seconds:.1%} of {seconds:.2f} s")
