@@ -88,7 +88,8 @@ class Engine:
     in s bytes (0 where they are not), B bands of b bytes, tiles of S px, W columns (the scene's and
     ``2 * margin``, at least S), ``d = (r - 1) * stride + S`` open rows for r tile rows a band, and h rows of
     blocks read ahead. Reading joins the kept rows and the fresh ones, hence three times; codes and confidence
-    are two bytes of a band that is put together from strips, one that comes, and one that is handed over.
+    are two bytes of a band that is put together from strips, one that comes, and one that is handed over. What
+    OpenVINO computes has bands of one tile row, and no batch but a few tiles.
     Results with `keep_probabilities` are ``4*C*d*W`` bytes each beside it. The scene's height is not in it, but
     where `image_size` makes the network see the scene whole. These are arrays in use; the C library's heap
     holds on to freed ones beside them.
