@@ -18,12 +18,12 @@ from .verbosity import verbosity_options
 )
 @verbosity_options
 def command() -> None:
-    """Compile what making polygons compiles at its first use.
+    """Compile what predicting and making polygons compile at their first use.
 
     For images and installations that are only read: run it once as they are built. The kernels are kept in the folder
     that NUMBA_CACHE_DIR names, else beside the modules, else in your home.
     """
-    from geoseg.vector.warm_up import warm_up
+    from geoseg.inference.warm_up import warm_up
 
     started = time.perf_counter()
     folder = warm_up()

@@ -22,7 +22,8 @@ class Clock:
     """Seconds by stage.
 
     Read: from the file to rows in memory. Upload: rows to the device, cut and normalised there. Model: the network,
-    or waiting for it where it computes beside what the others do. Stitch: softmax, taper, sum, decision, and back to the host. Write: finished bands to the disk.
+    or waiting for it where it computes beside what the others do. Stitch: softmax, taper, sum, decision, and back to
+    the host. Write: finished bands to the disk.
 
     Law: one that is off costs a look-up. On CUDA events are put between the kernels and nobody waits for them,
     so that a run which is watched is as fast as another one.

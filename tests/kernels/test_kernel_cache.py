@@ -13,13 +13,16 @@ from affine import Affine
 from geoseg.errors import OutputError
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend
+from geoseg.inference import warm_up
+from geoseg.inference.predict import predict
+from geoseg.inference.rasterize import rasterize
 from geoseg.kernels import cache as kernel_cache
 from geoseg.kernels import kernel as kernels
 from geoseg.kernels.cache import VARIABLE, place, read_object, writable, write_object
 from geoseg.raster.classmap import ClassMap
-from geoseg.vector import warm_up
 from geoseg.vector.options import VectorizeOptions
 from geoseg.vector.vectorize import vectorize
+from tests.oracle import pointwise_model
 
 
 @pytest.fixture
@@ -121,7 +124,11 @@ def test_after_it_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch, tmp_path:
     whole = ClassMap(codes=codes, valid=codes > 0, grid=grid, legend=Legend.parse("a,b"))
     for number, options in enumerate((VectorizeOptions(), VectorizeOptions(min_area="2px", simplify="1px"))):
         vectorize(whole, options=options, output=tmp_path / f"{number}.gpkg")
+    vectorize(whole, output=tmp_path / "0.parquet")
+    rasterize(tmp_path / "0.gpkg", output=tmp_path / "0.tif")
+    predict(np.zeros((3, 40, 50), np.uint8), pointwise_model(3), output=tmp_path / "predicted.tif")
     assert len(set(looked_up)) > 20
+    assert {"normalise", "blend", "_cross"} <= {name.rpartition(".")[2] for name in looked_up}
 
 
 def _kernels() -> list[kernels.Kernel[Any, Any]]:

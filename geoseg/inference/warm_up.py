@@ -13,9 +13,13 @@ import numpy as np
 from affine import Affine
 from pyproj import CRS
 
+from geoseg.engine.mosaic import Deciding, Mosaic
+from geoseg.engine.tile_kernels import normalise
 from geoseg.errors import OutputError
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend
+from geoseg.grid.tiling import Tiling
+from geoseg.inference.rasterize import rasterize
 from geoseg.kernels.cache import VARIABLE, place
 from geoseg.raster.classmap import ClassMap
 from geoseg.vector.options import VectorizeOptions
@@ -23,6 +27,7 @@ from geoseg.vector.vectorize import vectorize
 
 _EDGE: Final = 48
 _CLASSES: Final = 4
+_STORED: Final = ("uint8", "uint16", "int16", "float32")
 _OPTIONS: Final = (
     VectorizeOptions(),
     VectorizeOptions(min_area="5px"),
@@ -39,7 +44,7 @@ _PLACES: Final = (
 
 
 def warm_up() -> Path:
-    """Compile the kernels that turn class maps into polygons, for maps of bytes and of wider codes.
+    """Compile the kernels that predict, that turn class maps into polygons and back, for the usual types of numbers.
 
     What was compiled before is only looked up, which takes a second or two.
 
@@ -56,6 +61,7 @@ def warm_up() -> Path:
     folder = place()
     if folder is None:
         raise OutputError(f"no folder for compiled kernels can be written; set {VARIABLE} to one")
+    _predict()
     random = np.random.default_rng(1)
     codes = random.integers(1, _CLASSES + 1, (_EDGE // 2, _EDGE // 2)).repeat(2, axis=0).repeat(2, axis=1)
     valid = random.random(codes.shape) > 0.05
@@ -67,7 +73,23 @@ def warm_up() -> Path:
             grid = Grid(height=_EDGE, width=_EDGE, transform=transform, crs=wkt)
             whole = ClassMap(codes=codes.astype(dtype), valid=valid, grid=grid, legend=legend)
             vectorize(whole, confidence=confidence, options=options, output=Path(scratch) / f"{number}.gpkg")
+        first = Path(scratch) / "0.gpkg"
+        rasterize(first, output=first.with_suffix(".tif"))
+        # GeoParquet has a box for each polygon.
+        vectorize(whole, output=first.with_suffix(".parquet"))
     return folder
+
+
+def _predict() -> None:
+    """Normalise and blend a tile, of each type of number and of each task."""
+    valid = np.ones((_EDGE, _EDGE), bool)
+    tile = np.zeros((_CLASSES, _EDGE, _EDGE), np.float32)
+    for dtype in _STORED:
+        for known in (valid, valid[:0, :0]):
+            normalise(np.zeros((_EDGE, _EDGE), dtype), known, (0, 0), (1.0, 0.0), tile[0])
+    tiling = Tiling(size=_EDGE, overlap=0)
+    mosaic = Mosaic(tiling, (_EDGE, _EDGE), Deciding(task="multiclass", channels=range(_CLASSES)), _EDGE)
+    mosaic.add((0, 0), tile, valid, (0, 0))
 
 
 def _maps() -> Iterator[tuple[tuple[str | None, Affine], VectorizeOptions, type[np.integer]]]:
