@@ -104,6 +104,8 @@ def _translated(error: Exception, command: str | None = None) -> tuple[str, int]
         return f"the GPU failed ({reason}); what is finished is kept, run the same command again to go on", 1
     if isinstance(error, MemoryError):
         return f"out of memory{_LESS_MEMORY.get(command or '', '')}", 1
+    if isinstance(error, ModuleNotFoundError) and not (error.name or "geoseg").startswith("geoseg"):
+        return f"this needs the package {error.name}, which is not installed: pip install {error.name}", 1
     if isinstance(error, ImportError) and not (error.name or "").startswith("geoseg"):
         return f"a library cannot be loaded ({error}); {_remedy(str(error))}", 1
     return f"unexpected {type(error).__name__}: {error}; this is a bug, -vv shows where", 1

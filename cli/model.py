@@ -241,7 +241,8 @@ def quantize(
     """
     from geoseg.inference.options import PredictOptions
     from geoseg.inference.quantize import quantize
-    from geoseg.models.model import Model, check_name
+    from geoseg.models.model import Model
+    from geoseg.models.model_file import check_name
     from geoseg.storage.output import claim
 
     check_name(output)

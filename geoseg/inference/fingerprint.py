@@ -19,8 +19,7 @@ from geoseg.inference.loaded_scene import LoadedScene
 from geoseg.inference.options import PredictOptions
 from geoseg.inference.prepare import Job
 from geoseg.models.card import Card
-from geoseg.models.model import Model, weights_sha256
-from geoseg.models.wrapped import Wrapped
+from geoseg.models.model import Model
 from geoseg.raster.array_scene import ArraySource
 from geoseg.raster.scene import Scene
 
@@ -75,8 +74,8 @@ def _weights_in_memory(model: Path | Model) -> str:
     """Checksum of a model that was never saved; the card of a saved one knows it."""
     if not isinstance(model, Model):
         return ""
-    weights = weights_sha256(model.network.state_dict())
-    return f"{weights} {model.network.digest}" if isinstance(model.network, Wrapped) else weights
+    own = model.own_network
+    return model.digest if own is None else f"{model.digest} {own.digest}"
 
 
 def _scene_fingerprint(job: Job) -> dict[str, Any]:

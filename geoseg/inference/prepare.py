@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -19,13 +19,11 @@ from geoseg.inference.loaded_scene import LoadedScene
 from geoseg.inference.options import PredictOptions
 from geoseg.models.card import Card, read_card
 from geoseg.models.match import Match, match
+from geoseg.models.model import Model
 from geoseg.raster.array_scene import ArraySource
 from geoseg.raster.products import Stack
 from geoseg.raster.scene import Scene
 from geoseg.raster.source import Source
-
-if TYPE_CHECKING:
-    from geoseg.models.model import Model
 
 log = logging.getLogger("geoseg")
 
@@ -86,10 +84,8 @@ class Job:
         return f"none, resized whole to {rows} x {cols}"
 
     def load_model(self) -> Model:
-        """Open the model file, or return the model that was given."""
-        from geoseg.models.model import Model
-
-        return self.model if isinstance(self.model, Model) else Model.open(self.model)
+        """Open the model file, its network not built yet, or return the model that was given."""
+        return self.model if isinstance(self.model, Model) else Model.open(self.model, build=False)
 
 
 def prepare(scene: Any, model: Path | str | Model, options: PredictOptions) -> Job:
@@ -145,9 +141,8 @@ def given_model(model: Any) -> Path | Model:
     """
     if isinstance(model, str | PathLike):
         return Path(model)
-    if hasattr(model, "card") and hasattr(model, "network"):
-        found: Model = model
-        return found
+    if isinstance(model, Model):
+        return model
     kind = type(model).__name__
     if callable(getattr(model, "forward", None)):
         raise ModelError(

@@ -68,7 +68,7 @@ class ModelFile:
         return _MODELS.get(self.key, self._opened)
 
     def _opened(self) -> Model:
-        model = Model.open(self.path)
+        model = Model.open(self.path, build=False)
         if model.card.weights_sha256 != self.weights:
             raise ModelError(
                 f"{self.path}: holds other weights than when the prediction was asked for "

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 
 from geoseg.errors import ModelError
 from geoseg.models.card import CARD_KEY, read_header
-from geoseg.models.network import first_line
+from geoseg.models.one_line import first_line
 from geoseg.storage.foreign_text import read_json
 
 _WRAPPERS: Final = ("state_dict", "model_state_dict", "model", "weights")

@@ -14,8 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from geoseg.engine.conversion import converted
-from geoseg.models.network import NetworkPlan
+from geoseg.models.network_plan import NetworkPlan
 
 if TYPE_CHECKING:
     import openvino
@@ -48,13 +47,29 @@ def graph_of(model: Model, shape: tuple[int, int]) -> openvino.Model:
     kept = cache_folder() / graph_key(model, shape)
     if (graph := _read(kept)) is not None:
         return graph
-    graph = converted(model.network, (len(model.card.bands), *shape))
+    network = model.network
+    from geoseg.engine.conversion import converted
+
+    graph = converted(network, (len(model.card.bands), *shape))
     try:
         _keep(graph, kept)
         trim(MOST)
     except OSError as error:  # a full disk or a folder of somebody else: converted anew the next time
         _log.debug("%s: the converted network is not kept (%s)", kept, error.strerror)
     return graph
+
+
+def kept_graph(model: Model, shape: tuple[int, int]) -> openvino.Model | None:
+    """Return the graph of a model's network for tiles of (rows, cols) if it is kept; nothing is converted.
+
+    One that is kept proves that the network was built and run for such tiles.
+    """
+    return _read(cache_folder() / graph_key(model, shape))
+
+
+def is_kept(model: Model, shape: tuple[int, int]) -> bool:
+    """Whether the graph of a model's network for tiles of (rows, cols) is kept."""
+    return (cache_folder() / graph_key(model, shape) / _FILE).exists()
 
 
 def cache_folder() -> Path:
@@ -94,19 +109,15 @@ def trim(most: int) -> int:
 
 
 def graph_key(model: Model, shape: tuple[int, int]) -> str:
-    """Name what a graph depends on: weights, network, shape and the versions that made it."""
+    """Name what a graph depends on: weights, network, shape and the version that made it."""
     import openvino
-    import torch
-
-    from geoseg.models.model import weights_sha256
 
     about = {
-        "weights": weights_sha256(model.network.state_dict()),
+        "weights": model.digest,
         "network": asdict(NetworkPlan.of(model.card)),
         "shape": shape,
         "form": "folded, (1, band, row, col)",
         "openvino": openvino.__version__,
-        "torch": torch.__version__,
     }
     return hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()[:32]
 

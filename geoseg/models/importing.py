@@ -15,7 +15,8 @@ from geoseg.models.card import Card
 from geoseg.models.foreign_weights import ForeignWeights, read_weights
 from geoseg.models.input_scale import InputScale
 from geoseg.models.model import Model
-from geoseg.models.network import NetworkPlan, build
+from geoseg.models.network import build
+from geoseg.models.network_plan import NetworkPlan
 from geoseg.models.origins import Origin, origin_of
 
 _DEFAULT_DTYPE: Final = "uint8"

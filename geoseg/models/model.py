@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
-
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from typing import TYPE_CHECKING, Any, Literal
 
 from geoseg.engine.quantized import GraphBytes
-from geoseg.errors import ModelError, OptionError, OutputError
+from geoseg.errors import ModelError, OptionError
 from geoseg.grid.legend import Legend, Task, binary_legend
-from geoseg.models.card import CARD_KEY, Card, read_card
+from geoseg.models.card import Card
 from geoseg.models.input_scale import InputScale
-from geoseg.models.network import NetworkPlan, build, first_line, input_statistics
-from geoseg.models.wrapped import Wrapped, dtype_of, legend_of_channels
-from geoseg.storage.output import claim
+from geoseg.models.model_file import StoredNetwork, check_name, read_model, write_model
+from geoseg.models.network_plan import NetworkPlan
+from geoseg.models.weights import as_stored, digest_of
 from geoseg.storage.printable import printable
+
+if TYPE_CHECKING:
+    import torch
+
+    from geoseg.models.wrapped import Wrapped
 
 WeightPrecision = Literal["fp32", "fp16"]
 _LARGEST: Mapping[str, tuple[float, float]] = {
@@ -31,6 +32,7 @@ _LARGEST: Mapping[str, tuple[float, float]] = {
     "int32": (-(2**31), 2**31 - 1),
     "uint32": (0, 2**32 - 1),
 }
+_BUILDING = threading.Lock()
 
 
 class Model:
@@ -51,12 +53,12 @@ class Model:
     def __init__(
         self,
         card: Card,
-        network: torch.nn.Module,
+        network: torch.nn.Module | StoredNetwork,
         notes: tuple[str, ...] = (),
         int8: GraphBytes | None = None,
     ) -> None:
         self.card = card
-        self.network = network
+        self._network = network
         self.notes = notes
         self.int8 = int8
 
@@ -121,6 +123,8 @@ class Model:
         LegendError
             If the legend is not one of the task.
         """
+        from geoseg.models.network import build, input_statistics
+
         low, high = value_range or _LARGEST.get(dtype, (0.0, 1.0))
         span = high - low or 1.0
         options = dict(decoder_options or {})
@@ -214,6 +218,10 @@ class Model:
         ModelError, OptionError, LegendError
             If it is no module, refuses a tile, or answers with another number of channels than there are classes.
         """
+        import torch
+
+        from geoseg.models.wrapped import Wrapped, dtype_of, legend_of_channels
+
         if not isinstance(module, torch.nn.Module):
             raise ModelError(f"expected a torch.nn.Module, found {type(module).__name__}")
         if isinstance(bands, str) or not bands:
@@ -248,13 +256,49 @@ class Model:
     @property
     def wrapped(self) -> bool:
         """Whether its network is code that no model file could hold."""
-        return isinstance(self.network, Wrapped)
+        return self.own_network is not None
+
+    @property
+    def own_network(self) -> Wrapped | None:
+        """The network, where it is code that no model file could hold."""
+        if isinstance(self._network, StoredNetwork):
+            return None
+        from geoseg.models.wrapped import Wrapped
+
+        return self._network if isinstance(self._network, Wrapped) else None
+
+    @property
+    def network(self) -> torch.nn.Module:
+        """Maps float32 (N, band, row, col) to logits (N, channel, row, col); built when it is first asked for.
+
+        Raises
+        ------
+        ModelError
+            If a file was opened without building it, and its weights and card do not fit.
+        """
+        with _BUILDING:
+            if isinstance(self._network, StoredNetwork):
+                self._network = self._network.build()
+            return self._network
+
+    @property
+    def digest(self) -> str:
+        """Digest of the network's weights as they are now; those of a file are not made a network for it."""
+        held = self._network
+        return held.digest if isinstance(held, StoredNetwork) else weights_sha256(held.state_dict())
 
     @classmethod
-    def open(cls, path: Path | str) -> Model:
+    def open(cls, path: Path | str, *, build: bool = True) -> Model:
         """Read a model file; nothing in it is executed and nothing is fetched from a network.
 
         Law: ``Model.open(p)`` gives the logits of the weights as they are stored in `p`.
+
+        Parameters
+        ----------
+        path : path
+        build : bool
+            Whether the network is built now. Else it is when `network` is first asked for, which needs torch: a
+            prediction whose network is kept converted (`geoseg.models.graphs`) never asks.
 
         Raises
         ------
@@ -262,17 +306,11 @@ class Model:
             If the file is no model file, was changed since it was written, or weights and card do not fit.
         """
         path = Path(path)
-        card, tensors = read_model(path)
-        int8 = _take_graph(tensors)
-        try:
-            network = build(NetworkPlan.of(card))
-            _require_names(tensors, network)
-            network.load_state_dict(tensors, strict=True)
-        except ModelError as error:
-            raise ModelError(f"{path}: {error}") from error
-        except RuntimeError as error:
-            raise ModelError(f"{path}: its weights do not fit its card ({first_line(error)})") from error
-        return cls(card, network.eval(), int8=int8)
+        card, weights, int8 = read_model(path)
+        model = cls(card, StoredNetwork(path, card, weights), int8=int8)
+        if build:
+            _ = model.network
+        return model
 
     def save(self, path: Path | str, *, weights: WeightPrecision = "fp32", overwrite: bool = False) -> Card:
         """Write the model file, verify it by reading it back, and give it its name in one step.
@@ -292,9 +330,9 @@ class Model:
         """
         path = Path(path)
         check_name(path)
-        if isinstance(self.network, Wrapped):
+        if (own := self.own_network) is not None:
             raise ModelError(
-                f"{path}: a network of your own ({type(self.network.module).__name__}) has no file form, since model "
+                f"{path}: a network of your own ({type(own.module).__name__}) has no file form, since model "
                 "files hold no code; keep its weights with torch.save and wrap it again, or, where "
                 "segmentation-models-pytorch built it, use its save_pretrained and geoseg.import_model"
             )
@@ -302,7 +340,7 @@ class Model:
         card = self.card.changed(weights_sha256=weights_sha256(tensors), created_by=created_by())
         if self.int8 is None:  # what a network was trained on from had one
             card = card.changed(quantization=None)
-        write_model(path, card, tensors | _graph_tensors(self.int8), overwrite=overwrite)
+        write_model(path, card, as_stored(tensors), self.int8, overwrite=overwrite)
         return card
 
     @property
@@ -320,9 +358,11 @@ class Model:
         ------
         OptionError
         """
-        if isinstance(self.network, Wrapped):
+        if (own := self.own_network) is not None:
             if size != self.card.tile.size:  # which was tried when it was wrapped
-                self.network.try_out(size)
+                own.try_out(size)
+            return
+        if isinstance(self._network, StoredNetwork) and self._is_kept(size):
             return
         step = self.stride_multiple
         if size % step:
@@ -330,6 +370,13 @@ class Model:
                 f"tile size {size} does not suit {self.card.architecture} {self.card.encoder}, "
                 f"expected a multiple of {step}: use {-(-size // step) * step}"
             )
+
+    def _is_kept(self, size: int) -> bool:
+        """Whether the network is kept converted for such tiles, or images: it was run then, and takes them."""
+        from geoseg.models.graphs import is_kept
+
+        whole = self.card.image_size
+        return is_kept(self, (size, size)) or (whole is not None and size in whole and is_kept(self, whole))
 
     def __repr__(self) -> str:
         """Show the card, a line a subject."""
@@ -357,114 +404,9 @@ class Model:
         return printable("\n".join(lines))
 
 
-def check_name(path: Path) -> None:
-    """Refuse a name that no model file is written under.
-
-    Raises
-    ------
-    OutputError
-    """
-    if path.suffix != ".safetensors":
-        raise OutputError(f"{path}: a model file's name ends in .safetensors")
-
-
-def read_model(path: Path) -> tuple[Card, dict[str, torch.Tensor]]:
-    """Read the card and the weights of a model file as they are stored.
-
-    Raises
-    ------
-    ModelError
-        If the file is no model file, or was changed since it was written.
-    """
-    card = read_card(path)
-    try:
-        tensors = load_file(path)
-    # Types that this torch does not know are a KeyError of safetensors' own.
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{path}: its weights cannot be read ({first_line(error)})") from error
-    found = weights_sha256(tensors)
-    if found != card.weights_sha256:
-        raise ModelError(
-            f"{path}: its weights are not the ones that its card names (sha256 {found[:12]}, expected "
-            f"{card.weights_sha256[:12] or 'none'}); the file is damaged or was changed, fetch it again"
-        )
-    asked = None if card.quantization is None else card.quantization.graph_sha256
-    held = [tensors[name].numpy().tobytes() for name in _GRAPH if name in tensors]
-    if (GraphBytes(*held).sha256 if len(held) == len(_GRAPH) else None) != asked:
-        raise ModelError(
-            f"{path}: its int8 graph is not the one that its card names; the file is damaged or was changed, fetch it "
-            "again"
-        )
-    return card, tensors
-
-
-def write_model(path: Path, card: Card, tensors: Mapping[str, torch.Tensor], *, overwrite: bool) -> None:
-    """Write a model file, verify it by reading it back, and give it its name in one step.
-
-    Parameters
-    ----------
-    path : Path
-    card : Card
-        With the `weights_sha256` of the tensors.
-    tensors : mapping of str to Tensor
-    overwrite : bool
-        Whether a file may be replaced.
-
-    Raises
-    ------
-    OutputError, OutputExistsError
-        The previous file is untouched then.
-    """
-    with claim(path, overwrite=overwrite) as output:
-        part = output.scratch / "model.safetensors"
-        try:
-            save_file(dict(tensors), part, metadata={CARD_KEY: card.to_json()})
-        except (SafetensorError, OSError) as error:
-            raise OutputError(f"{path}: cannot be written ({first_line(error)})") from error
-        if read_card(part) != card or weights_sha256(load_file(part)) != card.weights_sha256:
-            raise OutputError(f"{path}: what was read back is not what was written; the disk may be faulty")
-        output.commit(part)
-
-
 def weights_sha256(tensors: Mapping[str, torch.Tensor]) -> str:
     """Digest of a network's tensors: of each in the order of their names, name, type, shape and bytes."""
-    digest = hashlib.sha256()
-    for name in sorted(set(tensors) - set(_GRAPH)):
-        tensor = tensors[name].detach().cpu().contiguous()
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        # A view as bytes works for every dtype, also for those numpy does not know; a scalar has no view.
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
-_GRAPH = ("geoseg.int8.xml", "geoseg.int8.bin")
-"""Names of the two parts of an int8 graph among the tensors of a model file."""
-
-
-def _graph_tensors(graph: GraphBytes | None) -> dict[str, torch.Tensor]:
-    """Return an int8 graph as tensors of bytes."""
-    parts = () if graph is None else graph
-    return {
-        name: torch.frombuffer(bytearray(part), dtype=torch.uint8)
-        for name, part in zip(_GRAPH, parts, strict=False)
-    }
-
-
-def _take_graph(tensors: dict[str, torch.Tensor]) -> GraphBytes | None:
-    """Take the int8 graph out of the tensors of a model file."""
-    parts = [tensors.pop(name, None) for name in _GRAPH]
-    if any(part is None for part in parts):
-        return None
-    return GraphBytes(*(part.numpy().tobytes() for part in parts if part is not None))
-
-
-def _require_names(tensors: Mapping[str, torch.Tensor], network: torch.nn.Module) -> None:
-    """Refuse missing and additional tensors; torch's own strictness lets counters of BatchNorm be absent."""
-    expected = set(network.state_dict())
-    odd = sorted(expected ^ set(tensors))
-    if odd:
-        words = "is missing" if odd[0] in expected else "is not part of the network"
-        raise ModelError(f"its weights do not fit its card: {odd[0]} {words} ({len(odd)} in all)")
+    return digest_of(as_stored(tensors))
 
 
 def created_by() -> str:
@@ -479,6 +421,8 @@ def created_by() -> str:
 
 def _stored(name: str, tensor: torch.Tensor, weights: WeightPrecision) -> torch.Tensor:
     """Copy a tensor as it is to be stored: dense, on the CPU, shared with no other."""
+    import torch
+
     copy = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
     if copy.is_floating_point() and not bool(torch.isfinite(copy).all()):
         raise ModelError(f"weights {name!r} hold NaN or infinity; the training that made them went wrong")

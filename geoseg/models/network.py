@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from geoseg.engine.memory import free_memory
 from geoseg.errors import ModelError
-from geoseg.models.card import Card
+from geoseg.models.network_plan import NetworkPlan
+from geoseg.models.one_line import first_line
 from geoseg.models.smp import Building, smp
 from geoseg.models.unet2015 import ENCODER, Unet2015
 
@@ -20,31 +20,6 @@ _TORCHGEO = "_Weights."  # in the names of torchgeo's weights, and in no other's
 _PUBLISHED = Unet2015.__name__.lower()
 _TRIED = 64  # px
 OPTION_PREFIXES = ("decoder_", "psp_", "encoder_depth", "encoder_output_stride", "upsampling")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkPlan:
-    """What a network is made of: names as smp has them, counts of bands and channels, decoder options.
-
-    `Unet2015` is not smp's; its encoder is called ``published``.
-    """
-
-    architecture: str
-    encoder: str
-    bands: int
-    channels: int
-    options: Mapping[str, Any]
-
-    @classmethod
-    def of(cls, card: Card) -> NetworkPlan:
-        """Plan of the network that a card describes."""
-        return cls(
-            architecture=card.architecture,
-            encoder=card.encoder,
-            bands=len(card.bands),
-            channels=len(card.channels),
-            options=card.decoder_options,
-        )
 
 
 def build(plan: NetworkPlan, encoder_weights: str | None = None, seed: int = 0) -> torch.nn.Module:
@@ -186,12 +161,6 @@ def _refusal(plan: NetworkPlan, encoder_weights: str | None, error: Exception) -
         )
     reason = first_line(error)
     return f"{architecture} with encoder {encoder} is refused by segmentation-models-pytorch: {reason}"
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first words of a foreign exception, short enough for one line."""
-    text = " ".join(str(error).split()).strip("\"'") or type(error).__name__
-    return text if len(text) <= 160 else text[:157] + "..."
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""One line out of pydantic's many."""
+"""One line out of the many that other libraries say."""
 
 from __future__ import annotations
 
@@ -47,3 +47,9 @@ def _value(value: object) -> str:
         return shown(value, _SHOWN)
     text = printable(repr(value))
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first words of a foreign exception, short enough for one line."""
+    text = " ".join(str(error).split()).strip("\"'") or type(error).__name__
+    return text if len(text) <= 160 else text[:157] + "..."

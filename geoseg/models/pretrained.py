@@ -16,7 +16,9 @@ import torch
 from geoseg.errors import ModelError
 from geoseg.models.card import Card
 from geoseg.models.model import Model
-from geoseg.models.network import NetworkPlan, build, first_line
+from geoseg.models.network import build
+from geoseg.models.network_plan import NetworkPlan
+from geoseg.models.one_line import first_line
 
 _PATIENCE: Final = 30.0  # s without an answer
 _log = logging.getLogger(__name__)

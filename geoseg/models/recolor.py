@@ -7,7 +7,7 @@ from pathlib import Path
 
 from geoseg.grid.legend import Legend
 from geoseg.models.card import Card
-from geoseg.models.model import check_name, read_model, write_model
+from geoseg.models.model_file import check_name, read_model, write_model
 from geoseg.raster.legend_file import legend_of
 
 
@@ -45,7 +45,7 @@ def recolor(
     """
     path, asked = Path(output), legend_of(legend)
     check_name(path)
-    card, tensors = read_model(Path(model))
+    card, weights, int8 = read_model(Path(model))
     card = card.relabelled(asked or Legend.of((c.code, c.name, None) for c in card.legend))
-    write_model(path, card, tensors, overwrite=overwrite)
+    write_model(path, card, weights, int8, overwrite=overwrite)
     return card

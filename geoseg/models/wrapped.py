@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from geoseg.errors import ModelError, OptionError
 from geoseg.grid.legend import Legend, Task, binary_legend
-from geoseg.models.network import first_line
+from geoseg.models.one_line import first_line
 
 _KEYS = ("logits", "out")
 """Where transformers and torchvision put what others return by itself."""

@@ -60,6 +60,10 @@ def test_what_there_is_room_for_is_written_in_order(tmp_path: Path) -> None:
     [
         (ImportError("libtorch_cpu.so: failed to map segment from shared object"), "ulimit -v"),
         (ImportError("libx.so: cannot open shared object file"), "install geoseg anew"),
+        (
+            ModuleNotFoundError("No module named 'torch'", name="torch"),
+            "^this needs the package torch, which is not installed: pip install torch$",
+        ),
         (OSError(28, "No space left on device"), "nothing more can be written"),
         (
             RuntimeError("CUDA error: an illegal memory access\nCUDA kernel errors"),

@@ -5,11 +5,17 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from geoseg_cli.main import group
+from safetensors.torch import load_file, save_file
 
-from geoseg.models.graphs import cache_folder, graph_of, kept_graphs, trim
+from geoseg.errors import ModelError
+from geoseg.inference.predict import predict
+from geoseg.models import network
+from geoseg.models.card import CARD_KEY, read_card
+from geoseg.models.graphs import cache_folder, graph_of, kept_graph, kept_graphs, trim
 from geoseg.models.model import Model
 
 
@@ -42,6 +48,41 @@ def test_a_converted_network_is_kept_shown_and_removed(folder: Path, model_file:
     assert f"{folder}: 2 converted networks, " in run()
     assert "removed 2 converted networks" in run("--clear")
     assert not list(folder.iterdir())
+
+
+def test_what_is_kept_is_found_without_building_the_network(
+    folder: Path, model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert kept_graph(Model.open(model_file, build=False), (64, 64)) is None
+    graph_of(Model.open(model_file), (64, 64))
+
+    def build(plan: object) -> None:
+        raise AssertionError(plan)
+
+    monkeypatch.setattr(network, "build", build)
+    model = Model.open(model_file, build=False)
+    model.check_tile_size(64)
+    assert kept_graph(model, (64, 64)) is not None
+    assert graph_of(model, (64, 64)) is not None
+    whole = Model.open(model_file, build=False)
+    whole.card = whole.card.changed(image_size=(64, 64))
+    whole.check_tile_size(64)
+    with pytest.raises(AssertionError, match="NetworkPlan"):
+        model.check_tile_size(96)
+
+
+def test_weights_that_do_not_fit_their_card_are_refused_by_a_prediction(
+    folder: Path, model_file: Path
+) -> None:
+    """Which builds no network before it needs one."""
+    path = folder.parent.parent / "m.safetensors"
+    card = read_card(model_file).changed(channels=[1, 2], legend=read_card(model_file).legend[:2])
+    save_file(load_file(model_file), path, metadata={CARD_KEY: card.to_json()})
+    assert Model.open(path, build=False).card == card
+    scene = np.zeros((3, 64, 64), np.uint8)
+    for refused in (lambda: Model.open(path), lambda: predict(scene, path)):
+        with pytest.raises(ModelError, match=rf"{path}: its weights do not fit its card \(.*size mismatch"):
+            refused()
 
 
 def test_other_weights_are_another_network(folder: Path, model_file: Path) -> None:

@@ -1,0 +1,125 @@
+"""Weights as a file holds them: read, named by a digest and made tensors of; only the last needs torch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
+
+from geoseg.errors import ModelError
+from geoseg.models.one_line import first_line
+
+if TYPE_CHECKING:
+    import torch
+
+_DTYPES: Final = {
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2",
+    "I64": "int64",
+    "U64": "uint64",
+    "I32": "int32",
+    "U32": "uint32",
+    "I16": "int16",
+    "U16": "uint16",
+    "I8": "int8",
+    "U8": "uint8",
+    "BOOL": "bool",
+    "C64": "complex64",
+}
+"""What torch calls the types of safetensors."""
+
+
+class Stored(NamedTuple):
+    """A tensor as a file holds it.
+
+    Parameters
+    ----------
+    dtype : str
+        As torch calls it: ``float32``, ``bfloat16``.
+    shape : tuple of int
+    data : bytearray or memoryview
+        Its numbers, little-endian, the last dimension fastest.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    data: bytearray | memoryview
+
+
+def read_weights(path: Path) -> dict[str, Stored]:
+    """Read the tensors of a safetensors file by their names.
+
+    Raises
+    ------
+    ModelError
+        If the file is damaged, or holds a type that torch does not know.
+    """
+    from safetensors import SafetensorError, deserialize
+
+    try:
+        found: list[tuple[str, dict[str, Any]]] = deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
+        return {
+            name: Stored(_DTYPES[each["dtype"]], tuple(each["shape"]), each["data"]) for name, each in found
+        }
+    except KeyError as error:
+        raise ModelError(f"{path}: its weights cannot be read (their type {error} is not known)") from error
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelError(f"{path}: its weights cannot be read ({first_line(error)})") from error
+
+
+def as_stored(tensors: Mapping[str, torch.Tensor]) -> dict[str, Stored]:
+    """Return tensors of torch as a file holds them; they share memory where they are dense and on the CPU."""
+    import torch
+
+    found = {}
+    for name, tensor in tensors.items():
+        dense = tensor.detach().cpu().contiguous()
+        # A view as bytes works for every dtype, also for those numpy does not know; a scalar has no view.
+        data = dense.reshape(-1).view(torch.uint8).numpy().data
+        found[name] = Stored(str(dense.dtype).removeprefix("torch."), tuple(dense.shape), data)
+    return found
+
+
+def as_tensors(weights: Mapping[str, Stored]) -> dict[str, torch.Tensor]:
+    """Return stored weights as tensors of torch, which share their memory."""
+    import torch
+
+    found = {}
+    for name, (kind, shape, data) in weights.items():
+        dtype = getattr(torch, kind)
+        empty = not len(data)  # of which torch makes no buffer
+        flat = torch.empty(0, dtype=dtype) if empty else torch.frombuffer(data, dtype=dtype)
+        found[name] = flat.reshape(shape)
+    return found
+
+
+def digest_of(weights: Mapping[str, Stored]) -> str:
+    """Digest of tensors: of each in the order of their names, name, type, shape and bytes."""
+    found = hashlib.sha256()
+    for name in sorted(weights):
+        dtype, shape, data = weights[name]
+        found.update(f"{name} torch.{dtype} {shape}\n".encode())
+        found.update(data)
+    return found.hexdigest()
+
+
+def widened(weights: Mapping[str, Stored]) -> dict[str, Stored]:
+    """Return weights as a network computes with them: halves are float32 there, which changes no number."""
+    return {name: _widened(each) for name, each in weights.items()}
+
+
+def _widened(weights: Stored) -> Stored:
+    if weights.dtype == "float16":
+        numbers = np.frombuffer(weights.data, dtype=np.float16).astype(np.float32)
+    elif weights.dtype == "bfloat16":  # the upper half of a float32
+        numbers = (np.frombuffer(weights.data, dtype=np.uint16).astype(np.uint32) << 16).view(np.float32)
+    else:
+        return weights
+    return Stored("float32", weights.shape, numbers.view(np.uint8).data)
