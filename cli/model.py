@@ -29,6 +29,7 @@ from .verbosity import verbosity_options
 
 if TYPE_CHECKING:
     from geoseg.grid.legend import Legend
+    from geoseg.models.exported import ExportPrecision
 
 
 @click.group()
@@ -258,6 +259,46 @@ def quantize(
         )
     made.save(output, overwrite=overwrite)
     say(f"Wrote {output}\n{made}")
+
+
+@command.command(
+    epilog=examples(
+        "geoseg model export model.safetensors -o model.xml",
+        "geoseg predict scene.tif -m model.xml -o classes.tif",
+    )
+)
+@click.argument("model", type=EXISTING_FILE)
+@click.option(
+    "--tile-size",
+    type=click.IntRange(min=1),
+    metavar="PX",
+    help="Tile edge that it is for; the model's by default.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(("fp32", "int8")),
+    default="fp32",
+    show_default=True,
+    help="What it computes in: fp32, and bf16 where the CPU has it; or int8, which `geoseg model quantize` measured.",
+)
+@output("File to write; its numbers go into OUT.bin beside it.", metavar="OUT.xml")
+@overwrite
+@verbosity_options
+def export(
+    model: Path, tile_size: int | None, precision: ExportPrecision, output: Path, overwrite: bool
+) -> None:
+    """Write a model as a graph that predicts without torch.
+
+    OUT.xml and OUT.bin hold the network as OpenVINO computes it on a CPU, and all that predicting needs to know.
+    predict, segment and info take OUT.xml in place of a model file; it can neither be trained nor computed on a GPU.
+    """
+    from geoseg.models.exported import check_export_name
+    from geoseg.models.model import Model
+
+    check_export_name(output)
+    opened = Model.open(model, build=False)
+    opened.export(output, tile_size=tile_size, precision=precision, overwrite=overwrite)
+    say(f"Wrote {output} and {output.with_suffix('.bin').name}\n{Model.open(output)}")
 
 
 @command.command(

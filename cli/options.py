@@ -195,7 +195,9 @@ validity = together(
 """Which pixels are valid, of `train` and `model quantize`, too."""
 
 prediction = together(
-    click.option("-m", "--model", required=True, type=EXISTING_FILE, help="Model file (.safetensors)."),
+    click.option(
+        "-m", "--model", required=True, type=EXISTING_FILE, help="Model file (.safetensors), or an exported one (.xml)."
+    ),
     stack,
     resolution,
     click.option("-b", "--bands", type=BANDS, help="Names or numbers of the scene's bands, in the model's order."),

@@ -11,7 +11,7 @@ import numpy as np
 from geoseg.errors import SceneError
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import THRESHOLD
-from geoseg.raster.file_kinds import GEOPACKAGE, MODEL, kind_by_name, kind_of
+from geoseg.raster.file_kinds import EXPORTED, GEOPACKAGE, MODEL, kind_by_name, kind_of
 from geoseg.raster.opening import is_remote
 from geoseg.raster.products import is_product
 
@@ -52,6 +52,8 @@ def describe(path: Any, *, resolution: float | None = None, allow_remote: bool =
         raise SceneError(f"{path}: cannot be read ({error.strerror})") from error
     if kind == MODEL or (kind is None and kind_by_name(path) == MODEL):
         return _model_file(path)
+    if kind == EXPORTED:
+        return _exported_model(path)
     if kind is None or kind.remedy:
         what = _unknown(path) if kind is None else f"is {kind.name}"
         remedy = f"; {kind.remedy}" if kind else ""
@@ -85,6 +87,23 @@ def _model_file(path: Path) -> Description:
         "stored_types": sorted({entry["dtype"] for entry in tensors.values()}),
         **_presence(card),
         "card": card.fields(),
+    }
+
+
+def _exported_model(path: Path) -> Description:
+    """Describe an exported model by its card and what its graph is for."""
+    from geoseg.models.exported import read_exported
+
+    found = read_exported(path)
+    return {
+        "kind": "exported model",
+        "path": str(path),
+        "bytes": len(found.files.xml) + len(found.files.weights),
+        "precision": found.precisions,
+        "tile_px": list(found.about.shape),
+        "other_tiles_px": None if found.about.multiple is None else f"multiples of {found.about.multiple}",
+        **_presence(found.card),
+        "card": found.card.fields(),
     }
 
 

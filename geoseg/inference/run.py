@@ -148,9 +148,10 @@ def computed(job: Job, asked: Asked, progress: Progress | None) -> Iterator[Run]
             done = fill_by_several(work, missing, journal, told)
         else:
             done = [compute(work, model, store, missing, journal, told)]
+        compiling = max(each.compiling for each in done) if settings.compile else 0.0
         if settings.compile:
-            preparing["compile"] = max(each.compiling for each in done)
-        seconds = time.perf_counter() - started - preparing.get("compile", 0.0)
+            preparing["compile"] = compiling
+        seconds = time.perf_counter() - started - compiling
         journal.append({"products": True})
         yield Run(
             job=job,

@@ -345,14 +345,18 @@ def _check_options(options: Mapping[str, JsonValue]) -> None:
 
 
 def read_card(path: Path | str) -> Card:
-    """Read the card of a model file without reading its weights.
+    """Read the card of a model file, or of an exported model, without reading its weights.
 
     Raises
     ------
     ModelError
-        If the file cannot be read, is no safetensors file, or holds no card of a format this geoseg knows.
+        If the file cannot be read, is no such file, or holds no card of a format this geoseg knows.
     """
+    from geoseg.models.exported import is_exported, read_exported_card
+
     path = Path(path)
+    if is_exported(path):
+        return read_exported_card(path)
     metadata = read_header(path).get("__metadata__")
     text = metadata.get(CARD_KEY) if isinstance(metadata, Mapping) else None
     if not isinstance(text, str):

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from geoseg.errors import ModelError
 from geoseg.models.network_plan import NetworkPlan
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ FOLDER = "GEOSEG_CACHE_DIR"
 MOST = 2 * 10**9
 """Bytes that are kept; what was not used for longest goes first."""
 _FILE = "graph.xml"
+REMEDY = "measure it with `geoseg model quantize MODEL SCENE... -o OUT.safetensors`"
 
 
 def graph_of(model: Model, shape: tuple[int, int]) -> openvino.Model:
@@ -44,10 +46,10 @@ def graph_of(model: Model, shape: tuple[int, int]) -> openvino.Model:
     ModelError
         If OpenVINO cannot express the network.
     """
-    kept = cache_folder() / graph_key(model, shape)
-    if (graph := _read(kept)) is not None:
+    if (graph := kept_graph(model, shape)) is not None:
         return graph
-    network = model.network
+    kept = _folder(model, shape)
+    network = model.network  # without torch that is what says so
     from geoseg.engine.conversion import converted
 
     graph = converted(network, (len(model.card.bands), *shape))
@@ -60,16 +62,47 @@ def graph_of(model: Model, shape: tuple[int, int]) -> openvino.Model:
 
 
 def kept_graph(model: Model, shape: tuple[int, int]) -> openvino.Model | None:
-    """Return the graph of a model's network for tiles of (rows, cols) if it is kept; nothing is converted.
+    """Return the graph of a model's network for tiles of (rows, cols) if there is one; nothing is converted.
 
-    One that is kept proves that the network was built and run for such tiles.
+    One that is kept proves that the network was built and run for such tiles. An exported model is its graph.
+
+    Raises
+    ------
+    ModelError, OptionError
+        If an exported model's graph is in int8, or not for such tiles.
     """
-    return _read(cache_folder() / graph_key(model, shape))
+    if (exported := model.exported) is None:
+        return _read(_folder(model, shape))
+    if exported.about.precision == "int8":
+        exported.build()
+    return exported.graph(shape)
 
 
 def is_kept(model: Model, shape: tuple[int, int]) -> bool:
     """Whether the graph of a model's network for tiles of (rows, cols) is kept."""
-    return (cache_folder() / graph_key(model, shape) / _FILE).exists()
+    return (_folder(model, shape) / _FILE).exists()
+
+
+def int8_graph_of(model: Model, shape: tuple[int, int]) -> openvino.Model:
+    """Return the graph of a model that computes in int8, for tiles of (rows, cols).
+
+    Raises
+    ------
+    ModelError
+        If the model does not hold one of its weights, or it is not for such tiles.
+    """
+    from geoseg.engine.openvino_network import reshaped
+
+    found, name = model.card.quantization, model.card.name
+    if found is None or model.int8 is None or found.graph_sha256 != model.int8.sha256:
+        raise ModelError(f"the model {name} does not hold what int8 needs; {REMEDY}")
+    if found.weights_sha256 != model.digest:
+        raise ModelError(f"what the model {name} holds for int8 is of other weights; {REMEDY}")
+    return reshaped(model.int8.graph(), shape) if model.exported is None else model.exported.graph(shape)
+
+
+def _folder(model: Model, shape: tuple[int, int]) -> Path:
+    return cache_folder() / graph_key(model, shape)
 
 
 def cache_folder() -> Path:

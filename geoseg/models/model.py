@@ -12,6 +12,7 @@ from geoseg.engine.quantized import GraphBytes
 from geoseg.errors import ModelError, OptionError
 from geoseg.grid.legend import Legend, Task, binary_legend
 from geoseg.models.card import Card
+from geoseg.models.exported import ExportedNetwork, ExportPrecision, is_exported, read_exported
 from geoseg.models.input_scale import InputScale
 from geoseg.models.model_file import StoredNetwork, check_name, read_model, write_model
 from geoseg.models.network_plan import NetworkPlan
@@ -33,6 +34,8 @@ _LARGEST: Mapping[str, tuple[float, float]] = {
     "uint32": (0, 2**32 - 1),
 }
 _BUILDING = threading.Lock()
+_KNOWN = frozenset(("torch", "segmentation_models_pytorch", "timm", "torchvision", "geoseg"))
+"""Packages whose layers do with every tile what they do with one."""
 
 
 class Model:
@@ -53,7 +56,7 @@ class Model:
     def __init__(
         self,
         card: Card,
-        network: torch.nn.Module | StoredNetwork,
+        network: torch.nn.Module | StoredNetwork | ExportedNetwork,
         notes: tuple[str, ...] = (),
         int8: GraphBytes | None = None,
     ) -> None:
@@ -261,11 +264,20 @@ class Model:
     @property
     def own_network(self) -> Wrapped | None:
         """The network, where it is code that no model file could hold."""
-        if isinstance(self._network, StoredNetwork):
+        if isinstance(self._network, StoredNetwork | ExportedNetwork):
             return None
         from geoseg.models.wrapped import Wrapped
 
         return self._network if isinstance(self._network, Wrapped) else None
+
+    @property
+    def traceable(self) -> bool:
+        """Whether a trace shows all of the network: a layer of one's own may do something else with other numbers."""
+        if isinstance(self._network, StoredNetwork | ExportedNetwork):
+            return True
+        return not self.wrapped and all(
+            type(layer).__module__.partition(".")[0] in _KNOWN for layer in self._network.modules()
+        )
 
     @property
     def network(self) -> torch.nn.Module:
@@ -274,18 +286,30 @@ class Model:
         Raises
         ------
         ModelError
-            If a file was opened without building it, and its weights and card do not fit.
+            If a file was opened without building it, and its weights and card do not fit; always of an exported model.
         """
         with _BUILDING:
-            if isinstance(self._network, StoredNetwork):
+            if isinstance(self._network, StoredNetwork | ExportedNetwork):
                 self._network = self._network.build()
             return self._network
+
+    @property
+    def exported(self) -> ExportedNetwork | None:
+        """The graph that the model is, where `export` wrote it: it predicts, and has no `network`."""
+        return self._network if isinstance(self._network, ExportedNetwork) else None
 
     @property
     def digest(self) -> str:
         """Digest of the network's weights as they are now; those of a file are not made a network for it."""
         held = self._network
-        return held.digest if isinstance(held, StoredNetwork) else weights_sha256(held.state_dict())
+        if isinstance(held, StoredNetwork | ExportedNetwork):
+            return held.digest
+        return weights_sha256(held.state_dict())
+
+    @property
+    def stored_digest(self) -> str:
+        """What the card of a file of these weights names them by; a file may hold halves."""
+        return self.card.weights_sha256 if isinstance(self._network, StoredNetwork) else self.digest
 
     @classmethod
     def open(cls, path: Path | str, *, build: bool = True) -> Model:
@@ -296,6 +320,7 @@ class Model:
         Parameters
         ----------
         path : path
+            A ``.safetensors``, or the ``.xml`` of an exported model, which only predicts.
         build : bool
             Whether the network is built now. Else it is when `network` is first asked for, which needs torch: a
             prediction whose network is kept converted (`geoseg.models.graphs`) never asks.
@@ -306,6 +331,12 @@ class Model:
             If the file is no model file, was changed since it was written, or weights and card do not fit.
         """
         path = Path(path)
+        if is_exported(path):
+            exported = read_exported(path)
+            if build:
+                exported.graph(exported.about.shape)
+            int8 = exported.files if exported.about.precision == "int8" else None
+            return cls(exported.card, exported, int8=int8)
         card, weights, int8 = read_model(path)
         model = cls(card, StoredNetwork(path, card, weights), int8=int8)
         if build:
@@ -343,6 +374,48 @@ class Model:
         write_model(path, card, as_stored(tensors), self.int8, overwrite=overwrite)
         return card
 
+    def export(
+        self,
+        path: Path | str,
+        *,
+        tile_size: int | None = None,
+        precision: ExportPrecision = "fp32",
+        overwrite: bool = False,
+    ) -> Card:
+        """Write the network as OpenVINO's graph, with its card, for predicting where there is no torch.
+
+        Law: a prediction on a CPU with it has the bytes of one with the model, in the same precision and with tiles
+        of that size.
+
+        Parameters
+        ----------
+        path : path
+            ``OUT.xml``; its numbers go into ``OUT.bin`` beside it, and the two belong together. `predict` and
+            `Model.open` take the ``.xml``.
+        tile_size : int, optional
+            Tiles that it is for, px; the card's by default. Other sizes can be predicted with, too, where the graph
+            says of them what the network says.
+        precision : str
+            ``fp32``, which is computed in bf16, too; or ``int8``, of a model that `geoseg.quantize` made.
+        overwrite : bool
+            Whether files may be replaced.
+
+        Returns
+        -------
+        Card
+            The card as written.
+
+        Raises
+        ------
+        OutputError, OutputExistsError, OptionError
+            The previous files are untouched then.
+        ModelError
+            If OpenVINO cannot compute the network, it is one of your own, or holds nothing for int8.
+        """
+        from geoseg.models.export import export
+
+        return export(self, Path(path), tile_size=tile_size, precision=precision, overwrite=overwrite)
+
     @property
     def stride_multiple(self) -> int:
         """Edges of the network's input must be a multiple of this many px."""
@@ -362,6 +435,10 @@ class Model:
             if size != self.card.tile.size:  # which was tried when it was wrapped
                 own.try_out(size)
             return
+        if isinstance(self._network, ExportedNetwork):
+            whole = self.card.image_size  # which are checked together
+            self._network.check_shape(whole if whole is not None and size in whole else (size, size))
+            return
         if isinstance(self._network, StoredNetwork) and self._is_kept(size):
             return
         step = self.stride_multiple
@@ -380,8 +457,12 @@ class Model:
 
     def __repr__(self) -> str:
         """Show the card, a line a subject."""
-        card = self.card
-        weights = sum(p.numel() for p in self.network.parameters())
+        card, exported = self.card, self.exported
+        if exported is None:
+            size = f"{sum(p.numel() for p in self.network.parameters()):,} weights"
+        else:
+            rows, cols = exported.about.shape
+            size = f"exported for {rows} x {cols} px in {exported.precisions}"
         gsd = f", {card.gsd_m:g} m per px" if card.gsd_m else ""
         low, high = card.value_range
         seen = f"tile     {card.tile.size} px, overlap {card.tile.overlap} px"
@@ -389,7 +470,7 @@ class Model:
             seen = f"image    whole, resized to {card.image_size[0]} x {card.image_size[1]} px"
         lines = [
             f"Model {card.name!r} ({card.created_by}, format {card.format})",
-            f"  network  {card.architecture} {card.encoder}, {weights:,} weights, {card.task}",
+            f"  network  {card.architecture} {card.encoder}, {size}, {card.task}",
             f"  bands    {', '.join(card.band_names)}: {card.dtype} from {low:g} to {high:g}{gsd}",
             f"  {seen}",
             *(f"  class    {c.code:>3} {c.color} {c.name}" for c in card.legend),

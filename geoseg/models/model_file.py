@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from geoseg.engine.quantized import GraphBytes
 from geoseg.errors import ModelError, OutputError
 from geoseg.models.card import CARD_KEY, Card, read_card
+from geoseg.models.exported import is_exported, read_exported
 from geoseg.models.network_plan import NetworkPlan
 from geoseg.models.one_line import first_line
 from geoseg.models.weights import Stored, as_tensors, digest_of, read_weights, widened
@@ -90,6 +91,8 @@ def read_model(path: Path) -> tuple[Card, dict[str, Stored], GraphBytes | None]:
     ModelError
         If the file is no model file, or was changed since it was written.
     """
+    if is_exported(path):
+        read_exported(path).build()
     card = read_card(path)
     weights = read_weights(path)
     parts = [weights.pop(name).data for name in _GRAPH if name in weights]

@@ -74,6 +74,7 @@ POINTER: Final = _unread(
 )
 
 MODEL: Final = FileKind(name="a model file", holds="model", endings=(".safetensors",))
+EXPORTED: Final = FileKind(name="an exported model", holds="model")
 
 KINDS: Final = (
     GEOTIFF, PNG, JPEG, JPEG2000, VRT,
@@ -116,6 +117,7 @@ _MAGIC: Final = {
 }
 _ROOTS: Final = {
     "VRTDataset": VRT,
+    "net": EXPORTED,
     "kml": KML,
     "gpx": GPX,
     "FeatureCollection": GML,

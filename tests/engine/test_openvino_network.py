@@ -23,9 +23,10 @@ from geoseg.engine.settings import Settings
 from geoseg.errors import GeosegError, ModelError
 from geoseg.grid.legend import Task
 from geoseg.grid.tiling import Tiling
-from geoseg.inference.precision import traceable
+from geoseg.models.model import Model
 from geoseg.models.wrapped import Wrapped
 from geoseg.raster.array_scene import ArraySource
+from tests.oracle import pointwise_model
 
 OPENVINO = Settings(device="cpu", precision="fp32", batch_size=2, threads=2, runtime="openvino")
 TORCH = replace(OPENVINO, runtime="torch", threads=1)
@@ -225,10 +226,10 @@ def test_what_cannot_be_expressed_is_refused_in_one_line() -> None:
 
 
 def test_networks_of_ones_own_are_left_to_torch(network: nn.Module) -> None:
-    assert traceable(network)
-    assert not traceable(Branching())
-    assert not traceable(nn.Sequential(nn.Conv2d(3, 3, 1), Branching()))
-    assert not traceable(Wrapped(network, 5, 4))
+    card = pointwise_model(3).card
+    assert Model(card, network).traceable
+    for own in (Branching(), nn.Sequential(nn.Conv2d(3, 3, 1), Branching()), Wrapped(network, 5, 4)):
+        assert not Model(card, own).traceable
 
 
 @pytest.mark.long

@@ -275,3 +275,19 @@ def test_the_command_measures_and_says_what_it_costs(
     odd = cli("model", "quantize", model_file, scene_file, "-q", "-o", tmp_path / "m8.pth")
     assert (odd.exit_code, "ends in .safetensors" in odd.stderr) == (1, True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m8.safetensors"]
+
+
+def test_an_exported_model_computes_in_int8_as_the_model_does(
+    quantized: Path, scene_file: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "m.xml"
+    result = cli("model", "export", quantized, "-o", path, "--precision", "int8")
+    assert result.exit_code == 0, result.stderr
+    assert Model.open(path).digest == Model.open(quantized).digest
+    ours, theirs = (geoseg.predict(scene_file, each, options=INT8) for each in (path, quantized))
+    for name in ("landcover", "confidence"):
+        assert np.array_equal(ours[name].values, theirs[name].values, equal_nan=True)
+    with pytest.raises(
+        ModelError, match="only predicts, on a CPU with precision int8; for everything else take"
+    ):
+        geoseg.predict(scene_file, path, options=replace(INT8, precision="fp32"))

@@ -6,6 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from geoseg.inference.options import PredictOptions
+from geoseg.inference.predict import predict
+from geoseg.models.model import Model
 from tests.test_floors import NOT_FOR_PREDICTING
 
 ALSO = (
@@ -15,26 +18,45 @@ ALSO = (
     "pyarrow",
     "scipy",
     "shapely",
+    "segmentation_models_pytorch",
     "sklearn",
+    "timm",
     "torchmetrics",
+    "torchvision",
     "xarray",
 )
 
 SCRIPT = """
 import sys
+sys.modules["torch"] = None  # as if it were not installed
 from geoseg_cli.main import group
-group(sys.argv[1:], standalone_mode=False)
-print(*sorted({name.split(".")[0] for name in sys.modules}), *({"torch._dynamo"} & set(sys.modules)))
+scene, folder, *models = sys.argv[1:]
+for model in models:
+    output = folder + "/" + model.rpartition(".")[2] + ".tif"
+    group(["predict", scene, "-m", model, "-o", output, "--precision", "fp32", "-q"], standalone_mode=False)
+print(*sorted({name.split(".")[0] for name in sys.modules}))
 """
 
 
-def test_a_run_loads_nothing_it_does_not_need(scene_file: Path, model_file: Path, tmp_path: Path) -> None:
-    arguments = ["predict", scene_file, "-m", model_file, "-o", tmp_path / "c.tif", "--device", "cpu", "-q"]
-    command = [sys.executable, "-c", SCRIPT, *map(str, arguments)]
-    run = subprocess.run(command, capture_output=True, text=True, check=True)
-    loaded = set(run.stdout.split())
-    assert "torch" in loaded
-    assert not loaded & {*NOT_FOR_PREDICTING, *ALSO, "torch._dynamo"}
+def test_without_torch_kept_and_exported_models_predict_the_same_and_nothing_else_is_loaded(
+    scene_file: Path, model_file: Path, tmp_path: Path
+) -> None:
+    options = PredictOptions(device="cpu", precision="fp32")
+    predict(
+        scene_file, model_file, options=options, output=tmp_path / "c.tif"
+    )  # which keeps the network converted
+    Model.open(model_file).export(tmp_path / "m.xml")
+    command = [
+        sys.executable,
+        "-c",
+        SCRIPT,
+        *map(str, (scene_file, tmp_path, model_file, tmp_path / "m.xml")),
+    ]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert not set(run.stdout.split()) & {*NOT_FOR_PREDICTING, *ALSO}
+    expected = (tmp_path / "c.tif").read_bytes()
+    assert (tmp_path / "safetensors.tif").read_bytes() == (tmp_path / "xml.tif").read_bytes() == expected
 
 
 def test_what_asks_for_the_compiler_gets_it() -> None:
