@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from geoseg.grid.legend import Legend
     from geoseg.grid.tiling import Tiling
     from geoseg.grid.window import Window
+    from geoseg.inference.label_check import LabelCheck
     from geoseg.inference.options import PredictOptions
     from geoseg.inference.pictures import predict_pictures
     from geoseg.inference.predict import PredictOutputs, Writing, predict
@@ -38,6 +39,7 @@ __all__ = [
     "GeosegError",
     "Grid",
     "InputScale",
+    "LabelCheck",
     "Legend",
     "Model",
     "PredictOptions",
@@ -68,6 +70,7 @@ _HOMES = {
     "GeosegError": "geoseg.errors",
     "Grid": "geoseg.grid.grid",
     "InputScale": "geoseg.models.input_scale",
+    "LabelCheck": "geoseg.inference.label_check",
     "Legend": "geoseg.grid.legend",
     "Model": "geoseg.models.model",
     "PredictOptions": "geoseg.inference.options",

@@ -10,10 +10,11 @@ import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,37 @@ if TYPE_CHECKING:
 
 Images = Sequence[npt.NDArray[np.float32]]
 """Each (1, band, row, col), as a graph takes them."""
+
+Compute = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
+"""A graph: from an image (1, band, row, col) to logits (1, channel, row, col)."""
+
+_LAYERS = (
+    "Convolution",
+    "GroupConvolution",
+    "ConvolutionBackpropData",
+    "GroupConvolutionBackpropData",
+    "MatMul",
+)
+"""Operations that have weights."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """How good a graph in int8 must be.
+
+    Parameters
+    ----------
+    score : callable
+        Called with a graph and the places of some images: how good its answers to them are, more is better.
+    places : tuple of int
+        The images that have a score, alone as well as together.
+    max_drop : float
+        How much lower than in fp32 the score of all of these may be.
+    """
+
+    score: Callable[[Compute, Sequence[int]], float]
+    places: tuple[int, ...]
+    max_drop: float
 
 
 class GraphBytes(NamedTuple):
@@ -98,7 +130,7 @@ def check_installed() -> None:
         raise OptionError("int8 needs the package nncf, which is not installed: pip install nncf")
 
 
-def quantized(graph: openvino.Model, images: Images) -> openvino.Model:
+def quantized(graph: openvino.Model, images: Images, demand: Demand | None = None) -> openvino.Model:
     """Return a graph that computes in int8, with ranges measured on images.
 
     Weights have a step for each of their output channels, tensors between layers one step and zero point. Weights use
@@ -110,6 +142,9 @@ def quantized(graph: openvino.Model, images: Images) -> openvino.Model:
         As `converted` returns it; it is left as it is.
     images : sequence of ndarray of float32, each (1, band, row, col)
         As the network gets them.
+    demand : Demand, optional
+        Where the score drops by more, layers go back to fp32, those first whose return raises it most. Each is tried
+        by itself, and that takes as many runs of the images as there are layers, and some more.
 
     Raises
     ------
@@ -120,30 +155,52 @@ def quantized(graph: openvino.Model, images: Images) -> openvino.Model:
     with _quiet():
         import nncf
 
+        how: dict[str, Any] = {"subset_size": len(images)}
+        advanced = nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE)
         try:
-            found = nncf.quantize(
+            if demand is None:
+                return nncf.quantize(graph.clone(), nncf.Dataset(images), advanced_parameters=advanced, **how)
+            return nncf.quantize_with_accuracy_control(
                 graph.clone(),
                 nncf.Dataset(images),
-                subset_size=len(images),
-                advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
+                nncf.Dataset(demand.places),
+                lambda compiled, places: (demand.score(lambda image: compiled(image)[0], list(places)), None),
+                max_drop=demand.max_drop,
+                advanced_quantization_parameters=advanced,
+                **how,
             )
         except Exception as error:  # of a graph that it does not know, whatever it likes
             reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
             raise OptionError(
                 f"the network cannot be computed in int8: {reason[:200]}; choose another precision"
             ) from error
-    return found
+
+
+def fp32_layers(graph: openvino.Model) -> int:
+    """Count the layers with weights that a quantized graph computes in fp32."""
+    layers = (op for op in graph.get_ordered_ops() if op.get_type_name() in _LAYERS)
+    return sum(_weights_bits(layer) > 8 for layer in layers)
+
+
+def _weights_bits(layer: Any) -> int:
+    """Bits of each weight of a layer, as they are stored; 0 where its second input is computed."""
+    node = layer.input_value(1).get_node()
+    while node.get_input_size():
+        node = node.input_value(0).get_node()
+    return int(node.get_element_type().bitwidth) if node.get_type_name() == "Constant" else 0
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the bars and the logger of NNCF off the terminal."""
-    logger = logging.getLogger("nncf")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """Keep what NNCF, and torch while NNCF imports it, say of themselves off the terminal."""
+    loggers = [logging.getLogger(name) for name in ("nncf", "torch.utils.cpp_extension")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

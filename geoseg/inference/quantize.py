@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator, Sequence
+import operator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from geoseg.engine.decision import Decision
-from geoseg.engine.network import Network
 from geoseg.engine.openvino_network import CompiledGraph, OpenVinoNetwork
-from geoseg.engine.plan import margin_of, tile_starts
-from geoseg.engine.quantized import GraphBytes, check_installed, quantized
-from geoseg.engine.resized import resize_chip
-from geoseg.engine.settings import Settings
-from geoseg.engine.upload import uploaded
+from geoseg.engine.quantized import Compute, Demand, GraphBytes, check_installed, fp32_layers, quantized
 from geoseg.errors import OptionError, SceneError
-from geoseg.grid.window import Window
 from geoseg.inference.assemble import load_checked
+from geoseg.inference.label_check import LabelCheck, counted
+from geoseg.inference.measured_tiles import CPU, PLAIN, MeasuredTile, measured_tiles
 from geoseg.inference.options import PredictOptions, Progress
-from geoseg.inference.prepare import Job, given_model, prepare
-from geoseg.models.card import Quantization
+from geoseg.inference.precision import traceable
+from geoseg.inference.prepare import given_model, prepare
+from geoseg.models.card import Card, Quantization
 from geoseg.models.graphs import graph_of
 from geoseg.models.model import Model, weights_sha256
-from geoseg.raster.cache import limited_cache
-from geoseg.raster.chip import Chip
+from geoseg.raster.labels import Codes
 
 if TYPE_CHECKING:
     import openvino
-
-_CPU = torch.device("cpu")
-_PLAIN = Settings(device="cpu", precision="fp32", batch_size=1, threads=torch.get_num_threads())
-_LOOKED_AT = 8
-"""Tiles that are looked at for one with data in half of its pixels."""
 
 
 def quantize(
@@ -42,6 +34,7 @@ def quantize(
     scenes: Sequence[Any],
     *,
     tiles: int = 16,
+    check: LabelCheck | None = None,
     options: PredictOptions | None = None,
     progress: Progress | None = None,
 ) -> Model:
@@ -57,6 +50,9 @@ def quantize(
     scenes : sequence of path, Scene, xarray.DataArray (band, y, x) or ndarray (band, row, col)
     tiles : int
         How many tiles; each scene gives an equal part, at random places, always the same.
+    check : LabelCheck, optional
+        Labels: tiles are those with labels, the mean IoU is told in int8 and in fp32, and where it drops by too much
+        layers are kept in fp32 until it does not.
     options : PredictOptions, optional
         How the scenes are read and cut into tiles.
     progress : callable, optional
@@ -68,92 +64,113 @@ def quantize(
 
     Raises
     ------
-    SceneError, MismatchError, OptionError
+    SceneError, DataError, MismatchError, OptionError
+        Also if the mean IoU drops by more than is allowed whatever is kept in fp32.
     """
     check_installed()
     given_model(model)
     if tiles < 1 or not scenes:
         raise OptionError(f"{tiles} tiles of {len(scenes)} scenes, expected at least one of each")
+    if check is not None:
+        check.check(len(scenes))
     jobs = [prepare(scene, model, options or PredictOptions()) for scene in scenes]
     load_checked(jobs[0])
-    if model.wrapped:
+    if not traceable(model.network):
         raise OptionError(
             "a network of your own is computed by torch, which has no int8; choose another precision"
         )
     shape = jobs[0].card.image_size or (jobs[0].tiling.size,) * 2
     graph = graph_of(model, shape)
-    inputs = list(_inputs(jobs, model.network, tiles))
-    if not inputs:
-        raise SceneError(f"{jobs[0].name}: no tile has data in half of its pixels; pass other scenes")
+    labels = [None] * len(jobs) if check is None else check.opened(jobs)
+    found = list(measured_tiles(jobs, labels, model.network, tiles))
+    if not found:
+        wanted = "data in half of its pixels" if check is None else "labels, and data in half of its pixels"
+        raise SceneError(f"{jobs[0].name}: no tile has {wanted}; pass other scenes")
 
     def told(done: int, what: str) -> None:
         if progress is not None:
-            progress(done, 2 * len(inputs), what)
+            progress(done, 2, what)
 
     told(0, "measure")
-    made = quantized(graph, [each.contiguous().numpy() for each, _ in inputs])
-    classes = [
-        _decided(each, precision, model, inputs) for each, precision in ((graph, "fp32"), (made, "int8"))
-    ]
-    changed = seen = 0
-    for done, (ours, theirs, (_, valid)) in enumerate(zip(*classes, inputs, strict=True)):
-        told(len(inputs) + done, "compare")
-        changed += int((ours != theirs).sum())
-        seen += int(ours[..., valid].numel())
-    told(2 * len(inputs), "compare")
-    int8 = GraphBytes.of(made)
+    made = quantized(
+        graph, [tile.image for tile in found], None if check is None else _demand(model, found, check)
+    )
+    told(1, "compare")
+    before = list(_decided(_shares(graph, "fp32", model.card), found, model.card))
+    after = list(_decided(_shares(made, "int8", model.card), found, model.card))
+    told(2, "compare")
+    int8, card = GraphBytes.of(made), model.card
     quantization = Quantization(
         weights_sha256=weights_sha256(model.network.state_dict()),
         graph_sha256=int8.sha256,
-        tiles=len(inputs),
-        changed=changed / seen,
+        tiles=len(found),
+        changed=_changed(before, after, found),
+        fp32_layers=fp32_layers(made),
     )
-    return Model(model.card.changed(quantization=quantization), model.network, int8=int8)
+    if check is not None:
+        quantization = quantization.model_copy(
+            update={
+                "mean_iou": check.allowed(_mean_iou(after, found, card), _mean_iou(before, found, card)),
+                "mean_iou_fp32": _mean_iou(before, found, card),
+            }
+        )
+    return Model(card.changed(quantization=quantization), model.network, int8=int8)
 
 
-def _inputs(jobs: Sequence[Job], network: nn.Module, tiles: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Tiles as the network gets them, (1, band, row, col) float32, and their valid pixels, (row, col) bool."""
-    for index, job in enumerate(jobs):
-        reader = Network(network, job.match.gain, job.match.bias, _PLAIN)
-        share = tiles * (index + 1) // len(jobs) - tiles * index // len(jobs)
-        with limited_cache():
-            for chip in _chips(job, share):
-                valid = uploaded(chip.valid, _CPU)
-                yield reader.normalised([uploaded(chip.pixels, _CPU)], [valid]), valid
+def _demand(model: Model, tiles: Sequence[MeasuredTile], check: LabelCheck) -> Demand:
+    """How good a graph in int8 must be on labelled tiles."""
+
+    def score(compute: Compute, places: Sequence[int]) -> float:
+        some = [tiles[place] for place in places]
+        return _mean_iou(_decided(_shares_of_logits(compute, model.card), some, model.card), some, model.card)
+
+    return Demand(score=score, places=tuple(range(len(tiles))), max_drop=check.max_drop)
 
 
-def _decided(
-    graph: openvino.Model, precision: str, model: Model, inputs: Sequence[tuple[Tensor, Tensor]]
-) -> Iterator[Tensor]:
-    """Class codes of tiles, uint8, (row, col) or (class, row, col); 255 where not valid."""
-    card = model.card
+def _changed(before: Sequence[Codes], after: Sequence[Codes], tiles: Sequence[MeasuredTile]) -> float:
+    """Share of the valid pixels that have another class."""
+    valid = [tile.valid.numpy() for tile in tiles]
+    pairs = zip(before, after, valid, strict=True)
+    return sum(int((a != b).sum()) for a, b, _ in pairs) / sum(
+        int(codes[..., known].size) for codes, known in zip(before, valid, strict=True)
+    )
+
+
+Shares = Callable[[MeasuredTile], Tensor]
+"""Probabilities of a tile, (channel, row, col) float32."""
+
+
+def _shares(graph: openvino.Model, precision: str, card: Card) -> Shares:
+    """Probabilities as a prediction has them."""
     bands = len(card.bands)
-    compiled = CompiledGraph(graph, precision, _PLAIN.threads, card.task, card.temperature or 1.0)
-    network = OpenVinoNetwork(compiled, (1.0,) * bands, (0.0,) * bands, _PLAIN)
-    decide = Decision(card.task, card.channels, card.thresholds, _CPU)
-    for each, valid in inputs:
-        (probabilities,) = network.probabilities([each[0].contiguous().numpy()], [None])
-        codes, _, _ = decide(torch.from_numpy(probabilities), valid)
-        yield codes
+    compiled = CompiledGraph(graph, precision, PLAIN.threads, card.task, card.temperature or 1.0)
+    network = OpenVinoNetwork(compiled, (1.0,) * bands, (0.0,) * bands, PLAIN)
+    return lambda tile: torch.from_numpy(network.probabilities([tile.image[0]], [None])[0])
 
 
-def _chips(job: Job, count: int) -> Iterator[Chip]:
-    """Read up to `count` tiles of a scene with data in half of their pixels, or the scene as the model sees it."""
-    if not count:
-        return
-    if job.card.image_size is not None:
-        height, width = job.grid.shape
-        whole = job.source.read(Window(row=0, col=0, height=height, width=width))
-        yield resize_chip(whole, job.card.image_size)
-        return
-    size, margin = job.tiling.size, margin_of(job.tiling)
-    rows, cols = tile_starts(job.grid.shape, job.tiling)
-    places = range(len(rows) * len(cols))
-    for place in random.Random(0).sample(places, min(len(places), _LOOKED_AT * count)):  # noqa: S311
-        row, col = rows[place // len(cols)] - margin, cols[place % len(cols)] - margin
-        chip = job.source.read(Window(row=row, col=col, height=size, width=size))
-        if chip.valid.mean() >= 0.5:
-            yield chip
-            count -= 1
-            if not count:
-                return
+def _shares_of_logits(compute: Compute, card: Card) -> Shares:
+    """Probabilities by a graph that was compiled elsewhere, without what follows the logits."""
+
+    def shares(tile: MeasuredTile) -> Tensor:
+        logits = torch.from_numpy(compute(tile.image)[0]) / (card.temperature or 1.0)
+        return torch.softmax(logits, dim=0) if card.task == "multiclass" else torch.sigmoid(logits)
+
+    return shares
+
+
+def _decided(shares: Shares, tiles: Sequence[MeasuredTile], card: Card) -> Iterator[Codes]:
+    """Class codes of tiles, (row, col) or (class, row, col); 255 where not valid."""
+    decide = Decision(card.task, card.channels, card.thresholds, CPU)
+    for tile in tiles:
+        codes, _, _ = decide(shares(tile), tile.valid)
+        yield codes.numpy()
+
+
+def _mean_iou(codes: Iterable[Codes], tiles: Sequence[MeasuredTile], card: Card) -> float:
+    """Mean IoU of the classes of some tiles, all of which have labels."""
+    parts = (
+        counted(tile.truth, found, card)
+        for found, tile in zip(codes, tiles, strict=True)
+        if tile.truth is not None
+    )
+    return reduce(operator.add, parts).mean_iou

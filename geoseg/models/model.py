@@ -478,8 +478,7 @@ class Model:
         if card.thresholds:
             lines.append(f"  above    {', '.join(f'{value:g}' for value in card.thresholds)}")
         if card.quantization:
-            share = f"{card.quantization.changed:.2%} of their pixels have another class than in fp32"
-            lines.append(f"  int8     measured on {card.quantization.tiles} tiles; {share}")
+            lines.append(f"  int8     {card.quantization}")
         if card.weights_sha256:
             lines.append(f"  sha256   {card.weights_sha256}")
         return printable("\n".join(lines))

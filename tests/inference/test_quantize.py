@@ -6,29 +6,37 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import dask
 import numpy as np
+import numpy.typing as npt
 import pytest
 import rasterio
+import rioxarray
 import torch
+import xarray
 from click.testing import CliRunner, Result
 from geoseg_cli.main import group
 from PIL import Image
 
 import geoseg
+from geoseg.assessment.accuracy import compare
 from geoseg.demo.scenes import MODEL, SCENES, data_file
 from geoseg.engine.network import Network
 from geoseg.engine.openvino_network import OpenVinoNetwork, logits_of
 from geoseg.engine.settings import Settings
-from geoseg.errors import MismatchError, ModelError, OptionError, SceneError
+from geoseg.errors import DataError, MismatchError, ModelError, OptionError, SceneError
 from geoseg.grid.legend import Legend
+from geoseg.inference.label_check import LabelCheck
 from geoseg.inference.options import PredictOptions
 from geoseg.inference.precision import network_for
+from geoseg.inference.predict import PredictOutputs
 from geoseg.models.card import Card
 from geoseg.models.model import Model
-from geoseg.raster.classmap import read_class_map
-from tests.oracle import pointwise_model
+from geoseg.raster.classmap import ClassMap, read_class_map
+from tests.oracle import pointwise_card, pointwise_model
 
 INT8 = PredictOptions(device="cpu", precision="int8", batch_size=2)
+PLAIN = PredictOptions(device="cpu", precision="fp32", tile_size=64, overlap=0)
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +114,118 @@ def test_changed_is_the_share_of_valid_pixels_with_another_class(tmp_path: Path)
     assert found.changed == (ours != theirs)[valid].mean()
 
 
+def lopsided() -> Model:
+    """One number between its layers is large, so that steps for it are too coarse for the others."""
+    torch.manual_seed(5)
+    first, second, last = (torch.nn.Conv2d(*channels, 1) for channels in ((3, 8), (8, 8), (8, 3)))
+    with torch.no_grad():
+        second.weight[0] *= 3000
+        last.weight[:, 0] /= 3000
+    network = torch.nn.Sequential(first, torch.nn.ReLU(), second, torch.nn.ReLU(), last)
+    return Model(pointwise_card(3, (1, 2, 3)), network.eval())
+
+
+def write(path: Path, bands: npt.NDArray[np.uint8]) -> Path:
+    """A raster of bytes on a grid; one band of codes has 255 for no data."""
+    layers = bands if bands.ndim == 3 else bands[None]
+    count, height, width = layers.shape
+    profile = {"driver": "GTiff", "count": count, "height": height, "width": width, "dtype": "uint8",
+               "crs": "EPSG:32633", "transform": rasterio.Affine(10, 0, 5e5, 0, -10, 5e6)}  # fmt: skip
+    with rasterio.open(path, "w", nodata=255 if bands.ndim == 2 else None, **profile) as file:
+        file.write(layers)
+    return path
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> tuple[Path, Path]:
+    """A scene, and as its labels the map that the lopsided network makes of it in fp32; some are not known."""
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 64, 64), dtype=np.uint8)
+    scene = write(tmp_path / "scene.tif", pixels)
+    codes = geoseg.predict(scene, lopsided(), options=PLAIN)["landcover"].to_numpy()
+    codes[:9] = 255
+    return scene, write(tmp_path / "labels.tif", codes)
+
+
+def test_labels_say_what_int8_costs(labelled: tuple[Path, Path]) -> None:
+    """Of a scene that is one tile: the mean IoU of its maps, as they are assessed from anywhere."""
+    scene, labels = labelled
+    model = geoseg.quantize(lopsided(), [scene], check=LabelCheck(labels=[labels], max_drop=1), options=PLAIN)
+    found = model.card.quantization
+    assert found is not None
+    reference = read_class_map(labels)
+    for expected, precision in ((found.mean_iou_fp32, "fp32"), (found.mean_iou, "int8")):
+        codes = geoseg.predict(scene, model, options=replace(PLAIN, precision=precision))["landcover"]
+        made = ClassMap(
+            codes=codes.to_numpy(),
+            valid=codes.to_numpy() != 255,
+            grid=reference.grid,
+            legend=model.card.classes,
+        )
+        assert expected == compare(made, reference).mean_iou
+    assert found.mean_iou_fp32 == 1
+    assert found.mean_iou is not None
+    assert found.mean_iou < 0.9
+    assert (found.tiles, found.fp32_layers) == (1, 0)
+    assert f"; mean IoU {found.mean_iou:.4f}, in fp32 1.0000\n" in repr(model) + "\n"
+
+
+def test_layers_go_back_to_fp32_until_int8_is_good_enough(labelled: tuple[Path, Path]) -> None:
+    scene, labels = labelled
+    made = geoseg.quantize(
+        lopsided(), [scene], check=LabelCheck(labels=[labels], max_drop=0.02), options=PLAIN
+    )
+    found = made.card.quantization
+    assert found is not None
+    assert found.mean_iou is not None
+    assert found.mean_iou >= 0.98
+    assert 0 < found.fp32_layers < 3
+    assert f"; {found.fp32_layers} layers in fp32" in repr(made)
+    again = geoseg.predict(scene, made, options=replace(PLAIN, precision="int8"))["landcover"].to_numpy()
+    expected = read_class_map(labels).codes
+    assert 0 < (again != expected)[expected != 255].mean() < 0.02
+
+
+def test_labels_that_do_not_fit_are_refused(labelled: tuple[Path, Path], tmp_path: Path) -> None:
+    scene, labels = labelled
+
+    def refused(error: type[Exception], message: str, *files: Path, **how: float) -> None:
+        with pytest.raises(error, match=message):
+            geoseg.quantize(lopsided(), [scene], check=LabelCheck(labels=files, **how), options=PLAIN)
+
+    refused(OptionError, "labels are 2 files for 1 scenes, expected one for each scene", labels, labels)
+    refused(OptionError, "the mean IoU may drop by -0.1, expected 0 to 1", labels, max_drop=-0.1)
+    codes = read_class_map(labels).codes.astype(np.uint8)
+    write(tmp_path / "strange.tif", np.where(codes == 2, np.uint8(7), codes))
+    write(tmp_path / "none.tif", np.full_like(codes, 255))
+    refused(
+        DataError, "holds label codes 7, expected 1, 2, 3, 255; labels have the", tmp_path / "strange.tif"
+    )
+    refused(SceneError, "no tile has labels, and data in half", tmp_path / "none.tif")
+    with pytest.raises(OptionError, match=r"mean IoU of 0\.7000 in place of 0\.8000, .* may lose 0\.05; "):
+        LabelCheck(labels=[], max_drop=0.05).allowed(0.7, 0.8)
+
+
+@pytest.mark.parametrize("task", ["binary", "multilabel"])
+@pytest.mark.parametrize("size", [None, (48, 64)])
+def test_labels_of_every_task_and_of_whole_images(
+    tmp_path: Path, task: str, size: tuple[int, int] | None
+) -> None:
+    codes = (0, 1) if task == "binary" else (3, 5, 9)
+    model = pointwise_model(3, codes, task=task, image_size=size)
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 3, 4), dtype=np.uint8).repeat(16, 1).repeat(16, 2)
+    options = None if size else replace(PLAIN, tile_size=64)
+    scene = write(tmp_path / "scene.tif", pixels)
+    labels = write(
+        tmp_path / "labels.tif", geoseg.predict(scene, model, options=options)["landcover"].to_numpy()
+    )
+    check = LabelCheck(labels=[labels], max_drop=0.5)
+    found = geoseg.quantize(model, [scene], check=check, options=options).card.quantization
+    assert found is not None
+    assert found.mean_iou_fp32 == 1
+    assert found.mean_iou is not None
+    assert 0.5 < found.mean_iou <= 1
+
+
 @pytest.mark.parametrize("task", ["binary", "multilabel"])
 @pytest.mark.parametrize("size", [None, (48, 64)])
 def test_every_task_and_whole_images(scene_file: Path, task: str, size: tuple[int, int] | None) -> None:
@@ -115,6 +235,37 @@ def test_every_task_and_whole_images(scene_file: Path, task: str, size: tuple[in
     assert found is not None
     assert found.tiles == (2 if size else 3)
     assert found.changed < 0.05
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("architecture", "encoder"),
+    [
+        ("Unet", "mobileone_s0"),
+        ("Segformer", "mit_b0"),
+        ("Unet", "tu-convnext_atto"),
+        ("FPN", "efficientnet-b0"),
+    ],
+)
+def test_networks_of_many_kinds_are_quantized(architecture: str, encoder: str) -> None:
+    """Branches that are folded into one layer, attention, layers that normalise by themselves."""
+    model = Model.new(
+        architecture=architecture, encoder=encoder, bands=("red", "green", "blue"), legend=Legend.parse("a,b"),
+        tile_size=64,
+    )  # fmt: skip
+    pixels = (
+        np.random.default_rng(0).integers(0, 255, (3, 10, 10), dtype=np.uint8).repeat(16, 1).repeat(16, 2)
+    )
+    made = geoseg.quantize(model, [pixels], tiles=4)
+    quantization = made.card.quantization
+    assert quantization is not None
+    assert quantization.changed < 0.3  # untrained, which is sure of nothing
+    assert made.int8 is not None
+    kinds = [op.get_type_name() for op in made.int8.graph().get_ordered_ops()]
+    assert kinds.count("FakeQuantize") > 10
+    found = geoseg.predict(pixels, made, options=INT8)["landcover"].to_numpy()
+    plain = geoseg.predict(pixels, made, options=replace(INT8, precision="fp32"))["landcover"].to_numpy()
+    assert 0 < (found != plain).mean() < 0.3
 
 
 @pytest.mark.long
@@ -146,6 +297,12 @@ def test_what_cannot_be_measured_is_refused(scene_file: Path, model_file: Path) 
         geoseg.quantize(model, [scene_file], tiles=0)
     with pytest.raises(MismatchError):
         geoseg.quantize(model, [np.zeros((5, 99, 99), dtype=np.uint8)])
+
+    class Own(torch.nn.Conv2d):
+        """May do something else with the next tile."""
+
+    with pytest.raises(OptionError, match="a network of your own is computed by torch, which has no int8"):
+        geoseg.quantize(Model(pointwise_card(3), Own(3, 3, 1)), [scene_file])
 
 
 def test_a_scene_in_int8_in_any_batches(scene_file: Path, tmp_path: Path) -> None:
@@ -206,6 +363,34 @@ def test_a_trained_network_changes_few_pixels_of_a_scene_it_was_not_measured_on(
     assert abs(right["fp32"] - right["int8"]) < 0.002
 
 
+def test_lazy_arrays_in_int8(quantized: Path, scene_file: Path) -> None:
+    """By chunks of other sizes than tiles; a tile's result depends on the tile alone."""
+    eager, lazy = (
+        geoseg.predict(rioxarray.open_rasterio(scene_file, chunks=chunks), quantized, options=INT8)
+        for chunks in (None, {"x": 90, "y": 40})
+    )
+    assert dask.is_dask_collection(lazy["landcover"].data)
+    xarray.testing.assert_identical(lazy.compute(scheduler="threads"), eager)
+    plain = geoseg.predict(scene_file, quantized, options=replace(INT8, precision="fp32"))
+    assert (plain["landcover"].to_numpy() != eager["landcover"].to_numpy()).any()
+
+
+def test_several_processes_in_int8(quantized: Path, scene_file: Path, tmp_path: Path) -> None:
+    written = []
+    for devices in (1, 2):
+        options = replace(INT8, devices=devices)
+        output = PredictOutputs(
+            classes=tmp_path / f"{devices}.tif", confidence=tmp_path / f"{devices}.sure.tif"
+        )
+        geoseg.predict(scene_file, quantized, options=options, output=output)
+        written.append(
+            [path.read_bytes() for path in (output.classes, output.confidence) if path is not None]
+        )
+    assert written[0] == written[1]
+    with rasterio.open(tmp_path / "2.tif") as dataset:
+        assert dataset.tags()["GEOSEG_PRECISION"] == "int8"
+
+
 def test_pictures_in_int8(tmp_path: Path) -> None:
     model = pointwise_model(3, (0, 1), task="binary", tile={"size": 32, "overlap": 8})
     folder = tmp_path / "pictures"
@@ -264,17 +449,22 @@ def test_ranges_of_other_weights_are_refused(quantized: Path, scene_file: Path) 
 def test_the_command_measures_and_says_what_it_costs(
     model_file: Path, scene_file: Path, tmp_path: Path
 ) -> None:
-    made = tmp_path / "m8.safetensors"
-    result = cli("model", "quantize", model_file, scene_file, "--tiles", 2, "-b", "1,2,3", "-o", made)
+    made, labels = tmp_path / "m8.safetensors", tmp_path / "labels.tif"
+    geoseg.predict(scene_file, model_file, output=labels)
+    arguments = ("model", "quantize", model_file, scene_file, "--tiles", 2, "-b", "1,2,3", "--labels", labels)
+    result = cli(*arguments, "--max-drop", 1, "-o", made)
     assert result.exit_code == 0, result.stderr
     assert "int8     measured on 2 tiles; " in result.stderr
+    assert "; mean IoU 0." in result.stderr
+    described = json.loads(cli("info", made, "--json").stdout)["card"]["quantization"]
+    assert 0 < described["mean_iou"] <= described["mean_iou_fp32"] <= 1
     before = made.read_bytes()
     refused = cli("model", "quantize", model_file, scene_file, "-q", "-o", made)
     assert (refused.exit_code, refused.stderr.count("\n")) == (4, 1)
     assert made.read_bytes() == before
     odd = cli("model", "quantize", model_file, scene_file, "-q", "-o", tmp_path / "m8.pth")
     assert (odd.exit_code, "ends in .safetensors" in odd.stderr) == (1, True)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["m8.safetensors"]
+    assert not (tmp_path / "m8.pth").exists()
 
 
 def test_an_exported_model_computes_in_int8_as_the_model_does(
