@@ -179,15 +179,17 @@ def quantized(graph: openvino.Model, images: Images, demand: Demand | None = Non
 def fp32_layers(graph: openvino.Model) -> int:
     """Count the layers with weights that a quantized graph computes in fp32."""
     layers = (op for op in graph.get_ordered_ops() if op.get_type_name() in _LAYERS)
-    return sum(_weights_bits(layer) > 8 for layer in layers)
+    return sum(_has_fp32_weights(layer) for layer in layers)
 
 
-def _weights_bits(layer: Any) -> int:
-    """Bits of each weight of a layer, as they are stored; 0 where its second input is computed."""
+def _has_fp32_weights(layer: Any) -> bool:
+    """Whether the weights of a layer are neither stored in 8 bits nor rounded to them; False where it has none."""
     node = layer.input_value(1).get_node()
     while node.get_input_size():
+        if node.get_type_name() == "FakeQuantize":
+            return False
         node = node.input_value(0).get_node()
-    return int(node.get_element_type().bitwidth) if node.get_type_name() == "Constant" else 0
+    return node.get_type_name() == "Constant" and int(node.get_element_type().bitwidth) > 8
 
 
 @contextmanager

@@ -18,7 +18,6 @@ from geoseg.inference.assemble import load_checked
 from geoseg.inference.label_check import LabelCheck, counted
 from geoseg.inference.measured_tiles import CPU, PLAIN, MeasuredTile, measured_tiles
 from geoseg.inference.options import PredictOptions, Progress
-from geoseg.inference.precision import traceable
 from geoseg.inference.prepare import given_model, prepare
 from geoseg.models.card import Card, Quantization
 from geoseg.models.graphs import graph_of
@@ -75,7 +74,7 @@ def quantize(
         check.check(len(scenes))
     jobs = [prepare(scene, model, options or PredictOptions()) for scene in scenes]
     load_checked(jobs[0])
-    if not traceable(model.network):
+    if not model.traceable:
         raise OptionError(
             "a network of your own is computed by torch, which has no int8; choose another precision"
         )
