@@ -7,11 +7,9 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from geoseg.engine.storage import Storage
+from geoseg.engine.storage import CONFIDENCE_STEPS, Storage
 from geoseg.grid.legend import NODATA, THRESHOLD, Task
 
-CONFIDENCE_STEPS = 254
-"""Stored confidence is probability * 254, rounded; 255 is no data."""
 _STRIP = 2**18
 """Pixels that the CPU decides at once: what lies between probabilities and bytes stays in its cache."""
 

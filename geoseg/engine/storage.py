@@ -1,4 +1,4 @@
-"""How files hold probabilities; without torch, because the command line names it."""
+"""How files hold probabilities and confidence."""
 
 from __future__ import annotations
 
@@ -8,3 +8,5 @@ Storage = Literal["uint8", "float16", "float32"]
 """In steps of 1/254 with 255 for no data, as confidence is; or as half or, in memory, whole floats with NaN for it."""
 STORAGES: tuple[Storage, ...] = ("uint8", "float16")
 """Those of files."""
+CONFIDENCE_STEPS = 254
+"""Stored confidence is probability * 254, rounded; 255 is no data."""

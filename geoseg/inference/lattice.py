@@ -229,7 +229,7 @@ def _layers(legend: Legend) -> dict[str, Any]:
 
 def _share_of(confidence: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Probabilities, NaN for no data."""
-    from geoseg.engine.decision import CONFIDENCE_STEPS
+    from geoseg.engine.storage import CONFIDENCE_STEPS
 
     share = confidence.astype(np.float32) / CONFIDENCE_STEPS
     return np.where(confidence == NODATA, np.float32(np.nan), share).astype(np.float32)

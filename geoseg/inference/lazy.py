@@ -10,8 +10,7 @@ from operator import getitem
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
+from geoseg.engine.devices import cpu_threads
 from geoseg.engine.settings import Settings
 from geoseg.errors import OptionError, SceneError
 from geoseg.inference.block_plan import Axis
@@ -107,7 +106,7 @@ def _settings(options: PredictOptions, rows: Axis, cols: Axis) -> Settings:
             device=options.device,
             precision=options.precision,
             batch_size=min(options.batch_size, tiles[0] * tiles[1]),
-            threads=torch.get_num_threads(),
+            threads=cpu_threads(),
         )
     else:
         settings = Settings.choose(options.device, options.precision, options.batch_size, tiles)

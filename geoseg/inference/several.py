@@ -143,7 +143,7 @@ def _compute(work: Work, bands: range, number: int, connection: Connection) -> N
 
 def _set_torch(settings: Settings, number: int) -> None:
     """Give torch its threads and its device, where it computes anything."""
-    if settings.runtime != "torch" and "torch" not in sys.modules:
+    if settings.runtime != "torch" and sys.modules.get("torch") is None:
         return
     import torch
 

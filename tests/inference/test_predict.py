@@ -108,6 +108,9 @@ def test_run_json_says_what_was_done(written: Path) -> None:
     assert report["settings"]["precision"] == "fp32"
     assert report["damaged"] == []
     assert report["peak_memory_mb"] > 0
+    # What was compiled before the first tile is not taken off the time of the tiles.
+    assert report["seconds"]["predict"] > 0
+    assert 0 < report["megapixels_per_second"] < 1e4
 
 
 def test_a_part_is_the_part_of_its_grid(scene_file: Path, model_file: Path, tmp_path: Path) -> None:

@@ -35,6 +35,9 @@ for model in models:
     output = folder + "/" + model.rpartition(".")[2] + ".tif"
     group(["predict", scene, "-m", model, "-o", output, "--precision", "fp32", "-q"], standalone_mode=False)
 print(*sorted({name.split(".")[0] for name in sys.modules}))
+import geoseg
+for model in models:
+    geoseg.predict(scene, model, options=geoseg.PredictOptions(precision="fp32"))
 """
 
 
