@@ -285,14 +285,14 @@ def reshaped(graph: openvino.Model, shape: tuple[int, int]) -> openvino.Model:
 
 def _with_shares(graph: openvino.Model, task: Task, temperature: float) -> openvino.Model:
     """Return a graph that goes on from logits to probabilities."""
-    from openvino import Model, opset13
+    from geoseg.engine.openvino_runtime import openvino
 
-    graph = graph.clone()
+    graph, opset13 = graph.clone(), openvino.opset13
     found = graph.get_results()[0].input_value(0)
     if temperature != 1:
         found = opset13.divide(found, opset13.constant(np.float32(temperature))).output(0)
     node = opset13.softmax(found, 1) if task == "multiclass" else opset13.sigmoid(found)
-    return Model([opset13.result(node)], graph.get_parameters())
+    return openvino.Model([opset13.result(node)], graph.get_parameters())
 
 
 def _compiled(graph: openvino.Model, precision: str, threads: int, together: int) -> openvino.CompiledModel:
@@ -316,7 +316,7 @@ def first_line_of(error: BaseException) -> str:
 
 @cache
 def _core() -> openvino.Core:
-    import openvino
+    from geoseg.engine.openvino_runtime import openvino
 
     return openvino.Core()
 

@@ -76,7 +76,7 @@ class GraphBytes(NamedTuple):
     @classmethod
     def of(cls, graph: openvino.Model) -> GraphBytes:
         """Store a graph."""
-        import openvino
+        from geoseg.engine.openvino_runtime import openvino
 
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "graph.xml"
@@ -96,7 +96,7 @@ class GraphBytes(NamedTuple):
         ModelError
             If OpenVINO cannot read it.
         """
-        import openvino
+        from geoseg.engine.openvino_runtime import openvino
 
         weights = openvino.Tensor(np.frombuffer(self.weights, dtype=np.uint8))
         try:

@@ -209,7 +209,7 @@ def write_exported(path: Path, graph: openvino.Model, card: Card, about: About, 
     OutputError, OutputExistsError
         The previous files are untouched then. A kill between the two renames leaves a pair that is refused.
     """
-    import openvino
+    from geoseg.engine.openvino_runtime import openvino
 
     graph = graph.clone()
     graph.set_rt_info(card.to_json(), CARD_KEY)

@@ -143,7 +143,7 @@ def trim(most: int) -> int:
 
 def graph_key(model: Model, shape: tuple[int, int]) -> str:
     """Name what a graph depends on: weights, network, shape and the version that made it."""
-    import openvino
+    from geoseg.engine.openvino_runtime import openvino
 
     about = {
         "weights": model.digest,
@@ -157,7 +157,7 @@ def graph_key(model: Model, shape: tuple[int, int]) -> str:
 
 def _read(kept: Path) -> openvino.Model | None:
     """Read a kept graph, and note that it is used; None where there is none, or none that can be read."""
-    import openvino
+    from geoseg.engine.openvino_runtime import openvino
 
     if not (kept / _FILE).exists():
         return None
@@ -174,7 +174,7 @@ def _read(kept: Path) -> openvino.Model | None:
 
 def _keep(graph: openvino.Model, kept: Path) -> None:
     """Write a graph under its name in one step; what another process wrote first stays."""
-    import openvino
+    from geoseg.engine.openvino_runtime import openvino
 
     kept.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(dir=kept.parent, prefix="part-"))
