@@ -16,6 +16,12 @@ READY := $(VENV)/.ready
 # A test process for each core, four at most: each holds torch, 1 GB. One thread in each.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
+# On Linux torch brings CUDA along, gigabytes; its CPU builds are on an index of torch's own. uv knows where, and which build
+# suits the machine. Where that index cannot be reached, which takes a second to see, torch comes from where all else does.
+SUITED_TORCH = if test -z "$$UV_TORCH_BACKEND" && UV_HTTP_RETRIES=0 uv pip install --quiet --dry-run --reinstall \
+    --torch-backend auto --python $(BIN)/python -c constraints.txt torch torchvision 2>/dev/null; \
+  then export UV_TORCH_BACKEND=auto; fi
+
 # Each test that starts a program would compile torch, pandas and all else again where no bytecode is kept.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -45,15 +51,21 @@ test-long: $(READY)  ## predict every scene of every shared data set, run every 
 test-sweep: $(READY)  ## polygons of sixteen thousand random maps (a quarter of an hour)
 	$(PYTEST) -m sweep
 
-test-wheel: $(READY)  ## build the wheel, look into it, install it elsewhere and run its demo
-	rm -rf build dist .venv-wheel
+test-wheel: $(READY)  ## build the wheel, look into it, install it elsewhere, whole and without torch, and compare
+	rm -rf build dist .venv-wheel .venv-predict
 	PATH="$(abspath $(BIN)):$$PATH" uv build --quiet --wheel --python $(BIN)/python --out-dir dist
 	$(BIN)/python tests/wheel_check.py dist
 	$(BIN)/python -m venv --without-pip .venv-wheel
-	PATH="$(abspath $(BIN)):$$PATH" uv pip install --quiet --python .venv-wheel/bin/python -c constraints.txt dist/*.whl
-	rm -rf build/wheel-demo && mkdir -p build/wheel-demo
+	PATH="$(abspath $(BIN)):$$PATH"; $(SUITED_TORCH); \
+	  uv pip install --quiet --python .venv-wheel/bin/python -c constraints.txt dist/*.whl
+	$(BIN)/python -m venv --without-pip .venv-predict
+	PATH="$(abspath $(BIN)):$$PATH" uv pip install --quiet --python .venv-predict/bin/python --no-deps dist/*.whl
+	PATH="$(abspath $(BIN)):$$PATH" uv pip install --quiet --python .venv-predict/bin/python -c constraints.txt \
+	  -r requirements/predict.txt
+	$(BIN)/python tests/predict_check.py .venv-wheel .venv-predict build/without-torch
+	mkdir -p build/wheel-demo
 	cd build/wheel-demo && $(abspath .venv-wheel)/bin/geoseg demo -o demo
-	rm -rf build .venv-wheel
+	rm -rf build .venv-wheel .venv-predict
 
 test-peers: $(READY)  ## compare with weights that geoai and ftw-tools write (their environments take GB)
 	export PATH="$(abspath $(BIN)):$$PATH"; \
@@ -97,5 +109,6 @@ $(READY): pyproject.toml constraints.txt
 	@uv pip install --help 2>/dev/null | grep -q -e --group || test -x $(BIN)/uv \
 	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	@if test -x $(BIN)/uv; then PATH="$(abspath $(BIN)):$$PATH"; fi; \
-	  set -x; uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[int8]' --group dev
+	  $(SUITED_TORCH); \
+  set -x; uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[int8]' --group dev
 	@touch $@

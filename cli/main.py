@@ -104,11 +104,21 @@ def _translated(error: Exception, command: str | None = None) -> tuple[str, int]
         return f"the GPU failed ({reason}); what is finished is kept, run the same command again to go on", 1
     if isinstance(error, MemoryError):
         return f"out of memory{_LESS_MEMORY.get(command or '', '')}", 1
-    if isinstance(error, ModuleNotFoundError) and not (error.name or "geoseg").startswith("geoseg"):
-        return f"this needs the package {error.name}, which is not installed: pip install {error.name}", 1
+    if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("geoseg"):
+        return _missing(error.name), 1
     if isinstance(error, ImportError) and not (error.name or "").startswith("geoseg"):
         return f"a library cannot be loaded ({error}); {_remedy(str(error))}", 1
     return f"unexpected {type(error).__name__}: {error}; this is a bug, -vv shows where", 1
+
+
+def _missing(module: str) -> str:
+    """Say which package is not installed: where only requirements/predict.txt is, that is many."""
+    package, _, part = module.partition(".")
+    if part:
+        return (
+            f"the package {package} lacks {part}, it is not whole or of another version; install geoseg anew"
+        )
+    return f"this needs the package {package}, which is not installed: pip install geoseg installs all that it needs"
 
 
 def _thread_failed(args: threading.ExceptHookArgs) -> None:

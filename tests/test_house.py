@@ -143,8 +143,59 @@ def test_make_installs_geoseg_with_the_pins() -> None:
     """The peers that geoseg is compared with have environments of their own, with versions that they choose."""
     text = (ROOT / "Makefile").read_text().replace("\\\n", " ")
     installs = [line for line in text.splitlines() if re.search(r"pip install .*(dist/|-e '?\.)", line)]
-    assert len(installs) == 2
-    assert all("-c constraints.txt" in line for line in installs)
+    with_all_they_need = [line for line in installs if "--no-deps" not in line]
+    assert (len(installs), len(with_all_they_need)) == (3, 2)
+    assert all("-c constraints.txt" in line for line in with_all_they_need)
+
+
+def small_requirements() -> list[Requirement]:
+    """What an installation has that only predicts, vectorizes and describes."""
+    lines = (ROOT / "requirements" / "predict.txt").read_text().splitlines()
+    return [Requirement(line) for line in lines if not line.startswith("#")]
+
+
+def test_the_small_installation_has_the_ranges_of_pyproject() -> None:
+    whole = requirements()
+    for requirement in small_requirements():
+        assert requirement == whole[canonicalize_name(requirement.name)]
+
+
+def test_the_small_installation_has_no_torch_and_no_pandas() -> None:
+    """Neither it nor what it needs."""
+    waiting, seen = [each.name for each in small_requirements()], set()
+    while waiting:
+        name = canonicalize_name(waiting.pop())
+        if name not in seen:
+            seen.add(name)
+            needed = map(Requirement, importlib.metadata.requires(name) or ())
+            waiting += [r.name for r in needed if r.marker is None or r.marker.evaluate({"extra": ""})]
+    assert not seen & {"torch", "torchvision", "lightning", "timm", "pandas", "geopandas", "xarray", "dask"}
+    assert len(seen) < 40
+
+
+def test_the_image_is_installed_as_the_manual_says() -> None:
+    """Docker's commands are those of docs/installation.md, and what they read is copied before."""
+    said = re.findall(
+        r"^    (pip install .*)$", (ROOT / "docs" / "installation.md").read_text(), re.MULTILINE
+    )
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    done = [
+        line.removeprefix("RUN ").replace(" --no-cache-dir", "") for line in lines if "pip install" in line
+    ]
+    assert len(done) == 2
+    assert set(done) <= set(said)
+    copied = {name for line in lines if line.startswith("COPY ") for name in line.split()[1:-1]}
+    sources = {
+        "pyproject.toml",
+        PROJECT["readme"],
+        "LICENSE",
+        "constraints.txt",
+        "requirements",
+        "geoseg",
+        "cli",
+    }
+    assert copied == sources
+    assert all((ROOT / name).exists() for name in copied)
 
 
 def test_tracked_files_name_no_registry_and_no_machine() -> None:

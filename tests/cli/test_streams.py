@@ -62,7 +62,7 @@ def test_what_there_is_room_for_is_written_in_order(tmp_path: Path) -> None:
         (ImportError("libx.so: cannot open shared object file"), "install geoseg anew"),
         (
             ModuleNotFoundError("No module named 'torch'", name="torch"),
-            "^this needs the package torch, which is not installed: pip install torch$",
+            "^this needs the package torch, which is not installed: pip install geoseg installs all that it needs$",
         ),
         (OSError(28, "No space left on device"), "nothing more can be written"),
         (
@@ -77,3 +77,34 @@ def test_what_the_machine_lacks_is_no_bug(error: Exception, words: str) -> None:
     assert "this is a bug" not in line
     assert code == 1
     assert "this is a bug" in _translated(ImportError("x", name="geoseg.vector"))[0]
+
+
+def test_what_is_not_installed_is_named_with_the_command_that_installs_it(tmp_path: Path) -> None:
+    """As where only requirements/predict.txt is installed; a process of its own, since this one has torch."""
+    script = "import sys; sys.modules['torch'] = None\nfrom geoseg_cli.main import main; main()"
+    arguments = [
+        "model",
+        "new",
+        "--bands",
+        "r,g,b",
+        "--classes",
+        "a,b",
+        "-o",
+        str(tmp_path / "m.safetensors"),
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments], text=True, check=False, capture_output=True
+    )
+    assert (done.returncode, list(tmp_path.iterdir())) == (1, [])
+    assert done.stderr == (
+        "Error: this needs the package torch, which is not installed: pip install geoseg installs all that it needs\n"
+    )
+
+
+def test_a_package_that_is_not_whole_is_not_called_missing() -> None:
+    line, code = _translated(ModuleNotFoundError("x", name="torch.fx.proxy"))
+    assert (line, code) == (
+        "the package torch lacks fx.proxy, it is not whole or of another version; install geoseg anew",
+        1,
+    )
+    assert "this is a bug" in _translated(ModuleNotFoundError("x", name="geoseg.vector.nothing"))[0]
