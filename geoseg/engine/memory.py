@@ -63,7 +63,7 @@ def fitted_to_memory(settings: Settings, run: Callable[[int], object]) -> Settin
 
 
 def check_memory(
-    network: Callable[[], nn.Module],
+    network: Callable[[], nn.Module] | None,
     shape: tuple[int, int, int, int],
     settings: Settings,
     *,
@@ -76,8 +76,9 @@ def check_memory(
 
     Parameters
     ----------
-    network : callable
-        Returns the module that maps (n, band, row, col) to logits; asked where the batch is not small.
+    network : callable, optional
+        Returns the module that maps (n, band, row, col) to logits; asked where the batch is not small. Without it, as
+        of an exported model, which has none, the batch alone counts.
     shape : (int, int, int, int)
         n, bands, rows and columns of the batch.
     settings : Settings
@@ -95,7 +96,7 @@ def check_memory(
     if free is None or n * rows * cols <= (_SMALL_STEP if training else _SMALL_BATCH):
         return
     needed = 4 * n * bands * rows * cols
-    if settings.device == "cpu":
+    if settings.device == "cpu" and network is not None:
         number = 2 if settings.precision in ("bf16", "fp16") else 4
         needed += n * number * _numbers(network(), (1, bands, rows, cols), training=training)
     if needed > free:

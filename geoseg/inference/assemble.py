@@ -53,7 +53,8 @@ def choose_settings(job: Job, model: Model) -> Settings:
     # computes is one tile a thread.
     batch = settings.batch_size if options.batch_size is not None else 1
     batch = min(batch, settings.threads, MOST_TOGETHER) if settings.device == "cpu" else batch
-    check_memory(lambda: model.network, (batch, len(job.card.bands), *edges), settings)
+    module = None if model.exported is not None else lambda: model.network
+    check_memory(module, (batch, len(job.card.bands), *edges), settings)
     settings = with_runtime(settings, model, edges)
     if settings.runtime == "openvino":  # computes tile by tile, as many at a time as there are threads
         together = min(settings.batch_size, settings.threads, MOST_TOGETHER)

@@ -74,7 +74,7 @@ class Work:
 
     def load(self) -> Model:
         """Open the model and refuse tiles or images that it cannot take."""
-        model = self.model if isinstance(self.model, Model) else Model.open(self.model)
+        model = self.model if isinstance(self.model, Model) else Model.open(self.model, build=False)
         for edge in self.card.image_size or (self.cutting.tiling.size,):
             model.check_tile_size(edge)
         return model

@@ -29,7 +29,7 @@ FOLDER = "GEOSEG_CACHE_DIR"
 MOST = 2 * 10**9
 """Bytes that are kept; what was not used for longest goes first."""
 _FILE = "graph.xml"
-REMEDY = "measure it with `geoseg model quantize MODEL SCENE... -o OUT.safetensors`"
+REMEDY = "measure it with `geoseg model quantize MODEL.safetensors SCENE... -o OUT.safetensors`"
 
 
 def graph_of(model: Model, shape: tuple[int, int]) -> openvino.Model:

@@ -97,6 +97,14 @@ def test_what_cannot_be_known_is_not_refused(system: dict[str, int | None], netw
     check_memory(lambda: network, (1, 3, 32768, 32768), CPU)
 
 
+def test_of_an_exported_model_the_batch_alone_is_counted(system: dict[str, int | None]) -> None:
+    check_memory(None, (1, 3, 16384, 16384), CPU)
+    with pytest.raises(
+        OptionError, match="a batch of 2 x 16384 x 16384 px needs at least 6.4 GB, and 4.2 GB of"
+    ):
+        check_memory(None, (2, 3, 16384, 16384), CPU)
+
+
 def test_a_network_that_is_looked_at_stays_as_it_was(network: nn.Module) -> None:
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     with pytest.raises(OptionError):
