@@ -64,8 +64,8 @@ class StoredNetwork:
             raise ModelError(f"{self.path}: {error}") from error
         except ModuleNotFoundError as error:
             raise ModelError(
-                f"{self.path}: building its network needs the package {error.name}, which is not installed: "
-                f"pip install {error.name}"
+                f"{self.path}: building its network needs the package {error.name}, which is not installed: pip "
+                "install geoseg installs all that it needs; or use what geoseg model export wrote of it elsewhere"
             ) from error
         except RuntimeError as error:
             raise ModelError(f"{self.path}: its weights do not fit its card ({first_line(error)})") from error

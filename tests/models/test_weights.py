@@ -127,5 +127,8 @@ def test_without_torch_a_model_is_read_and_not_built(model: Model, tmp_path: Pat
     environment = {**os.environ, "GEOSEG_CACHE_DIR": str(tmp_path)}
     run = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert run.returncode == 0, run.stderr
-    needs = f"{path}: building its network needs the package torch, which is not installed: pip install torch"
+    needs = (
+        f"{path}: building its network needs the package torch, which is not installed: pip install geoseg "
+        "installs all that it needs; or use what geoseg model export wrote of it elsewhere"
+    )
     assert run.stdout.splitlines() == ["True False None", needs, needs]
