@@ -61,6 +61,7 @@ def _traced(network: nn.Module, shape: tuple[int, ...]) -> Any:
     """Trace a network with an image of a shape, and translate the trace."""
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+    from openvino.passes import ConstantFolding, Manager
 
     with warnings.catch_warnings(), torch.inference_mode(mode=False), torch.no_grad():
         warnings.simplefilter("ignore")  # of constants in the trace, which is for one shape
@@ -71,4 +72,8 @@ def _traced(network: nn.Module, shape: tuple[int, ...]) -> Any:
         decoder = TorchScriptPythonDecoder(traced)  # which the frontend does not keep alive
         graph = frontend.convert(frontend.load(decoder))
         graph.reshape(list(shape))
+    # Weights of depthwise layers are reshaped in the trace: as they are, no tool finds them to make integers of them.
+    passes = Manager()
+    passes.register_pass(ConstantFolding())
+    passes.run_passes(graph)
     return graph

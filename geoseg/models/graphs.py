@@ -149,7 +149,7 @@ def graph_key(model: Model, shape: tuple[int, int]) -> str:
         "weights": model.digest,
         "network": asdict(NetworkPlan.of(model.card)),
         "shape": shape,
-        "form": "folded, (1, band, row, col)",
+        "form": "folded, constants too, (1, band, row, col)",
         "openvino": openvino.__version__,
     }
     return hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()[:32]

@@ -65,7 +65,7 @@ def make_scene(path: Path, size: int, kind: str) -> None:
 def make_model(kind: str, tile: int, encoder: str = "resnet34") -> Model:
     """An untrained U-Net of 7 classes."""
     bands, dtype = KINDS[kind]
-    light = {"decoder_channels": (64, 48, 32, 24, 16)} if "lite" in encoder else {}
+    light = {"decoder_channels": [64, 48, 32, 24, 16]} if "lite" in encoder else {}
     return Model.new(
         architecture="Unet", encoder=encoder, decoder_options=light,
         bands=bands, dtype=dtype, legend=Legend.parse("a,b,c,d,e,f,g"),

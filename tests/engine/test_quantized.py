@@ -92,3 +92,16 @@ def test_the_missing_package_is_named() -> None:
         pytest.raises(OptionError, match="int8 needs the package nncf.*pip install nncf"),
     ):
         check_installed()
+
+
+def test_weights_of_every_layer_are_integers() -> None:
+    """Those of depthwise layers, too, which a trace reshapes."""
+    light = seeded(lambda: smp.Unet("mobilenet_v2", encoder_weights=None, in_channels=3, classes=2))
+    made = quantized(converted(light, (3, 64, 64)), images(2))
+    layers = [op for op in made.get_ordered_ops() if op.get_type_name().endswith("Convolution")]
+    assert {op.get_type_name() for op in layers} == {"Convolution", "GroupConvolution"}
+    for op in layers:
+        node = op.input_value(1).get_node()
+        while node.get_input_size():
+            node = node.input_value(0).get_node()
+        assert node.get_element_type().get_type_name() == "i8", op.get_friendly_name()
