@@ -18,7 +18,7 @@ from .verbosity import verbosity_options
 )
 @verbosity_options
 def command() -> None:
-    """Compile what predicting and making polygons compile at their first use.
+    """Compile now what else is compiled at its first use.
 
     For images and installations that are only read: run it once as they are built. The kernels are kept in the folder
     that NUMBA_CACHE_DIR names, else beside the modules, else in your home.

@@ -28,6 +28,7 @@ NAMES = {
 # Used where the system is known to have them.
 GUARDED = {
     "geoseg/storage/lock.py": {"fcntl", "O_CLOEXEC", "pread", "pwrite", "register_at_fork"},
+    "geoseg/engine/devices.py": {"sched_getaffinity"},
     "geoseg/inference/summary.py": {"resource"},
     "geoseg/datasets/loading.py": {"resource"},
     "cli/process.py": {"register_at_fork"},
