@@ -6,7 +6,6 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -296,7 +295,9 @@ def _with_shares(graph: openvino.Model, task: Task, temperature: float) -> openv
 
 
 def _compiled(graph: openvino.Model, precision: str, threads: int, together: int) -> openvino.CompiledModel:
-    return _core().compile_model(
+    from geoseg.engine.openvino_runtime import core
+
+    return core().compile_model(
         graph,
         "CPU",
         {
@@ -314,13 +315,8 @@ def first_line_of(error: BaseException) -> str:
     return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
 
 
-@cache
-def _core() -> openvino.Core:
-    from geoseg.engine.openvino_runtime import openvino
-
-    return openvino.Core()
-
-
 def computes_bf16() -> bool:
     """Whether the CPU has instructions for bfloat16."""
-    return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    from geoseg.engine.openvino_runtime import core
+
+    return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

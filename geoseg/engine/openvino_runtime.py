@@ -9,11 +9,16 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from functools import cache
+from threading import Event
+from typing import Any, TypeVar
 
 from geoseg.storage.stand_in import StandIn, standing_in
 
+Found = TypeVar("Found")
 _CONVERTER, _WANTED = "openvino.tools.ovc", "convert_model"
 
 
@@ -34,4 +39,39 @@ def _without_converter() -> AbstractContextManager[None]:
 with _without_converter():
     import openvino
 
-__all__ = ["openvino"]
+__all__ = ["core", "openvino", "with_signal_stack_kept"]
+
+
+def with_signal_stack_kept(work: Callable[[], Found], stop: Event | None = None) -> Found:
+    """Call a function in a thread that ends with it, and return what it returns.
+
+    OpenVINO's part for CPUs gives the thread that loads it another stack for signal handlers, and unmaps that one when
+    it is unloaded. It puts the previous stack back only where it is unloaded by the same thread, last in, first out.
+    Else the next signal that Python handles, Ctrl-C or the end of a child process, ends the process by SIGSEGV.
+
+    Parameters
+    ----------
+    work : callable
+        What loads that part.
+    stop : threading.Event, optional
+        Set when this thread is interrupted, which then waits until `work` has seen it and ends.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            return pool.submit(work).result()
+        except KeyboardInterrupt:
+            if stop is not None:
+                stop.set()
+            raise
+
+
+@cache
+def core() -> openvino.Core:
+    """Return what reads and compiles graphs, one for the whole process, with the part for CPUs loaded."""
+
+    def loaded() -> openvino.Core:
+        made = openvino.Core()
+        made.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        return made
+
+    return with_signal_stack_kept(loaded)

@@ -9,6 +9,7 @@ import io
 import logging
 import os
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -96,11 +97,11 @@ class GraphBytes(NamedTuple):
         ModelError
             If OpenVINO cannot read it.
         """
-        from geoseg.engine.openvino_runtime import openvino
+        from geoseg.engine.openvino_runtime import core, openvino
 
         weights = openvino.Tensor(np.frombuffer(self.weights, dtype=np.uint8))
         try:
-            return openvino.Core().read_model(model=self.xml, weights=weights)
+            return core().read_model(model=self.xml, weights=weights)
         except RuntimeError as error:
             reason = next((line for line in str(error).splitlines() if line.strip()), "no reason given")
             raise ModelError(f"its int8 graph cannot be read: {reason[:200]}") from error
@@ -153,27 +154,52 @@ def quantized(graph: openvino.Model, images: Images, demand: Demand | None = Non
     """
     os.environ.setdefault("NNCF_CI", "1")  # it reports every use to its makers over the internet else
     with _quiet():
-        import nncf
+        from geoseg.engine.openvino_runtime import with_signal_stack_kept
 
-        how: dict[str, Any] = {"subset_size": len(images)}
-        advanced = nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE)
+        stop = threading.Event()
         try:
-            if demand is None:
-                return nncf.quantize(graph.clone(), nncf.Dataset(images), advanced_parameters=advanced, **how)
-            return nncf.quantize_with_accuracy_control(
-                graph.clone(),
-                nncf.Dataset(images),
-                nncf.Dataset(demand.places),
-                lambda compiled, places: (demand.score(lambda image: compiled(image)[0], list(places)), None),
-                max_drop=demand.max_drop,
-                advanced_quantization_parameters=advanced,
-                **how,
-            )
+            return with_signal_stack_kept(lambda: _made_by_nncf(graph, images, demand, stop), stop)
         except Exception as error:  # of a graph that it does not know, whatever it likes
             reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
             raise OptionError(
                 f"the network cannot be computed in int8: {reason[:200]}; choose another precision"
             ) from error
+
+
+def _made_by_nncf(
+    graph: openvino.Model, images: Images, demand: Demand | None, stop: threading.Event
+) -> openvino.Model:
+    import nncf
+
+    how: dict[str, Any] = {"subset_size": len(images)}
+    advanced = nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE)
+    images = _UntilStopped(images, stop)
+    if demand is None:
+        return nncf.quantize(graph.clone(), nncf.Dataset(images), advanced_parameters=advanced, **how)
+    return nncf.quantize_with_accuracy_control(
+        graph.clone(),
+        nncf.Dataset(images),
+        nncf.Dataset(_UntilStopped(demand.places, stop)),
+        lambda compiled, places: (demand.score(lambda image: compiled(image)[0], list(places)), None),
+        max_drop=demand.max_drop,
+        advanced_quantization_parameters=advanced,
+        **how,
+    )
+
+
+class _UntilStopped(Sequence[Any]):
+    """Items that are given until an event is set."""
+
+    def __init__(self, items: Sequence[Any], stop: threading.Event) -> None:
+        self._items, self._stop = items, stop
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, place: Any) -> Any:
+        if self._stop.is_set():
+            raise InterruptedError
+        return self._items[place]
 
 
 def fp32_layers(graph: openvino.Model) -> int:

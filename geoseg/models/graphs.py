@@ -157,12 +157,12 @@ def graph_key(model: Model, shape: tuple[int, int]) -> str:
 
 def _read(kept: Path) -> openvino.Model | None:
     """Read a kept graph, and note that it is used; None where there is none, or none that can be read."""
-    from geoseg.engine.openvino_runtime import openvino
+    from geoseg.engine.openvino_runtime import core
 
     if not (kept / _FILE).exists():
         return None
     try:
-        graph = openvino.Core().read_model(kept / _FILE)
+        graph = core().read_model(kept / _FILE)
     except (OSError, RuntimeError) as error:
         _log.debug("%s: cannot be read (%s)", kept, error)
         shutil.rmtree(kept, ignore_errors=True)

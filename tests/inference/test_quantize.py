@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,6 +29,7 @@ from geoseg.grid.legend import Legend
 from geoseg.inference.label_check import LabelCheck
 from geoseg.inference.options import PredictOptions
 from geoseg.inference.precision import network_for
+from geoseg.inference.predict import PredictOutputs
 from geoseg.models.card import Card
 from geoseg.models.model import Model
 from geoseg.raster.classmap import ClassMap, read_class_map
@@ -376,30 +375,18 @@ def test_lazy_arrays_in_int8(quantized: Path, scene_file: Path) -> None:
     assert (plain["landcover"].to_numpy() != eager["landcover"].to_numpy()).any()
 
 
-SEVERAL = """
-import sys
-from pathlib import Path
-import geoseg
-from geoseg.inference.predict import PredictOutputs
-
-if __name__ == "__main__":
-    scene, model, folder = map(Path, sys.argv[1:])
-    for devices in (1, 2):
-        options = geoseg.PredictOptions(device="cpu", precision="int8", devices=devices)
-        output = PredictOutputs(classes=folder / f"{devices}.tif", confidence=folder / f"{devices}.sure.tif")
-        geoseg.predict(scene, model, options=options, output=output)
-"""
-
-
 def test_several_processes_in_int8(quantized: Path, scene_file: Path, tmp_path: Path) -> None:
-    # Of a process of its own, which no library has given a handler of SIGCHLD.
-    script = tmp_path / "several.py"
-    script.write_text(SEVERAL)
-    command = [sys.executable, script, scene_file, quantized, tmp_path]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
-    for product in (".tif", ".sure.tif"):
-        assert (tmp_path / f"1{product}").read_bytes() == (tmp_path / f"2{product}").read_bytes()
+    written = []
+    for devices in (1, 2):
+        options = replace(INT8, devices=devices)
+        output = PredictOutputs(
+            classes=tmp_path / f"{devices}.tif", confidence=tmp_path / f"{devices}.sure.tif"
+        )
+        geoseg.predict(scene_file, quantized, options=options, output=output)
+        written.append(
+            [path.read_bytes() for path in (output.classes, output.confidence) if path is not None]
+        )
+    assert written[0] == written[1]
     with rasterio.open(tmp_path / "2.tif") as dataset:
         assert dataset.tags()["GEOSEG_PRECISION"] == "int8"
 
