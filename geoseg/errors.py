@@ -55,6 +55,10 @@ class MismatchError(ModelError):
     """A scene does not fit the card of a model."""
 
 
+class NotANumberError(GeosegError):
+    """A network's output is not a number."""
+
+
 class StitchError(GeosegError):
     """A pixel was left without a probability: a bug of geoseg, never hidden."""
 

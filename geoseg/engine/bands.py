@@ -21,7 +21,7 @@ from geoseg.engine.openvino_network import OpenVinoNetwork
 from geoseg.engine.plan import Band, Plan
 from geoseg.engine.rows import RowReader
 from geoseg.engine.storage import Storage
-from geoseg.errors import GeosegError
+from geoseg.errors import NotANumberError
 from geoseg.grid.legend import Task
 from geoseg.grid.window import Window
 
@@ -186,10 +186,10 @@ class Lane(Protocol):
         """Let go of what is held."""
 
 
-def error_of_odd(engine: Engine, band: Band) -> GeosegError:
+def error_of_odd(engine: Engine, band: Band) -> NotANumberError:
     """Return the error of a band in which the network's output is not a number."""
     size, (height, width) = engine.plan.tiling.size, engine.plan.shape
     first, stop = max(0, band.rows.start - size), min(height, band.rows.stop + size)
     seen = Window(row=first, col=0, height=stop - first, width=width)
     why = not_a_number(engine.reader.source, seen, engine.network.settings.precision)
-    return GeosegError(f"the network's output in rows {band.rows.start} to {band.rows.stop - 1} {why}")
+    return NotANumberError(f"the network's output in rows {band.rows.start} to {band.rows.stop - 1} {why}")

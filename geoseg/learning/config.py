@@ -28,6 +28,7 @@ from geoseg.datasets.quantities import (
     Positive,
     Probability,
     Seed,
+    Share,
     Threads,
     Workers,
 )
@@ -42,6 +43,8 @@ from geoseg.storage.printable import shown
 
 CONFIG_SUFFIXES = (".yaml", ".yml")
 _LARGEST_FILE = 2**20
+_TRAINED_BEFORE = 0.3
+"""Share of the learning rate for an encoder that knows much already."""
 
 
 class ModelConfig(BaseModel):
@@ -131,6 +134,12 @@ class TrainConfig(BaseModel):
         Whether batch normalisation learns mean and variance while training. Without, it keeps those it begins
         with (of the pretrained weights; else 0 and 1) and only learns its gains: better where batches are small
         or images were each stretched on their own, so that statistics of a batch say little about the next.
+    average
+        A second set of weights is kept, an average that looks back over this share of the run
+        (`averaging.AveragedWeights`); after each epoch both are scored, and the better one counts. 0: none.
+    encoder_rate
+        Share of the learning rate at which the encoder learns; by default 0.3 where it begins with weights that were
+        trained before, else 1.
     freeze_encoder
         Epochs at the beginning in which only the decoder learns.
     monitor
@@ -172,6 +181,8 @@ class TrainConfig(BaseModel):
     schedule: ScheduleConfig = OneCycle()
     clip_gradient: Positive | None = 1.0
     batch_statistics: bool = True
+    average: Share = 0.05
+    encoder_rate: Probability | None = None
     freeze_encoder: Offset = 0
     loss: LossConfig = LossConfig()
     augment: AugmentChoice = AugmentConfig()
@@ -213,6 +224,7 @@ class Config(BaseModel):
         settled = {
             "loss": self.train.loss.settled(self.data.task),
             "weight_decay": self.train.optimizer.decay(self.train.weight_decay),
+            "encoder_rate": self._encoder_rate,
         }
         tile = self.model.tile_size or max(self.data.image_size or (self.train.chip_size,))
         return self.model_copy(
@@ -221,6 +233,12 @@ class Config(BaseModel):
                 "model": self.model.model_copy(update={"tile_size": tile}),
             }
         )
+
+    @property
+    def _encoder_rate(self) -> float:
+        if self.train.encoder_rate is not None:
+            return self.train.encoder_rate
+        return _TRAINED_BEFORE if self.model.encoder_weights or self.model.start else 1.0
 
     @classmethod
     def read(cls, path: Path | str, changes: Sequence[str] = ()) -> Config:

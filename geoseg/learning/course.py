@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,10 +12,13 @@ from typing import Any
 import lightning
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from geoseg.engine.folded import folded
+from geoseg.errors import DataError, NotANumberError
 from geoseg.learning.batches import Batches
 from geoseg.learning.interruption import Interrupted, Interruption
+from geoseg.learning.monitor import Standing, beats, report
 from geoseg.learning.plateau import PlateauSchedule
 from geoseg.learning.preparation import Run
 from geoseg.learning.records import Records
@@ -22,6 +26,7 @@ from geoseg.learning.scoring import Score
 from geoseg.learning.state import Progress, State, restore_random, save_state
 from geoseg.learning.story import BEST
 from geoseg.learning.task import SegmentationTask
+from geoseg.models.model import Model
 
 _log = logging.getLogger(__name__)
 
@@ -76,9 +81,12 @@ class Course(lightning.Callback):  # type: ignore[misc]  # Lightning is untyped 
     def on_train_start(self, trainer: Any, *_: Any) -> None:
         """Give optimizer, schedule and scaler their states; listen to signals, which Lightning took."""
         self.interruption.listen()
+        self.task.start_average()
         self._saved = self._clock = time.monotonic()
         if self.state is not None:
             parts = self.state.parts
+            if self.task.average is not None:
+                self.task.average.load_state_dict(parts["average"])
             trainer.optimizers[0].load_state_dict(parts["optimizer"])
             trainer.lr_scheduler_configs[0].scheduler.load_state_dict(parts["schedule"])
             if parts["scaler"]:
@@ -109,6 +117,8 @@ class Course(lightning.Callback):  # type: ignore[misc]  # Lightning is untyped 
         config = self.run.config.train
         if self.progress.batch % config.accumulate:
             return  # gradients are no part of the state
+        if self.task.average is not None:
+            self.task.average.update(self.task.network)
         if self.interruption.signum is not None:
             self._stop(trainer)
         if time.monotonic() - self._saved > 60 * config.save_minutes:
@@ -121,20 +131,20 @@ class Course(lightning.Callback):  # type: ignore[misc]  # Lightning is untyped 
 
     def finish_epoch(self, trainer: Any) -> None:
         """Do what follows the last batch of an epoch; again, where a run was stopped while doing it."""
-        score = self._score(trainer)
+        score, network = self._scored(trainer)
         progress = self.progress
         progress.seconds += time.monotonic() - self._clock
         self._clock = time.monotonic()
         progress.epoch, progress.batch = progress.epoch + 1, 0
         loss = self._mean(trainer, progress.loss_sum / max(1, progress.loss_count))
         progress.loss_sum, progress.loss_count = 0.0, 0
-        values = self.records.epoch(progress, loss, score, trainer)
-        found = self.run.monitor.value(values)
-        better = progress.best_epoch == 0 or self.run.monitor.better(found, progress.best)
+        self.records.epoch(progress, loss, score, trainer)
+        found = self._standing(score)
+        better = progress.best_epoch == 0 or beats(found, progress.best)
         if better:
             progress.best, progress.best_epoch = found, progress.epoch
             if trainer.is_global_zero:
-                model = self.run.model
+                model = Model(self.run.model.card, network)
                 model.save(self.folder / BEST, weights=self.run.config.model.weights, overwrite=True)
         schedule = trainer.lr_scheduler_configs[0].scheduler
         if isinstance(schedule, PlateauSchedule):
@@ -146,9 +156,34 @@ class Course(lightning.Callback):  # type: ignore[misc]  # Lightning is untyped 
             _log.info("no better %s for %d epochs: stopped", self.run.monitor.name, patience)
         self._save(trainer)
 
-    def _score(self, trainer: Any) -> Score:
-        """Score the validation images, each rank its share."""
-        pairs, network = self.run.splits["val"], folded(self.task.network)
+    def _scored(self, trainer: Any) -> tuple[Score, nn.Module]:
+        """Score the network, and its averaged weights where there are some; return the better one."""
+        network = self.task.network
+        try:
+            score = self._together(trainer, self._score(trainer, network))
+        except NotANumberError as error:
+            raise DataError(
+                f"after epoch {self.progress.epoch + 1} of the training {error.args[0].partition(';')[0]}; lower "
+                "train.learning_rate"
+            ) from error
+        if (average := self.task.average) is not None:
+            try:
+                own = self._score(trainer, average.network)
+            except (
+                NotANumberError
+            ):  # no numbers come out of it: the steps went too far, as the next loss will say
+                own = replace(Score.nothing(self.run.splits["val"][0].channels), losses=(math.inf, 1))
+            averaged = self._together(trainer, own)
+            if averaged.loss < math.inf and beats(self._standing(averaged), self._standing(score)):
+                return averaged, average.network
+        return score, network
+
+    def _standing(self, score: Score) -> Standing | None:
+        return self.run.monitor.standing(report(score, self.run.classes))
+
+    def _score(self, trainer: Any, network: nn.Module) -> Score:
+        """Score this rank's share of the validation images by a network."""
+        pairs, network = self.run.splits["val"], folded(network)
         total = Score.nothing(pairs[0].channels)
         own = pairs[trainer.global_rank :: trainer.world_size]
         for done, pair in enumerate(own, start=1):
@@ -157,15 +192,19 @@ class Course(lightning.Callback):  # type: ignore[misc]  # Lightning is untyped 
             if self.interruption.signum is not None:
                 self._stop(trainer)
         self.task.train()
+        return total
+
+    def _together(self, trainer: Any, own: Score) -> Score:
+        """Add up the scores of all ranks."""
         if trainer.world_size == 1:
-            return total
+            return own
 
         def add(numbers: npt.NDArray[Any]) -> npt.NDArray[Any]:
-            own = torch.from_numpy(numbers).to(self.task.device)
-            found: npt.NDArray[Any] = trainer.strategy.reduce(own, reduce_op="sum").cpu().numpy()
+            here = torch.from_numpy(numbers).to(self.task.device)
+            found: npt.NDArray[Any] = trainer.strategy.reduce(here, reduce_op="sum").cpu().numpy()
             return found
 
-        return total.added_by(add)
+        return own.added_by(add)
 
     def _mean(self, trainer: Any, value: float) -> float:
         """Mean of a number over all ranks."""
@@ -187,6 +226,7 @@ class Course(lightning.Callback):  # type: ignore[misc]  # Lightning is untyped 
             return
         parts = {
             "network": self.task.network.state_dict(),
+            "average": {} if self.task.average is None else self.task.average.state_dict(),
             "optimizer": trainer.optimizers[0].state_dict(),
             "schedule": trainer.lr_scheduler_configs[0].scheduler.state_dict(),
             "scaler": trainer.precision_plugin.state_dict(),

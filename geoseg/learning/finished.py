@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from geoseg.errors import ModelError, OptionError, OutputExistsError
-from geoseg.learning.monitor import Monitor
-from geoseg.learning.records import METRICS
+from geoseg.learning.monitor import Monitor, beats
+from geoseg.learning.records import METRICS, validation_scores
 from geoseg.learning.state import Progress
 from geoseg.learning.story import STORY
 from geoseg.models.card import read_card
@@ -107,9 +107,9 @@ class Finished:
             lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
             begin = Progress(epoch=int(lines[-1]["epoch"]), seconds=float(lines[-1]["seconds"]))
             for line in lines:
-                value = monitor.value({key[4:]: each for key, each in line.items() if key.startswith("val_")})
-                if not begin.best_epoch or monitor.better(value, begin.best):
-                    begin.best, begin.best_epoch = value, int(line["epoch"])
+                found = monitor.standing(validation_scores(line))
+                if not begin.best_epoch or beats(found, begin.best):
+                    begin.best, begin.best_epoch = found, int(line["epoch"])
         except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
             raise OptionError(
                 f"{path}: does not say how the training went ({type(error).__name__}), so that no epochs can be "

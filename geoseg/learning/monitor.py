@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,6 +13,8 @@ from geoseg.learning.scoring import Score
 from geoseg.models.card import Card
 
 _MEANS: Final[tuple[Kind, ...]] = ("iou", "dice")
+Standing = tuple[float, float]
+"""How good an epoch is: score and negative loss, the larger the better."""
 PER_IMAGE: Final = "per_image"
 """Where a `report` has the means over images."""
 
@@ -121,6 +124,17 @@ class Monitor:
             )
         return cls(name=name)
 
+    def standing(self, scores: dict[str, Any]) -> Standing | None:
+        """Return what epochs are compared by, from a `report`; None where the score is no number.
+
+        The larger of two is the better one: by the score, and of equal scores by the lower loss.
+        """
+        found = self.value(scores)
+        if found is None:
+            return None
+        loss = scores["loss"]
+        return (-found if self.name == "loss" else found), (-math.inf if loss is None else -loss)
+
     def value(self, scores: dict[str, Any]) -> float | None:
         """Return the score from a `report`, None where it is no number."""
         name = self.name
@@ -130,8 +144,7 @@ class Monitor:
         found = scores[kind][class_name] if slash else scores[kind]
         return None if found is None else float(found)
 
-    def better(self, new: float | None, old: float | None) -> bool:
-        """Whether a score beats another; any beats none."""
-        if new is None:
-            return False
-        return old is None or (new < old if self.name == "loss" else new > old)
+
+def beats(new: Standing | None, old: Standing | None) -> bool:
+    """Whether an epoch is better than another; any number beats none."""
+    return new is not None and (old is None or new > old)

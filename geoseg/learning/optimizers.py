@@ -82,9 +82,12 @@ class OptimizerConfig(BaseModel):
         return "betas" in self._defaults() and "betas" not in (self.model_extra or {})
 
     def build(
-        self, parameters: Iterable[torch.nn.Parameter], learning_rate: float, weight_decay: float
+        self,
+        parameters: Iterable[torch.nn.Parameter] | Iterable[dict[str, Any]],
+        learning_rate: float,
+        weight_decay: float,
     ) -> torch.optim.Optimizer:
-        """Make the optimizer.
+        """Make the optimizer of parameters, or of groups of them with a rate and a decay of their own.
 
         Raises
         ------
@@ -112,6 +115,35 @@ class OptimizerConfig(BaseModel):
             for key, parameter in signature.parameters.items()
             if key not in _NOT_OPTIONS and key not in _ELSEWHERE
         }
+
+
+def parameter_groups(
+    network: torch.nn.Module, *, learning_rate: float, weight_decay: float, encoder_rate: float
+) -> list[dict[str, Any]]:
+    """Divide the parameters of a network by how they learn; the first group has the full rate.
+
+    Norms and biases, which have one axis, do not decay: what they scale is normalised anyway, and decay would pull
+    the scale itself (He et al. 2019, doi:10.1109/CVPR.2019.00065).
+
+    Parameters
+    ----------
+    network : Module
+        Its parameters under ``encoder.`` are the encoder's.
+    learning_rate, weight_decay : float
+    encoder_rate : float
+        Share of the learning rate for the encoder.
+    """
+    groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        groups.setdefault((name.startswith("encoder."), parameter.ndim > 1), []).append(parameter)
+    return [
+        {
+            "params": groups[encoder, decays],
+            "lr": learning_rate * (encoder_rate if encoder else 1.0),
+            "weight_decay": weight_decay if decays else 0.0,
+        }
+        for encoder, decays in sorted(groups)
+    ]
 
 
 def _value(key: str, value: Any, defaults: dict[str, Any]) -> Any:

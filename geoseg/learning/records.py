@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,8 +85,8 @@ class Records:
         if self._shown is not None:
             self._shown.scoring(progress.epoch + 1, done, images)
 
-    def epoch(self, progress: Progress, loss: float, score: Score, trainer: Any) -> dict[str, Any]:
-        """Write what an epoch came to and return its scores as plain values."""
+    def epoch(self, progress: Progress, loss: float, score: Score, trainer: Any) -> None:
+        """Write what an epoch came to."""
         scores = report(score, self._classes)
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         line = {
@@ -110,7 +110,6 @@ class Records:
                 for key, value in _flat({"loss/train": loss, "learning_rate": rate, "val": scores}).items():
                     self._board.add_scalar(key, value, progress.epoch)
                 self._board.flush()
-        return scores
 
     def close(self) -> None:
         """End the bar and the files."""
@@ -143,6 +142,11 @@ def _explained(path: Path) -> Iterator[None]:
 def shown(extent: Extent, done: int) -> Bar | Lines:
     """Return what shows on stderr how far a training is: a bar on a terminal, elsewhere lines."""
     return Bar(extent, done) if sys.stderr.isatty() else Lines(extent, done)
+
+
+def validation_scores(line: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the scores of a line of metrics as `report` has them."""
+    return {key.removeprefix("val_"): value for key, value in line.items() if key.startswith("val_")}
 
 
 class Bar:

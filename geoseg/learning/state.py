@@ -18,7 +18,7 @@ import torch
 from geoseg.errors import OutputError, ResumeError
 from geoseg.storage.durable import replace
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 _NAME: Final = re.compile(r"state-(\d{10})\.ckpt")
 _KEPT: Final = 2
 _log = logging.getLogger(__name__)
@@ -36,8 +36,8 @@ class Progress:
         Batches done of the one after them.
     loss_sum, loss_count
         Sum and number of the losses of these batches.
-    best : float or None
-        Best score so far.
+    best : tuple of float or None
+        How good the best epoch so far is (`Monitor.standing`).
     best_epoch : int
         The epoch it was reached in, from 1; 0 before there is one.
     seconds : float
@@ -50,10 +50,14 @@ class Progress:
     batch: int = 0
     loss_sum: float = 0.0
     loss_count: int = 0
-    best: float | None = None
+    best: tuple[float, float] | None = None
     best_epoch: int = 0
     seconds: float = 0.0
     stopped: bool = False
+
+    def __post_init__(self) -> None:
+        """Take the list that JSON makes of a tuple."""
+        self.best = None if self.best is None else (self.best[0], self.best[1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +68,7 @@ class State:
     ----------
     progress : Progress
     parts : dict
-        State of network, optimizer, schedule and scaler, as torch gives them.
+        State of network, averaged weights, optimizer, schedule and scaler, as torch gives them.
     random : dict
         States of all random generators, as tensors and plain numbers.
     """

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from geoseg.datasets.dataset import Pair, Sample
 from geoseg.errors import DataError
 from geoseg.learning.augment import Augment
+from geoseg.learning.averaging import AveragedWeights
 from geoseg.learning.config import TrainConfig
 from geoseg.learning.losses import Loss
+from geoseg.learning.optimizers import parameter_groups
 from geoseg.learning.schedules import build_schedule
 
 
@@ -52,6 +54,7 @@ class SegmentationTask(lightning.LightningModule):  # type: ignore[misc]  # seen
         self._loss, self._config, self._pairs = loss, config, pairs
         self._learning_rate, self._steps = learning_rate, steps
         self._frozen = False
+        self.average: AveragedWeights | None = None
         self._augment = Augment(**config.augment.model_dump())
         # Lightning trains in the mode it finds, and a new model is in evaluation mode.
         self.train()
@@ -73,6 +76,12 @@ class SegmentationTask(lightning.LightningModule):  # type: ignore[misc]  # seen
         if mode and self._frozen and self._encoder is not None:
             self._encoder.eval()
         return self
+
+    def start_average(self) -> None:
+        """Begin to average the weights, on the device where the network is by now."""
+        if self._config.average:
+            decay = 1 - 1 / max(1.0, self._config.average * self._steps)
+            self.average = AveragedWeights(self.network, decay)
 
     @property
     def _encoder(self) -> nn.Module | None:
@@ -103,9 +112,13 @@ class SegmentationTask(lightning.LightningModule):  # type: ignore[misc]  # seen
     def configure_optimizers(self) -> Any:
         """Optimizer, and a schedule over all steps of the run."""
         config = self._config
-        optimizer = config.optimizer.build(
-            self.network.parameters(), self._learning_rate, config.weight_decay or 0.0
+        groups = parameter_groups(
+            self.network,
+            learning_rate=self._learning_rate,
+            weight_decay=config.weight_decay or 0.0,
+            encoder_rate=1.0 if config.encoder_rate is None else config.encoder_rate,
         )
+        optimizer = config.optimizer.build(groups, self._learning_rate, config.weight_decay or 0.0)
         schedule = build_schedule(
             config.schedule, optimizer, self._steps, cycle_momentum=config.optimizer.cycles_momentum
         )

@@ -13,6 +13,7 @@ from torch import nn
 from geoseg.datasets.dataset import Chips
 from geoseg.engine.network import DTYPES
 from geoseg.learning.batches import Batches
+from geoseg.learning.optimizers import parameter_groups
 from geoseg.learning.preparation import Run
 from geoseg.learning.sampling import sampler_of
 
@@ -93,12 +94,20 @@ def _rising(run: Run, network: nn.Module, batch_size: int) -> tuple[list[float],
     batches = Batches(sampler_of(run), batch_size)
     chips, loss = Chips(run.splits["train"]), run.loss
     config = run.config.train
-    optimizer = config.optimizer.build(network.parameters(), _LOWEST, config.weight_decay or 0.0)
+    groups = parameter_groups(
+        network,
+        learning_rate=1.0,
+        weight_decay=config.weight_decay or 0.0,
+        encoder_rate=1.0 if config.encoder_rate is None else config.encoder_rate,
+    )
+    optimizer = config.optimizer.build(groups, _LOWEST, config.weight_decay or 0.0)
+    shares = [float(group["lr"]) for group in optimizer.param_groups]
     dtype = DTYPES[run.precision]
     rates, losses, mean, best = [], [], 0.0, math.inf
     for step in range(_STEPS):
         rate = _LOWEST * (_HIGHEST / _LOWEST) ** (step / (_STEPS - 1))
-        optimizer.param_groups[0]["lr"] = rate
+        for group, share in zip(optimizer.param_groups, shares, strict=True):
+            group["lr"] = rate * share
         epoch, number = divmod(step, batches.count)
         samples = [chips[place] for place in batches.batch(_TRIAL_EPOCH + epoch, number)]
         image = torch.stack([s["image"] for s in samples]).to(run.device, memory_format=torch.channels_last)

@@ -7,7 +7,7 @@ import pytest
 
 from geoseg.errors import ConfigError
 from geoseg.learning.metrics import Confusion, ImageMeans
-from geoseg.learning.monitor import Monitor, ScoredClasses, report
+from geoseg.learning.monitor import Monitor, ScoredClasses, Standing, beats, report
 from geoseg.learning.scoring import Score
 from geoseg.models.model import Model
 
@@ -46,12 +46,25 @@ SCORE = of_images([[3, 0], [1, 0]], [[0, 1], [1, 4]], losses=(5.0, 10))
 def test_a_name_finds_its_score(name: str, value: float) -> None:
     monitor = Monitor.of(name, CLASSES)
     assert monitor.value(report(SCORE, CLASSES)) == pytest.approx(value, abs=1e-6)
-    better, worse = (0.1, 0.2) if name == "loss" else (0.2, 0.1)
-    assert monitor.better(better, worse)
-    assert not monitor.better(worse, better)
-    assert not monitor.better(worse, worse)
-    assert monitor.better(worse, None)
-    assert not monitor.better(None, worse)
+
+
+@pytest.mark.parametrize("name", ["mean_iou", "loss"])
+def test_the_better_score_counts_and_of_equal_ones_the_lower_loss(name: str) -> None:
+    monitor = Monitor(name=name)
+
+    def standing(score: float | None, loss: float) -> Standing | None:
+        return monitor.standing({"loss": loss, name: score})
+
+    good, bad = (0.1, 0.2) if name == "loss" else (0.2, 0.1)
+    assert beats(standing(good, good), standing(bad, bad))
+    assert not beats(standing(bad, bad), standing(good, good))
+    assert not beats(standing(bad, bad), standing(bad, bad))
+    assert beats(standing(bad, bad), None)
+    assert not beats(standing(None, 0.1), standing(bad, bad))
+    if name != "loss":
+        assert beats(standing(bad, 0.3), standing(bad, 0.4))
+        assert not beats(standing(bad, 0.4), standing(bad, 0.3))
+        assert not beats(standing(bad, 0.1), standing(good, 0.9))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from geoseg.learning.optimizers import OptimizerConfig
+from geoseg.learning.optimizers import OptimizerConfig, parameter_groups
 
 NAMES = (
     "Adam", "AdamW", "RMSprop", "SGD", "Adagrad", "Adadelta", "Adafactor", "Adamax", "NAdam", "RAdam", "ASGD", "Rprop"
@@ -115,3 +115,33 @@ def test_given_betas_are_not_cycled() -> None:
     cycled = {name: OptimizerConfig.model_validate(name).cycles_momentum for name in NAMES}
     assert [name for name in NAMES if cycled[name]] == ["Adam", "AdamW", "Adamax", "NAdam", "RAdam"]
     assert not OptimizerConfig.model_validate({"betas": [0.9, 0.99]}).cycles_momentum
+
+
+def test_norms_and_biases_do_not_decay_and_the_encoder_learns_slower() -> None:
+    network = nn.ModuleDict(
+        {
+            "decoder": nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3)),
+            "encoder": nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4)),
+        }
+    )
+    groups = parameter_groups(network, learning_rate=0.1, weight_decay=0.2, encoder_rate=0.3)
+    optimizer = OptimizerConfig(name="adamw").build(groups, 0.1, 0.2)
+    found = {
+        id(parameter): (group["lr"], group["weight_decay"])
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
+    assert optimizer.param_groups[0]["lr"] == 0.1
+    for name, parameter in network.named_parameters():
+        rate = pytest.approx(0.03 if name.startswith("encoder") else 0.1)
+        assert found[id(parameter)] == (rate, 0.2 if name.endswith("0.weight") else 0.0), name
+
+
+def test_groups_alike_step_as_one_group() -> None:
+    """The steps are those of the plain optimizer."""
+    plain, grouped = (nn.Sequential(linear(), nn.Linear(2, 2)) for _ in range(2))
+    grouped.load_state_dict(plain.state_dict())
+    config = OptimizerConfig(name="adamw")
+    groups = parameter_groups(grouped, learning_rate=0.01, weight_decay=0.0, encoder_rate=1.0)
+    expected = steps(plain, config.build(plain.parameters(), 0.01, 0.0), 5)
+    assert torch.equal(steps(grouped, config.build(groups, 0.01, 0.0), 5), expected)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from geoseg.assessment.report.reading import read_run
 from geoseg.errors import OutputError, ResumeError
@@ -229,11 +230,11 @@ def test_a_signal_while_an_epoch_is_scored_loses_nothing_either(
 ) -> None:
     score = Course._score
 
-    def signalled(self: Course, trainer: Any) -> Any:
+    def signalled(self: Course, trainer: Any, network: torch.nn.Module) -> Any:
         if self.progress.epoch == 1 and self.state is None and not (tmp_path / "sent").exists():
             (tmp_path / "sent").touch()
             os.kill(os.getpid(), signal.SIGTERM)
-        return score(self, trainer)
+        return score(self, trainer, network)
 
     monkeypatch.setattr(Course, "_score", signalled)
     with pytest.raises(SystemExit):

@@ -34,7 +34,7 @@ def names(folder: Path) -> list[str]:
 
 
 def test_what_is_loaded_is_what_was_saved(tmp_path: Path) -> None:
-    saved = state(epoch=2, batch=7, loss_sum=1.25, loss_count=7, best=0.5, best_epoch=1, seconds=3.5)
+    saved = state(epoch=2, batch=7, loss_sum=1.25, loss_count=7, best=(0.5, -0.2), best_epoch=1, seconds=3.5)
     save_state(tmp_path, saved, 47)
     found = load_state(tmp_path)
     assert found is not None

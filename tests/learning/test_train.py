@@ -226,8 +226,16 @@ def test_settings_of_torch_lightning_and_logging_are_as_before(toy: Path, tmp_pa
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_images(toy: Path, tmp_path: Path) -> None:
-    edit(toy, "learning_rate: 0.01", "learning_rate: 1.0e+6")
+    far = ["train.learning_rate=1.0e+6", "train.weight_decay=1", "train.chips_per_epoch=40"]
     with pytest.raises(DataError, match=r"the loss is (nan|inf) at step \d+ on chips of a; .*learning_rate"):
+        train(Config.read(toy, far), tmp_path / "run")
+
+
+def test_an_output_that_is_not_finite_stops_with_the_epoch(toy: Path, tmp_path: Path) -> None:
+    edit(toy, "learning_rate: 0.01", "learning_rate: 1.0e+6")
+    with pytest.raises(
+        DataError, match=r"^after epoch 1 of the training .* is not a number.*; lower train.lear"
+    ):
         train(toy, tmp_path / "run")
 
 

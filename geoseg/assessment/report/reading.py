@@ -10,8 +10,8 @@ from typing import Any
 from geoseg.errors import ConfigError, DataError
 from geoseg.learning.config import Config
 from geoseg.learning.finished import Finished
-from geoseg.learning.monitor import Monitor
-from geoseg.learning.records import METRICS
+from geoseg.learning.monitor import Monitor, beats
+from geoseg.learning.records import METRICS, validation_scores
 from geoseg.learning.story import BEST, MODEL, STORY
 from geoseg.models.card import Card, read_card
 from geoseg.storage.foreign_yaml import read_yaml
@@ -61,18 +61,16 @@ class Record:
     @property
     def monitored(self) -> list[float | None]:
         """The score that decides, epoch by epoch."""
-        return [
-            self.monitor.value({key[4:]: value for key, value in line.items() if key.startswith("val_")})
-            for line in self.epochs
-        ]
+        return [self.monitor.value(validation_scores(line)) for line in self.epochs]
 
     @property
     def best_epoch(self) -> int | None:
         """The epoch that is kept, from 1."""
         best, best_epoch = None, None
-        for line, value in zip(self.epochs, self.monitored, strict=True):
-            if best_epoch is None or self.monitor.better(value, best):
-                best, best_epoch = value, int(line["epoch"])
+        for line in self.epochs:
+            found = self.monitor.standing(validation_scores(line))
+            if best_epoch is None or beats(found, best):
+                best, best_epoch = found, int(line["epoch"])
         return best_epoch
 
     @property
