@@ -53,12 +53,15 @@ class AugmentConfig(BaseModel):
     cutout: Probability = 0.0
 
 
+_LIGHT: Final = {"scale": 0.35, "brightness": 0.3, "contrast": 0.3, "per_band": 0.3}
+
 PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
     "none": {"symmetries": "none"},
-    "aerial": {"symmetries": "all"},
-    "upright": {"symmetries": "horizontal"},
+    "symmetries": {"symmetries": "all"},
+    "aerial": {"symmetries": "all", "rotate": 45, **_LIGHT},
+    "upright": {"symmetries": "horizontal", "rotate": 10, **_LIGHT},
 }
-"""Presets of `AugmentConfig`: pictures from above have no up, photographs have."""
+"""Presets of `AugmentConfig`: pictures from above have no up, so that they are turned by any angle; photographs have."""
 
 
 def _augment(value: object) -> object:
