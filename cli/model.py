@@ -286,6 +286,7 @@ def quantize(
     epilog=examples(
         "geoseg model export model.safetensors -o model.xml",
         "geoseg predict scene.tif -m model.xml -o classes.tif",
+        "geoseg model export model.safetensors -o model.onnx",
     )
 )
 @click.argument("model", type=EXISTING_FILE)
@@ -302,7 +303,7 @@ def quantize(
     show_default=True,
     help="What it computes in: fp32, and bf16 where the CPU has it; or int8, which `geoseg model quantize` measured.",
 )
-@output("File to write; its numbers go into OUT.bin beside it.", metavar="OUT.xml")
+@output("File to write; of an .xml the numbers go into OUT.bin beside it.", metavar="OUT.xml|OUT.onnx")
 @overwrite
 @verbosity_options
 def export(
@@ -311,15 +312,17 @@ def export(
     """Write a model as a graph that predicts without torch.
 
     OUT.xml and OUT.bin hold the network as OpenVINO computes it on a CPU, and all that predicting needs to know.
-    predict, segment and info take OUT.xml in place of a model file; it can neither be trained nor computed on a GPU.
+    OUT.onnx is one file that other programs read, too, in fp32 alone; writing it needs the package onnx. predict,
+    segment and info take OUT.xml or OUT.onnx in place of a model file; it can neither be trained nor computed on a GPU.
     """
-    from geoseg.models.exported import check_export_name
+    from geoseg.models.exported import check_export_name, is_onnx
     from geoseg.models.model import Model
 
-    check_export_name(output)
+    check_export_name(output, precision)
     opened = Model.open(model, build=False)
     opened.export(output, tile_size=tile_size, precision=precision, overwrite=overwrite)
-    say(f"Wrote {output} and {output.with_suffix('.bin').name}\n{Model.open(output)}")
+    beside = "" if is_onnx(output) else f" and {output.with_suffix('.bin').name}"
+    say(f"Wrote {output}{beside}\n{Model.open(output)}")
 
 
 @command.command(

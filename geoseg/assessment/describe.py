@@ -11,7 +11,7 @@ import numpy as np
 from geoseg.errors import SceneError
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import THRESHOLD
-from geoseg.raster.file_kinds import EXPORTED, GEOPACKAGE, MODEL, kind_by_name, kind_of
+from geoseg.raster.file_kinds import EXPORTED, GEOPACKAGE, MODEL, ONNX, kind_by_name, kind_of
 from geoseg.raster.opening import is_remote
 from geoseg.raster.products import is_product
 
@@ -52,7 +52,7 @@ def describe(path: Any, *, resolution: float | None = None, allow_remote: bool =
         raise SceneError(f"{path}: cannot be read ({error.strerror})") from error
     if kind == MODEL or (kind is None and kind_by_name(path) == MODEL):
         return _model_file(path)
-    if kind == EXPORTED:
+    if kind == EXPORTED or (kind is None and kind_by_name(path) == ONNX):
         return _exported_model(path)
     if kind is None or kind.remedy:
         what = _unknown(path) if kind is None else f"is {kind.name}"
@@ -98,7 +98,7 @@ def _exported_model(path: Path) -> Description:
     return {
         "kind": "exported model",
         "path": str(path),
-        "bytes": len(found.files.xml) + len(found.files.weights),
+        "bytes": sum(map(len, found.files)),
         "precision": found.precisions,
         "tile_px": list(found.about.shape),
         "other_tiles_px": None if found.about.multiple is None else f"multiples of {found.about.multiple}",

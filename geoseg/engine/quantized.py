@@ -61,17 +61,17 @@ class Demand:
 
 
 class GraphBytes(NamedTuple):
-    """A graph as OpenVINO stores it: nothing in it is ever run but OpenVINO's own operations.
+    """A graph as a file that OpenVINO reads: nothing in it is ever run but OpenVINO's own operations.
 
     Parameters
     ----------
-    xml : bytes
-        Its operations.
+    operations : bytes
+        Its operations, as XML; or all of it, as ONNX.
     weights : bytes
-        Its numbers.
+        Its numbers; empty of ONNX.
     """
 
-    xml: bytes
+    operations: bytes
     weights: bytes
 
     @classmethod
@@ -87,7 +87,7 @@ class GraphBytes(NamedTuple):
     @property
     def sha256(self) -> str:
         """Digest of both parts."""
-        return hashlib.sha256(self.xml + self.weights).hexdigest()
+        return hashlib.sha256(self.operations + self.weights).hexdigest()
 
     def graph(self) -> openvino.Model:
         """Read the graph.
@@ -101,10 +101,10 @@ class GraphBytes(NamedTuple):
 
         weights = openvino.Tensor(np.frombuffer(self.weights, dtype=np.uint8))
         try:
-            return core().read_model(model=self.xml, weights=weights)
+            return core().read_model(model=self.operations, weights=weights)
         except RuntimeError as error:
             reason = next((line for line in str(error).splitlines() if line.strip()), "no reason given")
-            raise ModelError(f"its int8 graph cannot be read: {reason[:200]}") from error
+            raise ModelError(f"its graph cannot be read: {reason[:200]}") from error
 
 
 def check_int8(device: str) -> None:

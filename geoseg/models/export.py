@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from geoseg.engine.quantized import GraphBytes
 from geoseg.errors import ModelError, OptionError
 from geoseg.models.card import Card
-from geoseg.models.exported import About, ExportPrecision, check_export_name, write_exported
+from geoseg.models.exported import About, ExportPrecision, check_export_name, is_onnx, write_exported
 from geoseg.models.graphs import graph_of, int8_graph_of
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from geoseg.models.model import Model
 
 _ALIKE = 1e-3
-"""Most that a graph of another shape may differ from the network on noise, relative to the largest logit."""
+"""Most that a graph, of another shape too, may differ from the network on noise, relative to the largest logit."""
 _STRIDE = 32
 """Px, that encoders divide edges by: many a network takes any edge, but its trace only multiples of it."""
 
@@ -28,7 +29,7 @@ def export(
     model: Model, path: Path, *, tile_size: int | None, precision: ExportPrecision, overwrite: bool
 ) -> Card:
     """Write the graph of a model's network, with its card; see `Model.export`."""
-    check_export_name(path)
+    check_export_name(path, precision)
     if model.exported is not None:
         model.exported.build()
     if not model.traceable:
@@ -46,7 +47,8 @@ def export(
     shape = whole or (size, size)
     for edge in set(shape):
         model.check_tile_size(edge)
-    graph = graph_of(model, shape)
+    onnx = _onnx_of(model, shape) if is_onnx(path) else None
+    graph = graph_of(model, shape) if onnx is None else onnx.graph()
     multiple = _multiple(model, graph, shape)
     if precision == "int8":
         graph = int8_graph_of(model, shape)
@@ -55,10 +57,21 @@ def export(
         quantization=card.quantization if precision == "int8" else None,
         tile={"size": size, "overlap": min(card.tile.overlap, size // 2)},
     )
-    write_exported(
-        path, graph, written, About(precision=precision, shape=shape, multiple=multiple), overwrite=overwrite
-    )
+    about = About(precision=precision, shape=shape, multiple=multiple)
+    write_exported(path, graph if onnx is None else onnx.operations, written, about, overwrite=overwrite)
     return written
+
+
+def _onnx_of(model: Model, shape: tuple[int, int]) -> GraphBytes:
+    """Return a model's network as an ONNX file, of which OpenVINO says what the network says."""
+    from geoseg.engine.conversion import as_onnx
+
+    found = GraphBytes(as_onnx(model.network, (len(model.card.bands), *shape)), b"")
+    if not _agree(model, found.graph(), shape):
+        raise ModelError(
+            f"the ONNX file of the model {model.card.name} would say something else than it; export it as .xml"
+        )
+    return found
 
 
 def _multiple(model: Model, graph: openvino.Model, shape: tuple[int, int]) -> int | None:

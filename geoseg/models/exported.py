@@ -1,37 +1,32 @@
-"""Exported models: a network as a graph of OpenVINO, with its card, which predicts without torch.
+"""Exported models: a network as a graph that OpenVINO reads, with its card, which predicts without torch.
 
-``OUT.xml`` holds the operations and, among the notes that OpenVINO keeps with a graph (``rt_info``), the card;
-``OUT.bin`` beside it holds the numbers. A digest of both stands in the notes. OpenVINO reads such files, and nothing in
-them is run but its own operations.
+``OUT.xml`` is OpenVINO's own format, with the numbers in ``OUT.bin`` beside it (`geoseg.models.ir_file`); ``OUT.onnx``
+is one file that other programs read, too (`geoseg.models.onnx_file`). Both keep the card among their notes, and a
+digest of all that they hold. Nothing in them is run but OpenVINO's own operations.
 """
 
 from __future__ import annotations
 
-import hashlib
-import re
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, NoReturn
-from xml.etree import ElementTree
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 from pydantic import BaseModel, ValidationError
 
 from geoseg.engine.quantized import GraphBytes
 from geoseg.errors import ModelError, OptionError, OutputError
+from geoseg.models import ir_file, onnx_file
 from geoseg.models.card import CARD_KEY, Card, Edge
-from geoseg.models.one_line import first_line, one_line
+from geoseg.models.export_notes import ABOUT_KEY
+from geoseg.models.one_line import one_line
+from geoseg.storage.durable import write_bytes
 from geoseg.storage.output import claim
 
 if TYPE_CHECKING:
     import openvino
 
 ExportPrecision = Literal["fp32", "int8"]
-_NUMBERS: Final = ".bin"
-_ABOUT_KEY: Final = "geoseg_export"
-_DIGEST_KEY: Final = "geoseg_sha256"
-_DIGEST: Final = re.compile(rb'<geoseg_sha256 value="([0-9a-f]{64})" ?/>')
-_MOST: Final = 2**26
-"""Bytes of the XML; those of networks with hundreds of layers have less than a million."""
 
 
 class About(BaseModel):
@@ -137,9 +132,14 @@ class ExportedNetwork:
         return graph
 
 
+def is_onnx(path: Path) -> bool:
+    """Whether a name is that of an ONNX file."""
+    return path.suffix.lower() == ".onnx"
+
+
 def is_exported(path: Path) -> bool:
     """Whether a name is that of an exported model."""
-    return path.suffix.lower() == ".xml"
+    return is_onnx(path) or path.suffix.lower() == ".xml"
 
 
 def read_exported_card(path: Path) -> Card:
@@ -150,7 +150,8 @@ def read_exported_card(path: Path) -> Card:
     ModelError
         If the file cannot be read, or is none that geoseg exported.
     """
-    return Card.from_json(_notes(path, _operations(path))[CARD_KEY], path)
+    notes = onnx_file.read_notes(path) if is_onnx(path) else ir_file.read_notes(path)
+    return Card.from_json(notes[CARD_KEY], path)
 
 
 def read_exported(path: Path) -> ExportedNetwork:
@@ -161,26 +162,12 @@ def read_exported(path: Path) -> ExportedNetwork:
     ModelError
         If it is none, or not as it was written.
     """
-    xml, numbers = _operations(path), path.with_suffix(_NUMBERS)
-    notes = _notes(path, xml)
+    notes, files = onnx_file.read(path) if is_onnx(path) else ir_file.read(path)
+    card = Card.from_json(notes[CARD_KEY], path)
     try:
-        weights = numbers.read_bytes()
-    except OSError as error:
-        raise ModelError(
-            f"{numbers}: cannot be read ({error.strerror}); an exported model is two files, {path.name} and "
-            f"{numbers.name} beside it"
-        ) from error
-    found, asked = _digest(_DIGEST.sub(b"", xml), weights), notes[_DIGEST_KEY]
-    if found != asked:
-        raise ModelError(
-            f"{path}: it and {numbers.name} are not as they were exported (sha256 {found[:12]}, expected "
-            f"{asked[:12]}); one is damaged, or of another export: export the model again"
-        )
-    files, card = GraphBytes(xml, weights), Card.from_json(notes[CARD_KEY], path)
-    try:
-        about = About.model_validate_json(notes[_ABOUT_KEY])
+        about = About.model_validate_json(notes[ABOUT_KEY])
     except ValidationError as error:
-        raise ModelError(f"{path}: {_ABOUT_KEY}: {one_line(error)}") from error
+        raise ModelError(f"{path}: {ABOUT_KEY}: {one_line(error)}") from error
     measured = card.quantization
     if (measured is not None) != (about.precision == "int8"):
         raise ModelError(
@@ -191,14 +178,16 @@ def read_exported(path: Path) -> ExportedNetwork:
     return ExportedNetwork(path, card, about, files)
 
 
-def write_exported(path: Path, graph: openvino.Model, card: Card, about: About, *, overwrite: bool) -> None:
-    """Write a graph and its card, verify both files by reading them back, and give them their names.
+def write_exported(
+    path: Path, graph: openvino.Model | bytes, card: Card, about: About, *, overwrite: bool
+) -> None:
+    """Write a graph and its card, verify them by reading them back, and give the files their names.
 
     Parameters
     ----------
     path : Path
-        Name of the ``.xml``; the ``.bin`` goes beside it.
-    graph : openvino.Model
+        Name of the ``.xml``, whose ``.bin`` goes beside it, or of the ``.onnx``.
+    graph : openvino.Model, or bytes of an ONNX file
     card : Card
     about : About
     overwrite : bool
@@ -207,83 +196,45 @@ def write_exported(path: Path, graph: openvino.Model, card: Card, about: About, 
     Raises
     ------
     OutputError, OutputExistsError
-        The previous files are untouched then. A kill between the two renames leaves a pair that is refused.
+        The previous files are untouched then. A kill between the two renames of an ``.xml`` and its ``.bin`` leaves a
+        pair that is refused.
     """
-    from geoseg.engine.openvino_runtime import openvino
-
-    graph = graph.clone()
-    graph.set_rt_info(card.to_json(), CARD_KEY)
-    graph.set_rt_info(about.model_dump_json(), _ABOUT_KEY)
-    numbers = path.with_suffix(_NUMBERS)
-    with claim(path, overwrite=overwrite) as first, claim(numbers, overwrite=overwrite) as second:
-        xml, weights = first.scratch / "product.xml", first.scratch / "product.bin"
+    notes = {CARD_KEY: card.to_json(), ABOUT_KEY: about.model_dump_json()}
+    with ExitStack() as stack:
+        first = stack.enter_context(claim(path, overwrite=overwrite))
+        product = first.scratch / f"product{path.suffix}"
+        if isinstance(graph, bytes):
+            write_bytes(product, onnx_file.with_notes(graph, notes))
+        else:
+            second = stack.enter_context(claim(path.with_suffix(ir_file.NUMBERS), overwrite=overwrite))
+            try:
+                ir_file.write(product, graph, notes)
+            except OutputError as error:
+                raise OutputError(f"{path}: {error}") from error
         try:
-            # Not compressed to half floats: the map would be another one.
-            openvino.save_model(graph, xml, compress_to_fp16=False)
-        except RuntimeError as error:  # what OpenVINO says of a full disk
-            raise OutputError(f"{path}: cannot be written ({first_line(error)})") from error
-        xml.write_bytes(_sealed(xml.read_bytes(), weights.read_bytes()))
-        try:
-            found = read_exported(xml)
+            found = read_exported(product)
             found.graph(found.about.shape)
         except ModelError as error:
             raise OutputError(
                 f"{path}: what was read back is not what was written ({error}); the disk may be faulty"
             ) from error
-        second.commit(weights)
-        first.commit(xml)
+        if not isinstance(graph, bytes):
+            second.commit(product.with_suffix(ir_file.NUMBERS))
+        first.commit(product)
 
 
-def check_export_name(path: Path) -> None:
+def check_export_name(path: Path, precision: ExportPrecision = "fp32") -> None:
     """Refuse a name that no exported model is written under.
 
     Raises
     ------
     OutputError
     """
-    if path.suffix != ".xml":
+    if path.suffix not in (".xml", ".onnx"):
         raise OutputError(
-            f"{path}: an exported model's name ends in .xml (OpenVINO's format; a .bin goes beside it)"
+            f"{path}: an exported model's name ends in .xml (OpenVINO's format; a .bin goes beside it) or .onnx"
         )
-
-
-def _operations(path: Path) -> bytes:
-    """Read the XML."""
-    try:
-        if path.stat().st_size > _MOST:
-            raise ModelError(
-                f"{path}: is not a model that geoseg exported, it has more than {_MOST >> 20} MB"
-            )
-        return path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
-
-
-def _notes(path: Path, xml: bytes) -> dict[str, str]:
-    """Find what geoseg noted in an XML file."""
-    refusal = f"{path}: is not a model that geoseg exported, or is damaged"
-    if b"<!DOCTYPE" in xml or b"<!ENTITY" in xml:
-        raise ModelError(f"{path}: declares XML entities, which it does not need; not opened")
-    try:
-        noted = ElementTree.fromstring(xml).find("rt_info")  # noqa: S314  entities are refused above
-    except ElementTree.ParseError as error:
-        raise ModelError(f"{refusal} ({error}); export it again") from error
-    keys = (CARD_KEY, _ABOUT_KEY, _DIGEST_KEY)
-    found = {} if noted is None else {key: noted.find(key) for key in keys}
-    notes = {key: element.get("value", "") for key, element in found.items() if element is not None}
-    if len(notes) != len(keys):
-        raise ModelError(f"{refusal}: it holds no card; expected what `geoseg model export` wrote")
-    return notes
-
-
-def _digest(xml: bytes, weights: bytes) -> str:
-    found = hashlib.sha256(xml)
-    found.update(weights)
-    return found.hexdigest()
-
-
-def _sealed(xml: bytes, weights: bytes) -> bytes:
-    """Add the digest to the notes, which are the last of the XML."""
-    place = xml.rindex(b"</rt_info>")
-    seal = f'<{_DIGEST_KEY} value="{_digest(xml, weights)}" />'.encode()
-    return xml[:place] + seal + xml[place:]
+    if precision == "int8" and is_onnx(path):
+        raise OutputError(
+            f"{path}: an .onnx is exported in fp32 alone; for int8 give a name that ends in .xml"
+        )

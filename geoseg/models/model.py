@@ -320,7 +320,7 @@ class Model:
         Parameters
         ----------
         path : path
-            A ``.safetensors``, or the ``.xml`` of an exported model, which only predicts.
+            A ``.safetensors``, or the ``.xml`` or ``.onnx`` of an exported model, which only predicts.
         build : bool
             Whether the network is built now. Else it is when `network` is first asked for, which needs torch: a
             prediction whose network is kept converted (`geoseg.models.graphs`) never asks.
@@ -382,21 +382,23 @@ class Model:
         precision: ExportPrecision = "fp32",
         overwrite: bool = False,
     ) -> Card:
-        """Write the network as OpenVINO's graph, with its card, for predicting where there is no torch.
+        """Write the network as a graph, with its card, for predicting where there is no torch.
 
-        Law: a prediction on a CPU with it has the bytes of one with the model, in the same precision and with tiles
-        of that size.
+        Law: a prediction on a CPU with an ``.xml`` has the bytes of one with the model, in the same precision and with
+        tiles of that size; with an ``.onnx``, in fp32, the same class wherever the two best probabilities differ by
+        more than 1e-4.
 
         Parameters
         ----------
         path : path
-            ``OUT.xml``; its numbers go into ``OUT.bin`` beside it, and the two belong together. `predict` and
-            `Model.open` take the ``.xml``.
+            ``OUT.xml`` in OpenVINO's format; its numbers go into ``OUT.bin`` beside it, and the two belong together. Or
+            ``OUT.onnx``, one file that other programs read, too: float32 ``image`` (1, band, row, col), normalised as
+            the card says, becomes ``logits`` (1, channel, row, col). `predict` and `Model.open` take either.
         tile_size : int, optional
             Tiles that it is for, px; the card's by default. Other sizes can be predicted with, too, where the graph
             says of them what the network says.
         precision : str
-            ``fp32``, which is computed in bf16, too; or ``int8``, of a model that `geoseg.quantize` made.
+            ``fp32``, which is computed in bf16, too; or ``int8``, of a model that `geoseg.quantize` made (``.xml``).
         overwrite : bool
             Whether files may be replaced.
 
@@ -408,7 +410,7 @@ class Model:
         Raises
         ------
         OutputError, OutputExistsError, OptionError
-            The previous files are untouched then.
+            The previous files are untouched then. The last also where ``.onnx`` is asked for without the package onnx.
         ModelError
             If OpenVINO cannot compute the network, it is one of your own, or holds nothing for int8.
         """

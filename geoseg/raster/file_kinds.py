@@ -74,12 +74,13 @@ POINTER: Final = _unread(
 )
 
 MODEL: Final = FileKind(name="a model file", holds="model", endings=(".safetensors",))
-EXPORTED: Final = FileKind(name="an exported model", holds="model")
+EXPORTED: Final = FileKind(name="an exported model", holds="model")  # .xml; its content decides
+ONNX: Final = FileKind(name="an ONNX file", holds="model", endings=(".onnx",))
 
 KINDS: Final = (
     GEOTIFF, PNG, JPEG, JPEG2000, VRT,
     GEOPACKAGE, GEOJSON, GEOJSON_LINES, SHAPEFILE, FLATGEOBUF, GEOPARQUET, KML, GPX, GEODATABASE, DATABASE, GML,
-    MODEL,
+    MODEL, ONNX,
 )  # fmt: skip
 """Formats that have names of their own to go by."""
 

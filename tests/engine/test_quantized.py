@@ -73,7 +73,7 @@ def test_other_tiles_are_computed_with_the_same_graph(graph: GraphBytes, network
 
 
 def test_what_is_no_graph_is_refused_in_one_line() -> None:
-    with pytest.raises(ModelError, match="its int8 graph cannot be read: [^\n]+$"):
+    with pytest.raises(ModelError, match="its graph cannot be read: [^\n]+$"):
         GraphBytes(b"<net", b"").graph()
 
 

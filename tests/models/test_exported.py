@@ -18,7 +18,7 @@ import geoseg
 from geoseg.assessment.describe import describe
 from geoseg.engine.openvino_network import logits_of
 from geoseg.errors import GeosegError, ModelError, OptionError, OutputError, OutputExistsError
-from geoseg.models import exported as module
+from geoseg.models import ir_file
 from geoseg.models.card import read_card
 from geoseg.models.exported import read_exported, write_exported
 from geoseg.models.graphs import graph_of
@@ -142,7 +142,9 @@ def test_files_that_are_not_as_they_were_written_are_refused(exported: Path, tmp
         xml, None
     )
     assert "is not a model that geoseg exported, or is damaged" in refusal(xml[: len(xml) // 2], weights)
-    assert "it holds no card; expected what `geoseg model export` wrote" in refusal(b"<net></net>", weights)
+    assert "it holds no card (bands, classes, normalisation); expected what" in refusal(
+        b"<net></net>", weights
+    )
     assert "declares XML entities" in refusal(b"<!DOCTYPE x>" + xml, weights)
     assert "is not a model that geoseg exported, or is damaged" in refusal(b"", weights)
     assert "cannot be read" in _refusal(tmp_path / "none.xml")
@@ -168,9 +170,9 @@ def test_what_was_written_by_somebody_else_is_refused(exported: Path, tmp_path: 
             (b"&quot;bands&quot;:[", b"&quot;bands&quot;:[7,", "bands.0"),
         )
     ):
-        path, bare = tmp_path / f"{number}.xml", module._DIGEST.sub(b"", found.files.xml)
+        path, bare = tmp_path / f"{number}.xml", ir_file._DIGEST.sub(b"", found.files.operations)
         assert old in bare
-        path.write_bytes(module._sealed(bare.replace(old, new, 1), found.files.weights))
+        path.write_bytes(ir_file._sealed(bare.replace(old, new, 1), found.files.weights))
         path.with_suffix(".bin").write_bytes(found.files.weights)
         with pytest.raises(ModelError, match=said):
             Model.open(path)
@@ -186,7 +188,7 @@ def test_a_graph_that_does_not_fit_the_card_is_refused(stored: Path, exported: P
 
 def test_names_and_files_that_are_there(model: Model, exported: Path, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"an exported model's name ends in \.xml \(OpenVINO's format"):
-        model.export(tmp_path / "m.onnx")
+        model.export(tmp_path / "m.pb")
     path = tmp_path / "m.xml"
     path.with_suffix(".bin").write_bytes(b"somebody's")
     with pytest.raises(OutputExistsError, match=r"m\.bin: already exists"):

@@ -1,0 +1,117 @@
+"""Files of OpenVINO's own format: ``OUT.xml`` with the operations and notes, ``OUT.bin`` beside it with the numbers."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from xml.etree import ElementTree
+
+from geoseg.engine.quantized import GraphBytes
+from geoseg.errors import ModelError, OutputError
+from geoseg.models.export_notes import DIGEST_KEY, require_notes
+from geoseg.models.one_line import first_line
+
+if TYPE_CHECKING:
+    import openvino
+
+NUMBERS: Final = ".bin"
+_DIGEST: Final = re.compile(rb'<geoseg_sha256 value="([0-9a-f]{64})" ?/>')
+_MOST: Final = 2**26
+"""Bytes of the XML; those of networks with hundreds of layers have less than a million."""
+
+
+def read_notes(path: Path) -> dict[str, str]:
+    """Read the notes of an XML file.
+
+    Raises
+    ------
+    ModelError
+        If the file cannot be read, or is none that geoseg exported.
+    """
+    return _notes(path, _operations(path))
+
+
+def read(path: Path) -> tuple[dict[str, str], GraphBytes]:
+    """Read both files and the notes, and verify that they are as they were written.
+
+    Raises
+    ------
+    ModelError
+    """
+    xml, numbers = _operations(path), path.with_suffix(NUMBERS)
+    notes = _notes(path, xml)
+    try:
+        weights = numbers.read_bytes()
+    except OSError as error:
+        raise ModelError(
+            f"{numbers}: cannot be read ({error.strerror}); an exported model is two files, {path.name} and "
+            f"{numbers.name} beside it"
+        ) from error
+    found, asked = _digest(_DIGEST.sub(b"", xml), weights), notes[DIGEST_KEY]
+    if found != asked:
+        raise ModelError(
+            f"{path}: it and {numbers.name} are not as they were exported (sha256 {found[:12]}, expected "
+            f"{asked[:12]}); one is damaged, or of another export: export the model again"
+        )
+    return notes, GraphBytes(xml, weights)
+
+
+def write(path: Path, graph: openvino.Model, notes: Mapping[str, str]) -> None:
+    """Write both files.
+
+    Raises
+    ------
+    OutputError
+    """
+    from geoseg.engine.openvino_runtime import openvino
+
+    graph = graph.clone()
+    for key, text in notes.items():
+        graph.set_rt_info(text, key)
+    try:
+        # Not compressed to half floats: the map would be another one.
+        openvino.save_model(graph, path, compress_to_fp16=False)
+        path.write_bytes(_sealed(path.read_bytes(), path.with_suffix(NUMBERS).read_bytes()))
+    except (OSError, RuntimeError) as error:  # OpenVINO says the latter of a full disk
+        raise OutputError(f"cannot be written ({first_line(error)})") from error
+
+
+def _operations(path: Path) -> bytes:
+    """Read the XML."""
+    try:
+        if path.stat().st_size > _MOST:
+            raise ModelError(
+                f"{path}: is not a model that geoseg exported, it has more than {_MOST >> 20} MB"
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _notes(path: Path, xml: bytes) -> dict[str, str]:
+    """Find the notes in an XML file."""
+    if b"<!DOCTYPE" in xml or b"<!ENTITY" in xml:
+        raise ModelError(f"{path}: declares XML entities, which it does not need; not opened")
+    try:
+        noted = ElementTree.fromstring(xml).find("rt_info")  # noqa: S314  entities are refused above
+    except ElementTree.ParseError as error:
+        raise ModelError(
+            f"{path}: is not a model that geoseg exported, or is damaged ({error}); export it again"
+        ) from error
+    return require_notes(path, {each.tag: each.get("value", "") for each in (() if noted is None else noted)})
+
+
+def _digest(xml: bytes, weights: bytes) -> str:
+    found = hashlib.sha256(xml)
+    found.update(weights)
+    return found.hexdigest()
+
+
+def _sealed(xml: bytes, weights: bytes) -> bytes:
+    """Add the digest to the notes, which are the last of the XML."""
+    place = xml.rindex(b"</rt_info>")
+    seal = f'<{DIGEST_KEY} value="{_digest(xml, weights)}" />'.encode()
+    return xml[:place] + seal + xml[place:]
