@@ -61,7 +61,7 @@ PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
     "aerial": {"symmetries": "all", "rotate": 45, **_LIGHT},
     "upright": {"symmetries": "horizontal", "rotate": 10, **_LIGHT},
 }
-"""Presets of `AugmentConfig`: pictures from above have no up, so that they are turned by any angle; photographs have."""
+"""Presets of `AugmentConfig`: pictures from above have no up, so they are turned by any angle; photographs have."""
 
 
 def _augment(value: object) -> object:
