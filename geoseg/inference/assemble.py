@@ -15,7 +15,7 @@ from geoseg.engine.plan import Plan, tile_starts
 from geoseg.engine.rows import RowReader
 from geoseg.engine.search import with_fastest_batch
 from geoseg.engine.settings import Settings
-from geoseg.inference.precision import as_asked, network_for, with_runtime
+from geoseg.inference.precision import as_asked, network_for, precision_for, with_runtime
 from geoseg.inference.prepare import Job
 from geoseg.models.model import Model
 
@@ -46,7 +46,9 @@ def choose_settings(job: Job, model: Model) -> Settings:
     rows, cols = ([0], [0]) if whole else tile_starts(job.grid.shape, job.tiling)
     tiles = len(rows), len(cols)
     settings = as_asked(
-        Settings.choose(options.device, options.precision, options.batch_size, tiles), options, job.card
+        Settings.choose(options.device, precision_for(options, model), options.batch_size, tiles),
+        options,
+        job.card,
     )
     edges = job.card.image_size or (job.tiling.size,) * 2
     # Without a wish the batch is one that a trial finds, or that is halved where it does not fit; what OpenVINO

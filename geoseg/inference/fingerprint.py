@@ -19,6 +19,7 @@ from geoseg.inference.loaded_scene import LoadedScene
 from geoseg.inference.options import PredictOptions
 from geoseg.inference.prepare import Job
 from geoseg.models.card import Card
+from geoseg.models.exported import is_exported
 from geoseg.models.model import Model
 from geoseg.raster.array_scene import ArraySource
 from geoseg.raster.scene import Scene
@@ -50,7 +51,15 @@ def work_fingerprint(
         "weights": card.weights_sha256 or _weights_in_memory(model),
         "tile": [tiling.size, tiling.overlap],
         "options": chosen,
+        **_exported_as(model),
     }
+
+
+def _exported_as(model: Path | Model) -> dict[str, str]:
+    """Format of an exported model, whose graph, and precision by `auto`, may be another than that of its weights."""
+    exported = model.exported if isinstance(model, Model) else None
+    path = model if isinstance(model, Path) else None if exported is None else exported.path
+    return {"exported": path.suffix.lower()} if path is not None and is_exported(path) else {}
 
 
 def _version(package: str) -> str | None:

@@ -18,7 +18,7 @@ from geoseg.inference.blocks import BlockWork, compute_block
 from geoseg.inference.lattice import dataset_of, with_probabilities
 from geoseg.inference.lazy_scene import LazyScene
 from geoseg.inference.options import PredictOptions
-from geoseg.inference.precision import with_runtime
+from geoseg.inference.precision import precision_for, with_runtime
 from geoseg.inference.prepare import tiling_of
 from geoseg.inference.worker_models import sendable
 from geoseg.models.match import match
@@ -78,6 +78,7 @@ def predict_lazy(
     heights, widths = _sizes(planes)
     rows = Axis(length=sum(heights), tiling=tiling, chunks=heights)
     cols = Axis(length=sum(widths), tiling=tiling, chunks=widths)
+    options = replace(options, precision=precision_for(options, opened))
     settings = with_runtime(_settings(options, rows, cols), opened, (tiling.size, tiling.size))
     for note in [*found.notes, *_notes(rows, cols)]:
         log.warning("%s: %s", chosen.path, note)

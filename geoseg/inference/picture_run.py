@@ -34,7 +34,7 @@ from geoseg.errors import GeosegError, SceneError
 from geoseg.grid.window import Window
 from geoseg.inference.options import Progress
 from geoseg.inference.picture_terms import Sink, Tally, Work
-from geoseg.inference.precision import as_asked, network_for, with_runtime
+from geoseg.inference.precision import as_asked, network_for, precision_for, with_runtime
 from geoseg.models.match import Match, match
 from geoseg.models.model import Model
 from geoseg.raster.cache import limited_cache
@@ -93,7 +93,8 @@ def _choose_settings(work: Work, model: Model, pictures: Mapping[str, Path]) -> 
     options, count = work.options, len(pictures)
     if work.cutting.image_size is None and count <= max(options.batch_size or 0, _FEW):
         count = sum(_tiles(path, work.cutting) for path in pictures.values())
-    settings = Settings.choose(options.device, options.precision, options.batch_size, (max(count, 1), 1))
+    precision = precision_for(options, model)
+    settings = Settings.choose(options.device, precision, options.batch_size, (max(count, 1), 1))
     batches = -(-max(count, 1) // settings.batch_size)
     batch_size = -(-max(count, 1) // batches)
     settings = as_asked(replace(settings, batch_size=batch_size), options, work.card)

@@ -25,6 +25,14 @@ log = logging.getLogger("geoseg")
 _COMPILED: Kept[CompiledGraph] = Kept(2)
 
 
+def precision_for(options: PredictOptions, model: Model) -> str:
+    """Return the precision that the options ask for; an exported model in int8 can be computed in nothing else."""
+    exported = model.exported
+    if options.precision == "auto" and exported is not None and exported.about.precision == "int8":
+        return "int8"
+    return options.precision
+
+
 def as_asked(settings: Settings, options: PredictOptions, card: Card) -> Settings:
     """Return settings with what else the options ask for.
 

@@ -24,7 +24,7 @@ from geoseg.demo.scenes import MODEL, SCENES, data_file
 from geoseg.engine.network import Network
 from geoseg.engine.openvino_network import OpenVinoNetwork, logits_of
 from geoseg.engine.settings import Settings
-from geoseg.errors import DataError, MismatchError, ModelError, OptionError, SceneError
+from geoseg.errors import DataError, MismatchError, ModelError, OptionError, OutputExistsError, SceneError
 from geoseg.grid.legend import Legend
 from geoseg.inference.label_check import LabelCheck
 from geoseg.inference.options import PredictOptions
@@ -481,3 +481,27 @@ def test_an_exported_model_computes_in_int8_as_the_model_does(
         ModelError, match="only predicts, on a CPU with precision int8; for everything else take"
     ):
         geoseg.predict(scene_file, path, options=replace(INT8, precision="fp32"))
+
+
+def test_an_exported_model_in_int8_is_computed_in_it_unasked(
+    quantized: Path, scene_file: Path, tmp_path: Path
+) -> None:
+    """By `auto`, from files, arrays of dask and pictures; a model file that holds fp32, too, is not."""
+    path, auto = tmp_path / "m.xml", replace(INT8, precision="auto")
+    Model.open(quantized).export(path, precision="int8")
+    expected = geoseg.predict(scene_file, quantized, options=INT8)
+    output = PredictOutputs(classes=tmp_path / "c.tif")
+    geoseg.predict(scene_file, path, options=auto, output=output)
+    with rasterio.open(tmp_path / "c.tif") as dataset:
+        assert dataset.tags()["GEOSEG_PRECISION"] == "int8"
+    assert json.loads((tmp_path / "c.tif.run.json").read_text())["settings"]["precision"] == "int8"
+    geoseg.predict_pictures([scene_file], path, tmp_path / "masks", options=auto)
+    assert '"precision": "int8"' in (tmp_path / "masks" / ".geoseg" / "journal.jsonl").read_text()
+    lazy = geoseg.predict(rioxarray.open_rasterio(scene_file, chunks={"x": 90, "y": 40}), path, options=auto)
+    assert np.array_equal(lazy["landcover"].to_numpy(), expected["landcover"].to_numpy())
+    with pytest.raises(OutputExistsError):  # it is not what this model has made before
+        geoseg.predict(scene_file, quantized, options=auto, output=output)
+    other = tmp_path / "other.tif"
+    geoseg.predict(scene_file, quantized, options=auto, output=PredictOutputs(classes=other))
+    with rasterio.open(other) as dataset:
+        assert dataset.tags()["GEOSEG_PRECISION"] in ("fp32", "bf16")
