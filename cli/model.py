@@ -29,6 +29,7 @@ from .verbosity import verbosity_options
 
 if TYPE_CHECKING:
     from geoseg.grid.legend import Legend
+    from geoseg.models.card import WeightPrecision
     from geoseg.models.exported import ExportPrecision
 
 
@@ -303,11 +304,23 @@ def quantize(
     show_default=True,
     help="What it computes in: fp32, and bf16 where the CPU has it; or int8, which `geoseg model quantize` measured.",
 )
+@click.option(
+    "--weights",
+    type=click.Choice(("fp32", "fp16")),
+    default="fp32",
+    show_default=True,
+    help="What an .xml stores its numbers in; fp16 rounds them, and takes half the bytes.",
+)
 @output("File to write; of an .xml the numbers go into OUT.bin beside it.", metavar="OUT.xml|OUT.onnx")
 @overwrite
 @verbosity_options
 def export(
-    model: Path, tile_size: int | None, precision: ExportPrecision, output: Path, overwrite: bool
+    model: Path,
+    tile_size: int | None,
+    precision: ExportPrecision,
+    weights: WeightPrecision,
+    output: Path,
+    overwrite: bool,
 ) -> None:
     """Write a model as a graph that predicts without torch.
 
@@ -318,9 +331,9 @@ def export(
     from geoseg.models.exported import check_export_name, is_onnx
     from geoseg.models.model import Model
 
-    check_export_name(output, precision)
+    check_export_name(output, precision, weights)
     opened = Model.open(model, build=False)
-    opened.export(output, tile_size=tile_size, precision=precision, overwrite=overwrite)
+    opened.export(output, tile_size=tile_size, precision=precision, weights=weights, overwrite=overwrite)
     beside = "" if is_onnx(output) else f" and {output.with_suffix('.bin').name}"
     say(f"Wrote {output}{beside}\n{Model.open(output)}")
 

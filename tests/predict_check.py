@@ -21,6 +21,7 @@ SAME = {
     "codes.tif": ("rasterize", "polygons.gpkg", "--like", str(SCENE), "-o", "codes.tif"),
     "map.tif": ("predict", *PREDICT, "-o", "map.tif"),
     "map.gpkg": ("segment", *PREDICT, "-o", "map.gpkg", "--min-area", "10px"),
+    "demo/202309_patchN_16_preview.png": ("demo", "-o", "demo"),
     "exported.tif": ("predict", str(SCENE), "-m", "../model.xml", "-b", "1,2,3", "-o", "exported.tif"),
 }
 """Commands by the file that they write."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from geoseg.assessment.accuracy import Accuracy, compare
 from geoseg.demo.preview import Image, Preview
-from geoseg.demo.scenes import BANDS, CREDIT, MODEL, SCENES, DemoScene, data_file
+from geoseg.demo.scenes import BANDS, CREDIT, GRAPH, SCENES, DemoScene, data_file
 from geoseg.demo.verdict import verdict
 from geoseg.errors import OutputError
 from geoseg.grid.window import Window
@@ -101,7 +101,7 @@ def run_demo(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be made ({error.strerror}); choose another with -o") from error
-    model = model or data_file(MODEL)
+    model = model or data_file(GRAPH)
     lines: list[str] = []
     found: list[Accuracy] = []
     for scene in scenes:

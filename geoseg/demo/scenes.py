@@ -10,6 +10,8 @@ from typing import Final
 
 MODEL: Final = "korea.safetensors"
 """Name of the packaged model file."""
+GRAPH: Final = "korea.xml"
+"""The same model, exported with fp16 weights: the demo needs no torch, and converts nothing."""
 BANDS: Final[Mapping[str, int]] = {"blue": 1, "green": 2, "red": 3}
 """Band numbers of the scenes; the colour tags in the files are wrong."""
 CREDIT: Final = (

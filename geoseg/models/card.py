@@ -43,6 +43,8 @@ _MOST_UPSAMPLING: Final = 64
 _INTERPOLATIONS: Final = ("nearest", "nearest-exact", "bilinear", "bicubic", "area")
 _LONGEST_HEADER = 16 * 2**20
 
+WeightPrecision = Literal["fp32", "fp16"]
+"""What the numbers of a network are stored in."""
 Dtype = Literal["uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64"]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -10,7 +10,7 @@ import numpy as np
 
 from geoseg.engine.quantized import GraphBytes
 from geoseg.errors import ModelError, OptionError
-from geoseg.models.card import Card
+from geoseg.models.card import Card, WeightPrecision
 from geoseg.models.exported import About, ExportPrecision, check_export_name, is_onnx, write_exported
 from geoseg.models.graphs import graph_of, int8_graph_of
 
@@ -26,17 +26,23 @@ _STRIDE = 32
 
 
 def export(
-    model: Model, path: Path, *, tile_size: int | None, precision: ExportPrecision, overwrite: bool
+    model: Model,
+    path: Path,
+    *,
+    tile_size: int | None,
+    precision: ExportPrecision,
+    weights: WeightPrecision,
+    overwrite: bool,
 ) -> Card:
     """Write the graph of a model's network, with its card; see `Model.export`."""
-    check_export_name(path, precision)
+    check_export_name(path, precision, weights)
     if model.exported is not None:
         model.exported.build()
     if not model.traceable:
         raise ModelError(
             f"{path}: a network of your own is not exported: what it does with other numbers a graph does not show"
         )
-    weights = model.stored_digest
+    digest = model.stored_digest
     card, whole = model.card, model.card.image_size
     if whole is not None and tile_size is not None:
         raise OptionError(
@@ -53,11 +59,11 @@ def export(
     if precision == "int8":
         graph = int8_graph_of(model, shape)
     written = card.changed(
-        weights_sha256=weights,
+        weights_sha256=digest,
         quantization=card.quantization if precision == "int8" else None,
         tile={"size": size, "overlap": min(card.tile.overlap, size // 2)},
     )
-    about = About(precision=precision, shape=shape, multiple=multiple)
+    about = About(precision=precision, shape=shape, multiple=multiple, weights=weights)
     write_exported(path, graph if onnx is None else onnx.operations, written, about, overwrite=overwrite)
     return written
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from geoseg.engine.quantized import GraphBytes
 from geoseg.errors import ModelError, OptionError, OutputError
 from geoseg.models import ir_file, onnx_file
-from geoseg.models.card import CARD_KEY, Card, Edge
+from geoseg.models.card import CARD_KEY, Card, Edge, WeightPrecision
 from geoseg.models.export_notes import ABOUT_KEY
 from geoseg.models.one_line import one_line
 from geoseg.storage.durable import write_bytes
@@ -41,11 +41,14 @@ class About(BaseModel):
     multiple : int, optional
         Images of other shapes, whose edges are multiples of it, in px, get what the network would say of them; without
         it the graph is for `shape` alone.
+    weights : str
+        What its numbers are stored in.
     """
 
     precision: ExportPrecision
     shape: tuple[Edge, Edge]
     multiple: Edge | None = None
+    weights: WeightPrecision = "fp32"
 
 
 @dataclass(frozen=True)
@@ -208,7 +211,7 @@ def write_exported(
         else:
             second = stack.enter_context(claim(path.with_suffix(ir_file.NUMBERS), overwrite=overwrite))
             try:
-                ir_file.write(product, graph, notes)
+                ir_file.write(product, graph, notes, about.weights)
             except OutputError as error:
                 raise OutputError(f"{path}: {error}") from error
         try:
@@ -223,12 +226,14 @@ def write_exported(
         first.commit(product)
 
 
-def check_export_name(path: Path, precision: ExportPrecision = "fp32") -> None:
-    """Refuse a name that no exported model is written under.
+def check_export_name(
+    path: Path, precision: ExportPrecision = "fp32", weights: WeightPrecision = "fp32"
+) -> None:
+    """Refuse a name that no exported model is written under, or what it does not go with.
 
     Raises
     ------
-    OutputError
+    OutputError, OptionError
     """
     if path.suffix not in (".xml", ".onnx"):
         raise OutputError(
@@ -238,3 +243,9 @@ def check_export_name(path: Path, precision: ExportPrecision = "fp32") -> None:
         raise OutputError(
             f"{path}: an .onnx is exported in fp32 alone; for int8 give a name that ends in .xml"
         )
+    if weights == "fp16" and is_onnx(path):
+        raise OutputError(
+            f"{path}: an .onnx is exported in fp32 alone; for fp16 weights give a name that ends in .xml"
+        )
+    if weights == "fp16" and precision == "int8":
+        raise OptionError("the weights of a model in int8 are smaller than fp16 already; leave fp16 out")

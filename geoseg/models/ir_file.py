@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 from geoseg.engine.quantized import GraphBytes
 from geoseg.errors import ModelError, OutputError
+from geoseg.models.card import WeightPrecision
 from geoseg.models.export_notes import DIGEST_KEY, require_notes
 from geoseg.models.one_line import first_line
 
@@ -59,8 +60,17 @@ def read(path: Path) -> tuple[dict[str, str], GraphBytes]:
     return notes, GraphBytes(xml, weights)
 
 
-def write(path: Path, graph: openvino.Model, notes: Mapping[str, str]) -> None:
+def write(path: Path, graph: openvino.Model, notes: Mapping[str, str], weights: WeightPrecision) -> None:
     """Write both files.
+
+    Parameters
+    ----------
+    path : Path
+        Of the ``.xml``.
+    graph : openvino.Model
+    notes : mapping of str to str
+    weights : str
+        What its numbers are stored in.
 
     Raises
     ------
@@ -72,8 +82,7 @@ def write(path: Path, graph: openvino.Model, notes: Mapping[str, str]) -> None:
     for key, text in notes.items():
         graph.set_rt_info(text, key)
     try:
-        # Not compressed to half floats: the map would be another one.
-        openvino.save_model(graph, path, compress_to_fp16=False)
+        openvino.save_model(graph, path, compress_to_fp16=weights == "fp16")
         path.write_bytes(_sealed(path.read_bytes(), path.with_suffix(NUMBERS).read_bytes()))
     except (OSError, RuntimeError) as error:  # OpenVINO says the latter of a full disk
         raise OutputError(f"cannot be written ({first_line(error)})") from error

@@ -6,12 +6,12 @@ import re
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from geoseg.engine.quantized import GraphBytes
 from geoseg.errors import ModelError, OptionError
 from geoseg.grid.legend import Legend, Task, binary_legend
-from geoseg.models.card import Card
+from geoseg.models.card import Card, WeightPrecision
 from geoseg.models.exported import ExportedNetwork, ExportPrecision, is_exported, read_exported
 from geoseg.models.input_scale import InputScale
 from geoseg.models.model_file import StoredNetwork, check_name, read_model, write_model
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from geoseg.models.wrapped import Wrapped
 
-WeightPrecision = Literal["fp32", "fp16"]
 _LARGEST: Mapping[str, tuple[float, float]] = {
     "int8": (-128, 127),
     "uint8": (0, 255),
@@ -380,6 +379,7 @@ class Model:
         *,
         tile_size: int | None = None,
         precision: ExportPrecision = "fp32",
+        weights: WeightPrecision = "fp32",
         overwrite: bool = False,
     ) -> Card:
         """Write the network as a graph, with its card, for predicting where there is no torch.
@@ -399,6 +399,8 @@ class Model:
             says of them what the network says.
         precision : str
             ``fp32``, which is computed in bf16, too; or ``int8``, of a model that `geoseg.quantize` made (``.xml``).
+        weights : str
+            ``fp16`` stores the numbers of an ``.xml`` rounded to halves, in half the bytes; it is computed as before.
         overwrite : bool
             Whether files may be replaced.
 
@@ -416,7 +418,9 @@ class Model:
         """
         from geoseg.models.export import export
 
-        return export(self, Path(path), tile_size=tile_size, precision=precision, overwrite=overwrite)
+        return export(
+            self, Path(path), tile_size=tile_size, precision=precision, weights=weights, overwrite=overwrite
+        )
 
     @property
     def stride_multiple(self) -> int:

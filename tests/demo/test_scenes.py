@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 import rasterio
 
-from geoseg.demo.scenes import BANDS, MODEL, SCENES, DemoScene, data_file
+from geoseg.demo.scenes import BANDS, GRAPH, MODEL, SCENES, DemoScene, data_file
+from geoseg.inference.options import PredictOptions
+from geoseg.inference.predict import predict
 from geoseg.models.card import read_card
+from geoseg.models.exported import read_exported
+from geoseg.models.model import Model
 
 LABEL_CODES = (10, 30, 50, 70, 100)
 
@@ -17,7 +21,13 @@ LABEL_CODES = (10, 30, 50, 70, 100)
 def test_the_data_are_complete_and_nothing_else() -> None:
     files = {path.name for scene in SCENES for path in (scene.image, scene.labels)}
     folder = data_file("LICENSE").parent
-    assert {path.name for path in folder.iterdir()} == files | {MODEL, "LICENSE", "ATTRIBUTION.md"}
+    assert {path.name for path in folder.iterdir()} == files | {
+        MODEL,
+        GRAPH,
+        "korea.bin",
+        "LICENSE",
+        "ATTRIBUTION.md",
+    }
 
 
 def test_licence_and_attribution_say_what_they_must() -> None:
@@ -50,6 +60,19 @@ def test_the_model_fits_scenes_and_labels() -> None:
     assert card.classes.codes == LABEL_CODES
     assert (card.tile.size, card.tile.overlap) == (256, 64)
     assert data_file(MODEL).stat().st_size <= 8e6
+
+
+def test_the_graph_is_the_model_with_halves() -> None:
+    """Its map of a scene that the model was not trained on is the model's, to the pixel."""
+    card, exported = read_card(data_file(MODEL)), read_exported(data_file(GRAPH))
+    assert exported.card == card.changed(created_by=exported.card.created_by)
+    assert (exported.about.weights, exported.about.multiple) == ("fp16", 32)
+    options = PredictOptions(device="cpu", precision="fp32", bands=(1, 2, 3))
+    found, expected = (
+        predict(SCENES[0].image, Model.open(data_file(name)), options=options)["landcover"].to_numpy()
+        for name in (GRAPH, MODEL)
+    )
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_files_are_those_of_the_data_set(shared: Path) -> None:

@@ -201,6 +201,35 @@ def test_names_and_files_that_are_there(model: Model, exported: Path, tmp_path: 
     assert Model.open(path).card.weights_sha256 == model.digest
 
 
+def test_halves_take_half_the_bytes_and_say_nearly_the_same(stored: Path, tmp_path: Path) -> None:
+    model, path = Model.open(stored), tmp_path / "half.xml"
+    for weights, name in (("fp32", "m.xml"), ("fp16", "half.xml")):
+        asked = ["model", "export", str(stored), "--weights", weights, "-o", str(tmp_path / name)]
+        assert CliRunner().invoke(group, asked).exit_code == 0
+    whole, half = ((tmp_path / name).with_suffix(".bin").stat().st_size for name in ("m.xml", "half.xml"))
+    assert half < 0.6 * whole
+    found = Model.open(path).exported
+    assert found is not None
+    assert found.about.weights == "fp16"
+    image = noise(2, 32, 32)
+    (ours,), (theirs,) = (
+        logits_of(graph, [image]) for graph in (found.graph((32, 32)), graph_of(model, (32, 32)))
+    )
+    assert 0 < np.abs(ours - theirs).max() < 0.01 * np.abs(theirs).max()
+
+
+def test_halves_that_there_are_not_are_refused(stored: Path, tmp_path: Path) -> None:
+    for name, precision, said in (
+        ("m.onnx", "fp32", "for fp16 weights give a name that ends in .xml"),
+        ("m.xml", "int8", "are smaller than fp16 already; leave fp16 out"),
+    ):
+        asked = ["model", "export", str(stored), "--weights", "fp16", "--precision", precision]
+        result = CliRunner().invoke(group, [*asked, "-o", str(tmp_path / name)])
+        assert result.exit_code != 0
+        assert said in result.stderr
+        assert not list(tmp_path.iterdir())
+
+
 def test_what_cannot_be_exported_is_refused(model: Model, tmp_path: Path) -> None:
     own = Model.wrap(
         nn.Conv2d(2, 3, 1), bands=["a", "b"], classes="x,y,z", value_range=(0, 255), tile_size=32
