@@ -88,8 +88,9 @@ def why_no_gpu() -> str | None:
         return None
     if not _is_installed():
         return _NOT_INSTALLED
-    import torch
-
+    torch = _torch()
+    if torch is None:
+        return "there is no driver of a GPU that torch computes on"
     if torch.version.cuda is None:
         return "this build of torch has no CUDA support"
     return "torch finds no usable CUDA device (no GPU, or its driver is missing or too old)"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from geoseg.engine.openvino_network import CompiledGraph, OpenVinoNetwork
 from geoseg.engine.quantized import check_int8
 from geoseg.engine.settings import Settings
-from geoseg.errors import ModelError
+from geoseg.errors import ModelError, OptionError
 from geoseg.inference.options import PredictOptions
 from geoseg.inference.worker_models import Kept
 from geoseg.models.card import Card
@@ -64,6 +64,8 @@ def with_runtime(settings: Settings, model: Model, shape: tuple[int, int]) -> Se
 
     Raises
     ------
+    OptionError
+        If an exported model shall see images turned that are not square.
     ModelError
         If what int8 needs was measured with other weights, or cannot be computed in tiles of this shape.
     """
@@ -71,6 +73,12 @@ def with_runtime(settings: Settings, model: Model, shape: tuple[int, int]) -> Se
     if settings.device != "cpu" or settings.precision == "fp16" or not model.traceable:
         return settings
     if settings.tta and shape[0] != shape[1]:  # a graph is for images of one shape, and these are turned
+        if model.exported is not None:
+            raise OptionError(
+                f"{model.exported.path}: sees images of {shape[0]} x {shape[1]} px, which have another shape when they "
+                "are turned, and an exported model is not for that; leave tta out, or take the .safetensors that it "
+                "was made of"
+            )
         return settings
     try:
         _compiled(model, settings, shape)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import reduce
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -91,9 +92,13 @@ def quantize(
             progress(done, 2, what)
 
     told(0, "measure")
-    made = quantized(
-        graph, [tile.image for tile in found], None if check is None else _demand(model, found, check)
+    tries = count(1)
+    demand = (
+        None
+        if check is None
+        else _demand(model, found, check, lambda: told(0, f"measure, scored {next(tries)} times"))
     )
+    made = quantized(graph, [tile.image for tile in found], demand)
     told(1, "compare")
     before = list(_decided(_shares(graph, "fp32", model.card), found, model.card))
     after = list(_decided(_shares(made, "int8", model.card), found, model.card))
@@ -116,10 +121,13 @@ def quantize(
     return Model(card.changed(quantization=quantization), model.network, int8=int8)
 
 
-def _demand(model: Model, tiles: Sequence[MeasuredTile], check: LabelCheck) -> Demand:
-    """How good a graph in int8 must be on labelled tiles."""
+def _demand(
+    model: Model, tiles: Sequence[MeasuredTile], check: LabelCheck, begin: Callable[[], None]
+) -> Demand:
+    """How good a graph in int8 must be on labelled tiles; `begin` is called before each time that one is scored."""
 
     def score(compute: Compute, places: Sequence[int]) -> float:
+        begin()
         some = [tiles[place] for place in places]
         return _mean_iou(_decided(_shares_of_logits(compute, model.card), some, model.card), some, model.card)
 

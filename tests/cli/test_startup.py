@@ -13,6 +13,8 @@ from affine import Affine
 from click.testing import CliRunner
 from geoseg_cli.main import group
 
+from geoseg.engine.devices import gpu_names
+
 SCRIPT = """
 import json, sys
 from geoseg_cli.main import group
@@ -25,7 +27,8 @@ WITHOUT = (
     NEVER | {"torch", "pyogrio", "llvmlite", "pyarrow"},  # info FILE
     NEVER | {"torch", "shapely", "yaml"},  # vectorize
     NEVER | {"torch"},  # rasterize
-    {"geopandas", "lightning", "matplotlib", "pandas", "scipy"},  # info
+    {"geopandas", "lightning", "matplotlib", "pandas", "scipy"}
+    | (set() if gpu_names() else {"torch"}),  # info
 )
 """What each command, one after the other in a process, has no use for."""
 

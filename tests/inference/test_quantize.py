@@ -171,9 +171,17 @@ def test_labels_say_what_int8_costs(labelled: tuple[Path, Path]) -> None:
 
 def test_layers_go_back_to_fp32_until_int8_is_good_enough(labelled: tuple[Path, Path]) -> None:
     scene, labels = labelled
+    said: list[str] = []
     made = geoseg.quantize(
-        lopsided(), [scene], check=LabelCheck(labels=[labels], max_drop=0.02), options=PLAIN
+        lopsided(),
+        [scene],
+        check=LabelCheck(labels=[labels], max_drop=0.02),
+        options=PLAIN,
+        progress=lambda _done, _total, what: said.append(what),
     )
+    # In fp32, in int8, and with each of three layers back in fp32.
+    assert said[:2] == ["measure", "measure, scored 1 times"]
+    assert said.index("compare") > 5
     found = made.card.quantization
     assert found is not None
     assert found.mean_iou is not None

@@ -201,6 +201,15 @@ def test_names_and_files_that_are_there(model: Model, exported: Path, tmp_path: 
     assert Model.open(path).card.weights_sha256 == model.digest
 
 
+def test_images_that_are_not_square_are_not_turned(model: Model, tmp_path: Path) -> None:
+    whole = Model(model.card.changed(image_size=(32, 64)), model.network)
+    whole.export(tmp_path / "m.xml")
+    scene = np.zeros((2, 40, 50), np.uint8)
+    options = geoseg.PredictOptions(device="cpu", precision="fp32", tta=True)
+    with pytest.raises(OptionError, match=r"m\.xml: sees images of 32 x 64 px, .*; leave tta out"):
+        geoseg.predict(scene, Model.open(tmp_path / "m.xml"), options=options)
+
+
 def test_halves_take_half_the_bytes_and_say_nearly_the_same(stored: Path, tmp_path: Path) -> None:
     model, path = Model.open(stored), tmp_path / "half.xml"
     for weights, name in (("fp32", "m.xml"), ("fp16", "half.xml")):
