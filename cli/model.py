@@ -41,7 +41,8 @@ def command() -> None:
 @command.command(
     epilog=examples(
         "geoseg model new --bands red,green,blue --classes water,forest=#228B22,field -o m.safetensors",
-        "geoseg model new --encoder-weights imagenet --bands red,green,blue --classes a,b -o m.safetensors",
+        "geoseg model new --encoder tu-tf_efficientnet_lite0 --encoder-weights packaged --bands red,green,blue "
+        "--classes a,b -o m.safetensors",
         "geoseg model new --task binary --bands red,green,blue --classes building -o m.safetensors",
     )
 )
@@ -51,7 +52,11 @@ def command() -> None:
 @click.option(
     "--encoder", default="resnet34", show_default=True, help="For example tu-mobilenetv3_small_100."
 )
-@click.option("--encoder-weights", metavar="NAME", help="Pretrained weights to fetch, for example imagenet.")
+@click.option(
+    "--encoder-weights",
+    metavar="NAME|FILE",
+    help="Pretrained weights: packaged (of tu-tf_efficientnet_lite0), imagenet or torchgeo's (fetched), or a file.",
+)
 @click.option("--bands", required=True, type=NAMES, help="Names of the bands, in the model's order.")
 @click.option(
     "--classes",

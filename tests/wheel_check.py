@@ -13,7 +13,7 @@ def expected() -> set[str]:
     """Names inside the wheel of everything that is part of the product."""
     modules = {str(p.relative_to(ROOT)) for p in ROOT.glob("geoseg/**/*.py")}
     commands = {str(Path("geoseg_cli", p.relative_to(ROOT / "cli"))) for p in ROOT.glob("cli/**/*.py")}
-    data = {str(p.relative_to(ROOT)) for p in ROOT.glob("geoseg/demo/data/*") if p.is_file()}
+    data = {str(p.relative_to(ROOT)) for p in ROOT.glob("geoseg/*/data/*") if p.is_file()}
     pages = {str(p.relative_to(ROOT)) for form in ("j2", "css") for p in ROOT.glob(f"geoseg/**/*.{form}")}
     return modules | commands | data | pages | {"geoseg/py.typed"}
 

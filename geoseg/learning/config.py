@@ -53,10 +53,11 @@ class ModelConfig(BaseModel):
     Attributes
     ----------
     encoder_weights
-        ``imagenet`` or another name that segmentation-models-pytorch knows, or a torchgeo weight such as
-        ``ResNet50_Weights.SENTINEL2_ALL_MOCO``.
+        ``packaged``, which are part of geoseg; ``imagenet`` or another name that segmentation-models-pytorch knows; a
+        torchgeo weight such as ``ResNet50_Weights.SENTINEL2_ALL_MOCO``; or a file of weights.
     start
-        Model file to go on from: its network and weights, with this data's classes and bands.
+        Model file, or a U-Net of torchgeo's (``Unet_Weights....``), to go on from: its network and weights, with this
+        data's classes and bands.
     tile_size
         Edge of the tiles that the model predicts in, px; that of the chips by default. Many networks pool over
         the whole tile (squeeze and excitation, ASPP), and know only what tiles of the size they learned on come to.

@@ -28,7 +28,10 @@ from geoseg.learning.losses import Loss
 from geoseg.learning.monitor import Monitor, ScoredClasses
 from geoseg.learning.scoring import Scorer
 from geoseg.learning.surroundings import rank
+from geoseg.models.first_layer import colors_of
 from geoseg.models.model import Model
+from geoseg.models.scaling import Scaling
+from geoseg.models.weight_names import is_of_torchgeo, located
 from geoseg.storage.journal import Journal, flat
 
 _NO_DIFFERENCE: Final = ("train.workers", "train.start_method", "train.save_minutes")
@@ -149,12 +152,13 @@ def prepare(config: Config, *, skip_bad: bool = False) -> Run:
         if not opened.splits[split]:
             raise DataError(f"the split {split} has no image; change data.split or add images")
     statistics = measure(opened.splits["train"])
+    mean, std = _normalisation(model, statistics)
     model.card = model.card.changed(
         value_range=statistics.value_range,
         scale=statistics.scaling.scale,
         offset=statistics.scaling.offset,
-        mean=statistics.mean,
-        std=statistics.std,
+        mean=mean,
+        std=std,
         image_size=config.data.image_size if config.data.fit == "resize" else None,
     )
     counts = ", ".join(f"{len(pairs)} {split}" for split, pairs in opened.splits.items())
@@ -175,9 +179,26 @@ def prepare(config: Config, *, skip_bad: bool = False) -> Run:
             "device": device,
             "precision": precision,
             "data": statistics.fingerprint,
+            **_begun_from(model),
             **{f"file {path}": _signature(path) for path in opened.files},
         },
     )
+
+
+def _normalisation(model: Model, statistics: Statistics) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation that bands are fed by: the training split's, or what pretrained weights ask for."""
+    beginning, card = model.card.beginning, model.card
+    if beginning is None:
+        return statistics.mean, statistics.std
+    plain = statistics.scaling == Scaling.none(len(card.bands))
+    white = 255.0 if card.dtype == "uint8" and plain else None
+    return beginning.normalisation(colors_of(card.band_names), white, statistics.mean, statistics.std)
+
+
+def _begun_from(model: Model) -> dict[str, str]:
+    """Return what tells the weights that a training began with from others of the same name."""
+    beginning = model.card.beginning
+    return {} if beginning is None or not beginning.sha256 else {"begun from": beginning.sha256}
 
 
 def _check_single_chips(model: Model, config: Config) -> None:
@@ -225,7 +246,7 @@ def _new_model(config: Config) -> Model:
         bands=config.data.bands,
         legend=config.data.legend,
         task=config.data.task,
-        encoder_weights=wanted.encoder_weights,
+        encoder_weights=wanted.encoder_weights and located(wanted.encoder_weights, config.folder),
         dtype=str(first.dtype),
         gsd_m=wanted.gsd_m,
         tile_size=wanted.tile_size,
@@ -235,9 +256,11 @@ def _new_model(config: Config) -> Model:
         seed=config.train.seed,
     )
     if wanted.start is not None:
-        from geoseg.models.pretrained import start_from
+        from geoseg.models.start import start_from
 
-        for note in start_from(model, config.folder / wanted.start):
+        for note in start_from(
+            model, wanted.start if is_of_torchgeo(wanted.start) else config.folder / wanted.start
+        ):
             _log.warning("model.start: %s", note)
     return model
 

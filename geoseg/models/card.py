@@ -25,6 +25,7 @@ from pydantic import (
 from geoseg.errors import LegendError, ModelError, OptionError
 from geoseg.grid.legend import NODATA, Legend, LegendClass, Task
 from geoseg.grid.tiling import LARGEST_EDGE, Tiling
+from geoseg.models.beginning import Beginning
 from geoseg.models.one_line import one_line
 from geoseg.storage.foreign_text import read_json
 from geoseg.storage.printable import shown
@@ -164,6 +165,9 @@ class Card(BaseModel):
         Divides the logits.
     quantization
         What computing in int8 needs; absent where it was never measured.
+    beginning
+        The pretrained weights that its training began with, where they came from and their licence; absent where it
+        began with random ones, or nothing says it.
 
     Raises
     ------
@@ -199,6 +203,7 @@ class Card(BaseModel):
     min_regions: tuple[Count, ...] | None = None
     temperature: Temperature | None = None
     quantization: Quantization | None = None
+    beginning: Beginning | None = None
     training: dict[str, JsonValue] | None = None
     weights_sha256: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64})?$")] = ""
 

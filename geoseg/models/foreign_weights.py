@@ -108,7 +108,9 @@ def _load_safetensors(path: Path) -> Mapping[str, Any]:
             "of save_pretrained"
         ) from error
     if isinstance(metadata, Mapping) and CARD_KEY in metadata:
-        raise ModelError(f"{path}: is a geoseg model file already; use it as it is")
+        raise ModelError(
+            f"{path}: is a geoseg model file already; use it as it is, or begin with it (model.start)"
+        )
     try:
         tensors: Mapping[str, Any] = load_file(path)
     except (SafetensorError, OSError, ValueError, KeyError) as error:

@@ -73,7 +73,7 @@ class Model:
         bands: Sequence[str],
         legend: Legend,
         task: Task = "multiclass",
-        encoder_weights: str | None = None,
+        encoder_weights: str | Path | None = None,
         dtype: str = "uint8",
         value_range: tuple[float, float] | None = None,
         gsd_m: float | None = None,
@@ -85,8 +85,9 @@ class Model:
     ) -> Model:
         """Make an untrained model of any pair that segmentation-models-pytorch accepts.
 
-        Normalisation: `scale` and `offset` map `value_range` to 0..1; `mean` and `std` are the encoder's own
-        where pretrained weights are loaded and the bands are red, green and blue, else 0.5 and 0.25.
+        Normalisation: `scale` and `offset` map `value_range` to 0..1; `mean` and `std` are those that the pretrained
+        weights ask for where the bands are red, green and blue, else 0.5 and 0.25, or what comes to the same spread for
+        weights that ask for another one (`Beginning.normalisation`).
 
         Law: equal arguments give equal weights (on one torch build).
 
@@ -101,8 +102,9 @@ class Model:
             channel is code 1: one class, or codes 0 and 1 (`binary_legend`).
         task : str
             ``multiclass``, ``binary`` or ``multilabel`` (classes may overlap).
-        encoder_weights : str, optional
-            Name of pretrained weights, such as ``imagenet``; they are fetched from the network.
+        encoder_weights : str or path, optional
+            Pretrained weights: ``packaged``, which are part of geoseg; ``imagenet`` or a name of torchgeo's, which are
+            fetched; or a file (`encoder_weights.load_encoder_weights`).
         dtype : str
             Type of the stored numbers.
         value_range : (float, float), optional
@@ -125,7 +127,7 @@ class Model:
         LegendError
             If the legend is not one of the task.
         """
-        from geoseg.models.network import build, input_statistics
+        from geoseg.models.network import build
 
         low, high = value_range or _LARGEST.get(dtype, (0.0, 1.0))
         span = high - low or 1.0
@@ -140,8 +142,15 @@ class Model:
             channels=len(channels),
             options=options,
         )
-        network = build(plan, encoder_weights, seed)
-        mean, std = input_statistics(encoder, encoder_weights, bands)
+        network = build(plan, seed=seed)
+        beginning = None
+        mean, std = (0.5,) * len(bands), (0.25,) * len(bands)
+        if encoder_weights is not None:
+            from geoseg.models.encoder_weights import load_encoder_weights
+            from geoseg.models.first_layer import colors_of
+
+            beginning = load_encoder_weights(network, plan, bands, encoder_weights)
+            mean, std = beginning.normalisation(colors_of(bands), 1.0, mean, std)
         card = Card(
             name=name or f"{type(network).__name__} {encoder}",
             created_by=created_by(),
@@ -160,6 +169,7 @@ class Model:
             tile={"size": tile_size, "overlap": tile_size // 4 if overlap is None else overlap},
             legend=legend.classes,
             channels=channels,
+            beginning=beginning,
         )
         model = cls(card, network.eval())
         model.check_tile_size(tile_size)
@@ -481,6 +491,8 @@ class Model:
             f"  {seen}",
             *(f"  class    {c.code:>3} {c.color} {c.name}" for c in card.legend),
         ]
+        if card.beginning:
+            lines.append(f"  begun    {card.beginning}")
         if card.thresholds:
             lines.append(f"  above    {', '.join(f'{value:g}' for value in card.thresholds)}")
         if card.quantization:

@@ -142,6 +142,17 @@ def read_name(name: str) -> Reading:
     return Reading(number=digits.lstrip("0"), padded=digits.startswith("0"), family=number[1] or "")
 
 
+def wavelength_of(name: str) -> float | None:
+    """Read the wavelength that a band's name holds, in nm; of a range its middle, None where there is none."""
+    text = unicodedata.normalize("NFKC", name).lower()
+    found = list(re.finditer(_WAVELENGTH, text))
+    if len(found) != 1:
+        return None
+    numbers = [float(number) for number in re.findall(r"\d+(?:\.\d+)?", found[0][0])]
+    middle = sum(numbers) / len(numbers)
+    return middle if found[0][4][0] == "n" else middle * 1000
+
+
 def _word(text: str) -> str | None:
     """Return the common name that a text spells, with fillers around it or without."""
     if text in _LETTERS:

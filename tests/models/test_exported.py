@@ -23,7 +23,7 @@ from geoseg.models.card import read_card
 from geoseg.models.exported import read_exported, write_exported
 from geoseg.models.graphs import graph_of
 from geoseg.models.model import Model
-from geoseg.models.pretrained import start_from
+from geoseg.models.start import start_from
 
 
 @pytest.fixture(scope="module")

@@ -220,7 +220,7 @@ def test_damaged_or_changed_files_are_refused(model: Model, tmp_path: Path) -> N
             {"architecture": "DPT", "encoder": "resnet18", "decoder_options": None},
             "refused by segmentation-models-pytorch",
         ),
-        ({"encoder": "resnet18", "encoder_weights": "nonsense"}, "Wrong pretrained weights"),
+        ({"encoder": "resnet18", "encoder_weights": "nonsense"}, "'nonsense' are not known of encoder"),
         ({"decoder_options": {"decoder_channels": [1]}}, "decoder_channels"),
     ],
 )

@@ -134,7 +134,10 @@ def _subtitle(record: Record) -> str:
     kinds = _plural(len(classes), "class").replace("classs", "classes")
     date = record.story.get("date") or record.training.get("date")
     words = f"{model['architecture']} with {model['encoder']}: {kinds} ({data.get('task', 'multiclass')}) from {bands}"
-    return f"{words}; trained {date}" if date else words
+    if date:
+        words += f"; trained {date}"
+    beginning = record.card.beginning if record.card is not None else None
+    return words if beginning is None else f"{words}; begun from {beginning}"
 
 
 def _settings(config: dict[str, Any]) -> list[str]:

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 import torch
-from torchgeo.models import ResNet18_Weights
+from torchgeo.models import ResNet18_Weights, Unet_Weights
 
 from geoseg.errors import ModelError
 from geoseg.grid.legend import Legend
 from geoseg.models.model import Model
-from geoseg.models.pretrained import start_from
+from geoseg.models.start import start_from
 
 ALL_MOCO = ResNet18_Weights.SENTINEL2_ALL_MOCO
 NAME = "ResNet18_Weights.SENTINEL2_ALL_MOCO"
@@ -137,7 +137,7 @@ def test_what_cannot_be_fetched_is_one_line(
     else:
         nowhere = {"absent": "file:///nowhere/weights.pth", "silent": "http://127.0.0.1:9/weights.pth"}
         monkeypatch.setattr(ALL_MOCO.value, "url", nowhere[fault])
-    with pytest.raises(ModelError, match=f"encoder weights {NAME} could not be fetched or read") as refused:
+    with pytest.raises(ModelError, match=f"weights {NAME} could not be fetched or read") as refused:
         new()
     assert "\n" not in str(refused.value)
     assert not (tmp_path / "marker").exists()
@@ -178,7 +178,7 @@ def test_starting_from_an_equal_model_takes_everything(start: Path) -> None:
             {"segmentation_head.0.weight", "segmentation_head.0.bias"},
             "classes are water, forest, town, now a, b",
         ),
-        ({"bands": ["green", "red"]}, set(), "the file's bands are red, green, now green, red"),
+        ({"bands": ["green", "red"]}, set(), "its bands are red, green, now green, red"),
     ],
 )
 def test_what_does_not_fit_stays_new(
@@ -222,3 +222,68 @@ def test_starting_from_what_is_no_model_file(tmp_path: Path) -> None:
     torch.save({"a": torch.ones(1)}, tmp_path / "w.pth")
     with pytest.raises(ModelError, match="geoseg model import"):
         start_from(Model.new(**SMALL), tmp_path / "w.pth")
+
+
+TCD = "Unet_Weights.OAM_RGB_RESNET34_TCD"
+
+
+@pytest.fixture
+def unet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Put one of torchgeo's U-Nets where it comes from, with random numbers."""
+    import segmentation_models_pytorch as smp
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    theirs = smp.Unet("resnet34", encoder_weights=None, in_channels=3, classes=2).eval()
+    torch.save(theirs.state_dict(), tmp_path / "unet.pth")
+    digest = hashlib.sha256((tmp_path / "unet.pth").read_bytes()).hexdigest()[:8]
+    path = (tmp_path / "unet.pth").rename(tmp_path / f"unet-{digest}.pth")
+    monkeypatch.setattr(Unet_Weights.OAM_RGB_RESNET34_TCD.value, "url", path.as_uri())
+    return theirs
+
+
+def resnet34(**changes: Any) -> Model:
+    fields = {"bands": ["red", "green", "blue"], "legend": Legend.parse("background,tree-canopy"), **changes}
+    return Model.new(**{"architecture": "Unet", "encoder": "resnet34", "tile_size": 32, **fields})
+
+
+def test_starting_from_a_network_of_torchgeo(unet: Any) -> None:
+    model = resnet34(bands=["R", "G", "B"])
+    assert start_from(model, TCD) == ()
+    chip = torch.rand(1, 3, 32, 32)
+    with torch.inference_mode():
+        assert torch.equal(model.network(chip), unet(chip))
+    beginning = model.card.beginning
+    assert beginning is not None
+    assert (beginning.weights, beginning.of, beginning.licence) == (TCD, "network", "CC-BY-NC-4.0")
+    other = resnet34(legend=Legend.parse("a,b,c"))
+    notes = start_from(other, TCD)
+    assert any("segmentation_head.0.weight" in note for note in notes)
+    assert "its bands are R, G, B, now red, green, blue" in notes
+    assert torch.equal(other.network.encoder.conv1.weight, unet.encoder.conv1.weight)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (
+            "Unet_Weights.SENTINEL2_2CLASS_FTW",
+            "its encoder is efficientnet-b3, the new model's is tu-test_resnet",
+        ),
+        (NAME, "are of an encoder alone, .*give them as model.encoder_weights"),
+        ("Unet_Weights.NYET", "not known to torchgeo"),
+    ],
+)
+def test_networks_of_torchgeo_that_do_not_fit_are_refused_before_anything_is_fetched(
+    name: str, words: str
+) -> None:
+    with pytest.raises(ModelError, match=words):
+        start_from(Model.new(**SMALL), name)
+
+
+def test_the_card_of_what_began_with_a_model_file_names_it(start: Path) -> None:
+    model = Model.new(**SMALL)
+    start_from(model, start)
+    beginning, card = model.card.beginning, Model.open(start).card
+    assert beginning is not None
+    assert (beginning.weights, beginning.of) == ("start.safetensors", "network")
+    assert (beginning.sha256, beginning.licence) == (card.weights_sha256, "not known")

@@ -1,0 +1,280 @@
+"""Pretrained weights in the encoder of a new network: packaged, published, torchgeo's, or those of a file."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from geoseg.errors import ModelError
+from geoseg.models.beginning import COLORS, Beginning
+from geoseg.models.first_layer import colors_of, input_layers, spread
+from geoseg.models.foreign_weights import read_weights
+from geoseg.models.network_plan import NetworkPlan
+from geoseg.models.unet2015 import Unet2015
+from geoseg.models.weight_names import PACKAGED, SUFFIXES, is_file, is_of_torchgeo
+
+PACKAGED_ENCODER: Final = "tu-tf_efficientnet_lite0"
+"""Encoder whose weights are part of geoseg."""
+_PACKAGED_FILE: Final = Path(__file__).parent / "data" / "lite0.safetensors"
+_BYTES: Final = 255.0
+_OUTER: Final = ("encoder.", "backbone.")
+_COUNT: Final = "num_batches_tracked"
+"""Statistics that old files do not have; nothing is computed with them."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class EncoderWeights:
+    """Weights of an encoder as their source names them.
+
+    Parameters
+    ----------
+    tensors : mapping of str to Tensor
+    colors : tuple of str or None
+        Colours that the first layer sees, in its order; None where it takes the model's bands as they stand.
+    beginning : Beginning
+        For the card.
+    """
+
+    tensors: Mapping[str, torch.Tensor]
+    colors: tuple[str, ...] | None
+    beginning: Beginning
+
+
+def load_encoder_weights(
+    network: torch.nn.Module, plan: NetworkPlan, bands: Sequence[str], name: str | Path
+) -> Beginning:
+    """Load pretrained weights into the encoder of a new network; no code of a file is run.
+
+    Law: with exactly red, green and blue, in any order, the features of a picture are those of the weights' own
+    network.
+
+    Parameters
+    ----------
+    network : Module
+        Its encoder is changed in place.
+    plan : NetworkPlan
+        What it was built by.
+    bands : sequence of str
+        Names of its bands. Weights of three colours are spread over them (`first_layer.spread`); others are taken
+        only where there are as many bands, in their order.
+    name : str or path
+        ``packaged``; ``imagenet`` or what else segmentation-models-pytorch publishes; a name of torchgeo's
+        (``ResNet50_Weights.SENTINEL2_ALL_MOCO``); or a file of weights (.safetensors, .pth, .pt, .bin, .ckpt) with the
+        names that timm, torchvision, segmentation-models-pytorch or Lightning give them.
+
+    Returns
+    -------
+    Beginning
+        Where they came from.
+
+    Raises
+    ------
+    ModelError
+        If there are no such weights, they are of another encoder or other bands, or cannot be read or fetched.
+    """
+    if plan.architecture.lower() == Unet2015.__name__.lower():
+        raise ModelError(
+            f"{Unet2015.__name__} has no pretrained weights, found {str(name)!r}; leave them out, or take Unet with an "
+            "encoder that has some"
+        )
+    weights = _found(plan, name)
+    encoder: Any = network.encoder
+    # timm's encoders are one floor deeper in segmentation-models-pytorch.
+    inner = encoder.model if plan.encoder.startswith("tu-") else encoder
+    expected: dict[str, torch.Tensor] = inner.state_dict()
+    fitted = _renamed(expected, _bare(weights.tensors))
+    _refuse_deeper(expected, fitted.left_over, plan, weights)
+    tensors = _with_bands(dict(fitted.tensors), encoder, plan, bands, weights)
+    _check(expected, tensors, plan, weights)
+    inner.load_state_dict({key: tensors.get(key, tensor) for key, tensor in expected.items()})
+    if fitted.left_over:
+        left = ", ".join(fitted.left_over[:3]) + (", ..." if len(fitted.left_over) > 3 else "")
+        count = len(fitted.left_over)
+        _log.info(
+            "%s: %d tensors are not of the encoder and left out (%s)", weights.beginning.weights, count, left
+        )
+    _log.info("begun from %s", weights.beginning)
+    return weights.beginning
+
+
+def _found(plan: NetworkPlan, name: str | Path) -> EncoderWeights:
+    if is_file(name):
+        return _of_file(Path(name))
+    name = str(name)
+    if name == PACKAGED:
+        return _packaged(plan)
+    return _of_torchgeo(plan, name) if is_of_torchgeo(name) else _published(plan, name)
+
+
+def _is_packaged(plan: NetworkPlan) -> bool:
+    # timm appends which of several weights of an encoder are meant.
+    return plan.encoder.partition(".")[0] == PACKAGED_ENCODER
+
+
+def _packaged(plan: NetworkPlan) -> EncoderWeights:
+    if not _is_packaged(plan):
+        raise ModelError(
+            f"encoder weights {PACKAGED!r} are those of encoder {PACKAGED_ENCODER}, found encoder {plan.encoder}; take "
+            "that encoder, or other weights"
+        )
+    beginning = Beginning(
+        weights=PACKAGED,
+        source="EfficientNet-Lite0, trained on ImageNet",
+        licence="Apache-2.0",
+        sha256=_sha256(_PACKAGED_FILE),
+        mean=(127 / _BYTES,) * 3,
+        std=(128 / _BYTES,) * 3,
+    )
+    return EncoderWeights(tensors=read_weights(_PACKAGED_FILE).tensors, colors=COLORS, beginning=beginning)
+
+
+def _published(plan: NetworkPlan, name: str) -> EncoderWeights:
+    from geoseg.models.hub_weights import published_names, published_weights
+
+    known = published_names(plan.encoder)
+    if name not in known:
+        listed = "".join(f"{each}, " for each in ((PACKAGED,) if _is_packaged(plan) else ()) + known)
+        raise ModelError(
+            f"encoder weights {name!r} are not known of encoder {plan.encoder}, expected {listed}a name of torchgeo's "
+            f"such as ResNet50_Weights.SENTINEL2_ALL_MOCO, or a file ({', '.join(SUFFIXES)})"
+        )
+    found = published_weights(plan, name)
+    beginning = Beginning(
+        weights=name, source=found.source, licence=found.licence, mean=found.mean, std=found.std
+    )
+    return EncoderWeights(tensors=found.tensors, colors=found.colors, beginning=beginning)
+
+
+def _of_torchgeo(plan: NetworkPlan, name: str) -> EncoderWeights:
+    from geoseg.models.torchgeo_weights import advice, fetched, licence_of, weights_of_torchgeo
+
+    weights = weights_of_torchgeo(name)
+    wanted, count = weights.meta.get("bands"), weights.meta.get("in_chans")
+    if count is not None and count != plan.bands:
+        listed = f" ({', '.join(wanted)})" if wanted else ""
+        raise ModelError(f"weights {name} take {count} bands{listed}, the model has {plan.bands}")
+    tensors = fetched(weights, name)
+    for line in advice(weights, name):
+        _log.warning("%s", line)
+    beginning = Beginning(weights=name, source=weights.url, licence=licence_of(weights))
+    return EncoderWeights(tensors=tensors, colors=None, beginning=beginning)
+
+
+def _of_file(path: Path) -> EncoderWeights:
+    tensors = read_weights(path).tensors
+    return EncoderWeights(
+        tensors=tensors, colors=COLORS, beginning=Beginning(weights=path.name, sha256=_sha256(path))
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _bare(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return an encoder's tensors under their own names; weights may be of a whole network."""
+    for outer in _OUTER:
+        inside = {key.removeprefix(outer): tensor for key, tensor in tensors.items() if key.startswith(outer)}
+        if inside:
+            tensors = inside
+    return {key.removeprefix("model."): tensor for key, tensor in tensors.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Fitted:
+    tensors: Mapping[str, torch.Tensor]
+    left_over: Sequence[str]
+
+
+def _renamed(expected: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor]) -> _Fitted:
+    """Give tensors the encoder's names: timm writes ``stages.0`` as ``stages_0`` in a network for features only."""
+    taken = {}
+    for name in expected:
+        plain = re.sub(r"^(\w+?)_(\d+)(?=\.)", r"\1.\2", name)
+        key = name if name in found else plain
+        if key in found:
+            taken[name] = key
+    used = set(taken.values())
+    return _Fitted(
+        {name: found[key] for name, key in taken.items()}, [key for key in found if key not in used]
+    )
+
+
+def _refuse_deeper(
+    expected: Mapping[str, torch.Tensor], left_over: Sequence[str], plan: NetworkPlan, weights: EncoderWeights
+) -> None:
+    """Refuse an encoder of the same kind with more layers, which would fill this one and be another."""
+    parts = {name.partition(".")[0] for name in expected if name.count(".") > 1}
+    deeper = [name for name in left_over if name.partition(".")[0] in parts]
+    if deeper:
+        raise ModelError(
+            f"encoder weights {weights.beginning.weights} are of another encoder than {plan.encoder}, which has no "
+            f"{deeper[0]} ({len(deeper)} tensors more in the same parts); take the encoder that they are of"
+        )
+
+
+def _with_bands(
+    tensors: dict[str, torch.Tensor],
+    encoder: torch.nn.Module,
+    plan: NetworkPlan,
+    bands: Sequence[str],
+    weights: EncoderWeights,
+) -> dict[str, torch.Tensor]:
+    """Spread the kernels that see three colours over the bands of the model."""
+    if weights.colors is None:
+        return tensors
+    inside = "model." if plan.encoder.startswith("tu-") else ""
+    colors = colors_of(bands)
+    for name, groups in input_layers(encoder, plan).items():
+        key = name.removeprefix(inside)
+        if key not in tensors:
+            continue
+        count = tensors[key].shape[1] // groups
+        if count == len(weights.colors):
+            tensors[key] = spread(tensors[key].float(), weights.colors, colors, groups)
+            if sorted(map(str, colors)) != sorted(COLORS):
+                said = [
+                    f"{band}: {color or 'mean of all'}" for band, color in zip(bands, colors, strict=True)
+                ]
+                _log.info("filters of the first layer: %s", ", ".join(said))
+        elif count != plan.bands:
+            raise ModelError(
+                f"encoder weights {weights.beginning.weights} take {count} bands, the model has {plan.bands}; expected "
+                "weights of as many, or of red, green and blue"
+            )
+    return tensors
+
+
+def _check(
+    expected: Mapping[str, torch.Tensor],
+    tensors: Mapping[str, torch.Tensor],
+    plan: NetworkPlan,
+    weights: EncoderWeights,
+) -> None:
+    """Refuse weights of another encoder, or with numbers that no training goes on from."""
+    name = weights.beginning.weights
+    missing = [key for key in expected if key not in tensors and not key.endswith(_COUNT)]
+    shaped = [key for key in expected if key in tensors and tensors[key].shape != expected[key].shape]
+    if missing or shaped:
+        first = (
+            f"{shaped[0]} has shape {list(tensors[shaped[0]].shape)}, expected {list(expected[shaped[0]].shape)}"
+            if shaped
+            else f"{missing[0]} is missing"
+        )
+        raise ModelError(
+            f"encoder weights {name} do not fit encoder {plan.encoder}: {first} (of {len(expected)} tensors "
+            f"{len(missing)} are missing, {len(shaped)} have another shape); expected the names of timm, torchvision "
+            "or segmentation-models-pytorch for this encoder"
+        )
+    for key in expected:
+        if key in tensors and not bool(torch.isfinite(tensors[key]).all()):
+            raise ModelError(f"encoder weights {name}: {key} holds NaN or infinity; fetch them again")
