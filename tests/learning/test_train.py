@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -15,20 +16,23 @@ import rasterio
 import torch
 import yaml
 
+from geoseg.assessment.report import report
 from geoseg.datasets.dataset import IGNORED
 from geoseg.datasets.opening import open_data
 from geoseg.datasets.splits import with_card
-from geoseg.errors import ConfigError, DataError, OptionError, OutputExistsError
+from geoseg.errors import ConfigError, DataError, ModelError, OptionError, OutputExistsError
 from geoseg.grid.tiling import Tiling
 from geoseg.learning import train as train_module
 from geoseg.learning.config import Config
 from geoseg.learning.loss_text import parse
 from geoseg.learning.losses import Loss
 from geoseg.learning.metrics import Confusion
+from geoseg.learning.preparation import prepare
 from geoseg.learning.scoring import Scorer
 from geoseg.learning.train import TrainOptions, train, train_run
 from geoseg.models.card import read_card
 from geoseg.models.model import Model
+from tests.toys import WriteRaster
 
 SLIM_FPN = "{decoder_pyramid_channels: 32, decoder_segmentation_channels: 32, decoder_dropout: 0.5}"
 
@@ -201,7 +205,7 @@ def test_batches_of_one_chip_are_refused_where_they_cannot_be_learned_from(toy: 
 def test_a_configuration_may_be_a_mapping(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(toy.parent)
     fields = yaml.safe_load(toy.read_text())
-    path = train(fields, "run", changes=["train.epochs=1"])
+    path = train(fields, "run", changes=["train.epochs=1", "train.chips_per_epoch=4"])
     assert read_card(path).classes.names == ("left", "right")
     assert fields["train"]["epochs"] == 2, "what was passed is as it was"
     for arguments, named in (
@@ -311,3 +315,47 @@ def test_scores_of_a_pointwise_network_do_not_depend_on_the_tiles(
     twice = found + found
     assert np.array_equal(twice.confusion.counts, 2 * expected.counts)
     assert twice.loss == pytest.approx(found.loss)
+
+
+LITE = [
+    "model.encoder=tu-tf_efficientnet_lite0",
+    "model.encoder_weights=packaged",
+    "train.epochs=1",
+    "train.chips_per_epoch=4",
+]
+
+
+def test_a_training_from_packaged_weights_feeds_what_they_ask_for_and_says_so(
+    toy: Path, tmp_path: Path
+) -> None:
+    two = Config.read(toy, LITE)
+    run = prepare(two)
+    card, statistics = run.model.card, run.statistics
+    # The mean of its own, and ImageNet's spread as these weights see it.
+    assert card.mean == pytest.approx(statistics.mean)
+    assert card.std == pytest.approx([std * (128 / 255) / 0.226 for std in statistics.std])
+    assert run.fingerprint["begun from"] == card.beginning.sha256  # type: ignore[union-attr]
+    path = train(two, tmp_path / "run")
+    beginning = Model.open(path).card.beginning
+    assert beginning is not None
+    assert (beginning.weights, beginning.licence) == ("packaged", "Apache-2.0")
+    page = report(tmp_path / "run").read_text()
+    assert "begun from encoder weights packaged (EfficientNet-Lite0, trained on ImageNet)" in page
+    assert "licence: Apache-2.0" in page
+
+
+def test_bytes_of_red_green_and_blue_are_fed_as_packaged_weights_ask_for(
+    toy: Path, tmp_path: Path, write_raster: WriteRaster
+) -> None:
+    for stem, at_col in (("a", 0), ("b", 100)):
+        image = np.random.default_rng(1).integers(1, 255, (3, 48, 64), dtype=np.uint8)
+        write_raster(tmp_path / "images" / f"{stem}.tif", image, at_col=at_col, photometric="MINISBLACK")
+    card = prepare(Config.read(toy, [*LITE, "data.bands=[blue, red, green]"])).model.card
+    gains, biases = card.normalisation()
+    assert gains == pytest.approx([1 / 128] * 3)
+    assert biases == pytest.approx([-127 / 128] * 3)
+
+
+def test_a_file_of_weights_is_seen_from_the_configuration(toy: Path) -> None:
+    with pytest.raises(ModelError, match=re.escape(f"{toy.parent / 'w' / 'e.pth'}: cannot be read")):
+        prepare(Config.read(toy, ["model.encoder_weights=w/e.pth"]))
