@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 from functools import cache
@@ -371,3 +372,26 @@ def test_published_weights_without_a_network_are_refused_at_once(
         begun(encoder, RGB, "imagenet")
     assert capfd.readouterr().err == ""
     assert not constants.HF_HUB_OFFLINE
+
+
+def test_published_weights_in_the_cache_need_no_network(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    said = smp.encoders.encoders["resnet18"]["pretrained_settings"]["imagenet"]
+    snapshots = tmp_path / f"models--{said['repo_id'].replace('/', '--')}" / "snapshots"
+    folder = snapshots / said["revision"]
+    folder.mkdir(parents=True)
+    theirs = shaken("resnet18")
+    save_file(theirs.state_dict(), folder / "model.safetensors")
+    numbers = {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6], "input_space": "RGB", "input_range": [0, 1]}
+    (folder / "config.json").write_text(json.dumps(numbers))
+    model = new(("blue", "green", "red"), encoder="resnet18", encoder_weights="imagenet")
+    assert torch.equal(model.network.encoder.conv1.weight, theirs.conv1.weight.flip(1))
+    assert model.card.mean == (0.3, 0.2, 0.1)
+    assert model.card.std == (0.6, 0.5, 0.4)
+    assert model.card.beginning is not None
+    assert model.card.beginning.source == said["repo_id"]
