@@ -161,4 +161,7 @@ def main() -> None:
         sys.exit(1)
     finally:
         abandon_full_stdout()
-        gc.freeze()  # at its end Python would look through all objects for garbage, which the process's end frees
+        # At its end Python would look through all objects for garbage, which the process's end frees. Triton, which
+        # torch brings and Lightning loads, fills the terminal with complaints where that is not done.
+        if "triton" not in sys.modules:
+            gc.freeze()

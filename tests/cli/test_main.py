@@ -87,6 +87,15 @@ except SystemExit:
     assert not loaded & {"torch", "rasterio", "geopandas", "numpy", "pyogrio", "numba", "pydantic", "yaml"}
 
 
+def test_the_end_of_a_training_says_nothing() -> None:
+    """What Lightning loads complains of objects that are left over at the end of the process."""
+    script = (
+        "import lightning, sys\nfrom geoseg_cli.main import main\nsys.argv = ['geoseg', '--version']\nmain()"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert (result.stdout.startswith("geoseg"), result.stderr) == (True, "")
+
+
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> object:
     """A command that raises what it is given, through the real group."""
