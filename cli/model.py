@@ -41,21 +41,22 @@ def command() -> None:
 @command.command(
     epilog=examples(
         "geoseg model new --bands red,green,blue --classes water,forest=#228B22,field -o m.safetensors",
-        "geoseg model new --encoder tu-tf_efficientnet_lite0 --encoder-weights packaged --bands red,green,blue "
-        "--classes a,b -o m.safetensors",
         "geoseg model new --task binary --bands red,green,blue --classes building -o m.safetensors",
+        "geoseg model new --encoder resnet50 --encoder-weights imagenet --bands red,green,blue --classes a,b "
+        "-o m.safetensors",
     )
 )
 @click.option(
     "--architecture", default="Unet", show_default=True, help="As segmentation-models-pytorch names it."
 )
 @click.option(
-    "--encoder", default="resnet34", show_default=True, help="For example tu-mobilenetv3_small_100."
+    "--encoder",
+    help="For example resnet34; by default EfficientNet-Lite0 with packaged weights and a light decoder.",
 )
 @click.option(
     "--encoder-weights",
     metavar="NAME|FILE",
-    help="Pretrained weights: packaged (of tu-tf_efficientnet_lite0), imagenet or torchgeo's (fetched), or a file.",
+    help="Pretrained weights: packaged (of EfficientNet-Lite0), imagenet or torchgeo's (fetched), a file, or none.",
 )
 @click.option("--bands", required=True, type=NAMES, help="Names of the bands, in the model's order.")
 @click.option(
@@ -91,7 +92,7 @@ def command() -> None:
 @verbosity_options
 def new(
     architecture: str,
-    encoder: str,
+    encoder: str | None,
     encoder_weights: str | None,
     bands: tuple[str, ...],
     classes: Legend,
@@ -107,12 +108,18 @@ def new(
     overwrite: bool,
 ) -> None:
     """Make an untrained model file."""
+    from geoseg.models.default_network import ChosenNetwork
     from geoseg.models.model import Model
 
+    network = ChosenNetwork(
+        architecture=architecture, encoder=encoder, encoder_weights=encoder_weights
+    ).settled()
+    assert network.encoder is not None
     made = Model.new(
         architecture=architecture,
-        encoder=encoder,
-        encoder_weights=encoder_weights,
+        encoder=network.encoder,
+        encoder_weights=network.encoder_weights,
+        decoder_options=network.decoder_options,
         bands=bands,
         legend=_of_two(classes) if task == "binary" else classes,
         task=task,

@@ -37,7 +37,9 @@ from geoseg.learning.augment_config import PRESETS, AugmentChoice, AugmentConfig
 from geoseg.learning.loss_text import LossConfig
 from geoseg.learning.optimizers import OptimizerConfig
 from geoseg.learning.schedules import SCHEDULES, OneCycle, ScheduleConfig
+from geoseg.models.default_network import ChosenNetwork
 from geoseg.models.one_line import one_line
+from geoseg.models.weight_names import NONE
 from geoseg.storage.foreign_yaml import read_yaml
 from geoseg.storage.printable import shown
 
@@ -52,9 +54,13 @@ class ModelConfig(BaseModel):
 
     Attributes
     ----------
+    encoder
+        As segmentation-models-pytorch names it; by default EfficientNet-Lite0 with ``packaged`` weights and a light
+        decoder (`default_network`).
     encoder_weights
         ``packaged``, which are part of geoseg; ``imagenet`` or another name that segmentation-models-pytorch knows; a
-        torchgeo weight such as ``ResNet50_Weights.SENTINEL2_ALL_MOCO``; or a file of weights.
+        torchgeo weight such as ``ResNet50_Weights.SENTINEL2_ALL_MOCO``; a file of weights; or ``none`` for random
+        ones, which an encoder that is named has by default.
     start
         Model file, or a U-Net of torchgeo's (``Unet_Weights....``), to go on from: its network and weights, with this
         data's classes and bands.
@@ -67,7 +73,7 @@ class ModelConfig(BaseModel):
 
     name: str | None = None
     architecture: str = "Unet"
-    encoder: str = "resnet34"
+    encoder: str | None = None
     encoder_weights: str | None = None
     start: str | None = None
     decoder_options: dict[str, Any] = {}
@@ -78,9 +84,26 @@ class ModelConfig(BaseModel):
 
     @model_validator(mode="after")
     def _one_beginning(self) -> Self:
-        if self.start is not None and self.encoder_weights is not None:
+        if self.start is not None and self.encoder_weights not in (None, NONE):
             raise ValueError("start and encoder_weights are two beginnings, expected one")
         return self
+
+    def settled(self) -> ModelConfig:
+        """Return it with what follows where a person named no encoder."""
+        found = ChosenNetwork(
+            architecture=self.architecture,
+            encoder=self.encoder,
+            encoder_weights=self.encoder_weights,
+            decoder_options=self.decoder_options,
+            started=self.start is not None,
+        ).settled()
+        return self.model_copy(
+            update={
+                "encoder": found.encoder,
+                "encoder_weights": found.encoder_weights,
+                "decoder_options": dict(found.decoder_options),
+            }
+        )
 
 
 class TuneConfig(BaseModel):
@@ -222,24 +245,24 @@ class Config(BaseModel):
                 "train.tune is for binary and multilabel tasks, data.task is multiclass; leave it out"
             )
         # What is left open follows from the rest.
+        model = self.model.settled()
         settled = {
             "loss": self.train.loss.settled(self.data.task),
             "weight_decay": self.train.optimizer.decay(self.train.weight_decay),
-            "encoder_rate": self._encoder_rate,
+            "encoder_rate": self._encoder_rate(model),
         }
         tile = self.model.tile_size or max(self.data.image_size or (self.train.chip_size,))
         return self.model_copy(
             update={
                 "train": self.train.model_copy(update=settled),
-                "model": self.model.model_copy(update={"tile_size": tile}),
+                "model": model.model_copy(update={"tile_size": tile}),
             }
         )
 
-    @property
-    def _encoder_rate(self) -> float:
+    def _encoder_rate(self, model: ModelConfig) -> float:
         if self.train.encoder_rate is not None:
             return self.train.encoder_rate
-        return _TRAINED_BEFORE if self.model.encoder_weights or self.model.start else 1.0
+        return _TRAINED_BEFORE if model.encoder_weights or model.start else 1.0
 
     @classmethod
     def read(cls, path: Path | str, changes: Sequence[str] = ()) -> Config:

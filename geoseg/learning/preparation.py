@@ -240,6 +240,7 @@ def _new_model(config: Config) -> Model:
     wanted = config.model
     first = open_scene(first_image(config.data, config.data_root), config.data)
     assert wanted.tile_size is not None, "a configuration fills it in"
+    assert wanted.encoder is not None, "a configuration fills it in"
     model = Model.new(
         architecture=wanted.architecture,
         encoder=wanted.encoder,

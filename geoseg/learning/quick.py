@@ -28,11 +28,7 @@ _log = logging.getLogger(__name__)
 if TYPE_CHECKING:
     from geoseg.vector.overlap import Overlap
 
-_CHIP, _FINE_CHIP, _FINE = 128, 256, 1.0
-"""Chips of 128 px; of 256 px where pixels are below 1 m, because things are larger there."""
-_ENCODER = "resnet18"
-"""A CPU trains it in a quarter of an hour, and nothing in it pools over the whole tile, as squeeze and excitation does:
-with few labels such networks decide by tile, and maps show the tiles."""
+_CHIP = 256
 _SMALLEST = 64  # px
 _log = logging.getLogger(__name__)
 
@@ -143,15 +139,14 @@ def quick_config(
         },
         "model": {
             "name": labels.stem,
-            "encoder": _ENCODER,
             "gsd_m": pixel_size_m(image.grid),
         },
         "train": {
             "epochs": 12,
             "sampling": "balanced",
-            "chips_per_epoch": 128 if _chip_size(image) == _FINE_CHIP else 256,
+            "chips_per_epoch": 128,
             "chip_size": _chip_size(image),
-            "augment": {"symmetries": "all", "brightness": 0.1, "contrast": 0.1},
+            "augment": "aerial",
         },
     }
     for change in changes:
@@ -310,8 +305,7 @@ def _band_names(image: Scene) -> tuple[str, ...]:
 
 def _chip_size(image: Scene) -> int:
     """Edge of the chips, smaller where the scene is."""
-    gsd = pixel_size_m(image.grid)
-    size = _FINE_CHIP if gsd is not None and gsd < _FINE else _CHIP
+    size = _CHIP
     while size > _SMALLEST and size > min(image.grid.shape) // 2:
         size //= 2
     return size

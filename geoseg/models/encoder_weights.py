@@ -18,10 +18,8 @@ from geoseg.models.first_layer import colors_of, input_layers, spread
 from geoseg.models.foreign_weights import read_weights
 from geoseg.models.network_plan import NetworkPlan
 from geoseg.models.unet2015 import Unet2015
-from geoseg.models.weight_names import PACKAGED, SUFFIXES, is_file, is_of_torchgeo
+from geoseg.models.weight_names import PACKAGED, PACKAGED_ENCODER, SUFFIXES, is_file, is_of_torchgeo
 
-PACKAGED_ENCODER: Final = "tu-tf_efficientnet_lite0"
-"""Encoder whose weights are part of geoseg."""
 _PACKAGED_FILE: Final = Path(__file__).parent / "data" / "lite0.safetensors"
 _BYTES: Final = 255.0
 _OUTER: Final = ("encoder.", "backbone.")

@@ -6,6 +6,10 @@ from pathlib import Path
 from typing import Final
 
 PACKAGED: Final = "packaged"
+PACKAGED_ENCODER: Final = "tu-tf_efficientnet_lite0"
+"""Encoder whose weights are part of geoseg."""
+NONE: Final = "none"
+"""Asks for random weights."""
 IMAGENET: Final = "imagenet"
 SUFFIXES: Final = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 _TORCHGEO: Final = "_Weights."

@@ -39,6 +39,8 @@ def test_names_become_codes_from_1(scene: Path, tmp_path: Path) -> None:
     assert data.labels.unlabelled == "ignored"
     assert config.model.gsd_m == pytest.approx(10, rel=1e-3)
     assert config.train.chip_size == 64
+    assert (config.model.encoder, config.model.encoder_weights) == ("tu-tf_efficientnet_lite0", "packaged")
+    assert config.train.encoder_rate == 0.3
     assert [str(p) for p in config.data_root.glob(data.images or "")] == [str(scene.resolve())]
 
 
