@@ -162,16 +162,16 @@ class Course(lightning.Callback):  # type: ignore[misc]  # Lightning is untyped 
         try:
             score = self._together(trainer, self._score(trainer, network))
         except NotANumberError as error:
+            what, _, remedy = str(error).partition("; ")
+            if remedy.startswith("pass"):  # for numbers of the image, or the precision
+                raise
             raise DataError(
-                f"after epoch {self.progress.epoch + 1} of the training {error.args[0].partition(';')[0]}; lower "
-                "train.learning_rate"
+                f"after epoch {self.progress.epoch + 1} of the training {what}; lower train.learning_rate"
             ) from error
         if (average := self.task.average) is not None:
             try:
                 own = self._score(trainer, average.network)
-            except (
-                NotANumberError
-            ):  # no numbers come out of it: the steps went too far, as the next loss will say
+            except NotANumberError:  # the steps went too far, as the next loss will say
                 own = replace(Score.nothing(self.run.splits["val"][0].channels), losses=(math.inf, 1))
             averaged = self._together(trainer, own)
             if averaged.loss < math.inf and beats(self._standing(averaged), self._standing(score)):
