@@ -56,7 +56,18 @@ class MismatchError(ModelError):
 
 
 class NotANumberError(GeosegError):
-    """A network's output is not a number."""
+    """A network's output is not a number.
+
+    Parameters
+    ----------
+    message : str
+    of_network : bool
+        Whether the network itself is to blame: neither what it was shown nor the precision.
+    """
+
+    def __init__(self, message: str, *, of_network: bool = False) -> None:
+        super().__init__(message)
+        self.of_network = of_network
 
 
 class StitchError(GeosegError):

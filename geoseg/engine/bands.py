@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from geoseg.engine.clock import Clock
 from geoseg.engine.feed import Clip
-from geoseg.engine.not_a_number import not_a_number
+from geoseg.engine.not_a_number import OF_NETWORK, not_a_number
 from geoseg.engine.openvino_network import OpenVinoNetwork
 from geoseg.engine.plan import Band, Plan
 from geoseg.engine.rows import RowReader
@@ -192,4 +192,5 @@ def error_of_odd(engine: Engine, band: Band) -> NotANumberError:
     first, stop = max(0, band.rows.start - size), min(height, band.rows.stop + size)
     seen = Window(row=first, col=0, height=stop - first, width=width)
     why = not_a_number(engine.reader.source, seen, engine.network.settings.precision)
-    return NotANumberError(f"the network's output in rows {band.rows.start} to {band.rows.stop - 1} {why}")
+    message = f"the network's output in rows {band.rows.start} to {band.rows.stop - 1} {why}"
+    return NotANumberError(message, of_network=why == OF_NETWORK)

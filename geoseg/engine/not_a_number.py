@@ -9,6 +9,11 @@ from geoseg.raster.source import Source
 from geoseg.raster.undeclared import Watch
 from geoseg.raster.validity import number_words
 
+OF_NETWORK = (
+    "is not a number in fp32, where the scene holds nothing unusual; train or convert the model again"
+)
+"""What is said where the network itself is to blame."""
+
 
 def not_a_number(source: Source, window: Window, precision: str) -> str:
     """Say what made it and what to do, as the end of a sentence.
@@ -36,4 +41,4 @@ def not_a_number(source: Source, window: Window, precision: str) -> str:
         )
     if precision != "fp32":
         return f"is not a number at precision {precision}; pass --precision fp32, or mend the model"
-    return "is not a number in fp32, where the scene holds nothing unusual; train or convert the model again"
+    return OF_NETWORK

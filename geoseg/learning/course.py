@@ -162,11 +162,11 @@ class Course(lightning.Callback):  # type: ignore[misc]  # Lightning is untyped 
         try:
             score = self._together(trainer, self._score(trainer, network))
         except NotANumberError as error:
-            what, _, remedy = str(error).partition("; ")
-            if remedy.startswith("pass"):  # for numbers of the image, or the precision
+            if not error.of_network:
                 raise
             raise DataError(
-                f"after epoch {self.progress.epoch + 1} of the training {what}; lower train.learning_rate"
+                f"the network's output is not a number after epoch {self.progress.epoch + 1} of the training; lower "
+                "train.learning_rate"
             ) from error
         if (average := self.task.average) is not None:
             try:

@@ -118,7 +118,7 @@ class OptimizerConfig(BaseModel):
 
 
 def parameter_groups(
-    network: torch.nn.Module, *, learning_rate: float, weight_decay: float, encoder_rate: float
+    network: torch.nn.Module, *, learning_rate: float, weight_decay: float, encoder_rate: float | None
 ) -> list[dict[str, Any]]:
     """Divide the parameters of a network by how they learn; the first group has the full rate.
 
@@ -130,8 +130,8 @@ def parameter_groups(
     network : Module
         Its parameters under ``encoder.`` are the encoder's.
     learning_rate, weight_decay : float
-    encoder_rate : float
-        Share of the learning rate for the encoder.
+    encoder_rate : float, optional
+        Share of the learning rate for the encoder; all of it by default.
     """
     groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
@@ -139,7 +139,7 @@ def parameter_groups(
     return [
         {
             "params": groups[encoder, decays],
-            "lr": learning_rate * (encoder_rate if encoder else 1.0),
+            "lr": learning_rate * (encoder_rate if encoder and encoder_rate is not None else 1.0),
             "weight_decay": weight_decay if decays else 0.0,
         }
         for encoder, decays in sorted(groups)

@@ -28,9 +28,8 @@ _log = logging.getLogger(__name__)
 if TYPE_CHECKING:
     from geoseg.vector.overlap import Overlap
 
-_CHIP = 256
-_SMALLEST = 64  # px
-_log = logging.getLogger(__name__)
+_CHIP, _SMALLEST = 256, 64
+"""Edges of chips, px: what they are, and what they may shrink to in small scenes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

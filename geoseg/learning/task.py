@@ -116,7 +116,7 @@ class SegmentationTask(lightning.LightningModule):  # type: ignore[misc]  # seen
             self.network,
             learning_rate=self._learning_rate,
             weight_decay=config.weight_decay or 0.0,
-            encoder_rate=1.0 if config.encoder_rate is None else config.encoder_rate,
+            encoder_rate=config.encoder_rate,
         )
         optimizer = config.optimizer.build(groups, self._learning_rate, config.weight_decay or 0.0)
         schedule = build_schedule(

@@ -98,7 +98,7 @@ def _rising(run: Run, network: nn.Module, batch_size: int) -> tuple[list[float],
         network,
         learning_rate=1.0,
         weight_decay=config.weight_decay or 0.0,
-        encoder_rate=1.0 if config.encoder_rate is None else config.encoder_rate,
+        encoder_rate=config.encoder_rate,
     )
     optimizer = config.optimizer.build(groups, _LOWEST, config.weight_decay or 0.0)
     shares = [float(group["lr"]) for group in optimizer.param_groups]
