@@ -26,14 +26,14 @@ SUITED_TORCH = if test -z "$$UV_TORCH_BACKEND" && UV_HTTP_RETRIES=0 uv pip insta
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-faults test-calls test-long test-sweep test-peers test-wheel check bench bench-peers clean
+.PHONY: help install demo docs test test-faults test-calls test-long test-sweep test-peers test-wheel check bench bench-peers quality clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 
 install: $(READY)  ## make the environment (the other targets do it by themselves)
 
-demo: $(READY)  ## turn the two demo scenes into land-cover maps in demo/
+demo: $(READY)  ## turn the demo's Landsat scene into a land-cover map in demo/
 	$(BIN)/geoseg demo -o demo --overwrite
 
 test: $(READY)  ## run the tests (without kill and disk-full sweeps)
@@ -45,7 +45,7 @@ test-faults: $(READY)  ## run the kill, disk-full and lock sweeps
 test-calls: $(READY)  ## let each write, fsync and rename of the commands fail once (needs gcc)
 	$(PYTEST) -m calls
 
-test-long: $(READY)  ## predict every scene of every shared data set, run every recipe
+test-long: $(READY)  ## whole trainings, every scene and recipe of the shared data sets, the quick starts
 	$(PYTEST) -m long
 
 test-sweep: $(READY)  ## polygons of sixteen thousand random maps (a quarter of an hour)
@@ -78,10 +78,27 @@ test-peers: $(READY)  ## compare with weights that geoai and ftw-tools write (th
 	.venv-ftw/bin/python tests/peers/make_checkpoint_ftw.py build/peers/checkpoints
 	GEOSEG_REQUIRE=peers $(BIN)/python -m pytest -m peers
 
+docs: $(VENV)/.docs-ready  ## build the site in build/docs, run its examples and check its links
+	rm -rf build/docs
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs
+	$(BIN)/sphinx-build -W -q -b doctest -d build/docs/.doctrees docs build/doctest
+	$(BIN)/python scripts/check_site.py build/docs
+
+$(VENV)/.docs-ready: $(READY)
+	PATH="$(abspath $(BIN)):$$PATH" uv pip install --quiet --python $(BIN)/python -c constraints.txt --group docs
+	@touch $@
+
 check: $(READY)  ## formatting, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy --strict geoseg cli
+	$(BIN)/mypy --strict geoseg cli tests/typed_calls.py
+
+quality: $(READY)  ## train and score every method on every data set (hours; GEOSEG_DATA names the folder; goes on where it stopped)
+	export PATH="$(abspath $(BIN)):$$PATH"; \
+	test -x .venv-geoai/bin/python || uv venv --quiet --python $(BIN)/python .venv-geoai && \
+	uv pip install --quiet --python .venv-geoai/bin/python geoai-py
+	$(BIN)/python tests/quality/quality.py run
+	$(BIN)/python tests/quality/quality.py table
 
 bench: $(READY)  ## run the benchmarks (minutes; a quiet machine)
 	@for script in $(sort $(wildcard tests/benchmarks/bench_*.py)); do \

@@ -1,4 +1,4 @@
-"""``python -m geoseg_cli`` is the command ``geoseg``."""
+"""Run the command ``geoseg`` as ``python -m geoseg_cli``."""
 
 from .main import main
 

@@ -1,8 +1,10 @@
-"""``geoseg cache``: what is kept of models to start faster."""
+"""``geoseg cache``: show or clear the cache of converted networks."""
 
 from __future__ import annotations
 
 import click
+
+from geoseg.errors import plural
 
 from .messages import say
 from .options import examples
@@ -15,14 +17,14 @@ from .verbosity import verbosity_options
         "geoseg cache --clear",
     )
 )
-@click.option("--clear", is_flag=True, help="Remove all that is kept.")
+@click.option("--clear", is_flag=True, help="Remove all cached networks.")
 @verbosity_options
 def command(*, clear: bool) -> None:
-    """Show or remove converted networks.
+    """Show or clear the cache of converted networks.
 
-    A model's network is converted at its first prediction on a CPU, for each size of tiles. The folder is the one that
-    GEOSEG_CACHE_DIR names, else that of your system for such files; it holds 2 GB at most, and what was not used for
-    longest goes first.
+    The first prediction with a model on a CPU converts its network, once for each tile size. The folder is named by
+    GEOSEG_CACHE_DIR, else it is your system's cache folder; it holds at most 2 GB, and the least recently used
+    networks are removed first.
     """
     from geoseg.models.graphs import cache_folder, kept_graphs, trim
 
@@ -30,6 +32,6 @@ def command(*, clear: bool) -> None:
     size = sum(each for _, each in kept) / 1e6
     if clear:
         trim(0)
-        say(f"{cache_folder()}: removed {len(kept):,} converted networks, {size:,.0f} MB")
+        say(f"{cache_folder()}: removed {plural(len(kept), 'converted network')}, {size:,.0f} MB")
         return
-    say(f"{cache_folder()}: {len(kept):,} converted networks, {size:,.0f} MB")
+    say(f"{cache_folder()}: {plural(len(kept), 'converted network')}, {size:,.0f} MB")

@@ -1,4 +1,4 @@
-"""``geoseg completion``: the shell learns the commands and options."""
+"""``geoseg completion``: print a shell's completion script."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``geoseg labels``: labels in the forms that people have them."""
+"""``geoseg labels``: convert labels between forms."""
 
 from __future__ import annotations
 
@@ -8,8 +8,22 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .messages import say
-from .options import band, encoding, examples, output, overlap, overwrite
-from .values import LEGEND, NUMBERS
+from .options import (
+    all_touched,
+    band,
+    buffer,
+    class_field,
+    content,
+    encoding,
+    examples,
+    like,
+    output,
+    overlap,
+    overwrite,
+    size,
+    unlabelled,
+)
+from .values import LEGEND
 from .verbosity import verbosity_options
 
 if TYPE_CHECKING:
@@ -18,7 +32,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def command() -> None:
-    """Turn labels of one form into another."""
+    """Convert labels between forms."""
 
 
 @command.command(
@@ -31,62 +45,42 @@ def command() -> None:
 )
 @click.argument("source", type=click.Path(exists=True, path_type=Path))
 @output("Labels to write: .tif (codes), .gpkg (polygons), .csv (run lengths) or .png (colours).")
-@click.option(
-    "--like",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    metavar="IMAGE",
-    help="Image that the labels are of, any raster; a raster of labels is its own by default.",
-)
+@like
 @click.option(
     "--classes",
     "legend",
     type=LEGEND,
-    help="Classes 1 to n with colours where given, or deepglobe; those of the source by default.",
+    help="Classes 1 to n, optionally with colours, or deepglobe; by default those of the source.",
 )
+@unlabelled
 @click.option(
-    "--unlabelled", metavar="CLASS", help="Class of the rest, or background; nobody knows by default."
+    "--layered", is_flag=True, help="Classes may overlap (multilabel): a raster gets one band per class."
 )
+@class_field
 @click.option(
-    "--layered", is_flag=True, help="Classes may overlap (multilabel): a raster gets a band for each."
+    "--layer", multiple=True, metavar="NAME", help="Layer of a vector file; may be repeated; all by default."
 )
-@click.option(
-    "--class-field",
-    metavar="NAME",
-    help="Attribute of vectors that holds the class; by default class_code where it is there, else the layer's name.",
-)
-@click.option("--layer", multiple=True, metavar="NAME", help="Layer of vectors, repeatable; all by default.")
-@click.option(
-    "--buffer",
-    type=click.FloatRange(min=0),
-    default=0.0,
-    help="Widen lines and points by this much to each side, units of the image's CRS.",
-)
-@click.option("--all-touched", is_flag=True, help="Polygons cover every pixel that they touch.")
+@buffer
+@all_touched
 @overlap
 @encoding
 @band
-@click.option(
-    "--size", type=NUMBERS(2), metavar="ROWS,COLS", help="Size of run-length masks; the image's by default."
-)
-@click.option(
-    "--content",
-    type=NUMBERS(4),
-    metavar="ROW,COL,HEIGHT,WIDTH",
-    help="Part of the image that run-length masks cover; all by default.",
-)
-@click.option("--lossy", is_flag=True, help="Go on where the target cannot hold all of it.")
+@size
+@content
+@click.option("--lossy", is_flag=True, help="Continue although the target form cannot hold everything.")
 @overwrite
 @verbosity_options
 def convert(
     source: Path, output: Path, legend: Legend | None, lossy: bool, overwrite: bool, **values: Any
 ) -> None:
-    """Turn labels of one form into another, exactly.
+    """Convert labels from one form to another without loss.
 
-    Shapes become pixels of the image: a polygon those whose centre is inside. What the target cannot hold (run lengths
-    that overlap in one raster of codes, a raster on other pixels than the image's) is named and refused, unless
-    --lossy is given. Polygons and run lengths hold shapes that overlap as they are, unless --overlap is given.
+    Shapes become pixels of the image: a polygon covers those whose centre is inside. What the target form cannot
+    hold (run lengths that overlap in one raster of codes, a raster on another grid than the image's) is an error,
+    unless --lossy is given. Polygons and run lengths keep overlapping shapes as they are, unless --on-overlap is
+    given.
     """
-    from geoseg.vector.label_conversion import Conversion, convert
+    from geoseg.labels.conversion import Conversion, convert
 
     values["layer"] = values["layer"] or None
     if click.get_current_context().get_parameter_source("overlap") == click.core.ParameterSource.DEFAULT:

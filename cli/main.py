@@ -1,7 +1,7 @@
-"""The command ``geoseg``: finds the subcommand, and turns every error into one line and an exit code.
+"""The command ``geoseg``: imports the subcommand, and turns every error into one line and an exit code.
 
-Exit codes: 0 done, 1 error, 2 usage, 3 done with replaced areas or failed scenes, 4 output exists or is in
-use, 130 and 143 for SIGINT and SIGTERM.
+Exit codes: 0 done, 1 error, 2 usage, 3 done with replaced areas or failed scenes or, of a
+check, with errors in what was checked, 4 output exists or is in use, 130 and 143 for SIGINT and SIGTERM.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import click
 from geoseg.errors import GeosegError
 from geoseg.storage.printable import printable
 
+from .flags import spelled
 from .options import examples
 from .process import abandon_full_stdout, prepare_process, unfailing
 from .verbosity import verbosity, verbosity_options
@@ -29,9 +30,13 @@ COMMANDS = (
     "predict",
     "vectorize",
     "rasterize",
+    "check",
     "model",
     "train",
     "report",
+    "evaluate",
+    "compare",
+    "accuracy",
     "labels",
     "rle",
     "info",
@@ -40,7 +45,7 @@ COMMANDS = (
     "cache",
     "completion",
 )
-"""Subcommands in the order of the help; each is ``command`` in the module of its name."""
+"""Subcommands in the order of the help; each is the object ``command`` in the module of its name."""
 
 
 _log = logging.getLogger("geoseg")
@@ -48,10 +53,10 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 class Commands(click.Group):
-    """A group that imports a subcommand when it is asked for and translates errors once, for all of them."""
+    """A group that imports subcommands on demand and translates all errors in one place."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        """Name the subcommands in the order of the help."""
+        """Return the names of the subcommands in the order of the help."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
@@ -62,15 +67,15 @@ class Commands(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the subcommand; the traceback of an error is for ``-vv`` only."""
+        """Run the subcommand; tracebacks are shown only with ``-vv``."""
         try:
             return super().invoke(ctx)
         except (click.exceptions.NoArgsIsHelpError, click.exceptions.Exit, click.Abort, BrokenPipeError):
-            raise  # click's own ways out
+            raise  # click handles these itself
         except KeyboardInterrupt:
             click.echo("Interrupted", err=True)
             raise click.exceptions.Exit(130) from None
-        except Exception as error:  # the edge of the program: nobody above could say it better
+        except Exception as error:  # the outermost place to report an error
             if verbosity(ctx) >= 2:
                 click.echo(printable(traceback.format_exc()), err=True, nl=False)
             message, exit_code = _translated(error, ctx.invoked_subcommand)
@@ -86,22 +91,25 @@ _LESS_MEMORY = {
 
 
 def _translated(error: Exception, command: str | None = None) -> tuple[str, int]:
-    """Say in one line what went wrong, and with which exit code."""
+    """Return one line that describes an error, and the exit code."""
     if isinstance(error, click.UsageError):
         where = error.ctx.command_path if error.ctx else "geoseg"
         return f"{error.format_message()} (see {where} --help)", error.exit_code
     if isinstance(error, click.ClickException):
         return error.format_message(), error.exit_code
     if isinstance(error, GeosegError):
-        return str(error), error.exit_code
+        return spelled(error), error.exit_code
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}", 1
     if isinstance(error, OSError) and error.errno in _FULL:
         return f"nothing more can be written ({error.strerror}); make room where stdout and the outputs go", 1
     if isinstance(error, RuntimeError) and "CUDA error" in str(error):
-        # Its context is dead: nothing in this process can be tried again.
+        # The CUDA context is lost: this process cannot use the GPU any more.
         reason = str(error).splitlines()[0]
-        return f"the GPU failed ({reason}); what is finished is kept, run the same command again to go on", 1
+        return (
+            f"the GPU failed ({reason}); what is finished is kept, run the same command again to continue",
+            1,
+        )
     if isinstance(error, MemoryError):
         return f"out of memory{_LESS_MEMORY.get(command or '', '')}", 1
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("geoseg"):
@@ -112,7 +120,7 @@ def _translated(error: Exception, command: str | None = None) -> tuple[str, int]
 
 
 def _missing(module: str) -> str:
-    """Say which package is not installed: where only requirements/predict.txt is, that is many."""
+    """Explain that a package is not installed; with only requirements/predict.txt installed, many are not."""
     package, _, part = module.partition(".")
     if part:
         return (
@@ -122,12 +130,12 @@ def _missing(module: str) -> str:
 
 
 def _thread_failed(args: threading.ExceptHookArgs) -> None:
-    """Keep the traceback of a library's thread off the terminal: whoever waits for it says what went wrong."""
+    """Log the traceback of a library's thread instead of printing it: whoever waits for it reports the error."""
     _log.debug("a thread failed", exc_info=args.exc_value)
 
 
 def _remedy(message: str) -> str:
-    """Say what to do where a library could not be loaded."""
+    """Return the remedy for a library that could not be loaded."""
     if "map segment" in message or "allocate" in message:
         return "the memory is limited to less than it needs: raise the limit (ulimit -v)"
     return "install geoseg anew"
@@ -150,18 +158,18 @@ def group() -> None:
 
 
 def main() -> None:
-    """Run the command line of this process."""
+    """Run the command line in this process."""
     prepare_process(sys.argv[1:])
     sys.stderr = unfailing(sys.stderr)
     threading.excepthook = _thread_failed
     try:
         group(prog_name="geoseg")
-    except OSError as error:  # of texts that click prints before there is a command
+    except OSError as error:  # from text that click prints before a command runs
         click.echo(f"Error: {_translated(error)[0]}", err=True)
         sys.exit(1)
     finally:
         abandon_full_stdout()
-        # At its end Python would look through all objects for garbage, which the process's end frees. Triton, which
-        # torch brings and Lightning loads, fills the terminal with complaints where that is not done.
+        # Python's garbage collection at exit is skipped, since the end of the process frees all memory. But
+        # Triton, which comes with torch and is loaded by Lightning, prints warnings without it.
         if "triton" not in sys.modules:
             gc.freeze()

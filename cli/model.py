@@ -1,8 +1,7 @@
-"""``geoseg model``: make model files."""
+"""``geoseg model``: create, import, quantize, export and recolor model files."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -10,22 +9,25 @@ import click
 
 from geoseg.grid.legend import Task
 
-from .messages import progress, say
+from .messages import say
 from .options import (
     EXISTING_FILE,
     allow_remote,
     examples,
+    expand_palette,
+    force,
     legend,
     output,
     overwrite,
     resolution,
     scenes,
     stack,
+    together,
     validity,
 )
 from .scenes import listed
 from .values import BANDS, FACTORS, LEGEND, NAMES, OPTIONS
-from .verbosity import verbosity_options
+from .verbosity import quiet, verbosity_options
 
 if TYPE_CHECKING:
     from geoseg.grid.legend import Legend
@@ -33,9 +35,59 @@ if TYPE_CHECKING:
     from geoseg.models.exported import ExportPrecision
 
 
+network = together(
+    click.option("--bands", required=True, type=NAMES, help="Names of the bands, in the network's order."),
+    click.option(
+        "--classes",
+        required=True,
+        type=LEGEND,
+        help="Classes in the order of the network's channels, optionally with colours, or a legend file.",
+    ),
+    click.option(
+        "--architecture",
+        help="Name in segmentation-models-pytorch; Unet for a new model, otherwise needed if the weights do not tell.",
+    ),
+    click.option(
+        "--encoder",
+        help="Encoder, such as resnet34; for a new model by default EfficientNet-Lite0 with packaged weights and a "
+        "light decoder, otherwise needed if the weights do not tell.",
+    ),
+    click.option(
+        "--decoder-options",
+        type=OPTIONS,
+        help='Non-default options of the architecture: {"decoder_channels": [64, 32]}.',
+    ),
+    click.option(
+        "--task",
+        type=click.Choice(get_args(Task)),
+        help="One class of several (default); one class or background (two names: code 0, 1); overlapping classes.",
+    ),
+    click.option("--dtype", help="Data type of the scenes; uint8 if nothing else is known."),
+    click.option(
+        "--value-range", nargs=2, type=float, metavar="LOW HIGH", help="Smallest and largest stored number."
+    ),
+    click.option(
+        "--gsd",
+        "gsd_m",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="M",
+        help="Ground sample distance, m.",
+    ),
+    click.option(
+        "--tile-size", type=click.IntRange(min=1), default=512, show_default=True, metavar="PX",
+        help="Tile edge of the model.",
+    ),
+    click.option(
+        "--overlap", type=click.IntRange(min=0), metavar="PX", help="A quarter of the tile by default."
+    ),
+    click.option("--name", help="Name of the model; by default that of the network or of the file."),
+)  # fmt: skip
+"""What `new` and `import` say of the network and of what it is for."""
+
+
 @click.group()
 def command() -> None:
-    """Make model files."""
+    """Create and convert model files."""
 
 
 @command.command(
@@ -46,138 +98,76 @@ def command() -> None:
         "-o m.safetensors",
     )
 )
-@click.option(
-    "--architecture", default="Unet", show_default=True, help="As segmentation-models-pytorch names it."
-)
-@click.option(
-    "--encoder",
-    help="For example resnet34; by default EfficientNet-Lite0 with packaged weights and a light decoder.",
-)
+@network
 @click.option(
     "--encoder-weights",
     metavar="NAME|FILE",
-    help="Pretrained weights: packaged (of EfficientNet-Lite0), imagenet or torchgeo's (fetched), a file, or none.",
-)
-@click.option("--bands", required=True, type=NAMES, help="Names of the bands, in the model's order.")
-@click.option(
-    "--classes",
-    required=True,
-    type=LEGEND,
-    help="Classes 1 to n with colours where given, or a file with a legend.",
+    help="Pretrained weights: packaged (EfficientNet-Lite0), imagenet or torchgeo's (downloaded), a file, or none.",
 )
 @click.option(
-    "--task",
-    type=click.Choice(get_args(Task)),
-    default="multiclass",
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
     show_default=True,
-    help="One class of several; one class or not (two names: code 0, then 1); classes that may overlap.",
-)
-@click.option("--dtype", default="uint8", show_default=True, help="Type of the numbers that scenes store.")
-@click.option(
-    "--value-range", nargs=2, type=float, metavar="LOW HIGH", help="Smallest and largest stored number."
-)
-@click.option(
-    "--gsd", type=click.FloatRange(min=0, min_open=True), metavar="M", help="Ground sample distance, m."
-)
-@click.option(
-    "--tile-size", type=click.IntRange(min=1), default=512, show_default=True, metavar="PX", help="Tile edge."
-)
-@click.option("--overlap", type=click.IntRange(min=0), metavar="PX", help="A quarter of the tile by default.")
-@click.option("--name", help="The model's name; architecture and encoder by default.")
-@click.option(
-    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of the random weights."
+    help="Seed of the random weights.",
 )
 @output("Model file to write.", metavar="OUT.safetensors")
 @overwrite
 @verbosity_options
 def new(
-    architecture: str,
-    encoder: str | None,
-    encoder_weights: str | None,
-    bands: tuple[str, ...],
     classes: Legend,
-    task: Task,
-    dtype: str,
-    value_range: tuple[float, float] | None,
-    gsd: float | None,
-    tile_size: int,
-    overlap: int | None,
-    name: str | None,
-    seed: int,
+    encoder_weights: str | None,
+    task: Task | None,
+    dtype: str | None,
     output: Path,
     overwrite: bool,
+    **values: Any,
 ) -> None:
-    """Make an untrained model file."""
+    """Create an untrained model file."""
     from geoseg.models.default_network import ChosenNetwork
     from geoseg.models.model import Model
 
-    network = ChosenNetwork(
-        architecture=architecture, encoder=encoder, encoder_weights=encoder_weights
+    named = {name: values.pop(name) for name in ("architecture", "encoder", "decoder_options")}
+    chosen = ChosenNetwork(
+        **{name: value for name, value in named.items() if value is not None}, encoder_weights=encoder_weights
     ).settled()
-    assert network.encoder is not None
+    assert chosen.encoder is not None
     made = Model.new(
-        architecture=architecture,
-        encoder=network.encoder,
-        encoder_weights=network.encoder_weights,
-        decoder_options=network.decoder_options,
-        bands=bands,
-        legend=_of_two(classes) if task == "binary" else classes,
-        task=task,
-        dtype=dtype,
-        value_range=value_range,
-        gsd_m=gsd,
-        tile_size=tile_size,
-        overlap=overlap,
-        name=name,
-        seed=seed,
+        architecture=chosen.architecture,
+        encoder=chosen.encoder,
+        encoder_weights=chosen.encoder_weights,
+        decoder_options=chosen.decoder_options,
+        classes=classes,
+        task=task or "multiclass",
+        dtype=dtype or "uint8",
+        **values,
     )
     made.save(output, overwrite=overwrite)
     say(f"Wrote {output}\n{made}")
-
-
-def _of_two(classes: Legend) -> Legend:
-    """Return classes for a binary task: of two that were named, the first is what is not of the second."""
-    if len(classes.classes) != 2:
-        return classes
-    return type(classes)(classes=tuple(replace(c, code=code) for code, c in enumerate(classes.classes)))
 
 
 @command.command(
     "import",
     epilog=examples(
         "geoseg model import folder_of_save_pretrained/ --bands red,green,blue --classes a,b -o m.safetensors",
-        "geoseg model import best.pth --architecture Unet --encoder resnet34 --scale 1/255 --bands r,g,b --classes a,b "
+        "geoseg model import best.pth --architecture Unet --encoder resnet34 --scale 1/255 --bands r,g,b "
+        "--classes a,b "
         "-o m.safetensors",
         "geoseg model import torchgeo.ckpt --dtype uint16 --scale 1/10000 --bands B02,B03,B04 --classes a,b "
         "-o m.safetensors",
+        "geoseg model import net.onnx --architecture Unet --encoder resnet34 --mean 0.4 --std 0.2 --bands r,g,b "
+        "--classes a,b -o m.safetensors",
     ),
 )
 @click.argument("weights", type=click.Path(exists=True, path_type=Path))
-@click.option("--bands", required=True, type=NAMES, help="Names of the bands, in the network's order.")
-@click.option("--classes", required=True, type=LEGEND, help="Classes in the order of the network's channels.")
-@click.option("--architecture", help="As segmentation-models-pytorch names it; where the file does not tell.")
-@click.option("--encoder", help="For example resnet34; where the file does not tell.")
+@network
 @click.option(
-    "--decoder-options", type=OPTIONS, help='Where they are not the defaults: {"decoder_channels": [64, 32]}.'
+    "--scale", type=FACTORS, help="Factor of stored values before the network, or before --mean and --std."
 )
-@click.option("--task", type=click.Choice(get_args(Task)), help="Where the file does not tell.")
-@click.option("--dtype", help="Type of the numbers that scenes store; uint8 where nothing else is known.")
-@click.option(
-    "--value-range", nargs=2, type=float, metavar="LOW HIGH", help="Smallest and largest stored number."
-)
-@click.option(
-    "--scale", type=FACTORS, help="Stored numbers times this went into the network, or into --mean and --std."
-)
-@click.option("--mean", type=FACTORS, help="Subtracted after --scale: one number, or one for each band.")
-@click.option("--std", type=FACTORS, help="Divided by after --mean: one number, or one for each band.")
-@click.option(
-    "--gsd", type=click.FloatRange(min=0, min_open=True), metavar="M", help="Ground sample distance, m."
-)
-@click.option(
-    "--tile-size", type=click.IntRange(min=1), default=512, show_default=True, metavar="PX", help="Tile edge."
-)
-@click.option("--overlap", type=click.IntRange(min=0), metavar="PX", help="A quarter of the tile by default.")
-@click.option("--name", help="The model's name; that of the file by default.")
+@click.option("--mean", type=FACTORS, help="Subtracted after --scale: one number, or one per band.")
+@click.option("--std", type=FACTORS, help="Divisor after --mean: one number, or one per band.")
+@click.option("--source", default="", help="Who published the weights; recorded in the model file.")
+@click.option("--licence", default="not known", help="Licence of the weights; recorded in the model file.")
 @output("Model file to write.", metavar="OUT.safetensors")
 @overwrite
 @verbosity_options
@@ -185,32 +175,29 @@ def import_(
     weights: Path,
     bands: tuple[str, ...],
     classes: Legend,
-    scale: tuple[float, ...] | None,
-    mean: tuple[float, ...] | None,
-    std: tuple[float, ...] | None,
-    gsd: float | None,
     output: Path,
     overwrite: bool,
-    **network: Any,
+    **values: Any,
 ) -> None:
-    """Make a model file of weights from elsewhere.
+    """Import weights from other programs as a model file.
 
-    WEIGHTS is a folder that segmentation-models-pytorch's save_pretrained made, a .safetensors, .pt or .pth file
-    of weights, or a checkpoint of torchgeo, ftw-tools or geoai. No code in it is ever run.
+    WEIGHTS is a folder written by save_pretrained of segmentation-models-pytorch, a .safetensors, .pt or .pth file
+    of weights, a checkpoint of torchgeo, ftw-tools or geoai, or an .onnx exported from such a network. No code
+    in it is ever run. A model imported from an .onnx is compared with it on random images.
     """
     from geoseg.models.importing import import_model
-    from geoseg.models.input_scale import InputScale
 
     made = import_model(
         weights,
         bands=bands,
-        legend=classes,
-        input_scale=InputScale(scale=scale, mean=mean, std=std),
-        gsd_m=gsd,
-        **network,
+        classes=classes,
+        progress=not quiet(),
+        **values,
     )
     made.save(output, overwrite=overwrite)
-    say("\n".join([*made.notes, f"Wrote {output}", str(made)]))
+    for note in made.notes:
+        say(note)
+    say(f"Wrote {output}\n{made}")
 
 
 @command.command(
@@ -229,20 +216,22 @@ def import_(
 )
 @validity
 @allow_remote
+@expand_palette
+@force
 @click.option(
     "--tiles",
     type=click.IntRange(min=1, max=100_000),
     default=16,
     show_default=True,
-    help="How many tiles to measure on.",
+    help="Number of tiles to measure on.",
 )
 @click.option(
     "--labels",
     multiple=True,
     type=EXISTING_FILE,
     metavar="FILE",
-    help="Class map of a SCENE with the model's codes; one for each, in their order. Measures mean IoU, too, and keeps "
-    "layers in fp32 where it drops too much, which takes minutes.",
+    help="Class map of a SCENE with the model's codes; one per scene, in order. Also measures mean IoU, and keeps "
+    "layers in fp32 if it drops too much, which takes minutes.",
 )
 @click.option(
     "--max-drop",
@@ -250,8 +239,15 @@ def import_(
     default=0.01,
     show_default=True,
     metavar="IOU",
-    help="How much mean IoU int8 may lose, with --labels.",
+    help="Largest accepted loss of mean IoU by int8, with --labels.",
 )
+@click.option(
+    "--tile-size", type=click.IntRange(min=1), metavar="PX", help="Tile edge; the model's by default."
+)
+@click.option(
+    "--overlap", type=click.IntRange(min=0), metavar="PX",
+    help="Pixels that neighbouring tiles share; the model's by default.",
+)  # fmt: skip
 @output("Model file to write.", metavar="OUT.safetensors")
 @overwrite
 @verbosity_options
@@ -259,38 +255,24 @@ def quantize(
     model: Path,
     scenes: tuple[str, ...],
     stack: tuple[str, ...],
-    tiles: int,
-    labels: tuple[Path, ...],
-    max_drop: float,
     output: Path,
     overwrite: bool,
     **values: Any,
 ) -> None:
-    """Measure what computing in int8 needs.
+    """Quantize a model to int8.
 
-    The new model file has the same weights and, for --precision int8, the ranges of the numbers inside the network,
-    measured on tiles of the scenes. They should look like those to come. It also says how many pixels get another
-    class by it and, of labelled scenes, what mean IoU it costs.
+    The new model file has the same weights and, for --precision int8, the ranges of values inside the network,
+    measured on tiles of the scenes, which should resemble those to be predicted. Reports how many pixels get another
+    class and, for labelled scenes, the change of mean IoU.
     """
-    from geoseg.inference.label_check import LabelCheck
-    from geoseg.inference.options import PredictOptions
     from geoseg.inference.quantize import quantize
-    from geoseg.models.model import Model
     from geoseg.models.model_file import check_name
     from geoseg.storage.output import claim
 
     check_name(output)
     with claim(output, overwrite=overwrite):
         pass
-    with progress() as bar:
-        made = quantize(
-            Model.open(model),
-            listed(scenes, stack),
-            tiles=tiles,
-            check=LabelCheck(labels=labels, max_drop=max_drop) if labels else None,
-            options=PredictOptions(**values),
-            progress=bar,
-        )
+    made = quantize(model, listed(scenes, stack), progress=not quiet(), **values)
     made.save(output, overwrite=overwrite)
     say(f"Wrote {output}\n{made}")
 
@@ -307,23 +289,23 @@ def quantize(
     "--tile-size",
     type=click.IntRange(min=1),
     metavar="PX",
-    help="Tile edge that it is for; the model's by default.",
+    help="Tile size of the graph; by default the model's.",
 )
 @click.option(
     "--precision",
     type=click.Choice(("fp32", "int8")),
     default="fp32",
     show_default=True,
-    help="What it computes in: fp32, and bf16 where the CPU has it; or int8, which `geoseg model quantize` measured.",
+    help="Precision: fp32 (also computed in bf16 if the CPU supports it), or int8 after `geoseg model quantize`.",
 )
 @click.option(
     "--weights",
     type=click.Choice(("fp32", "fp16")),
     default="fp32",
     show_default=True,
-    help="What an .xml stores its numbers in; fp16 rounds them, and takes half the bytes.",
+    help="Data type of the weights in an .xml; fp16 rounds them and takes half the bytes.",
 )
-@output("File to write; of an .xml the numbers go into OUT.bin beside it.", metavar="OUT.xml|OUT.onnx")
+@output("File to write; the weights of an .xml go into OUT.bin beside it.", metavar="OUT.xml|OUT.onnx")
 @overwrite
 @verbosity_options
 def export(
@@ -334,11 +316,11 @@ def export(
     output: Path,
     overwrite: bool,
 ) -> None:
-    """Write a model as a graph that predicts without torch.
+    """Export a model as a graph that predicts without torch.
 
-    OUT.xml and OUT.bin hold the network as OpenVINO computes it on a CPU, and all that predicting needs to know.
-    OUT.onnx is one file that other programs read, too, in fp32 alone; writing it needs the package onnx. predict,
-    segment and info take OUT.xml or OUT.onnx in place of a model file; it can neither be trained nor computed on a GPU.
+    OUT.xml and OUT.bin hold the network for OpenVINO on a CPU, with everything that prediction needs.
+    OUT.onnx is one file that other programs can read, too, in fp32 only; writing it needs the package onnx. predict,
+    segment and info accept OUT.xml or OUT.onnx instead of a model file; it can neither be trained nor run on a GPU.
     """
     from geoseg.models.exported import check_export_name, is_onnx
     from geoseg.models.model import Model
@@ -357,14 +339,14 @@ def export(
     )
 )
 @click.argument("model", type=EXISTING_FILE)
-@legend("By default colours are those that the classes' names suggest.")
+@legend("By default colours are chosen by the classes' names.")
 @output("Model file to write.", metavar="OUT.safetensors")
 @overwrite
 @verbosity_options
 def recolor(model: Path, legend: Path | None, output: Path, overwrite: bool) -> None:
-    """Give the classes of a model other colours, or names.
+    """Change the colours or names of a model's classes.
 
-    Codes and weights stay as they are. For one map alone, predict and segment take --legend, too.
+    Codes and weights do not change. For a single map, use --legend of predict and segment.
     """
     from geoseg.models.recolor import recolor
 

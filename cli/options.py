@@ -1,22 +1,4 @@
-"""Every flag that more than one command has.
-
-=========================  =======  =======  =========  =========  =====  =====  ======  ===
-flag                       predict  segment  vectorize  rasterize  model  train  labels  rle
-=========================  =======  =======  =========  =========  =====  =====  ======  ===
--o, --output               x        x        x          x          x      x      x       x
---overwrite                x        x        x          x          x      x      x       x
--v, -q                     x        x        x          x          x      x      x       x
--m, --model                x        x
---save-confidence          x        x
---stack, --resolution      x        x                              x      x
---allow-remote             x        x                              x      x
--b, --bands ... --fresh    x        x
---nodata ... --alpha       x        x                              x      x
---min-area ... --workers            x        x
---layer                             x        x          x
---legend                   x        x        x          x          x
---overlap, --encoding                                   x                 x      x
-=========================  =======  =======  =========  =========  =====  =====  ======  ===
+"""Options that several commands share; docs/command-line-flags.md lists all flags.
 
 The flags from ``--bands`` to ``--force`` are the fields of `PredictOptions`, whose defaults they take.
 """
@@ -31,12 +13,12 @@ from typing import Any, TypeVar
 
 import click
 
-from geoseg.engine.storage import STORAGES
 from geoseg.inference.options import DEVICES, ON_ERROR, PRECISIONS, PredictOptions
+from geoseg.labels.overlap import OVERLAP, OVERLAPS
+from geoseg.raster.band_encoding import STORAGES
 from geoseg.raster.declared import RULES
-from geoseg.vector.overlap import OVERLAP, OVERLAPS
 
-from .values import ALPHA, BANDS, BATCH_SIZE, BOUNDS, NODATA
+from .values import ALPHA, BANDS, BATCH_SIZE, BOUNDS, NODATA, NUMBERS, SIZE
 from .verbosity import verbosity_options
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -48,7 +30,7 @@ EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 def together(*options: Callable[[Function], Function]) -> Callable[[Function], Function]:
-    """Make one decorator of several, in the order of the help."""
+    """Combine several options in one decorator, in the order of the help."""
 
     def decorate(function: Function) -> Function:
         for option in reversed(options):
@@ -59,17 +41,17 @@ def together(*options: Callable[[Function], Function]) -> Callable[[Function], F
 
 
 def examples(*lines: str) -> str:
-    """Return the end of a command's help: lines to copy, which click must not wrap."""
+    """Return the epilog of a command's help: example lines, which click must not wrap."""
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
 def output_or_folder(text: str, metavar: str, *, required: bool = True) -> Callable[[Function], Function]:
-    """Return the option ``-o`` of a command that writes `text`; a text, because ``DIR/`` ends in a slash."""
+    """Return the option ``-o`` with a help text; its value is text, since ``DIR/`` ends in a slash."""
     return click.option("-o", "--output", required=required, metavar=metavar, help=text)
 
 
 def output(text: str, metavar: str = "FILE") -> Callable[[Function], Function]:
-    """Return the option ``-o`` of a command that writes `text`."""
+    """Return the option ``-o`` with a help text."""
     return click.option(
         "-o", "--output", required=True, metavar=metavar, type=click.Path(path_type=Path), help=text
     )
@@ -78,12 +60,12 @@ def output(text: str, metavar: str = "FILE") -> Callable[[Function], Function]:
 overwrite = click.option(
     "--overwrite",
     is_flag=True,
-    help="Replace outputs that are already there; of a GeoPackage only the layers that are written.",
+    help="Replace existing outputs; in a GeoPackage only the layers that are written.",
 )
 
 
 def legend(default: str) -> Callable[[Function], Function]:
-    """Return the option ``--legend``; `default` says what counts without it."""
+    """Return the option ``--legend``; `default` describes the default."""
     return click.option(
         "--legend",
         type=EXISTING_FILE,
@@ -91,26 +73,73 @@ def legend(default: str) -> Callable[[Function], Function]:
     )
 
 
-layer = click.option(
-    "--layer",
+output_layer = click.option(
+    "--output-layer",
+    "layer",
     metavar="NAME",
-    help="Name of the layer in the GeoPackage, landcover by default. A multilabel map becomes a layer for each "
-    "class, named as it is; then NAME stands before their names.",
+    help="Name of the layer in the GeoPackage, landcover by default. A multilabel map becomes one layer per "
+    "class, named by the class; NAME is then a prefix of these names.",
+)
+
+class_field = click.option(
+    "--class-field",
+    metavar="NAME",
+    help="Attribute of vectors with the class; by default class_code if it exists, else the layer's name.",
+)
+
+unlabelled = click.option(
+    "--unlabelled",
+    metavar="CLASS",
+    help="Class of unlabelled pixels: background or, for a conversion or a reference, one of the classes; "
+    "unknown by default.",
+)
+
+buffer = click.option(
+    "--buffer",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    metavar="UNITS",
+    help="Buffer around lines and points, in units of the image's CRS.",
+)
+
+all_touched = click.option(
+    "--all-touched",
+    is_flag=True,
+    help="Label every pixel that a shape touches, not only those whose centre it covers.",
+)
+
+like = click.option(
+    "--like",
+    type=EXISTING_FILE,
+    help="Raster whose grid is used, such as the image that labels belong to; by default the grid of the labels or "
+    "polygons themselves.",
+)
+
+size = click.option(
+    "--size", type=SIZE, help="Rows and columns of run-length masks; by default the image's, if there is one."
+)
+
+content = click.option(
+    "--content",
+    type=NUMBERS(4),
+    metavar="ROW,COL,HEIGHT,WIDTH",
+    help="Part of the image that run-length masks show; by default what a model's training covered, or all.",
 )
 
 overlap = click.option(
-    "--overlap",
+    "--on-overlap",
+    "overlap",
     type=click.Choice(OVERLAPS),
     default=OVERLAP,
     show_default=True,
-    help="Whose class a pixel has that shapes of several classes cover: the last one's in the file, the smallest "
-    "one's, or nobody's.",
+    help="Class of pixels covered by shapes of several classes: that of the last one in the file, of the smallest "
+    "one, or none.",
 )
 
 encoding = click.option(
     "--encoding",
     metavar="NAME",
-    help="Encoding of the text of a Shapefile that does not say it: cp949, gbk, cp1251.",
+    help="Text encoding of a Shapefile that does not declare it: cp949, gbk, cp1251.",
 )
 
 band = click.option(
@@ -119,26 +148,66 @@ band = click.option(
     default=1,
     show_default=True,
     metavar="N",
-    help="Band of a raster that holds the codes of classes.",
+    help="Band of a raster with the class codes.",
+)
+
+device = click.option(
+    "--device",
+    type=click.Choice(DEVICES),
+    default=_DEFAULTS["device"],
+    show_default=True,
+    help="Device on which the model runs.",
+)
+
+precision = click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default=_DEFAULTS["precision"],
+    show_default=True,
+    help="Precision of the computation; int8 after `geoseg model quantize`.",
+)
+
+reference_options = together(
+    class_field,
+    click.option("--layer", metavar="NAME", help="Layer of a vector file; all by default."),
+    encoding,
+    band,
+    buffer,
+    all_touched,
+    overlap,
+    unlabelled,
+    click.option(
+        "--ignore", multiple=True, metavar="VALUE",
+        help="Label value that does not count, because the map has no such class; may be repeated.",
+    ),
+    click.option(
+        "--block-size", metavar="LENGTH",
+        help="Edge of the blocks of ground that are drawn anew for the intervals: 128px or 500m; by default a "
+        "sixteenth of the map's longer side.",
+    ),
+)  # fmt: skip
+"""How reference labels are read, and how intervals are drawn."""
+
+min_area = click.option(
+    "--min-area",
+    metavar="AREA",
+    help="Merge smaller regions into the neighbour with the longest shared border: 20px, 500m2, 2ha or 1km2.",
 )
 
 drawing = together(
-    click.option(
-        "--min-area", metavar="AREA",
-        help="Merge smaller regions into the neighbour with the longest shared border: 20px, 500m2, 2ha or 1km2.",
-    ),
+    min_area,
     click.option(
         "--simplify", metavar="TOLERANCE",
-        help="Draw boundaries with fewer vertices, the same ones on both sides: 1px or 5m. No gap or overlap arises.",
+        help="Simplify boundaries by this tolerance: 1px or 5m. Neighbours stay without gaps or overlaps.",
     ),
     click.option(
-        "--smooth", is_flag=True, help="Draw lines through the midpoints of pixel edges in place of stairs."
+        "--smooth", is_flag=True, help="Draw lines through the midpoints of pixel edges instead of stairs."
     ),
     click.option(
         "--class", "classes", multiple=True, metavar="NAME|CODE",
-        help="Write only the polygons of this class of the legend; may be repeated.",
+        help="Write only the polygons of this class; may be repeated.",
     ),
-    click.option("--scene", metavar="NAME", help="Name of the scene, kept with every polygon."),
+    click.option("--scene-name", metavar="NAME", help="Name of the scene, stored with every polygon."),
     click.option(
         "--workers", type=click.IntRange(min=1, max=256), default=min(256, os.cpu_count() or 1),
         show_default="all cores",
@@ -150,49 +219,59 @@ drawing = together(
 save_probabilities = together(
     click.option(
         "--save-probabilities",
+        "probabilities",
         metavar="FILE",
-        help="Also write the probabilities, a band for each class (a folder where -o is one).",
+        help="Also write the probabilities, one band per class (a folder if -o is one).",
     ),
     click.option(
         "--storage", type=click.Choice(STORAGES), default=STORAGES[0], show_default=True,
-        help="How they are stored: bytes in steps of 1/254 with 255 for no data, or floats to 3 digits.",
+        help="Data type of the probabilities: bytes in steps of 1/254, 255 no data; or floats with 3 digits.",
     ),
 )  # fmt: skip
 
 save_confidence = click.option(
-    "--save-confidence", metavar="FILE", help="Also write the confidence raster (a folder where -o is one)."
+    "--save-confidence",
+    "confidence",
+    metavar="FILE",
+    help="Also write the confidence raster (a folder if -o is one).",
 )
 
 scenes = click.argument("scenes", nargs=-1, metavar="SCENE...")
 
 stack = click.option(
     "--stack", multiple=True, metavar="FILE,FILE,...",
-    help="In place of SCENE: a file for each band, or NAME=FILE; other resolutions are brought to the finest, "
+    help="Instead of SCENE: one file per band, or NAME=FILE; files are resampled to the finest resolution, "
     "bilinearly.",
 )  # fmt: skip
 
 resolution = click.option(
     "--resolution", type=click.FloatRange(min=0, min_open=True), metavar="UNITS",
-    help="Edge of a pixel that the files of one scene are brought to; the finest file's by default.",
+    help="Pixel size to which the files of one scene are resampled; by default the finest file's.",
 )  # fmt: skip
 
-allow_remote = click.option("--allow-remote", is_flag=True, help="Let a VRT point at remote files.")
+expand_palette = click.option(
+    "--expand-palette", is_flag=True, help="Read a palette image as red, green and blue."
+)
+force = click.option(
+    "--force", is_flag=True, help="Continue although scene and model differ or disk space is short."
+)
+allow_remote = click.option("--allow-remote", is_flag=True, help="Allow a VRT to refer to remote files.")
 
 validity = together(
     click.option(
         "--nodata", type=NODATA,
-        help="No data of the scene in place of its file's: a number for all bands or one for each, or none "
-        "(0,0,none; 0/255: either of them).",
+        help="No-data value of the scene instead of its file's: one for all bands or one per band, or none "
+        "(0,0,none; 0/255: either value).",
     ),
     click.option(
         "--nodata-rule", type=click.Choice(RULES),
-        help="Whether a pixel is no data where all bands are, or any; all by default where they share a value.",
+        help="Whether a pixel is no data if all bands are, or if any is; by default all if they share a value.",
     ),
     click.option(
-        "--alpha", type=ALPHA, help="Band whose pixels above 0 are valid; by default one tagged alpha that looks so."
+        "--alpha", type=ALPHA, help="Band whose pixels above 0 are valid; by default a tagged alpha band that looks so."
     ),
 )  # fmt: skip
-"""Which pixels are valid, of `train` and `model quantize`, too."""
+"""Options on valid pixels, also of `train` and `model quantize`."""
 
 prediction = together(
     click.option(
@@ -201,46 +280,40 @@ prediction = together(
     stack,
     resolution,
     click.option("-b", "--bands", type=BANDS, help="Names or numbers of the scene's bands, in the model's order."),
-    legend("The model's for codes that it does not name."),
-    click.option("--bounds", type=BOUNDS, help="Only this rectangle, in the scene's CRS."),
-    click.option("--clip", type=EXISTING_FILE, help="Vector file: outside of its polygons is no data."),
+    legend("Other codes keep the model's."),
+    click.option("--bounds", type=BOUNDS, help="Process only this rectangle, in the scene's CRS."),
+    click.option("--clip", type=EXISTING_FILE, help="Vector file of polygons; pixels outside become no data."),
     validity,
     click.option(
-        "--tile-size", type=click.IntRange(min=1), metavar="PX", help="Tile edge; the model's by default."
+        "--tile-size", type=click.IntRange(min=1), metavar="PX", help="Tile size; by default the model's."
     ),
     click.option(
         "--overlap", type=click.IntRange(min=0), metavar="PX",
-        help="Pixels that neighbouring tiles share; the model's by default.",
+        help="Overlap of neighbouring tiles; by default the model's.",
     ),
     click.option(
         "--batch-size", type=BATCH_SIZE, default="auto", show_default=True,
-        help="Tiles in one call of the model.",
+        help="Tiles per call of the model.",
     ),
-    click.option(
-        "--device", type=click.Choice(DEVICES), default=_DEFAULTS["device"], show_default=True,
-        help="Where the model runs.",
-    ),
+    device,
     click.option(
         "--devices", type=click.IntRange(min=1), default=_DEFAULTS["devices"], show_default=True, metavar="N",
-        help="How many GPUs of this machine compute, each its part of the rows.",
+        help="Number of GPUs of this machine, each of which computes a part of the rows.",
     ),
+    precision,
     click.option(
-        "--precision", type=click.Choice(PRECISIONS), default=_DEFAULTS["precision"], show_default=True,
-        help="Numbers the model computes with; int8 after `geoseg model quantize`.",
-    ),
-    click.option(
-        "--tta", is_flag=True, help="Look at every tile in its 8 symmetries and take the mean: 8 times the work."
+        "--tta", is_flag=True, help="Test-time augmentation: mean over 8 symmetries of every tile, 8 times the work."
     ),
     click.option("--compile", is_flag=True, help="Compile the network first (CUDA): a minute, for large scenes."),
-    click.option("--profile", is_flag=True, help="Say where the time went."),
+    click.option("--profile", is_flag=True, help="Report the time of each stage."),
     click.option(
         "--on-error", type=click.Choice(ON_ERROR), default=_DEFAULTS["on_error"], show_default=True,
-        help="What an unreadable part of the scene does: stop the run, or become no data (exit code 3).",
+        help="What to do with unreadable parts of the scene: stop, or write no data (exit code 3).",
     ),
     allow_remote,
-    click.option("--expand-palette", is_flag=True, help="Read a palette image as its colours."),
-    click.option("--assume-crs", metavar="CRS", help="CRS of a scene that has none, for example EPSG:32633."),
-    click.option("--force", is_flag=True, help="Go on where scene and model differ or disk space is short."),
+    expand_palette,
+    click.option("--assume-crs", metavar="CRS", help="CRS of a scene that has none, such as EPSG:32633."),
+    force,
     click.option("--fresh", is_flag=True, help="Start anew instead of continuing an interrupted run."),
     overwrite,
     verbosity_options,
@@ -249,5 +322,5 @@ prediction = together(
 
 
 def predict_options(values: dict[str, Any]) -> PredictOptions:
-    """Move the fields of `PredictOptions` out of a command's parameters."""
+    """Move the fields of `PredictOptions` from a command's parameters into an object."""
     return PredictOptions(**{name: values.pop(name) for name in _DEFAULTS})

@@ -1,4 +1,4 @@
-"""``geoseg predict``: scenes become class maps, folders of pictures masks or a table of run lengths."""
+"""``geoseg predict``: predict class maps of scenes, and masks or run-length tables of pictures."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 from .messages import progress, say
 from .options import (
     EXISTING_FILE,
+    content,
     examples,
     output_or_folder,
     predict_options,
@@ -17,16 +18,16 @@ from .options import (
     save_confidence,
     save_probabilities,
     scenes,
+    size,
 )
 from .scenes import MAPS, Task, beside, folder_of, listed, pictured, run
-from .values import NUMBERS, SIZE
 
 if TYPE_CHECKING:
-    from geoseg.engine.storage import Storage
-    from geoseg.inference.options import Progress
     from geoseg.inference.predict import Writing
     from geoseg.inference.prepare import Job
-    from geoseg.inference.summary import Report
+    from geoseg.progress import OnProgress
+    from geoseg.raster.band_encoding import Storage
+    from geoseg.storage.run_record import RunRecord
 
 
 @click.command(
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 )
 @scenes
 @output_or_folder(
-    "Class map to write (GeoTIFF), or the folder for those of many scenes; for a folder of pictures, the one for "
+    "Class map to write (GeoTIFF), or a folder for those of many scenes; for a folder of pictures, the folder for "
     "their masks (PNG).",
     "OUT.tif|DIR/",
     required=False,
@@ -51,16 +52,11 @@ if TYPE_CHECKING:
     "--submission",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="OUT.csv",
-    help="Write what is in pictures as one table of run lengths, in place of -o.",
+    help="Write the masks of pictures as one run-length table, instead of -o.",
 )
-@click.option("--size", type=SIZE, help="Shape of the masks in that table; the pictures' own by default.")
-@click.option(
-    "--content",
-    type=NUMBERS(4),
-    metavar="ROW,COL,HEIGHT,WIDTH",
-    help="Part of the pictures that those masks show; where the model's training had such a part, that one.",
-)
-@click.option("--like", type=EXISTING_FILE, help="Sample of that table: its columns, rows and order.")
+@size
+@content
+@click.option("--sample", type=EXISTING_FILE, help="Sample table, whose columns, rows and order are used.")
 @save_confidence
 @save_probabilities
 @prediction
@@ -72,25 +68,25 @@ def command(
     stack: tuple[str, ...],
     model: Path,
     output: str | None,
-    save_confidence: str | None,
-    save_probabilities: str | None,
+    confidence: str | None,
+    probabilities: str | None,
     storage: Storage,
     overwrite: bool,
     fresh: bool,
     **values: Any,
 ) -> None:
-    """Turn scenes into class maps, and folders of pictures into masks.
+    """Predict class maps of scenes, and masks of pictures.
 
-    SCENE is a raster, a URL, or a folder of a product of Sentinel-2 or Landsat; - reads a list of them from stdin.
-    Any other folder stands for the pictures in it, which become PNG files or, with --submission, a table. An
+    SCENE is a raster, a URL, or the folder of a Sentinel-2 or Landsat product; - reads a list of them from stdin.
+    Any other folder stands for the pictures in it, whose masks are PNG files or, with --submission, a table. An
     interrupted run continues with the same command.
     """
     from geoseg.inference.predict import PredictOutputs, Writing, predict_file
 
     names, writing = listed(scenes, stack), Writing(overwrite=overwrite, fresh=fresh)
-    form = {name: values.pop(name) for name in ("submission", "size", "content", "like")}
+    form = {name: values.pop(name) for name in ("submission", "size", "content", "sample")}
     if form["submission"] is not None or pictured(names):
-        for name, value in (("confidence", save_confidence), ("probabilities", save_probabilities)):
+        for name, value in (("confidence", confidence), ("probabilities", probabilities)):
             if value is not None:
                 raise click.UsageError(f"--save-{name} is for scenes, and these are pictures")
         if stack:
@@ -106,12 +102,12 @@ def command(
     def outputs(written: Path) -> PredictOutputs:
         return PredictOutputs(
             classes=written,
-            confidence=beside(save_confidence, written, folder, ".confidence.tif"),
-            probabilities=beside(save_probabilities, written, folder, ".probabilities.tif"),
+            confidence=beside(confidence, written, folder, ".confidence.tif"),
+            probabilities=beside(probabilities, written, folder, ".probabilities.tif"),
             storage=storage,
         )
 
-    def work(job: Job, written: Path, bar: Progress | None) -> Report:
+    def work(job: Job, written: Path, bar: OnProgress | None) -> RunRecord:
         return predict_file(job, outputs(written), writing, bar)
 
     task = Task(
@@ -119,7 +115,7 @@ def command(
         options=predict_options(values),
         suffix=".tif",
         work=work,
-        asked=lambda written: outputs(written).asked(writing),
+        aimed=lambda job, written: outputs(written).of(job, writing),
     )
     ctx.exit(run(names, output, folder, task))
 
@@ -128,8 +124,8 @@ def _pictures(
     names: list[str], model: Path, output: str | None, form: dict[str, Any], how: tuple[Any, Writing]
 ) -> int:
     """Predict pictures into a folder or a table, and return the exit code."""
-    from geoseg.inference.pictures import predict_pictures
-    from geoseg.inference.submission import Submission
+    from geoseg.pictures.predict_pictures import write_masks, write_submission
+    from geoseg.pictures.submission import Submission
 
     table = form.pop("submission")
     if (table is None) == (output is None):
@@ -142,20 +138,18 @@ def _pictures(
             raise click.UsageError(
                 f"masks of pictures go into a folder, but {output} is a file, expected -o DIR/"
             )
-    options, writing = how
     with progress() as bar:
-        report = predict_pictures(
-            names, model, table or str(output),
-            submission=None if table is None else Submission(**form),
-            options=options, writing=writing, progress=bar,
-        )  # fmt: skip
+        if table is None:
+            report = write_masks(names, model, Path(str(output)), how, bar)
+        else:
+            report = write_submission(names, model, table, Submission(**form), how, bar)
     for line in report.lines():
         say(line)
     return report.exit_code
 
 
 def _refuse_form(form: dict[str, Any]) -> None:
-    """Refuse the form of a table where none is written."""
+    """Raise UsageError for options of a table when no table is written."""
     given = next((name for name, value in form.items() if value is not None), None)
     if given is not None:
         raise click.UsageError(

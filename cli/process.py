@@ -1,4 +1,4 @@
-"""What a process of the command line sets before the first raster is opened; the library never does."""
+"""Settings of the command line's process before the first raster is opened; the library never changes them."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from typing import Any, TextIO
 import click
 
 _CACHE_MB = "64"
-"""Block cache of GDAL, MB: rows are read once and in order, a larger cache only holds memory."""
+"""GDAL's block cache in MB: rows are read once and in order, so a larger cache is of no use."""
 _GIVEN_BACK = 8_000_000
-"""Memory of so many bytes and more goes back to the system when it is freed."""
+"""Blocks of memory of this size or more are returned to the system when they are freed."""
 _M_MMAP_THRESHOLD = -3
-"""Of glibc's malloc.h."""
+"""Constant in glibc's malloc.h."""
 _GRACE = 15.0
-"""Seconds between SIGTERM and the end: time to leave through every context manager, and for a step of a training."""
+"""Seconds between SIGTERM and the forced end: time for context managers to exit and a training step to finish."""
 _SKIP = {"GDAL_SKIP": "VRT", "OGR_SKIP": "OGR_VRT"}
 
 
 def prepare_process(arguments: list[str]) -> None:
-    """Guard GDAL, make SIGTERM unwind, keep other libraries' warnings off the terminal.
+    """Guard GDAL, let SIGTERM unwind the stack, and suppress other libraries' warnings.
 
     Parameters
     ----------
     arguments : list of str
-        The command line: a VRT on it was typed by the person and is opened as such.
+        The command line; a VRT named on it was chosen by the user and may be opened.
     """
     os.environ["GDAL_VRT_ENABLE_PYTHON"] = "NO"
     os.environ.setdefault("GDAL_CACHEMAX", _CACHE_MB)
-    # Torch asks the system for each large tensor anew. In pages of 2 MB a network alone has 25 times fewer page
-    # faults, which is 4 % of the time of `predict` on the CPU. Counts only before torch allocates.
+    # Torch requests each large tensor anew from the system. With pages of 2 MB a network has 25 times fewer page
+    # faults, which saves 4 % of the time of `predict` on the CPU. Must be set before torch allocates.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     _give_memory_back()
     if not names_vrt(arguments):
@@ -52,10 +52,10 @@ def prepare_process(arguments: list[str]) -> None:
 
 
 def _give_memory_back() -> None:
-    """Have glibc return large pieces to the system, unless the person set from what size on.
+    """Let glibc return large blocks to the system, unless the user has set the threshold.
 
-    By itself it comes to keep pieces of up to 32 MB, which is a tenth of the memory of `predict` and grows over
-    its first bands.
+    By default it keeps blocks of up to 32 MB, which is a tenth of the memory of `predict` and grows over
+    its first strips.
     """
     if "MALLOC_MMAP_THRESHOLD_" in os.environ:
         return
@@ -66,7 +66,7 @@ def _give_memory_back() -> None:
 
 
 class _Unfailing(io.RawIOBase):
-    """Bytes for a file descriptor; what it has no room for is dropped."""
+    """Raw output to a file descriptor that drops what cannot be written."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -89,12 +89,12 @@ class _Unfailing(io.RawIOBase):
 
 
 def unfailing(stream: TextIO) -> TextIO:
-    """Return a stream of messages that never raises: a full disk under a log must not end the work.
+    """Return a stream for messages that never raises: a full disk under a log must not end the work.
 
     Parameters
     ----------
     stream : text file
-        stderr; one without a file descriptor is returned itself.
+        stderr; a stream without a file descriptor is returned unchanged.
     """
     try:
         raw = _Unfailing(stream.fileno())
@@ -107,7 +107,7 @@ def unfailing(stream: TextIO) -> TextIO:
 
 
 def abandon_full_stdout() -> None:
-    """Send what stdout has no room for nowhere: Python would try once more at its end, and complain in its own way."""
+    """Discard unwritten output of a full stdout; Python would otherwise report an error of its own at exit."""
     try:
         if sys.stdout is not None:  # closed by whoever started it
             sys.stdout.flush()
@@ -118,42 +118,42 @@ def abandon_full_stdout() -> None:
 
 
 def names_vrt(names: Iterable[str]) -> bool:
-    """Whether one of the names is a VRT."""
+    """Return whether one of the names is a VRT."""
     return any(name.lower().endswith(".vrt") for name in names)
 
 
 def skip_vrt() -> None:
-    """Take the VRT drivers out of GDAL: a VRT that hides inside a file or its sidecar is then not followed.
+    """Disable GDAL's VRT drivers, so that a VRT hidden in a file or its sidecar is not followed.
 
-    Counts only before rasterio and pyogrio are imported, and only where the person set no such list.
+    Works only before rasterio and pyogrio are imported, and only if the user has set no such list.
     """
     for name, driver in _SKIP.items():
         os.environ.setdefault(name, driver)
 
 
 def allow_vrt() -> None:
-    """Take `skip_vrt` back: a list of scenes on stdin names a VRT."""
+    """Undo `skip_vrt`, for example if a list of scenes on stdin names a VRT."""
     for name, driver in _SKIP.items():
         if os.environ.get(name) == driver:
             del os.environ[name]
 
 
 def _end_in_time() -> None:
-    """Have SIGTERM end the process within `_GRACE` even where nothing unwinds.
+    """Let SIGTERM end the process within `_GRACE` even if the stack does not unwind.
 
-    Python looks at signals between two steps of its own, and a library may take minutes for one. But the signal's own
-    handler writes a byte at once, which a thread waits for. Work that is ended like this is left as a kill leaves it.
+    Python handles signals between two of its instructions, and a library call may take minutes. But the C signal
+    handler writes a byte at once, for which a thread waits. Such an end leaves the work as a kill does.
     """
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
     signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
-    if hasattr(os, "register_at_fork"):  # a child that is ended would end its parent
+    if hasattr(os, "register_at_fork"):  # otherwise SIGTERM to a child would end its parent
         os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))
     threading.Thread(target=_wait_for_the_end, args=(ours, theirs), daemon=True).start()
 
 
 def _wait_for_the_end(ours: socket.socket, _theirs: socket.socket) -> None:
-    """Wait for the byte of SIGTERM, and no longer than `_GRACE` for the process to end by itself."""
+    """Wait for the byte of SIGTERM, then at most `_GRACE` for the process to end by itself."""
     while signal.SIGTERM not in ours.recv(64):
         continue
     time.sleep(_GRACE)
@@ -161,6 +161,6 @@ def _wait_for_the_end(ours: socket.socket, _theirs: socket.socket) -> None:
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
-    """Leave through every context manager, so that locks and scratch folders are cleaned up."""
+    """Exit through all context managers, so that locks and scratch folders are cleaned up."""
     click.echo("Terminated", err=True)
     raise SystemExit(128 + signum)

@@ -1,4 +1,4 @@
-"""``geoseg rle``: masks as run lengths, and back."""
+"""``geoseg rle``: encode masks as run lengths and decode them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ import click
 from geoseg.storage.printable import printable
 
 from .messages import say
-from .options import EXISTING_FILE, examples, overwrite
-from .values import SIZE
+from .options import EXISTING_FILE, examples, overwrite, size
 from .verbosity import verbosity_options
 
 
 @click.group()
 def command() -> None:
-    """Turn masks into run lengths as on Kaggle, and back."""
+    """Encode masks as Kaggle run lengths, or decode them."""
 
 
 @command.command(
@@ -28,21 +27,19 @@ def command() -> None:
     )
 )
 @click.argument("masks", nargs=-1, required=True, type=EXISTING_FILE, metavar="MASK...")
-@click.option(
-    "--value", type=int, metavar="N", help="Encode the pixels of this number; all but 0 by default."
-)
+@click.option("--value", type=int, metavar="N", help="Value of the pixels to encode; by default all but 0.")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), metavar="OUT.csv",
-    help="Table to write (ImageId,EncodedPixels); without it everything is printed.",
+    help="Table to write (ImageId,EncodedPixels); by default the result is printed.",
 )  # fmt: skip
 @overwrite
 @verbosity_options
 def encode(masks: tuple[Path, ...], value: int | None, output: Path | None, overwrite: bool) -> None:
-    """Encode masks of one band: column by column, counted from 1.
+    """Encode masks with one band as run lengths: column by column, counted from 1.
 
-    Prints the run lengths of one mask, and of several a table.
+    Prints the run lengths of one mask, or a table for several.
     """
-    from geoseg.raster.rle_files import encode_file, rows_of, write_rows
+    from geoseg.pictures.rle_files import encode_file, rows_of, write_rows
 
     if output is not None:
         write_rows(masks, output, value=value, overwrite=overwrite)
@@ -60,16 +57,18 @@ def encode(masks: tuple[Path, ...], value: int | None, output: Path | None, over
     )
 )
 @click.argument("table", type=EXISTING_FILE, metavar="TABLE.csv")
-@click.option("--size", required=True, type=SIZE, help="Shape of the masks, px.")
+@size
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="DIR/",
-    help="Folder to write the masks in, IMAGE_CLASS.png.",
+    help="Folder for the masks, IMAGE_CLASS.png.",
 )  # fmt: skip
 @overwrite
 @verbosity_options
-def decode(table: Path, size: tuple[int, int], output: Path, overwrite: bool) -> None:
-    """Decode a table into masks: PNG files, 255 where the class is."""
-    from geoseg.raster.rle_files import write_masks
+def decode(table: Path, size: tuple[int, int] | None, output: Path, overwrite: bool) -> None:
+    """Decode a run-length table to masks: PNG files, 255 where the class is present."""
+    from geoseg.pictures.rle_files import write_masks
 
+    if size is None:
+        raise click.UsageError("a table says nothing of its images, expected --size ROWSxCOLS")
     written = write_masks(table, output, size, overwrite=overwrite)
     say(f"Wrote {len(written)} {'mask' if len(written) == 1 else 'masks'} in {output}")

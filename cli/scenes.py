@@ -1,4 +1,4 @@
-"""Which scenes a command was given, and running them: one into a file, many into a folder."""
+"""The scenes given to a command, and their outputs: one into a file, many into a folder."""
 
 from __future__ import annotations
 
@@ -12,41 +12,45 @@ from typing import TYPE_CHECKING
 
 import click
 
+from geoseg.errors import plural
+
 from .messages import progress, say
 from .process import allow_vrt, names_vrt
 
 if TYPE_CHECKING:
-    from geoseg.inference.asked import Asked
-    from geoseg.inference.options import PredictOptions, Progress
+    from geoseg.inference.options import PredictOptions
     from geoseg.inference.prepare import Job
-    from geoseg.inference.summary import Report
     from geoseg.models.model import Model
+    from geoseg.progress import OnProgress
     from geoseg.raster.products import Stack
+    from geoseg.storage.run_record import RunRecord
 
     Scene = str | Stack
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What `predict` and `segment` do with each of their scenes.
+    """The work of `predict` or `segment` on each scene.
 
     Parameters
     ----------
     model : Path
+        Model file.
     options : PredictOptions
+        Options of the prediction.
     suffix : str
-        Of the outputs in a folder.
+        Suffix of the outputs in a folder.
     work : callable
-        Computes a prepared scene into an output.
-    asked : callable
-        What is to become of a scene at an output.
+        Processes a prepared scene into an output.
+    aimed : callable
+        Returns a job with the products to write for an output.
     """
 
     model: Path
     options: PredictOptions
     suffix: str
-    work: Callable[[Job, Path, Progress | None], Report]
-    asked: Callable[[Path], Asked]
+    work: Callable[[Job, Path, OnProgress | None], RunRecord]
+    aimed: Callable[[Job, Path], Job]
 
     @cached_property
     def opened(self) -> Model:
@@ -56,15 +60,17 @@ class Task:
         return Model.open(self.model)
 
     def prepare(self, scene: Scene) -> Job:
-        """Open a scene and check that it fits; the weights are not read yet."""
-        from geoseg.inference.prepare import prepare
+        """Open a scene and check that it matches the model; the weights are not read yet."""
+        from geoseg.inference.prepare import prepare_job
 
-        job: Job = prepare(scene, self.model, self.options)
+        job: Job = prepare_job(scene, self.model, self.options)
         return job
 
 
 def listed(arguments: tuple[str, ...], stack: tuple[str, ...] = ()) -> list[Scene]:
-    """Scenes that a person named: one by its files, or each by itself; ``-`` stands for a list on stdin, one a line."""
+    """Return the scenes given to a command: one by its files, or several; ``-`` reads a list from stdin, one per
+    line.
+    """
     if stack:
         if arguments:
             raise click.UsageError(
@@ -87,7 +93,7 @@ def listed(arguments: tuple[str, ...], stack: tuple[str, ...] = ()) -> list[Scen
 
 
 def stacked(texts: tuple[str, ...]) -> Stack:
-    """Files of one scene as ``--stack`` names them; what there is a file of is no list, whatever is in its name."""
+    """Return the files of ``--stack``; a text that is an existing file is not split at commas."""
     from geoseg.raster.products import listed_stack
 
     parts = [part.strip() for text in texts for part in ([text] if Path(text).exists() else text.split(","))]
@@ -105,7 +111,7 @@ def stacked(texts: tuple[str, ...]) -> Stack:
 
 
 def consent(names: Iterable[str]) -> None:
-    """Let GDAL open VRTs where one is named, and where a scene is a file for each band, which become one."""
+    """Allow GDAL to open VRTs if one is named, or if a scene has one file per band, which are joined in a VRT."""
     from geoseg.raster.products import is_product
 
     names = list(names)
@@ -114,19 +120,19 @@ def consent(names: Iterable[str]) -> None:
 
 
 def pictured(scenes: list[Scene]) -> bool:
-    """Whether one of the scenes is a folder of pictures."""
+    """Return whether one of the scenes is a folder of pictures."""
     from geoseg.raster.products import is_product
 
     return any(isinstance(name, str) and Path(name).is_dir() and not is_product(name) for name in scenes)
 
 
 MAPS = (".tif", ".tiff")
-"""How names of class maps end."""
+"""Suffixes of class maps."""
 
 
 def folder_of(scenes: list[Scene], output: str, endings: tuple[str, ...]) -> Path | None:
-    """Return the folder that outputs go into, None where `output` is the one file to write."""
-    if "://" in output or output.startswith("/vsi"):  # a Path would make a folder called s3: of it
+    """Return the folder for the outputs; None if `output` is a single file."""
+    if "://" in output or output.startswith("/vsi"):  # a Path would treat it as a folder called s3:
         raise click.UsageError(f"{output}: outputs need a local file system; write locally, then copy")
     if output.endswith(("/", os.sep)) or Path(output).is_dir():
         return Path(output)
@@ -134,24 +140,26 @@ def folder_of(scenes: list[Scene], output: str, endings: tuple[str, ...]) -> Pat
         check_ending(output, endings)
         return None
     if Path(output).suffix.lower() in endings:
-        raise click.UsageError(f"{len(scenes)} scenes cannot all become {output}, expected a folder: -o DIR/")
+        raise click.UsageError(
+            f"{plural(len(scenes), 'scene')} cannot all become {output}, expected a folder: -o DIR/"
+        )
     return Path(output)
 
 
 def check_ending(output: str, endings: tuple[str, ...]) -> None:
-    """Refuse an output whose name does not end as files of the written formats do.
+    """Raise UsageError for an output whose suffix is not one of the written formats.
 
     Parameters
     ----------
     output : str
-        As the person typed it.
+        Path as typed by the user.
     endings : tuple of str
-        Allowed endings in small letters, with their dot: `MAPS`, or those of files of polygons.
+        Allowed suffixes in lower case, with their dot: `MAPS`, or those of polygon files.
 
     Raises
     ------
     click.UsageError
-        Naming the endings that are allowed.
+        If the suffix is wrong; names the allowed ones.
     """
     if not output.lower().endswith(endings):
         kind = "a GeoTIFF" if endings == MAPS else "a file of polygons"
@@ -160,7 +168,7 @@ def check_ending(output: str, endings: tuple[str, ...]) -> None:
 
 
 def beside(product: str | None, output: Path, folder: Path | None, ending: str) -> Path | None:
-    """Return the file of a further product: as given, or named like the output in the folder given."""
+    """Return the path of a further product: as given, or named like the output in the given folder."""
     if product is None:
         return None
     if folder is None:
@@ -173,16 +181,16 @@ def beside(product: str | None, output: Path, folder: Path | None, ending: str) 
 
 
 def run(scenes: list[Scene], output: str, folder: Path | None, task: Task) -> int:
-    """Compute the scenes of a command and return its exit code."""
+    """Process the scenes of a command and return its exit code."""
     if folder is None:
         return _watched(task, task.prepare(scenes[0]), Path(output)).exit_code
-    from geoseg.inference.asked import finished_before
     from geoseg.inference.batch import run_many
+    from geoseg.inference.earlier import finished_before
 
-    def one(scene: Scene, written: Path) -> Report:
-        job, asked = task.prepare(scene), task.asked(written)
-        # Also where others are to be replaced: the same command goes on behind the scenes that it has finished.
-        before = None if asked.fresh else finished_before(job, asked)
+    def one(scene: Scene, written: Path) -> RunRecord:
+        job = task.aimed(task.prepare(scene), written)
+        # Also with --overwrite: scenes that the same command has finished are not repeated.
+        before = None if job.fresh else finished_before(job)
         if before is None:
             return _watched(task, replace(job, model=task.opened), written)
         _tell(before)
@@ -196,15 +204,15 @@ def run(scenes: list[Scene], output: str, folder: Path | None, task: Task) -> in
     return outcome.exit_code
 
 
-def _watched(task: Task, job: Job, output: Path) -> Report:
-    """Compute one scene and tell a person what became of it."""
+def _watched(task: Task, job: Job, output: Path) -> RunRecord:
+    """Process one scene and print the result."""
     with progress() as bar:
         report = task.work(job, output, bar)
     _tell(report)
     return report
 
 
-def _tell(report: Report) -> None:
+def _tell(report: RunRecord) -> None:
     say(f"{report.output}: finished before" if report.before else str(report.output))
     for line in report.lines():
         say(line)

@@ -1,4 +1,4 @@
-"""``geoseg segment``: scenes become styled land-cover polygons."""
+"""``geoseg segment``: segment scenes into styled land-cover polygons."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 from .options import (
     drawing,
     examples,
-    layer,
+    output_layer,
     output_or_folder,
     predict_options,
     prediction,
@@ -21,11 +21,11 @@ from .options import (
 from .scenes import Task, beside, folder_of, listed, run
 
 if TYPE_CHECKING:
-    from geoseg.engine.storage import Storage
-    from geoseg.inference.options import Progress
     from geoseg.inference.prepare import Job
     from geoseg.inference.segment import SegmentOutputs
-    from geoseg.inference.summary import Report
+    from geoseg.progress import OnProgress
+    from geoseg.raster.band_encoding import Storage
+    from geoseg.storage.run_record import RunRecord
 
 
 @click.command(
@@ -38,17 +38,17 @@ if TYPE_CHECKING:
 )
 @scenes
 @output_or_folder(
-    "File to write: .gpkg, .parquet, .fgb or .geojson; or the folder for those of many scenes.",
+    "File to write: .gpkg, .parquet, .fgb or .geojson; or a folder for those of many scenes.",
     "OUT.gpkg|DIR/",
 )
 @click.option(
     "--format", "ending", type=click.Choice(["gpkg", "parquet", "fgb", "geojson"]), default="gpkg",
-    show_default=True, help="What is written into a folder.",
+    show_default=True, help="Format of the files in a folder.",
 )  # fmt: skip
-@click.option("--raster", metavar="FILE", help="Also keep the class map (a folder where -o is one).")
+@click.option("--raster", metavar="FILE", help="Also keep the class map (a folder if -o is one).")
 @save_confidence
 @save_probabilities
-@layer
+@output_layer
 @drawing
 @prediction
 @click.pass_context
@@ -60,8 +60,8 @@ def command(
     model: Path,
     output: str,
     raster: str | None,
-    save_confidence: str | None,
-    save_probabilities: str | None,
+    confidence: str | None,
+    probabilities: str | None,
     storage: Storage,
     layer: str | None,
     ending: str,
@@ -69,15 +69,16 @@ def command(
     fresh: bool,
     **values: Any,
 ) -> None:
-    """Turn scenes into land-cover polygons.
+    """Segment scenes into land-cover polygons.
 
-    A GeoPackage opens coloured in QGIS. SCENE is a raster, a URL, or a folder of a product of Sentinel-2 or Landsat;
+    A GeoPackage opens in QGIS with its colours. SCENE is a raster, a URL, or the folder of a Sentinel-2 or
+    Landsat product;
     - reads a list of them from stdin. An interrupted run continues with the same command.
     """
     from geoseg.inference.predict import Writing
     from geoseg.inference.segment import SegmentOutputs, segment_file
-    from geoseg.vector.formats import written_endings
     from geoseg.vector.options import VectorizeOptions
+    from geoseg.vectorfiles.formats import written_endings
 
     names, writing = listed(scenes, stack), Writing(overwrite=overwrite, fresh=fresh)
     chosen = predict_options(values)
@@ -88,14 +89,14 @@ def command(
         return SegmentOutputs(
             polygons=written,
             raster=beside(raster, written, folder, ".tif"),
-            confidence=beside(save_confidence, written, folder, ".confidence.tif"),
-            probabilities=beside(save_probabilities, written, folder, ".probabilities.tif"),
+            confidence=beside(confidence, written, folder, ".confidence.tif"),
+            probabilities=beside(probabilities, written, folder, ".probabilities.tif"),
             storage=storage,
             layer=layer,
             drawn=drawn,
         )
 
-    def work(job: Job, written: Path, bar: Progress | None) -> Report:
+    def work(job: Job, written: Path, bar: OnProgress | None) -> RunRecord:
         return segment_file(job, outputs(written), writing, bar)
 
     task = Task(
@@ -103,6 +104,6 @@ def command(
         options=chosen,
         suffix=f".{ending}",
         work=work,
-        asked=lambda written: outputs(written).asked(writing),
+        aimed=lambda job, written: outputs(written).of(job, writing),
     )
     ctx.exit(run(names, output, folder, task))

@@ -1,19 +1,23 @@
-"""``geoseg train``: a configuration, or a scene and its labels, become a model file."""
+"""``geoseg train``: train a model from a configuration, or from a scene and its labels."""
 
 from __future__ import annotations
 
-import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg.errors import GeosegError, OutputError
+from geoseg.errors import GeosegError, Message, OutputError, plural
 
-from .messages import say
+from .flags import flag_of
+from .messages import progress, say
 from .options import (
+    all_touched,
     allow_remote,
     band,
+    buffer,
+    class_field,
     encoding,
     examples,
     output_or_folder,
@@ -21,18 +25,23 @@ from .options import (
     overwrite,
     resolution,
     stack,
+    unlabelled,
     validity,
 )
 from .process import allow_vrt
 from .scenes import listed
 from .values import LEGEND, SCENE_FILE
-from .verbosity import quiet, verbosity_options
+from .verbosity import verbosity_options
 
 if TYPE_CHECKING:
+    from geoseg.assessment.report.reading import TrainingRecord
     from geoseg.learning.config import Config
 
 _CHOICES = ("class_field", "layer", "classes", "buffer", "all_touched", "overlap", "encoding", "band")
-"""Options that say how labels are read."""
+"""Options on how labels are read."""
+
+_SPLITS = {"val": "validation", "test": "test"}
+_NARROWEST = 10
 
 
 @click.command(
@@ -47,39 +56,30 @@ _CHOICES = ("class_field", "layer", "classes", "buffer", "all_touched", "overlap
 @click.argument("inputs", nargs=-1, required=True, type=SCENE_FILE, metavar="CONFIG | SCENE LABELS")
 @stack
 @resolution
-@output_or_folder("Folder of the run, or model file (the run's folder is then beside it).", "RUN|FILE")
+@output_or_folder("Folder of the run, or model file (the folder of the run is then beside it).", "RUN|FILE")
 @click.option(
     "--set", "changes", multiple=True, metavar="KEY=VALUE",
-    help="Replace a value of the configuration; may be repeated.",
+    help="Change a value of the configuration; may be repeated.",
 )  # fmt: skip
-@click.option(
-    "--class-field", metavar="NAME",
-    help="LABELS: attribute that holds the class; class_code by default, where it is there.",
-)  # fmt: skip
-@click.option("--layer", metavar="NAME", help="LABELS: layer; all by default, each a class of its name.")
+@class_field
+@click.option("--layer", metavar="NAME", help="Layer of a vector file; all by default.")
 @click.option(
     "--classes", type=LEGEND,
-    help="LABELS: the classes to learn, with colours where given; other ones are unknown. All by default.",
+    help="Classes to learn of LABELS, with colours where given; other ones are unknown. All by default.",
 )  # fmt: skip
-@click.option(
-    "--unlabelled", type=click.Choice(["ignored", "background"]), default="ignored", show_default=True,
-    help="LABELS: what pixels are that no label covers.",
-)  # fmt: skip
-@click.option(
-    "--buffer", type=click.FloatRange(min=0), default=0.0, metavar="UNITS",
-    help="LABELS: widen lines and points, in units of the scene's CRS.",
-)  # fmt: skip
-@click.option("--all-touched", is_flag=True, help="LABELS: count every pixel that a feature touches.")
+@unlabelled
+@buffer
+@all_touched
 @overlap
 @encoding
 @band
 @validity
 @allow_remote
-@click.option("--print-config", is_flag=True, help="Print the whole configuration as YAML and stop.")
-@click.option("--fast-dev-run", is_flag=True, help="Try everything on a few chips; nothing is kept.")
-@click.option("--skip-bad", is_flag=True, help="Go on without images that cannot be used.")
+@click.option("--print-config", is_flag=True, help="Print the complete configuration as YAML and exit.")
+@click.option("--fast-dev-run", is_flag=True, help="Test everything on a few chips; nothing is kept.")
+@click.option("--skip-bad", is_flag=True, help="Continue without images that cannot be used.")
 @click.option("--fresh", is_flag=True, help="Start anew instead of continuing an interrupted run.")
-@click.option("--extend", is_flag=True, help="Go on with a finished run, to more epochs than it had.")
+@click.option("--extend", is_flag=True, help="Extend a finished run to more epochs.")
 @overwrite
 @verbosity_options
 def command(
@@ -93,8 +93,8 @@ def command(
 ) -> None:
     """Train a model from a configuration, or a scene and labels.
 
-    CONFIG is a YAML file; LABELS are vectors or a raster of codes. The same command goes on where an interrupted
-    run stopped. At the end the scores on validation and test images are printed, by class.
+    CONFIG is a YAML file; LABELS is a vector file or a raster of codes. The same command continues an interrupted
+    run. At the end the scores on validation and test images are printed, by class.
     """
     if not chosen["print_config"]:  # importing torch and Lightning takes seconds
         say(f"Training with {' and '.join([*map(str, inputs), *stack])}")
@@ -108,7 +108,7 @@ def command(
 
         click.echo(yaml.safe_dump(config.fields(), sort_keys=False), nl=False)
         return
-    from geoseg.learning.train import TrainOptions, train_run
+    from geoseg.learning.train import TrainOptions, train_run, try_out
 
     options = TrainOptions(
         overwrite=chosen["overwrite"],
@@ -116,47 +116,49 @@ def command(
         skip_bad=chosen["skip_bad"],
         dev_run=chosen["fast_dev_run"],
         extend=chosen["extend"],
-        progress=not quiet(),
     )
     if chosen["fast_dev_run"]:
-        with tempfile.TemporaryDirectory(prefix="geoseg-") as folder:
-            train_run(config, folder, options)
+        with progress() as bar:
+            try_out(config, options, bar)
         say("Everything works: data, network, a few steps, scores, model file; nothing was kept")
         return
-    trained = train_run(config, output, options, _finish)
+    with progress() as bar:
+        trained = train_run(config, output, options, _finish, progress=bar)
     if trained.before:
         say(f"{trained.model}: finished before")
         if not (trained.folder / "report.html").exists():
             _report(trained.model)
-    from geoseg.assessment.scores import score_lines
-
     for line in score_lines(trained.model):
         say(line)
 
 
 def _finish(model: Path) -> None:
-    """Say that the model is there, and write its report."""
+    """Print that the model is written, and write its report."""
     say(f"Wrote {model}")
     _report(model)
 
 
 def _report(model: Path) -> None:
-    """Write the report of a finished training; where it cannot be, the model is there all the same."""
+    """Write the report of a finished training; the model is complete even if this fails."""
     from geoseg.assessment.report import report
 
     try:
-        say(f"Wrote {report(model)}")
+        say(f"Wrote {report(model, overwrite=True)}")
     except (GeosegError, OSError, MemoryError) as error:
         raise OutputError(
-            f"the model is finished ({model}), but not its report: {str(error) or 'out of memory'}; the same command, "
-            f"or geoseg report {model}, writes it"
+            Message("the model is finished ({}), but not its report: {}", model, _reason(error)),
+            f"the same command, or geoseg report {model} --overwrite, writes it",
         ) from error
+
+
+def _reason(error: Exception) -> Exception | str:
+    return "out of memory" if isinstance(error, MemoryError) and not str(error) else error
 
 
 def _config(
     inputs: tuple[str, ...], stack: tuple[str, ...], changes: tuple[str, ...], chosen: dict[str, Any]
 ) -> Config:
-    """Read the configuration, or make it of a scene and labels."""
+    """Read the configuration, or derive it from a scene and labels."""
     from geoseg.learning.config import CONFIG_SUFFIXES, Config
     from geoseg.learning.quick import LabelChoices, quick_config, validity_fields
     from geoseg.raster.declared import Declared
@@ -171,15 +173,18 @@ def _config(
         context = click.get_current_context()
         for name in (*_CHOICES, "unlabelled"):
             if context.get_parameter_source(name) != click.core.ParameterSource.DEFAULT:
-                option = name.replace("_", "-")
                 raise click.UsageError(
-                    f"--{option} is for SCENE LABELS; a configuration says it in data.labels"
+                    f"{flag_of(context.command, name)} is for SCENE LABELS; a configuration says it in data.labels"
                 )
         said = [f"data.{key}={value}" for key, value in validity_fields(declared).items()]
         return _consented(Config.read(Path(inputs[0]), [*said, *changes]))
     if len(inputs) != (1 if stack else 2):
         raise click.UsageError(
-            f"expected one configuration (.yaml) or a scene and its labels, found {len(inputs)} files"
+            f"expected one configuration (.yaml) or a scene and its labels, found {plural(len(inputs), 'file')}"
+        )
+    if chosen["unlabelled"] not in (None, "background"):
+        raise click.UsageError(
+            f"--unlabelled {chosen['unlabelled']}: a training learns what no label covers as background, or not at all"
         )
     choices = LabelChoices(
         **{name: chosen[name] for name in _CHOICES}, background=chosen["unlabelled"] == "background"
@@ -191,9 +196,66 @@ def _config(
 
 
 def _consented(config: Config) -> Config:
-    """Let GDAL open VRTs where the configuration names one, or images that are a file for each band."""
+    """Allow GDAL to open VRTs if the configuration names one, or images with one file per band."""
     from geoseg.datasets.files import needs_vrt
 
     if needs_vrt(config.data, config.data_root):
         allow_vrt()
     return config
+
+
+def score_lines(run: Path) -> Iterator[str]:
+    """Yield the scores of a run's finished model on the images that it was not trained on, by class.
+
+    The epoch was chosen by its score on the validation images, which is therefore slightly optimistic; the test
+    images were not used for that.
+
+    Parameters
+    ----------
+    run : path
+        Folder of a finished training, or its model file.
+
+    Yields
+    ------
+    str
+        IoU and labelled pixels of each class, in a column for each split that has been scored, then their mean.
+
+    Raises
+    ------
+    DataError, ModelError
+    """
+    from geoseg.assessment.report.reading import read_run
+    from geoseg.assessment.report.tables import classes_of
+
+    record = read_run(run)
+    metrics: dict[str, Any] = record.training.get("metrics", {})
+    splits = [split for split in _SPLITS if split in metrics]
+    if record.card is None or not splits:
+        return
+    names = [each.name for each in classes_of(record.card)]
+    width = max(_NARROWEST, *map(len, names))
+    yield f"IoU of the best epoch, {record.best_epoch} of {record.config['train']['epochs']}, and labelled pixels:"
+    yield f"  {'':<{width}}" + "".join(f" {_SPLITS[split]:>11} {'pixels':>14}" for split in splits)
+    pixels = {split: _pixels(record, split) for split in splits}
+    for place, name in enumerate(names):
+        cells = [(metrics[split]["iou"].get(name), _at(pixels[split], place)) for split in splits]
+        yield f"  {name:<{width}}{''.join(_cell(*cell) for cell in cells)}"
+    means = [(metrics[split]["mean_iou"], None) for split in splits]
+    yield f"  {'mean':<{width}}{''.join(_cell(*cell) for cell in means)}".rstrip()
+
+
+def _pixels(record: TrainingRecord, split: str) -> list[int]:
+    from geoseg.assessment.report.tables import counts_of
+
+    counts = counts_of(record, split)
+    return [] if counts is None else [int(count) for count in counts.referenced]
+
+
+def _at(pixels: list[int], place: int) -> int | None:
+    return pixels[place] if place < len(pixels) else None
+
+
+def _cell(score: float | None, pixels: int | None) -> str:
+    """Format a score, or a dash if a class has none, and the labelled pixels."""
+    said = "-" if score is None else f"{score:.3f}"
+    return f" {said:>11} {'' if pixels is None else f'{pixels:,}':>14}"

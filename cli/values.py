@@ -1,4 +1,4 @@
-"""Texts of the command line turned into values at its edge; a bad one is a usage error."""
+"""Parameter types of the command line; invalid text is a usage error."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg.errors import GeosegError
+from geoseg.errors import GeosegError, plural
+
+from .flags import spelled
 
 if TYPE_CHECKING:
     from geoseg.grid.legend import Legend
@@ -20,7 +22,7 @@ else:
     ParamType = click.ParamType
 
 _LARGEST_BATCH = 65_536
-"""Tiles; far more than makes any device faster."""
+"""Maximum batch size in tiles; far more than makes any device faster."""
 
 Context = click.Context | None
 Parameter = click.Parameter | None
@@ -49,7 +51,7 @@ class BoundsType(ParamType):
 
 
 class SceneFileType(click.Path):
-    """A file, a folder of a product's bands, or a URL or ``/vsi...`` name, which is looked at when it is opened."""
+    """A file, a product's folder, or a URL or ``/vsi...`` name, which is checked when it is opened."""
 
     def __init__(self) -> None:
         super().__init__(exists=True)
@@ -99,7 +101,9 @@ class NamesType(ParamType):
 
 
 class LegendType(ParamType):
-    """``water,forest=#228B22,...``: classes 1 to n with colours where given; a built-in legend, or a file with one."""
+    """``water,forest=#228B22,...``: classes 1 to n, optionally with colours; a built-in legend, or a legend
+    file.
+    """
 
     name = "NAME[=#RRGGBB],...|FILE"
 
@@ -116,11 +120,11 @@ class LegendType(ParamType):
                 return read_legend(Path(value))
             return BUILT_IN.get(value) or Legend.parse(value)
         except GeosegError as error:
-            self.fail(str(error), param, ctx)
+            self.fail(spelled(error, ctx), param, ctx)
 
 
 class NumbersType(ParamType):
-    """``107,0,426,640``: whole numbers from 0, so many."""
+    """``107,0,426,640``: a given number of whole numbers from 0."""
 
     name = "N,..."
 
@@ -134,7 +138,7 @@ class NumbersType(ParamType):
         parts = [part.strip() for part in value.split(",")]
         if len(parts) != self._count or not all(re.fullmatch(r"\d{1,18}", part) for part in parts):
             self.fail(
-                f"{value!r} is not {self._count} whole numbers, expected for example "
+                f"{value!r} is not {plural(self._count, 'whole number')}, expected for example "
                 f"{','.join(['640'] * self._count)}",
                 param,
                 ctx,
@@ -143,7 +147,7 @@ class NumbersType(ParamType):
 
 
 class FactorsType(ParamType):
-    """``0.485,0.456,0.406`` or ``1/255``: numbers or fractions, one or more."""
+    """``0.485,0.456,0.406`` or ``1/255``: one or more numbers or fractions."""
 
     name = "NUMBER,..."
 
@@ -200,7 +204,7 @@ class BatchSizeType(ParamType):
     name = "auto|N"
 
     def convert(self, value: str | int, param: Parameter, ctx: Context) -> int | None:
-        """Return the number, None for auto."""
+        """Return the number, or None for auto."""
         if value == "auto":
             return None
         if not re.fullmatch(r"\d{1,18}", str(value)) or not 1 <= int(value) <= _LARGEST_BATCH:
@@ -213,7 +217,9 @@ class BatchSizeType(ParamType):
 
 
 class NodataType(ParamType):
-    """``-9999``, ``none`` or ``0,0,none``: no data of all bands or of each; ``0/255`` are two values of a band."""
+    """``-9999``, ``none`` or ``0,0,none``: no-data value of all bands or of each; ``0/255`` are two values of a
+    band.
+    """
 
     name = "VALUE,..."
 
@@ -224,16 +230,16 @@ class NodataType(ParamType):
         try:
             return nodata_of(value)
         except GeosegError as error:
-            self.fail(str(error), param, ctx)
+            self.fail(spelled(error, ctx), param, ctx)
 
 
 class AlphaType(ParamType):
-    """``none`` or the number of a band."""
+    """``none`` or a band number."""
 
     name = "none|N"
 
     def convert(self, value: str | int, param: Parameter, ctx: Context) -> int | str:
-        """Return the number, or the word."""
+        """Return the number, or ``none``."""
         if value == "none":
             return value
         if not re.fullmatch(r"0*[1-9]\d*", str(value)):

@@ -1,4 +1,4 @@
-"""``geoseg vectorize``: a class map becomes polygons."""
+"""``geoseg vectorize``: convert a class map to polygons."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any
 
 import click
 
-from .messages import say
-from .options import EXISTING_FILE, drawing, examples, layer, legend, output, overwrite
+from geoseg.errors import plural
+
+from .messages import progress, say
+from .options import EXISTING_FILE, drawing, examples, legend, output, output_layer, overwrite
 from .verbosity import verbosity_options
 
 
@@ -28,32 +30,34 @@ from .verbosity import verbosity_options
 @click.option(
     "--confidence", type=EXISTING_FILE, help="Confidence raster on the same grid, averaged per polygon."
 )
-@legend("The map's own for codes that it does not name.")
+@legend("Other codes keep the map's own.")
 @click.option(
     "--probabilities",
     type=EXISTING_FILE,
-    help="Probabilities on the same grid, a band for each class of the legend: names each polygon's second class.",
+    help="Probabilities on the same grid, one band per class of the legend; adds each polygon's second class.",
 )
 @drawing
 @click.option(
     "--band",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Band that holds the class codes, in a file that has several.",
+    help="Band with the class codes, in a file with several bands.",
 )
 @click.option(
     "--multipolygon",
     is_flag=True,
-    help="One row a class, a multipolygon. With --append a class's polygons grow together across the seam.",
+    help="Write one multipolygon per class. With --append, polygons of a class are merged across the seam.",
 )
-@layer
+@output_layer
 @click.option(
     "--append",
     is_flag=True,
-    help="Add the polygons to the layer of a GeoPackage that is there: same CRS and class names.",
+    help="Add the polygons to the layer of an existing GeoPackage with the same CRS and class names.",
 )
 @click.option(
-    "--duplicate", is_flag=True, help="Add a scene although the layer has polygons of it on the same grid."
+    "--duplicate",
+    is_flag=True,
+    help="Add a scene even if the layer already has its polygons on the same grid.",
 )
 @overwrite
 @verbosity_options
@@ -68,26 +72,28 @@ def command(
     duplicate: bool,
     **options: Any,
 ) -> None:
-    """Turn a class map into land-cover polygons.
+    """Convert a class map to land-cover polygons.
 
-    A GeoPackage opens coloured in QGIS. Any integer raster will do, from geoseg or not: no model is needed.
-    The map of a multilabel model becomes a layer for each class.
+    A GeoPackage opens in QGIS with its colours. Any integer raster will do, from geoseg or not: no model is needed.
+    A multilabel map becomes one layer per class.
     """
     from geoseg.raster.legend_file import legend_of
     from geoseg.vector.options import VectorizeOptions
     from geoseg.vector.vectorize import Target, vectorize_file
 
     started = time.perf_counter()
-    counted = vectorize_file(
-        source,
-        Target(path=output, layer=layer, overwrite=overwrite, append=append, duplicate=duplicate),
-        confidence=confidence,
-        legend=legend_of(legend),
-        options=VectorizeOptions(**options),
-    )
+    with progress() as bar:
+        counted = vectorize_file(
+            source,
+            Target(path=output, layer=layer, overwrite=overwrite, append=append, duplicate=duplicate),
+            confidence=confidence,
+            legend=legend_of(legend),
+            options=VectorizeOptions(**options),
+            progress=bar,
+        )
     seconds = time.perf_counter() - started
-    from geoseg.inference.summary import peak_memory_mb
-    from geoseg.vector.proof import proof_lines
+    from geoseg.polygons.proof import proof_lines
+    from geoseg.storage.process_memory import peak_memory_mb
 
     say(str(output))
     for line in _table(counted.class_rows()):
@@ -98,11 +104,11 @@ def command(
 
 
 _ROWS = 50
-"""A longer table would push everything else off the screen."""
+"""Maximum number of rows; a longer table would push everything else off the screen."""
 
 
 def _table(classes: list[dict[str, Any]]) -> Iterator[str]:
-    """Say what each class covers, in the order of the codes; of very many classes the largest."""
+    """Yield a table of the area of each class, in the order of codes; of very many classes only the largest."""
     from geoseg.grid.ground import area_texts
 
     largest = sorted(classes, key=lambda row: (row["area_m2"] or 0, row["polygons"]), reverse=True)
@@ -113,4 +119,4 @@ def _table(classes: list[dict[str, Any]]) -> Iterator[str]:
         area = f" {area:>16}" if area else ""
         yield f"  {row['code']:>{max(code_width, 4)}} {row['name']:<20}{area} {row['polygons']:>9,} {polygons}"
     if len(classes) > len(shown):
-        yield f"  and {len(classes) - len(shown):,} smaller classes"
+        yield f"  and {plural(len(classes) - len(shown), 'smaller class')}"

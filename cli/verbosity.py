@@ -1,4 +1,4 @@
-"""``-v`` and ``-q``: how much of the library's log reaches stderr."""
+"""``-v`` and ``-q``: how much of the library's log is shown on stderr."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from typing import Any, TypeVar
 
 import click
 
+from geoseg.errors import GeosegError, Message
 from geoseg.storage.printable import printable
+
+from .flags import remember_command, spelled
 
 _KEY = "geoseg.verbosity"
 _LEVELS = {-1: logging.ERROR, 0: logging.INFO, 1: logging.DEBUG, 2: logging.DEBUG}
@@ -20,10 +23,22 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class _Stderr(logging.Handler):
-    """Writes log lines to stderr, above the progress bar where one is drawn."""
+    """Writes log lines to stderr, above a progress bar; keywords in them become flags."""
+
+    def __init__(self, ctx: click.Context) -> None:
+        super().__init__()
+        self._ctx = ctx  # other threads have no current context
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = printable(record.getMessage())
+        text = spelled(record.msg, self._ctx)
+        if isinstance(record.args, tuple) and record.args:
+            text %= tuple(
+                spelled(each, self._ctx) if isinstance(each, Message | GeosegError) else each
+                for each in record.args
+            )
+        elif record.args:
+            text = record.getMessage()
+        text = printable(text)
         if record.levelno >= logging.WARNING:
             text = f"{record.levelname.capitalize()}: {text}"
         tqdm = sys.modules.get("tqdm")  # not loaded: no bar is drawn
@@ -34,23 +49,23 @@ class _Stderr(logging.Handler):
 
 
 def verbosity(ctx: click.Context) -> int:
-    """How often ``-v`` was given, less how often ``-q``, on the group and on the command together."""
+    """Return how often ``-v`` was given minus how often ``-q``, on the group and the command together."""
     return int(ctx.meta.get(_KEY, 0))
 
 
 def quiet() -> bool:
-    """Whether the running command was asked to say nothing but errors."""
+    """Return whether the running command was asked to print only errors."""
     return verbosity(click.get_current_context()) < 0
 
 
 def verbosity_options(function: Function) -> Function:
-    """Add ``-v`` and ``-q``, which set up logging and leave no parameter behind."""
+    """Add ``-v`` and ``-q``, which configure logging and pass no parameter on."""
     louder = click.option(
         "-v", "--verbose", count=True, expose_value=False, callback=_change(1),
-        help="Say more; -vv also shows tracebacks.",
+        help="Print more; -vv also shows tracebacks.",
     )  # fmt: skip
     quieter = click.option(
-        "-q", "--quiet", count=True, expose_value=False, callback=_change(-1), help="Say nothing but errors."
+        "-q", "--quiet", count=True, expose_value=False, callback=_change(-1), help="Print only errors."
     )
     return louder(quieter(function))
 
@@ -58,18 +73,19 @@ def verbosity_options(function: Function) -> Function:
 def _change(sign: int) -> Callable[[click.Context, click.Parameter, int], None]:
     def callback(ctx: click.Context, param: click.Parameter, count: int) -> None:  # noqa: ARG001
         ctx.meta[_KEY] = verbosity(ctx) + sign * count
+        remember_command(ctx)
         _log(ctx)
 
     return callback
 
 
 def _log(ctx: click.Context) -> None:
-    """Send the log of geoseg to stderr at the level asked for, until the command ends."""
+    """Send the log of geoseg to stderr at the requested level, until the command ends."""
     level = max(-1, min(verbosity(ctx), 2))
     logger = logging.getLogger("geoseg")
     handler = ctx.meta.get(f"{_KEY}.handler")
     if handler is None:
-        handler = ctx.meta[f"{_KEY}.handler"] = _Stderr()
+        handler = ctx.meta[f"{_KEY}.handler"] = _Stderr(ctx)
         logger.addHandler(handler)
         ctx.find_root().call_on_close(partial(logger.setLevel, logger.level))
         ctx.find_root().call_on_close(partial(logger.removeHandler, handler))

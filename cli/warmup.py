@@ -1,4 +1,4 @@
-"""``geoseg warmup``: what is compiled at the first use, compiled now."""
+"""``geoseg warmup``: compile kernels now instead of at their first use."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ from .verbosity import verbosity_options
 )
 @verbosity_options
 def command() -> None:
-    """Compile now what else is compiled at its first use.
+    """Compile kernels now instead of at their first use.
 
-    For images and installations that are only read: run it once as they are built. The kernels are kept in the folder
-    that NUMBA_CACHE_DIR names, else beside the modules, else in your home.
+    For container images and read-only installations: run it once when they are built. The kernels are stored in
+    the folder named by NUMBA_CACHE_DIR, else beside the modules, else in your home folder.
     """
+    from geoseg.assessment.coverage.warm_up import compile_kernels
     from geoseg.inference.warm_up import warm_up
 
     started = time.perf_counter()
     folder = warm_up()
+    compile_kernels()
     say(f"Compiled kernels are in {folder} ({time.perf_counter() - started:.1f} s)")

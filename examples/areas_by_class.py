@@ -9,14 +9,13 @@ import sys
 from pathlib import Path
 
 import geoseg
-from geoseg.demo.scenes import MODEL, SCENES, data_file
-from geoseg.inference.options import PredictOptions
+from geoseg.demo.scene import PACKAGED
 
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else "geoseg-examples")
 folder.mkdir(parents=True, exist_ok=True)
 
-model = geoseg.Model.open(data_file(MODEL))
-polygons = geoseg.segment(SCENES[0].image, model, options=PredictOptions(bands=(1, 2, 3)))
+model = geoseg.Model.open(PACKAGED.model)
+polygons = geoseg.segment(PACKAGED.bands, model)  # a file for each band, by its name
 print(polygons.drop(columns="geometry").head())
 
 # area_m2 is true ground area, whatever the CRS does to it.
@@ -28,8 +27,8 @@ by_class = polygons.groupby("class_name").agg(
 )
 print(by_class.sort_values("hectares", ascending=False).round(2))
 
-# Fields of a hectare and more that the model is fairly sure of, in the colours of the legend.
-fields = polygons.query("class_name == 'field' and area_m2 >= 1e4 and confidence >= 0.6")
+# Fields and wetland of a hectare and more that the model is fairly sure of, in the colours of the legend.
+fields = polygons.query("class_name == 'fields and wetland' and area_m2 >= 1e4 and confidence >= 0.6")
 output = geoseg.write(
     fields, folder / "fields.gpkg", legend=model.card.classes, layer="fields", overwrite=True
 )

@@ -13,17 +13,16 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 import geoseg
-from geoseg.demo.scenes import MODEL, SCENES, data_file
-from geoseg.inference.options import PredictOptions
+from geoseg.demo.scene import PACKAGED
 
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else "geoseg-examples")
 folder.mkdir(parents=True, exist_ok=True)
 
-model = geoseg.Model.open(data_file(MODEL))
+model = geoseg.Model.open(PACKAGED.model)
 print(model)
 
-# The file does not name its bands: 1, 2, 3 are blue, green, red, which is what the model's card asks for.
-result = geoseg.predict(SCENES[0].image, model, options=PredictOptions(bands=(1, 2, 3)))
+# A file for each band, by its name; the model takes those that its card asks for.
+result = geoseg.predict(PACKAGED.bands, model)
 print(result)
 
 # CF attributes say what the codes mean.
@@ -32,7 +31,7 @@ names = landcover.attrs["flag_meanings"].split()
 for code, name in zip(landcover.attrs["flag_values"], names, strict=True):
     here = landcover == code
     sure = float(confidence.where(here).mean()) if here.any() else float("nan")
-    print(f"{name:10} {float(here.mean()):6.1%} of the scene, mean confidence {sure:.2f}")
+    print(f"{name:20} {float(here.mean()):6.1%} of the scene, mean confidence {sure:.2f}")
 
 # Keep only what the model is sure of; 255 is no data. rioxarray knows grid and CRS.
 surely = landcover.where(confidence >= 0.9, np.uint8(255)).astype("uint8")

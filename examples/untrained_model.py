@@ -10,9 +10,7 @@ import sys
 from pathlib import Path
 
 import geoseg
-from geoseg.demo.scenes import SCENES
-from geoseg.inference.options import PredictOptions
-from geoseg.inference.predict import Writing
+from geoseg.demo.scene import PACKAGED
 
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else "geoseg-examples")
 folder.mkdir(parents=True, exist_ok=True)
@@ -20,19 +18,19 @@ folder.mkdir(parents=True, exist_ok=True)
 model = geoseg.Model.new(
     architecture="Unet",
     encoder="tu-mobilenetv3_small_100",  # any pair that segmentation-models-pytorch accepts
-    bands=["blue", "green", "red"],
-    legend=geoseg.Legend.parse("water=#4492ce,forest=#228b22,field=#f0c75e,built"),
-    gsd_m=10,
+    bands=["blue", "green", "red", "nir"],
+    dtype="uint16",
+    classes=geoseg.Legend.parse("water=#4492ce,forest=#228b22,field=#f0c75e,built"),
+    gsd_m=30,
     tile_size=256,
 )
 print(model)
 model.save(folder / "untrained.safetensors", weights="fp16", overwrite=True)
 
 output = geoseg.segment(
-    SCENES[1].image,
+    PACKAGED.bands,
     folder / "untrained.safetensors",
-    options=PredictOptions(bands=(1, 2, 3)),
     output=folder / "untrained.gpkg",
-    writing=Writing(overwrite=True),
+    overwrite=True,
 )
 print(f"{output} opens in QGIS in the colours of the legend")

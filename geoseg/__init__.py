@@ -9,50 +9,94 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from geoseg.assessment.accuracy.design import SampleDesign, design_sample
+    from geoseg.assessment.accuracy.estimate import estimate_accuracy
+    from geoseg.assessment.accuracy.result import AccuracyEstimate
+    from geoseg.assessment.check import check
+    from geoseg.assessment.coverage.quality import PolygonQuality
+    from geoseg.assessment.evaluation.compare import compare
+    from geoseg.assessment.evaluation.comparison import Comparison
+    from geoseg.assessment.evaluation.evaluate import evaluate
+    from geoseg.assessment.evaluation.result import Evaluation
     from geoseg.assessment.report import report
-    from geoseg.errors import GeosegError
+    from geoseg.errors import (
+        ClassMapError,
+        ConfigError,
+        DataError,
+        GeosegError,
+        LegendError,
+        MismatchError,
+        ModelError,
+        NotANumberError,
+        OptionError,
+        OutputBusyError,
+        OutputError,
+        OutputExistsError,
+        ResumeError,
+        SceneError,
+        StitchError,
+    )
     from geoseg.grid.grid import Grid
-    from geoseg.grid.legend import Legend
+    from geoseg.grid.legend import Legend, LegendClass
     from geoseg.grid.tiling import Tiling
     from geoseg.grid.window import Window
-    from geoseg.inference.label_check import LabelCheck
-    from geoseg.inference.options import PredictOptions
-    from geoseg.inference.pictures import predict_pictures
-    from geoseg.inference.predict import PredictOutputs, Writing, predict
+    from geoseg.inference.predict import predict
     from geoseg.inference.quantize import quantize
-    from geoseg.inference.rasterize import rasterize
-    from geoseg.inference.segment import SegmentOutputs, segment
-    from geoseg.inference.submission import Submission
-    from geoseg.learning.train import TrainOptions, train
+    from geoseg.inference.segment import segment
+    from geoseg.learning.config import Config
+    from geoseg.learning.train import train
+    from geoseg.models.card import Card
     from geoseg.models.importing import import_model
-    from geoseg.models.input_scale import InputScale
     from geoseg.models.model import Model
     from geoseg.models.recolor import recolor
+    from geoseg.pictures.predict_pictures import PicturesReport, predict_pictures
+    from geoseg.raster.classmap import ClassMap, LayeredMap
     from geoseg.raster.scene import Scene
-    from geoseg.vector.options import VectorizeOptions
+    from geoseg.vector.rasterize import rasterize
     from geoseg.vector.vectorize import vectorize
     from geoseg.vector.write import write
 
     __version__: str
 
 __all__ = [
+    "AccuracyEstimate",
+    "Card",
+    "ClassMap",
+    "ClassMapError",
+    "Comparison",
+    "Config",
+    "ConfigError",
+    "DataError",
+    "Evaluation",
     "GeosegError",
     "Grid",
-    "InputScale",
-    "LabelCheck",
+    "LayeredMap",
     "Legend",
+    "LegendClass",
+    "LegendError",
+    "MismatchError",
     "Model",
-    "PredictOptions",
-    "PredictOutputs",
+    "ModelError",
+    "NotANumberError",
+    "OptionError",
+    "OutputBusyError",
+    "OutputError",
+    "OutputExistsError",
+    "PicturesReport",
+    "PolygonQuality",
+    "ResumeError",
+    "SampleDesign",
     "Scene",
-    "SegmentOutputs",
-    "Submission",
+    "SceneError",
+    "StitchError",
     "Tiling",
-    "TrainOptions",
-    "VectorizeOptions",
     "Window",
-    "Writing",
     "__version__",
+    "check",
+    "compare",
+    "design_sample",
+    "estimate_accuracy",
+    "evaluate",
     "import_model",
     "predict",
     "predict_pictures",
@@ -67,27 +111,48 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AccuracyEstimate": "geoseg.assessment.accuracy.result",
+    "Card": "geoseg.models.card",
+    "ClassMap": "geoseg.raster.classmap",
+    "ClassMapError": "geoseg.errors",
+    "Comparison": "geoseg.assessment.evaluation.comparison",
+    "Config": "geoseg.learning.config",
+    "ConfigError": "geoseg.errors",
+    "DataError": "geoseg.errors",
+    "Evaluation": "geoseg.assessment.evaluation.result",
     "GeosegError": "geoseg.errors",
     "Grid": "geoseg.grid.grid",
-    "InputScale": "geoseg.models.input_scale",
-    "LabelCheck": "geoseg.inference.label_check",
+    "LayeredMap": "geoseg.raster.classmap",
     "Legend": "geoseg.grid.legend",
+    "LegendClass": "geoseg.grid.legend",
+    "LegendError": "geoseg.errors",
+    "MismatchError": "geoseg.errors",
     "Model": "geoseg.models.model",
-    "PredictOptions": "geoseg.inference.options",
-    "PredictOutputs": "geoseg.inference.predict",
+    "ModelError": "geoseg.errors",
+    "NotANumberError": "geoseg.errors",
+    "OptionError": "geoseg.errors",
+    "OutputBusyError": "geoseg.errors",
+    "OutputError": "geoseg.errors",
+    "OutputExistsError": "geoseg.errors",
+    "PicturesReport": "geoseg.pictures.predict_pictures",
+    "PolygonQuality": "geoseg.assessment.coverage.quality",
+    "ResumeError": "geoseg.errors",
+    "SampleDesign": "geoseg.assessment.accuracy.design",
     "Scene": "geoseg.raster.scene",
-    "SegmentOutputs": "geoseg.inference.segment",
-    "Submission": "geoseg.inference.submission",
+    "SceneError": "geoseg.errors",
+    "StitchError": "geoseg.errors",
     "Tiling": "geoseg.grid.tiling",
-    "TrainOptions": "geoseg.learning.train",
-    "VectorizeOptions": "geoseg.vector.options",
     "Window": "geoseg.grid.window",
-    "Writing": "geoseg.inference.predict",
+    "check": "geoseg.assessment.check",
+    "compare": "geoseg.assessment.evaluation.compare",
+    "design_sample": "geoseg.assessment.accuracy.design",
+    "estimate_accuracy": "geoseg.assessment.accuracy.estimate",
+    "evaluate": "geoseg.assessment.evaluation.evaluate",
     "import_model": "geoseg.models.importing",
     "predict": "geoseg.inference.predict",
-    "predict_pictures": "geoseg.inference.pictures",
+    "predict_pictures": "geoseg.pictures.predict_pictures",
     "quantize": "geoseg.inference.quantize",
-    "rasterize": "geoseg.inference.rasterize",
+    "rasterize": "geoseg.vector.rasterize",
     "recolor": "geoseg.models.recolor",
     "report": "geoseg.assessment.report",
     "segment": "geoseg.inference.segment",

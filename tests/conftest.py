@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.small_files import model_file, scene_file, write  # noqa: F401 - fixtures
 from tests.toys import model, small, toy, write_raster  # noqa: F401 - fixtures
 
 settings.register_profile(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-DATA = Path(__file__).parents[1] / "geoseg" / "demo" / "data"
+DATA = Path(__file__).parent / "data" / "korea"
 SCENE, LABELS = DATA / "202309_patchN_16.tif", DATA / "202309_patchN_16_labels.tif"
 MODEL = DATA / "korea.safetensors"
 PREDICT = (str(SCENE), "-m", str(MODEL), "-b", "1,2,3", "--device", "cpu")
@@ -21,7 +22,9 @@ SAME = {
     "codes.tif": ("rasterize", "polygons.gpkg", "--like", str(SCENE), "-o", "codes.tif"),
     "map.tif": ("predict", *PREDICT, "-o", "map.tif"),
     "map.gpkg": ("segment", *PREDICT, "-o", "map.gpkg", "--min-area", "10px"),
-    "demo/202309_patchN_16_preview.png": ("demo", "-o", "demo"),
+    "demo/zion_preview.png": ("demo", "-o", "demo"),
+    f"masks/{SCENE.stem}.png": ("predict", "../pictures", *PREDICT[1:], "-o", "masks"),
+    "rows.csv": ("predict", "../pictures", *PREDICT[1:], "--submission", "rows.csv", "--size", "200x300"),
     "exported.tif": ("predict", str(SCENE), "-m", "../model.xml", "-b", "1,2,3", "-o", "exported.tif"),
 }
 """Commands by the file that they write."""
@@ -51,6 +54,8 @@ def main(whole: Path, small: Path, folder: Path) -> None:
         sys.exit(f"{small} has torch")
     if (done := run(whole, folder, EXPORTED)).returncode:
         sys.exit(f"geoseg {' '.join(EXPORTED)}: {done.stderr}")
+    (folder / "pictures").mkdir(exist_ok=True)
+    shutil.copy(SCENE, folder / "pictures")
     for name, arguments in SAME.items():
         for venv in (whole, small):
             done = run(venv, folder / venv.name, arguments)

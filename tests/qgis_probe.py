@@ -3,7 +3,8 @@
 usage: qgis_probe.py INPUT.json
 
 INPUT is a list of {"kind": "vector" or "raster", "uri", "png", "extent": [W, S, E, N], "points": [[x, y]]}.
-Each layer is opened as by dragging it into QGIS, rendered to `png`, and described on stdout as JSON.
+Each layer is opened as by dragging it into QGIS, rendered to `png`, and described on stdout as JSON. A vector layer
+with "labels", {point: code}, is labelled first, as by its form.
 """
 
 import json
@@ -31,6 +32,8 @@ def probe(wanted):
         return {"valid": False}
     # What the QGIS window does when it adds a layer: the default style of the file or beside it.
     layer.loadDefaultStyle()
+    if "labels" in wanted:
+        label(layer, wanted["labels"])
     west, south, east, north = wanted["extent"]
     image, settings = render(layer, QgsRectangle(west, south, east, north))
     image.save(wanted["png"])
@@ -42,11 +45,31 @@ def probe(wanted):
     return {"valid": True, "crs": layer.crs().authid(), "colors": colors, **describe(layer)}
 
 
+def label(layer, codes):
+    layer.startEditing()
+    field = layer.fields().indexOf("reference")
+    for feature in list(layer.getFeatures()):
+        if str(feature["point"]) in codes:
+            layer.changeAttributeValue(feature.id(), field, codes[str(feature["point"])])
+    assert layer.commitChanges(), layer.commitErrors()
+
+
+def form_of(layer):
+    """What the form shows for each attribute: its widget, the choices of a list, and whether it can be changed."""
+    found = {}
+    for index, field in enumerate(layer.fields()):
+        widget = layer.editorWidgetSetup(index)
+        choices = [next(iter(each.items())) for each in widget.config().get("map", [])]
+        read_only = layer.editFormConfig().readOnly(index)
+        found[field.name()] = [widget.type(), choices, not read_only, layer.attributeDisplayName(index)]
+    return found
+
+
 def describe(layer):
     renderer = layer.renderer()
     if isinstance(layer, QgsVectorLayer):
         categories = [
-            [int(category.value()), category.label(), category.symbol().color().name()]
+            [_value(category.value()), category.label(), category.symbol().color().name()]
             for category in renderer.categories()
         ]
         geometries = [feature.geometry() for feature in layer.getFeatures()]
@@ -56,12 +79,18 @@ def describe(layer):
             "categories": categories,
             "features": layer.featureCount(),
             "fields": [field.name() for field in layer.fields()],
+            "form": form_of(layer),
             "all_valid": all(geometry.isGeosValid() for geometry in geometries),
             "area": sum(geometry.area() for geometry in geometries),
         }
     paletted = isinstance(renderer, QgsPalettedRasterRenderer)
     classes = [[c.value, c.label, c.color.name()] for c in renderer.classes()] if paletted else []
     return {"renderer": renderer.type(), "categories": classes, "size": [layer.width(), layer.height()]}
+
+
+def _value(value):
+    """Return a category's value: a code, or a text."""
+    return int(value) if str(value).lstrip("-").isdecimal() else str(value)
 
 
 def render(layer, extent):

@@ -1,11 +1,12 @@
-"""A module imports only from floors below it, and heavy packages only on the floors that may carry them."""
+"""A module imports only from floors below it, in no circle, and heavy packages only where they may be carried."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -16,14 +17,19 @@ FLOORS = (
     "errors",
     "grid",
     "storage",
+    "progress",  # geoseg/progress.py: the bar
     "kernels",
     "raster",
+    "polygons",
+    "vectorfiles",
+    "labels",
     "vector",
     "engine",
     "models",
     "datasets",
     "learning",
     "inference",
+    "pictures",
     "assessment",
     "demo",
     "geoseg",  # geoseg/__init__.py: the public names
@@ -35,23 +41,22 @@ LOWEST = {
     "rasterio": "raster",
     "numba": "kernels",
     "llvmlite": "kernels",
-    "pyogrio": "vector",
-    "geopandas": "vector",
-    "shapely": "vector",
+    "pyogrio": "vectorfiles",
+    "geopandas": "polygons",
+    "shapely": "polygons",
     "torch": "engine",
     "openvino": "engine",
     "nncf": "engine",
-    "kornia": "learning",
     "tensorboard": "learning",
     "lightning": "learning",
     "torchgeo": "models",
     "segmentation_models_pytorch": "models",
     "dask": "inference",
-    "xarray": "vector",
+    "xarray": "raster",
     "matplotlib": "assessment",
     "jinja2": "assessment",
     "click": "cli",
-    "tqdm": "learning",  # the bar of a training that was asked to show one
+    "tqdm": "progress",
 }
 
 # What predicting must not load: it has to start fast and fit a small machine.
@@ -98,6 +103,38 @@ def imports(source: str, module: str, *, package: bool) -> Iterator[tuple[int, s
             yield from ((node.lineno, f"{base}.{alias.name}") for alias in node.names)
 
 
+def circle(sources: Mapping[str, str], packages: frozenset[str] = frozenset()) -> list[str]:
+    """Modules that import each other in a circle, the first one again at the end; none if there is no circle.
+
+    Parameters
+    ----------
+    sources : mapping of str to str
+        Module to source.
+    packages : frozenset of str
+        Which of the modules are packages.
+
+    Notes
+    -----
+    What a module imports inside a function counts, too, and what it imports for a type checker only.
+    """
+    graph: dict[str, set[str]] = {}
+    for module, source in sources.items():
+        found = graph.setdefault(module, set())
+        for _, name in imports(source, module, package=module in packages):
+            if name == "geoseg.__version__":  # metadata of the installation
+                continue
+            named = name.replace("geoseg_cli", "cli", 1)
+            while named and named not in sources:
+                named = named.rpartition(".")[0]
+            if named and named != module:
+                found.add(named)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return [str(each) for each in reversed(error.args[1])]
+    return []
+
+
 def violations(source: str, module: str, *, package: bool = False) -> list[str]:
     """What a module imports although it must not."""
     here = floor_of(module)
@@ -129,7 +166,7 @@ def test_a_module_imports_only_from_floors_below(path: Path) -> None:
         ("from .. import vector", "geoseg.raster.scene"),
         ("def f():\n    from geoseg.vector.vectorize import vectorize", "geoseg.raster.classmap"),
         ("import geoseg_cli.main", "geoseg.demo.run"),
-        ("def f():\n    import torch", "geoseg.vector.trace"),
+        ("def f():\n    import torch", "geoseg.polygons.trace"),
         ("import click", "geoseg.inference.predict"),
     ],
 )
@@ -149,6 +186,38 @@ def test_the_test_sees_an_upward_import(source: str, module: str) -> None:
 )
 def test_the_test_lets_downward_imports_pass(source: str, module: str) -> None:
     assert not violations(source, module)
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    packages = frozenset(dotted(path) for path in sources() if path.name == "__init__.py")
+    assert not circle({dotted(path): path.read_text() for path in sources()}, packages)
+
+
+@pytest.mark.parametrize(
+    "made_up",
+    [
+        {"geoseg.a.x": "from geoseg.a.y import f", "geoseg.a.y": "import geoseg.a.x"},
+        {
+            "geoseg.a.x": "from geoseg.a import y",
+            "geoseg.a.y": "def f():\n    from .z import g",
+            "geoseg.a.z": "def f():\n    def g():\n        from geoseg.a.x import h",
+        },
+        {"geoseg": "from geoseg.a.x import f", "geoseg.a.x": "def g():\n    from geoseg import f"},
+        {
+            "geoseg.a.x": "from geoseg.a.y import f",
+            "geoseg.a.y": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from geoseg.a.x import X",
+        },
+    ],
+)
+def test_the_test_sees_a_circle(made_up: dict[str, str]) -> None:
+    found = circle(made_up, frozenset({"geoseg"}))
+    assert set(found) == set(made_up)
+    assert found[0] == found[-1]
+
+
+def test_the_test_lets_pass_what_is_no_circle() -> None:
+    assert not circle({"geoseg.a.x": "from geoseg.a.y import f", "geoseg.a.y": "import geoseg.b"})
+    assert not circle({"geoseg": "", "geoseg.a.x": "from geoseg import __version__"}, frozenset({"geoseg"}))
 
 
 def test_every_folder_stands_on_a_floor() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import re
 import subprocess
@@ -76,7 +77,8 @@ def test_environment_yml_states_the_ranges_of_pyproject() -> None:
 def test_constraints_satisfy_pyproject(python: str) -> None:
     """Exactly one pin applies to a requirement on every supported Python, and it lies in its range."""
     pins = pins_of({**default_environment(), "python_version": python, "python_full_version": f"{python}.0"})
-    others = [*PYPROJECT["dependency-groups"]["dev"], *PROJECT["optional-dependencies"]["int8"]]
+    groups = PYPROJECT["dependency-groups"]
+    others = [*groups["dev"], *groups["docs"], *PROJECT["optional-dependencies"]["int8"]]
     for requirement in [*requirements().values(), *map(Requirement, others)]:
         pinned = pins[canonicalize_name(requirement.name)]
         assert pinned in requirement.specifier, f"{requirement} is pinned to {pinned}"
@@ -219,3 +221,58 @@ def test_tracked_files_name_no_registry_and_no_machine() -> None:
 def test_words_that_mislead_are_not_module_names() -> None:
     vague = {"utils", "helpers", "common", "manager", "base"}
     assert not [p for p in tracked() if p.suffix == ".py" and p.stem in vague]
+
+
+PRIVATE = {
+    ("geoseg/raster/handles.py", "rasterio._err.CPLE_BaseError"),
+    ("geoseg/engine/compiled.py", "torch._dynamo.exc.TorchDynamoException"),
+    ("geoseg/models/smp.py", "torch._dynamo"),
+}
+"""Private names of other libraries and the one module that uses each: see the table in ARCHITECTURE.md."""
+
+
+def private_names(source: str) -> set[str]:
+    """Return the private names of other objects and modules that a module uses: imported, in a text, or by a dot."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found |= {node.value} if re.fullmatch(r"[a-z]\w*(\.\w+)+", node.value) else set()
+        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) not in ("self", "cls", "super()"):
+            found.add(f".{node.attr}")
+    private = re.compile(r"\._(?!_)")
+    ours = {f".{name}" for name in re.findall(r"(?:def |self\.|^    )(_\w+)\b", source, re.MULTILINE)}
+    known = {"._replace", "._exit", "._repr_html_"}  # of the manuals of Python and IPython
+    return {n for n in found - ours - known if private.search(n) and not n.startswith("geoseg")}
+
+
+def test_private_names_of_other_libraries_stand_in_one_module_each() -> None:
+    used = {
+        (path.relative_to(ROOT).as_posix(), name)
+        for path in [*ROOT.glob("geoseg/**/*.py"), *ROOT.glob("cli/**/*.py")]
+        for name in private_names(path.read_text())
+    }
+    assert used == PRIVATE
+    doors = (ROOT / "ARCHITECTURE.md").read_text()
+    doors = doors[doors.index("## Doors") : doors.index("## The journey of one pixel")]
+    assert all(f"`{module}`" in doors for module, _ in PRIVATE)
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("from rasterio._env import get_gdal_config", "rasterio._env.get_gdal_config"),
+        ("def f():\n    import torch._inductor.config", "torch._inductor.config"),
+        ("batches._shutdown_workers()", "._shutdown_workers"),
+        ("name = 'torch._dynamo'", "torch._dynamo"),
+    ],
+)
+def test_the_test_sees_private_names(source: str, name: str) -> None:
+    assert name in private_names(source)
+
+
+def test_the_test_lets_pass_what_is_public_or_ours() -> None:
+    assert not private_names("import torch\nself._a = torch.nn.__name__\nfrom geoseg.grid._x import _y")

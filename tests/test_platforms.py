@@ -29,7 +29,7 @@ NAMES = {
 GUARDED = {
     "geoseg/storage/lock.py": {"fcntl", "O_CLOEXEC", "pread", "pwrite", "register_at_fork"},
     "geoseg/engine/devices.py": {"sched_getaffinity"},
-    "geoseg/inference/summary.py": {"resource"},
+    "geoseg/storage/process_memory.py": {"resource"},
     "geoseg/datasets/loading.py": {"resource"},
     "cli/process.py": {"register_at_fork"},
 }
@@ -70,7 +70,7 @@ folder = Path(sys.argv[1])
 
 import numpy as np
 import geoseg.datasets.loading as loading
-import geoseg.inference.summary as summary
+import geoseg.storage.process_memory as memory
 from geoseg.errors import OutputBusyError
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend
@@ -79,7 +79,7 @@ from geoseg.storage import durable, lock
 from geoseg.vector.vectorize import vectorize
 from affine import Affine
 
-assert not lock.HAS_FLOCK and loading._data_limit() is None and summary.peak_memory_mb() > 0
+assert not lock.HAS_FLOCK and loading._data_limit() is None and memory.peak_memory_mb() > 0
 durable._WINDOWS = True
 grid = Grid(height=4, width=4, transform=Affine(10, 0, 0, 0, -10, 0), crs=None)
 codes = np.kron(np.array([[1, 2], [2, 1]], np.uint8), np.ones((2, 2), np.uint8))
@@ -101,5 +101,7 @@ def test_maps_are_made_and_locked_where_there_is_no_flock(tmp_path: Path) -> Non
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
     busy, made = run.stdout.splitlines()
-    assert busy == f"{tmp_path / 'map.gpkg'}: in use by another process; wait for it or choose another -o"
+    assert (
+        busy == f"{tmp_path / 'map.gpkg'}: in use by another process; wait for it, or choose another output="
+    )
     assert made.endswith("True")

@@ -10,22 +10,29 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 import pyogrio
 import pytest
 import rasterio
 import rasterio.features
+import shapely
 from affine import Affine
 from rasterio.crs import CRS
 
+import geoseg
+from geoseg.assessment.accuracy.design import design_sample
+from geoseg.assessment.accuracy.estimate import estimate_accuracy
+from geoseg.assessment.coverage.findings import CHECKS
 from geoseg.demo.run import run_demo
-from geoseg.demo.scenes import SCENES, data_file
+from geoseg.demo.scene import PACKAGED
+from geoseg.errors import DataError
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import NODATA, Legend, LegendClass
-from geoseg.inference.rasterize import rasterize
-from geoseg.models.card import read_card
+from geoseg.models.card_file import read_card
 from geoseg.raster.classmap import ClassMap, class_map_sidecars, read_class_map, write_cog
+from geoseg.vector.rasterize import rasterize
 from geoseg.vector.vectorize import vectorize
 from tests.conftest import skip_without
 
@@ -178,16 +185,12 @@ def regions(codes: npt.NDArray[np.uint8]) -> int:
 
 
 def test_the_demo_opens_with_its_legend(tmp_path: Path) -> None:
-    """The real thing: a Sentinel-2 scene, the model that comes along, and what a person drags into QGIS."""
+    """The real thing: the bands and the model that come along, and what a person drags into QGIS."""
     skip_without("qgis", has_qgis())
-    scene = SCENES[0]
-    run_demo(tmp_path, scenes=[scene])
-    with rasterio.open(scene.image) as image:
+    run_demo(tmp_path)
+    with rasterio.open(PACKAGED.bands["red"]) as image:
         extent = {"extent": list(image.bounds), "points": [image.xy(5, 5)]}
-    files = {
-        kind: next(tmp_path.glob(f"*[0-9]{suffix}"))
-        for kind, suffix in (("vector", ".gpkg"), ("raster", ".tif"))
-    }
+    files = {"vector": tmp_path / "zion.gpkg", "raster": tmp_path / "zion.tif"}
     vector, raster = probe(
         tmp_path,
         [
@@ -195,12 +198,12 @@ def test_the_demo_opens_with_its_legend(tmp_path: Path) -> None:
             for kind, file in files.items()
         ],
     )
-    legend = [[c.code, c.name, c.color] for c in read_card(data_file("korea.safetensors")).legend]
+    legend = [[c.code, c.name, c.color] for c in read_card(PACKAGED.model).legend]
     assert vector["valid"]
     assert raster["valid"]
     assert (vector["renderer"], raster["renderer"]) == ("categorizedSymbol", "paletted")
     assert vector["categories"] == raster["categories"] == legend
-    assert vector["crs"] == raster["crs"] == "EPSG:32652"
+    assert vector["crs"] == raster["crs"] == "EPSG:32612"
     assert vector["features"] == len(pyogrio.read_dataframe(files["vector"], layer="landcover"))
     assert vector["all_valid"]
     assert vector["colors"] == raster["colors"]
@@ -292,6 +295,54 @@ def test_a_mosaic_by_gdalbuildvrt_keeps_the_legend_with_a_map_s_style_beside_it(
     assert read_class_map(named).legend == LEGEND
 
 
+def test_a_sample_opens_with_a_labelling_form_that_tells_nothing_of_the_map(tmp_path: Path) -> None:
+    """The list has the legend's names; QGIS's own labels are what the estimate reads."""
+    skip_without("qgis", has_qgis())
+    codes, path = made_up_map(), tmp_path / "sample.gpkg"
+    whole = ClassMap(codes=codes, valid=codes != NODATA, grid=GRID, legend=LEGEND)
+    drawn = design_sample(whole, output=path, points=60, minimum=10)
+    col, row = drawn.record.places.col, drawn.record.places.row
+    points = [
+        list(GRID.transform @ (c + 0.5, r + 0.5)) for c, r in zip(col.tolist(), row.tolist(), strict=True)
+    ]
+    truth = codes[row, col].tolist()
+    labels = {str(i): code for i, code in enumerate(truth, start=1) if i > 3}
+    wanted = {
+        "kind": "vector",
+        "uri": f"{path}|layername=sample",
+        "png": str(tmp_path / "s.png"),
+        "extent": GRID.bounds,
+        "points": points,
+    }
+    before, after = probe(tmp_path, [wanted, wanted | {"labels": labels}])
+    assert before["valid"]
+    assert (before["renderer"], before["attribute"], before["features"]) == (
+        "categorizedSymbol",
+        "reference",
+        60,
+    )
+    assert before["fields"] == ["fid", "point", "reference", "comment"]
+    assert [each[:2] for each in before["categories"]] == [
+        *([c.code, c.name] for c in LEGEND.classes),
+        ["", "to label"],
+    ]
+    choices = before["form"]["reference"][1]
+    assert choices[1:] == [[c.name, str(c.code)] for c in LEGEND.classes]
+    assert before["form"]["reference"][0] == "ValueMap"
+    assert before["form"]["reference"][2:] == [True, "class on the ground"]
+    assert before["form"]["point"][2] is False
+    assert before["form"]["comment"][0] == "TextEdit"
+    assert set(before["colors"]) == {"#ffffff"}, "points to label are rings, whatever the map says"
+    shown = [LEGEND[code].color for code in truth]
+    assert sum(a == b for a, b in zip(after["colors"][3:], shown[3:], strict=True)) > 50, (
+        "filled by their label"
+    )
+    with pytest.raises(DataError, match=r"3 points of 60 have no label \(1, 2, 3\)"):
+        estimate_accuracy(path, class_map=whole)
+    found = estimate_accuracy(path, class_map=whole, drop_unlabelled=True)
+    assert found.overall["estimate"] == pytest.approx(1)
+
+
 def test_polygons_edited_in_qgis_become_a_raster_and_grow(tmp_path: Path) -> None:
     """The loop: codes changed and names not, a square with only a code, a new column; saved as multipolygons."""
     skip_without("qgis", has_qgis())
@@ -322,3 +373,45 @@ def test_polygons_edited_in_qgis_become_a_raster_and_grow(tmp_path: Path) -> Non
         vectorize(replace(whole, grid=south), output=path, append=True)
         assert pyogrio.read_info(path, layer="landcover")["geometry_type"] == kind
         np.testing.assert_array_equal(rasterize(path, like=tall).to_numpy(), both)
+
+
+def test_findings_of_a_check_open_in_the_colours_of_their_kinds(tmp_path: Path) -> None:
+    """Outlines over a pale fill; names of kinds in the legend, and texts of anybody as they are."""
+    skip_without("qgis", has_qgis())
+    west, _, _, north = GRID.bounds
+    left, right = (
+        shapely.box(west, north - 300, west + 300, north),
+        shapely.box(west + 200, north - 300, west + 600, north),
+    )
+    hole = shapely.box(west + 100, north - 200, west + 140, north - 100)
+    frame = gpd.GeoDataFrame({"class_code": ["<b>'1'", "2"]}, geometry=[left - hole, right], crs=GRID.crs)
+    frame.to_file(tmp_path / "drawn.gpkg", layer="drawn 'b' <b>")
+    geoseg.check(tmp_path / "drawn.gpkg", output=tmp_path / "findings.gpkg")
+    places = [(west + 250, north - 150), (west + 120, north - 150), (west + 50, north - 50)]
+    (found,) = probe(
+        tmp_path,
+        [
+            {
+                "kind": "vector",
+                "uri": f"{tmp_path / 'findings.gpkg'}|layername=findings",
+                "png": str(tmp_path / "findings.png"),
+                "extent": GRID.bounds,
+                "points": places,
+            }
+        ],
+    )
+    assert found["valid"]
+    assert (found["crs"], found["renderer"], found["attribute"]) == (
+        "EPSG:32652",
+        "categorizedSymbol",
+        "check",
+    )
+    assert found["categories"] == [[each.name, each.many, each.color] for each in CHECKS]
+    assert found["all_valid"]
+    overlap, gap, sound = found["colors"]
+    assert sound == "#ffffff"
+    assert overlap != gap
+    for color, name in ((overlap, "overlaps"), (gap, "gaps")):
+        (own,) = [each.color for each in CHECKS if each.name == name]
+        pale = [255 + (int(own[at : at + 2], 16) - 255) * 90 / 255 for at in (1, 3, 5)]
+        assert [int(color[at : at + 2], 16) for at in (1, 3, 5)] == pytest.approx(pale, abs=3)

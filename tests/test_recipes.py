@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from geoseg.learning.config import Config
-from geoseg.learning.train import TrainOptions, train
-from geoseg.models.card import read_card
+from geoseg.learning.train import TrainOptions, train_run
+from geoseg.models.card_file import read_card
 
 FOLDER = Path(__file__).parents[1] / "examples" / "recipes"
 RECIPES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
@@ -21,15 +21,23 @@ UNET = (
     "model.decoder_options={decoder_channels: [16, 8, 8, 8, 8]}",
 )
 CHANGES = {
-    "deepglobe": ("model.decoder_options={decoder_channels: [4, 4, 4]}", "train.chip_size=256"),
+    "deepglobe": (*UNET, "train.chip_size=256"),
     "clouds": (*UNET, "data.image_size=[64, 64]"),
     "clouds-early-stop": (*UNET, "data.image_size=[64, 64]"),
     "people": (*UNET, "data.image_size=[64, 64]"),
 }
 VARIANTS = {
-    "deepglobe-smp": (
+    "deepglobe-published": (
         "deepglobe",
-        (*UNET, "model.architecture=Unet", "train.optimizer=adamw", "train.chip_size=256"),
+        (
+            "model.architecture=Unet2015",
+            "model.encoder=published",
+            "train.optimizer=rmsprop",
+            "train.loss=ce",
+            "model.decoder_options={decoder_channels: [4, 4, 4]}",
+            "train.schedule=constant",
+            "train.augment=symmetries",
+        ),
     ),
     "people-linknet": ("people", ("model.architecture=Linknet", UNET[0], "data.image_size=[64, 64]")),
     "roofs-control": ("roofs", (*UNET, "train.augment=none", "train.chip_size=64")),
@@ -43,7 +51,7 @@ def cases() -> dict[str, tuple[str, tuple[str, ...]]]:
 
 def test_there_is_a_recipe_for_each_project() -> None:
     projects = {"deepglobe", "clouds", "clouds-early-stop", "people", "roofs"}
-    assert set(RECIPES) == projects | {"korea", "aberystwyth", "kampala", "concise"}
+    assert set(RECIPES) == projects | {"korea", "aberystwyth", "kampala", "concise", "hls", "zion"}
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -67,7 +75,7 @@ def test_a_recipe_runs_on_its_data(
     recipe, changes = cases()[name]
     monkeypatch.setenv("GEOSEG_DATA", str(shared))
     config = Config.read(FOLDER / f"{recipe}.yaml", [*SMALL, *changes])
-    card = read_card(train(config, tmp_path / "run", TrainOptions(dev_run=True)))
+    card = read_card(train_run(config, tmp_path / "run", TrainOptions(dev_run=True)).model)
     training = card.training or {}
     scores = training["metrics"]
     assert isinstance(scores, dict)

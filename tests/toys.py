@@ -20,7 +20,7 @@ SMALL: dict[str, Any] = {
     "architecture": "Unet",
     "encoder": "tu-mobilenetv3_small_050",
     "bands": ["blue", "green"],
-    "legend": Legend.parse("water,forest=#228b22,town"),
+    "classes": Legend.parse("water,forest=#228b22,town"),
     "decoder_options": {"encoder_depth": 3, "decoder_channels": [16, 8, 8]},
     "tile_size": 32,
     "overlap": 8,

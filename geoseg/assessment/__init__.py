@@ -1,1 +1,1 @@
-"""How good a result is, and what a file is."""
+"""Assess results, and describe files."""

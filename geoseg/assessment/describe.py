@@ -1,4 +1,4 @@
-"""What a file is: plain values for `geoseg info`."""
+"""Describe files as plain values for `geoseg info`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geoseg.errors import SceneError
-from geoseg.grid.grid import Grid
+from geoseg.grid.grid import Grid, crs_name
 from geoseg.grid.legend import THRESHOLD
 from geoseg.raster.file_kinds import EXPORTED, GEOPACKAGE, MODEL, ONNX, kind_by_name, kind_of
 from geoseg.raster.opening import is_remote
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     from geoseg.raster.scene import Scene
 
 Description = dict[str, Any]
-"""Plain JSON values; the key ``kind`` says what the file is."""
+"""Plain JSON values; the key ``kind`` gives the kind of file."""
 
 
 def describe(path: Any, *, resolution: float | None = None, allow_remote: bool = False) -> Description:
     """Describe a scene, model file, class map or vector file.
 
-    The first bytes decide, not the name.
+    The kind is determined by the first bytes, not by the name.
 
     Parameters
     ----------
     path : path, Stack, list of path or mapping of name to path
-        As `Scene.open` takes a scene; of a model or vector file its path.
+        A scene, as for `Scene.open`, or the path of a model or vector file.
     resolution : float, optional
-        As `Scene.open` takes it.
+        Pixel size of a scene of several files, as for `Scene.open`.
     allow_remote : bool
         Whether a VRT may have remote members.
 
@@ -75,7 +75,7 @@ def _unknown(path: Path) -> str:
 
 def _model_file(path: Path) -> Description:
     """Describe a model file by its card and the shapes of its weights."""
-    from geoseg.models.card import read_card, read_header
+    from geoseg.models.card_file import read_card, read_header
 
     card = read_card(path)
     tensors = {name: entry for name, entry in read_header(path).items() if name != "__metadata__"}
@@ -91,7 +91,7 @@ def _model_file(path: Path) -> Description:
 
 
 def _exported_model(path: Path) -> Description:
-    """Describe an exported model by its card and what its graph is for."""
+    """Describe an exported model by its card, precision and input shapes."""
     from geoseg.models.exported import read_exported
 
     found = read_exported(path)
@@ -108,7 +108,7 @@ def _exported_model(path: Path) -> Description:
 
 
 def _presence(card: Card) -> Description:
-    """Say when each class of a binary or multilabel task is there."""
+    """Return the thresholds and minimum sizes of the classes of a binary or multilabel task."""
     if card.task == "multiclass":
         return {}
     count = len(card.channels)
@@ -122,7 +122,7 @@ def _presence(card: Card) -> Description:
 
 
 def _raster(path: Any, resolution: float | None, *, allow_remote: bool) -> Description:
-    """Describe a raster, as a class map where it says what its codes mean."""
+    """Describe a raster; as a class map if it tells what its codes mean."""
     from geoseg.raster.known_classes import names_classes
     from geoseg.raster.legend_file import TASK_TAG
     from geoseg.raster.scene import Scene
@@ -138,7 +138,7 @@ def _raster(path: Any, resolution: float | None, *, allow_remote: bool) -> Descr
 
 
 def _class_map(scene: Scene) -> Description:
-    """Describe a class map by what each class covers; every pixel is read."""
+    """Describe a class map and the pixels of each class; reads every pixel."""
     from geoseg.raster.classmap import read_class_map
     from geoseg.raster.legend_file import LEGEND_TAG
 
@@ -158,7 +158,7 @@ def _class_map(scene: Scene) -> Description:
 
 
 def _layered_map(scene: Scene) -> Description:
-    """Describe a multilabel map by what each class covers; every pixel is read."""
+    """Describe a multilabel map and the pixels of each class; reads every pixel."""
     from geoseg.raster.classmap import LayeredMap, read_map
     from geoseg.raster.legend_file import LEGEND_TAG
 
@@ -212,19 +212,19 @@ def _scene(scene: Scene) -> Description:
 
 
 def _files(scene: Scene) -> Description:
-    """Name the files of a stack, and say how they became one."""
+    """Return the files of a stack, and how they were joined."""
     members = scene.file.location.members
     return {"files": [member.typed for member in members], "joined": list(scene.stacking)} if members else {}
 
 
 def _nodata(values: tuple[float | None, ...]) -> Any:
-    """No data of the bands: one value where they agree. NaN and infinity become text, JSON has no such numbers."""
+    """Return the no-data values of the bands, or one value if they agree; NaN and infinity as text for JSON."""
     plain = [value if value is None or np.isfinite(value) else str(value) for value in values]
     return plain[0] if len(set(plain)) == 1 else plain
 
 
 def _place(grid: Grid) -> Description:
-    """Say where a grid lies and how large its pixels are on the ground."""
+    """Return where a grid lies and the size of its pixels on the ground."""
     from geoseg.grid.ground import pixel_size_m
 
     size = pixel_size_m(grid)
@@ -236,14 +236,3 @@ def _place(grid: Grid) -> Description:
         "bounds": list(grid.bounds),
         "pixel_size_m": None if size is None else float(size),
     }
-
-
-def crs_name(crs: str | None) -> str | None:
-    """Name a CRS, as pyproj reads it, by its authority code where it has one."""
-    if crs is None:
-        return None
-    from pyproj import CRS
-
-    known = CRS.from_user_input(crs)
-    authority = known.to_authority()
-    return f"{':'.join(authority)} {known.name}" if authority else str(known.name)

@@ -1,4 +1,4 @@
-"""What vector files hold: plain values for `geoseg info`."""
+"""Describe vector files as plain values for `geoseg info`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from geoseg.assessment.describe import crs_name
 from geoseg.errors import SceneError
-from geoseg.vector.databases import opened
-from geoseg.vector.vector_file import VectorLayer, choose_layers, layer_shape, read_columns, total_bounds
+from geoseg.grid.grid import crs_name
+from geoseg.vectorfiles.databases import opened
+from geoseg.vectorfiles.reading import VectorLayer, choose_layers, layer_shape, read_columns, total_bounds
 
 Description = dict[str, Any]
 
@@ -30,24 +30,24 @@ SELECT class_code AS code, class_name AS name, COUNT(*) AS polygons, SUM(area_m2
 
 
 def describe_geopackage(path: Path) -> Description:
-    """Describe the vector layers of a GeoPackage, with what each class covers where they are land cover.
+    """Describe the vector layers of a GeoPackage, and the areas of classes if they are land cover.
 
     Raises
     ------
     SceneError
-        If the file is no GeoPackage, or is damaged.
+        If the file is not a GeoPackage, or is damaged.
     """
     try:
         with opened(path) as database:
             database.row_factory = sqlite3.Row
             described = [_layer(database, row) for row in database.execute(_LAYERS).fetchall()]
     except sqlite3.Error as error:
-        raise SceneError(f"{path}: is no GeoPackage that can be read ({error})") from error
+        raise SceneError(f"{path}: is not a GeoPackage that can be read ({error})") from error
     return {"kind": "GeoPackage", "path": str(path), "bytes": path.stat().st_size, "layers": described}
 
 
 def describe_vectors(path: Path) -> Description:
-    """Describe the layers of any other vector file as `describe_geopackage` does.
+    """Describe the layers of any other vector file, as `describe_geopackage` does.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def _layer(database: sqlite3.Connection, row: sqlite3.Row) -> Description:
 
 
 def _default_style(database: sqlite3.Connection, layer: str) -> str | None:
-    """Name the style that QGIS gives a layer when it opens it."""
+    """Return the name of a layer's default style in QGIS, or None."""
     if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'layer_styles'").fetchone():
         return None
     found = database.execute(

@@ -1,1 +1,1 @@
-"""Labelled images for training: described, checked, split, sampled."""
+"""Labelled images for training: configuration, checks, splits and samplers."""

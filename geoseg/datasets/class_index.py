@@ -1,4 +1,4 @@
-"""Where the classes are: labelled pixels of each class, counted in square cells of each image."""
+"""Index of labelled pixels by class, counted in square cells of each image."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from geoseg.grid.window import Window
 
 _SMALLEST_CELL: Final = 32  # px
 _MOST_COUNTS: Final = 2**19
-"""Numbers that an image may have, 4 bytes each: cells grow with the image until it has no more."""
+"""Maximum number of counts per image, 4 bytes each; cells grow with the image to respect it."""
 
 Counts = npt.NDArray[np.uint32]
 
 
 def kinds_of(channels: Channels) -> int:
-    """Kinds of labelled pixels: the values of a mask; of a multilabel one its classes, and "none of them"."""
+    """Return the number of label values: those of a mask; for multilabel the classes and "none of them"."""
     return channels.count + 1 if channels.task == "multilabel" else channels.kinds
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Cells:
-    """Where the kinds of labelled pixels are on one image.
+    """Numbers of labelled pixels in the cells of one image.
 
     Parameters
     ----------
     shape : (int, int)
         (rows, cols) of the image, px.
     edge : int
-        Of a cell, px. The last cell of a row or column may stick out of the image.
+        Edge of a cell, px. The last cell of a row or column may extend beyond the image.
     counts : ndarray of uint32, shape (kind, cell row, cell col)
-        Pixels of each kind.
+        Pixels of each label value.
     labelled : ndarray of uint32, shape (cell row, cell col)
-        Pixels that are labelled at all; classes of a multilabel task overlap, so it is no sum.
+        Labelled pixels; not the sum of `counts`, since classes of a multilabel task overlap.
     """
 
     shape: tuple[int, int]
@@ -48,7 +48,7 @@ class Cells:
 
     @classmethod
     def empty(cls, shape: tuple[int, int], kinds: int) -> Cells:
-        """Cells of an image, nothing counted yet."""
+        """Return cells of an image without counts."""
         edge = _SMALLEST_CELL
         while (kinds + 1) * np.prod(_grid(shape, edge)) > _MOST_COUNTS:
             edge *= 2
@@ -57,7 +57,7 @@ class Cells:
         return cls(shape=shape, edge=edge, counts=counts, labelled=labelled)
 
     def add(self, window: Window, mask: npt.NDArray[np.int64]) -> None:
-        """Count the labelled pixels of a mask, as `Pair.read` returns it, of a window on the image."""
+        """Count the labelled pixels of a mask, as returned by `Pair.read`, for a window inside the image."""
         rows = np.arange(window.row, window.row_stop) // self.edge
         cols = np.arange(window.col, window.col_stop) // self.edge
         here = (slice(rows[0], rows[-1] + 1), slice(cols[0], cols[-1] + 1))
@@ -76,7 +76,7 @@ class Cells:
             self.counts[kind, *here] += _count(of_pixel[where], shape)
 
     def window(self, row: int, col: int) -> Window:
-        """Pixels of a cell that lie on the image."""
+        """Return the pixels of a cell that lie on the image."""
         height = min(self.edge, self.shape[0] - row * self.edge)
         width = min(self.edge, self.shape[1] - col * self.edge)
         return Window(row=row * self.edge, col=col * self.edge, height=height, width=width)
@@ -84,7 +84,7 @@ class Cells:
     def meet(
         self, rows: npt.NDArray[np.int64], cols: npt.NDArray[np.int64], shape: tuple[int, int]
     ) -> npt.NDArray[np.bool_]:
-        """Whether windows of `shape` at these rows and columns (px, on the image) meet a labelled cell.
+        """Return whether windows of `shape` at these rows and columns (px, on the image) touch a labelled cell.
 
         Returns
         -------
@@ -101,7 +101,7 @@ class Cells:
 
     @cached_property
     def _sums(self) -> npt.NDArray[np.int64]:
-        """Labelled cells above and left of each corner of a cell."""
+        """Cumulative numbers of labelled cells above and left of each cell corner."""
         sums = np.zeros((self.labelled.shape[0] + 1, self.labelled.shape[1] + 1), dtype=np.int64)
         (self.labelled > 0).astype(np.int64).cumsum(axis=0).cumsum(axis=1, out=sums[1:, 1:])
         return sums
@@ -109,18 +109,19 @@ class Cells:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ClassIndex:
-    """Where the kinds of labelled pixels are on every image of a split, in the order of its pairs.
+    """Index of the labelled pixels of every image of a split, in the order of its pairs.
 
     Parameters
     ----------
     images : sequence of Cells
+        Cells of each image.
     """
 
     images: Sequence[Cells]
 
     @property
     def pixels(self) -> npt.NDArray[np.int64]:
-        """Labelled pixels of each kind, over all images."""
+        """Labelled pixels of each label value, over all images."""
         total: npt.NDArray[np.int64] = np.sum(
             [cells.counts.sum(axis=(1, 2), dtype=np.int64) for cells in self.images], axis=0
         )
@@ -128,7 +129,7 @@ class ClassIndex:
 
     @property
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Everything as plain arrays, for `numpy.savez`; `of` takes them back."""
+        """The index as plain arrays, for `numpy.savez`; `of` restores it."""
         return {
             "shape": np.array([cells.shape for cells in self.images], dtype=np.int64),
             "edge": np.array([cells.edge for cells in self.images], dtype=np.int64),
@@ -140,7 +141,7 @@ class ClassIndex:
 
     @classmethod
     def of(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> ClassIndex:
-        """Take back what `arrays` gave."""
+        """Restore an index from `arrays`."""
         images, start = [], 0
         counts, labelled = arrays["counts"], arrays["labelled"]
         for (height, width), edge in zip(arrays["shape"].tolist(), arrays["edge"].tolist(), strict=True):
@@ -159,10 +160,10 @@ class ClassIndex:
 
 
 def _grid(shape: tuple[int, int], edge: int) -> tuple[int, int]:
-    """(rows, cols) of cells that cover an image."""
+    """Return (rows, cols) of the cells that cover an image."""
     return -(-shape[0] // edge), -(-shape[1] // edge)
 
 
 def _count(of_pixel: npt.NDArray[np.int64], shape: tuple[int, int]) -> Counts:
-    """Pixels in each cell of a block."""
+    """Return the number of pixels in each cell of a block."""
     return np.bincount(of_pixel, minlength=shape[0] * shape[1]).reshape(shape).astype(np.uint32)

@@ -1,4 +1,4 @@
-"""Labelled chips: windows of images with what the network shall say of every pixel."""
+"""Labelled chips: windows of images with their masks."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from torch.utils.data import Dataset
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Task
 from geoseg.grid.window import Window
-from geoseg.raster.labels import Codes, Labels, translated
+from geoseg.labels.label import Codes, Labels, translated
 from geoseg.raster.source import Source
 
 IGNORED: Final = -100
-"""Mask of a pixel that never counts: unlabelled, ignored, invalid, padding, or of another split."""
+"""Mask value of pixels that never count: unlabelled, ignored, invalid, padding, or in another split."""
 
 _SIGNED: Final = 127
 
@@ -32,18 +32,19 @@ class Area(Protocol):
     """The part of an image that belongs to a split."""
 
     def inside(self, window: Window) -> npt.NDArray[np.bool_]:
-        """(row, col): whether each pixel of a window belongs to it."""
+        """Return whether each pixel of a window belongs to it, (row, col)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Channels:
-    """From legend codes to what a network of a task is trained on.
+    """Mapping of legend codes to the channels of a network.
 
     Parameters
     ----------
     codes : tuple of int
         Legend code of each network channel, ascending.
     task : str
+        ``multiclass``, ``binary`` or ``multilabel``.
     """
 
     codes: tuple[int, ...]
@@ -56,11 +57,11 @@ class Channels:
 
     @property
     def kinds(self) -> int:
-        """Values that a mask can have beside IGNORED: a channel each, or 0 and 1."""
+        """Number of mask values besides IGNORED: one per channel, or 0 and 1."""
         return self.count if self.task == "multiclass" else 2
 
     def mask(self, codes: Codes) -> npt.NDArray[np.int64]:
-        """Translate what `Labels.read` returns into a sample's mask, of the same shape."""
+        """Convert codes, as returned by `Labels.read`, to a mask of the same shape."""
         table = np.full(256, IGNORED, dtype=np.int64)
         if self.task == "multiclass":
             table[list(self.codes)] = np.arange(self.count)
@@ -68,7 +69,7 @@ class Channels:
             table[:2] = 0, 1
         if self.count > _SIGNED:
             return table.take(codes)
-        # IGNORED and the channels fit a signed byte, which becomes int64 with its sign.
+        # IGNORED and the channel indices fit in a signed byte, which converts to int64 with its sign.
         return translated(codes, table.astype(np.int8).view(np.uint8)).view(np.int8).astype(np.int64)
 
 
@@ -83,10 +84,11 @@ class Pair:
     image : Source
         The image's bands in the card's order.
     labels : Labels
-        On the image's grid; layered where the task is multilabel, and only there.
+        Labels on the image's grid; with one layer per class only for a multilabel task.
     channels : Channels
+        Classes and task.
     area : Area, optional
-        Where pixels belong to the split; everywhere by default.
+        Pixels that belong to the split; all by default.
     gain, bias : tuple of float
         Per band: network input = stored * gain + bias.
     """
@@ -101,11 +103,11 @@ class Pair:
 
     @property
     def grid(self) -> Grid:
-        """Grid of both."""
+        """Grid of image and labels."""
         return self.image.grid
 
     def mask(self, window: Window) -> npt.NDArray[np.int64]:
-        """Read the mask alone; IGNORED where it is padding, unlabelled or of another split.
+        """Read only the mask; IGNORED in padding, without label, or in another split.
 
         Raises
         ------
@@ -114,12 +116,13 @@ class Pair:
         """
         mask = self.channels.mask(self.labels.read(window))
         if self.area is not None:
-            # An index of the pixels would be eight times as large as the mask of codes it is made for.
+            # An index array would be eight times as large as the mask.
             np.copyto(mask, IGNORED, where=~self.area.inside(window))
         return mask
 
     def read(self, window: Window) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-        """Read stored numbers (band, row, col), valid (row, col) and the mask, IGNORED also where not valid.
+        """Read stored values (band, row, col), valid (row, col) and the mask, which is also IGNORED where not
+        valid.
 
         Raises
         ------
@@ -133,11 +136,11 @@ class Pair:
         return chip.pixels, chip.valid, mask
 
     def sample(self, window: Window, index: int = 0) -> Sample:
-        """Read a window as the network takes it: normalised, invalid pixels 0."""
+        """Read a window as network input: normalised, invalid pixels 0."""
         pixels, valid, mask = self.read(window)
         image = np.empty(pixels.shape, dtype=np.float32)
-        # Band by band a number is a scalar, not an array to be broadcast.
-        with np.errstate(over="ignore"):  # of -3.4e38 where there is no data
+        # Band by band, so that gain and bias are scalars, which is faster than broadcasting.
+        with np.errstate(over="ignore"):  # no-data values such as -3.4e38 may overflow
             for band, stored, gain, bias in zip(image, pixels, self.gain, self.bias, strict=True):
                 np.multiply(stored, np.float32(gain), out=band, dtype=np.float32)
                 band += np.float32(bias)
@@ -152,7 +155,7 @@ class Pair:
 
 
 class Chips(Dataset[Sample]):
-    """Labelled chips by (index of the pair, window), as the samplers of this package name them."""
+    """Labelled chips by (index of the pair, window), as yielded by the samplers of this package."""
 
     def __init__(self, pairs: Sequence[Pair]) -> None:
         self._pairs = pairs

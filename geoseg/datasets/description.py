@@ -1,4 +1,4 @@
-"""The ``data`` part of a training configuration: images, labels, classes, splits; checked before files are read."""
+"""The ``data`` section of a training configuration, checked before files are read."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pydantic import BaseModel, BeforeValidator, Field, model_validator
 from geoseg.datasets.label_config import FORM_NAMES, LabelsConfig, with_form
 from geoseg.datasets.quantities import STRICT, BandNumber, Code, Edge, Nodata, Pattern, Positive
 from geoseg.datasets.split_config import METHOD_NAMES, ColumnSplit, SplitConfig
-from geoseg.errors import LegendError
+from geoseg.errors import LegendError, plural
 from geoseg.grid.legend import BACKGROUND, BUILT_IN, Legend, LegendClass, Task
+from geoseg.labels.label import UNKNOWN, LabelValue, Meanings, plain
 from geoseg.raster.declared import Declared, NodataRule, nodata_of
-from geoseg.raster.labels import UNKNOWN, LabelValue, Meanings, plain
 
 TAGS: Final = frozenset([*FORM_NAMES, *METHOD_NAMES])
-"""What `one_line` leaves out of a key's path."""
+"""Parts of a key's path that `one_line` omits."""
 _UNKNOWN: Final = "unknown"
-"""Name of the class of a built-in legend that is none."""
+"""Name of the class in a built-in legend that means "not a class"."""
 
 
 class ClassConfig(BaseModel):
@@ -35,7 +35,7 @@ class ClassConfig(BaseModel):
 
 
 def _classes(value: object) -> object:
-    """Take a name for a class."""
+    """Convert class names to class entries."""
     if isinstance(value, str):
         raise ValueError(f"no legend is built in, expected one of {', '.join(BUILT_IN)}, or classes by code")
     if isinstance(value, dict):
@@ -49,44 +49,48 @@ class DataConfig(BaseModel):
     Attributes
     ----------
     root
-        Folder that all other names are seen from; may hold environment variables.
+        Folder to which all other names are relative; may contain environment variables.
     task
-        ``multiclass``; ``binary`` (codes 0 and 1; 0 is made up where it is not named); ``multilabel`` (classes
+        ``multiclass``; ``binary`` (codes 0 and 1; 0 is added if it is not named); ``multilabel`` (classes
         may overlap).
     images
-        Pattern under `root`, which may match folders of products of Sentinel-2 and Landsat; a URL; or, for images that
-        are a file for each band, a pattern (or URL) for each band by its name, whose files have their keys in common.
+        Pattern under `root`, which may match folders of products of Sentinel-2 and Landsat; a URL; or, for images
+        that consist of one file per band, a pattern (or URL) for each band by name; files with equal keys belong
+        together.
     resolution
-        Edge of the pixels that images of several files are brought to, in units of their CRS; the finest file's by
+        Pixel size to which images of several files are resampled, in units of their CRS; the finest file's by
         default.
     allow_remote
         Whether an image that is a VRT may have remote members.
     key
-        How the key of an image is found in its name (without suffix); the name itself by default. A pattern
-        with a ``/`` is looked for in the path from `root`. One image and one file of labels need no keys.
+        Regular expression that finds the key of an image in its name (without suffix); the name itself by
+        default. A pattern with a ``/`` is searched in the path relative to `root`. One image and one file of
+        labels need no keys.
     labels
-        See `LabelsConfig`; a mere pattern takes the form from its ending.
+        See `LabelsConfig`; for a plain pattern the form follows from its suffix.
     table
-        CSV, GeoPackage or Parquet file under `root`, a row an image, in place of the patterns: columns
-        ``image``, ``label`` (not for labels that are one file for all), and where there are ``split`` and
-        ``group``; paths from `root`.
+        CSV, GeoPackage or Parquet file under `root` with one row per image, instead of patterns: columns
+        ``image``, ``label`` (unless one file holds the labels of all), and optionally ``split`` and
+        ``group``; paths are relative to `root`.
+    pairs
+        List of (image, labels), instead of patterns; paths are relative to `root`.
     exclude
-        Keys of images that are left out before anything is split.
+        Keys of images that are excluded before the split.
     bands
-        Name of each band that is used. Images whose bands are described are read by these names; others need
+        Name of each band that is used. Images with band descriptions are read by these names; others need
         `band_numbers` or as many bands as there are names.
     nodata, nodata_rule, alpha
-        Which pixels of the images are valid, where their files do not say it rightly: see `PredictOptions`.
+        Which pixels of the images are valid, if their files do not declare it correctly: see `PredictOptions`.
     classes
-        By code of the class map, 0 to 254; or ``deepglobe``, whose class "unknown" is ignored.
+        Classes by code of the class map, 0 to 254; or ``deepglobe``, whose class "unknown" is ignored.
     ignore
-        Label values that mean "unknown". Pixels that a label raster marks as no data are unknown anyway.
+        Label values that mean "unknown". No-data pixels of label rasters are always unknown.
     groups
         Lists of keys that must not be separated (such as overlapping patches), or a JSON file with them.
-        Without groups (here or in the table) images that overlap on the ground are one group where the split
-        is drawn, and every image is one named by its key where the split is given.
+        Without groups (here or in the table), images that overlap on the ground form a group if the split
+        is drawn at random, and every image is a group named by its key if the split is given.
     image_size, fit
-        (rows, cols) that images of different sizes are brought to: ``resize`` them whole (undone at
+        (rows, cols) to which images of different sizes are converted: ``resize`` them whole (undone at
         prediction), ``pad`` smaller ones, or ``crop`` larger ones (and pad smaller ones).
     """
 
@@ -100,6 +104,7 @@ class DataConfig(BaseModel):
     key: Pattern | None = None
     labels: LabelsConfig
     table: str | None = None
+    pairs: Annotated[tuple[tuple[str, str], ...], Field(min_length=1)] | None = None
     exclude: tuple[str, ...] = ()
     bands: Annotated[tuple[str, ...], Field(min_length=1)]
     band_numbers: tuple[BandNumber, ...] | None = None
@@ -116,7 +121,7 @@ class DataConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _built_in(cls, fields: object) -> object:
-        """Take the name of a legend that is built in for its classes; what it calls unknown is ignored."""
+        """Replace the name of a built-in legend by its classes; its class "unknown" is ignored."""
         if not isinstance(fields, dict) or str(fields.get("classes")) not in BUILT_IN:
             return fields
         legend = BUILT_IN[str(fields["classes"])]
@@ -131,14 +136,18 @@ class DataConfig(BaseModel):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if (self.images is None) == (self.table is None):
-            raise ValueError("expected either images (a pattern) or table, and not both")
-        if self.table is None and self.labels.files is None:
+        if sum(given is not None for given in (self.images, self.table, self.pairs)) != 1:
+            raise ValueError("expected either images (a pattern), table or pairs, and one of them only")
+        if self.images is not None and self.labels.files is None:
             raise ValueError("labels.files is missing, expected a pattern under data.root")
+        if self.pairs is not None and self.labels.files is not None:
+            raise ValueError("labels.files and pairs both give the labels, expected one of them")
         if isinstance(self.split, ColumnSplit) and self.table is None:
             raise ValueError("split by column needs a table with a column split")
         if self.band_numbers is not None and len(self.band_numbers) != len(self.bands):
-            raise ValueError(f"band_numbers has {len(self.band_numbers)} numbers for {len(self.bands)} bands")
+            raise ValueError(
+                f"band_numbers has {plural(len(self.band_numbers), 'number')} for {plural(len(self.bands), 'band')}"
+            )
         if len(set(self.bands)) != len(self.bands):
             raise ValueError(f"bands repeat a name: {', '.join(self.bands)}")
         if (self.image_size is None) != (self.fit is None):
@@ -155,7 +164,7 @@ class DataConfig(BaseModel):
         if self.task == "binary" and self.legend.codes != (0, 1):
             raise ValueError(f"a binary task has class 1 (and 0), found classes {listed_codes(self.classes)}")
         if self.task == "multiclass" and len(self.classes) < 2:
-            raise ValueError("a multiclass task has at least 2 classes; say task: binary for one")
+            raise ValueError("a multiclass task has at least 2 classes; set task: binary for one")
         unlabelled = self.labels.unlabelled
         if unlabelled != "ignored" and self.task != "multilabel" and unlabelled not in self.legend.codes:
             raise ValueError(
@@ -169,12 +178,12 @@ class DataConfig(BaseModel):
 
     @property
     def declared(self) -> Declared:
-        """What is said about the validity of pixels."""
+        """Declarations about the validity of pixels."""
         return Declared(nodata=nodata_of(self.nodata), rule=self.nodata_rule, alpha=self.alpha)
 
     @property
     def legend(self) -> Legend:
-        """The classes, colours found where none is given; of a binary task with its background."""
+        """The classes, with default colours if none are given; for a binary task with its background."""
         classes = dict(self.classes)
         if self.task == "binary" and 0 not in classes:
             classes[0] = ClassConfig(name=BACKGROUND)
@@ -216,7 +225,7 @@ class DataConfig(BaseModel):
 
 
 def _own_values(c: LegendClass, form: str) -> tuple[LabelValue, ...]:
-    """Label values that mean a class where none are given."""
+    """Return the label values of a class if none are given."""
     own: dict[str, tuple[LabelValue, ...]] = {
         "codes": (c.code,),
         "grey": (c.code,),
@@ -228,5 +237,5 @@ def _own_values(c: LegendClass, form: str) -> tuple[LabelValue, ...]:
 
 
 def listed_codes(classes: dict[int, Any]) -> str:
-    """Name codes, for messages."""
+    """Format codes for messages."""
     return ", ".join(map(str, sorted(classes)))

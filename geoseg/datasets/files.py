@@ -1,75 +1,106 @@
-"""Which file holds which image, and which its labels: by pattern and key, or as a table says."""
+"""Find the files of images and labels, by pattern and key or from a table."""
 
 from __future__ import annotations
 
 import glob
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from geoseg.datasets.description import DataConfig
 from geoseg.datasets.ordering import natural
 from geoseg.datasets.split_config import ColumnSplit
 from geoseg.datasets.table import Row, read_table
-from geoseg.errors import ConfigError, DataError
-from geoseg.raster.labels import listed
+from geoseg.errors import ConfigError, DataError, plural
+from geoseg.labels.label import Labels, Meanings
 from geoseg.raster.opening import is_remote
 from geoseg.raster.products import Stack, is_product, listed_stack
+from geoseg.raster.source import Source
+from geoseg.storage.printable import listed
 
 _FOR_ALL: Final = frozenset(["vector", "run_lengths"])
-"""Forms of labels of which one file can speak of many images."""
+"""Forms of labels of which one file can hold the labels of many images."""
 _log = logging.getLogger(__name__)
 
 
 Image = Path | Stack | str
-"""A file or a product's folder, a file for each band, or a URL or ``/vsi...`` name."""
+"""A file or a product's folder, one file per band, or a URL or ``/vsi...`` name."""
+
+
+class LabelObject(Protocol):
+    """Labels that a Python object reads."""
+
+    @property
+    def path(self) -> str:
+        """Name of the labels in messages."""
+
+    def opened(self, meanings: Meanings, *, layered: bool) -> Labels:
+        """Return the labels as legend codes; see `CodedLabels.open`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """An image of the data set and where its labels are.
+    """An image of the data set and its labels' file.
 
     Parameters
     ----------
     key : str
-        What it is called; no two images share one.
-    image : Path, Stack or str
-        A file or a product's folder, a file for each band, or a URL.
-    labels : Path or None
-        None where there are none.
+        Unique name of the image.
+    image : Path, Stack, str or Source
+        A file or a product's folder, one file per band, a URL, or a source such as a part of a torchgeo dataset.
+    labels : Path, LabelObject or None
+        File of its labels, an object that reads them, or None.
     group, split : str or None
-        What the table's columns say, where it has them.
+        Values of the table's columns, if it has them.
     """
 
     key: str
-    image: Image
-    labels: Path | None
+    image: Image | Source
+    labels: Path | LabelObject | None
     group: str | None = None
     split: str | None = None
 
+    @property
+    def name(self) -> str:
+        """Name of the image in messages."""
+        return str(self.image) if isinstance(self.image, Image) else self.image.path
 
-def find_entries(data: DataConfig, root: Path) -> tuple[Entry, ...]:
+
+def find_entries(data: DataConfig, root: Path, given: Sequence[Entry] = ()) -> tuple[Entry, ...]:
     """Find every image that is not excluded, in natural order of the keys.
+
+    Parameters
+    ----------
+    data : DataConfig
+        Configuration of the data.
+    root : Path
+        Folder that its paths are relative to.
+    given : sequence of Entry
+        Images and labels that are Python objects, instead of the files in `data`.
 
     Raises
     ------
     DataError, ConfigError
         If there is no image, files share a key, or the table is wrong.
     """
-    entries = _from_patterns(data, root) if data.table is None else _from_table(data, root)
+    if data.pairs is not None:
+        entries = list(given) or _from_pairs(data.pairs, data, root)
+    else:
+        entries = _from_patterns(data, root) if data.table is None else _from_table(data, root)
     keys = [entry.key for entry in entries]
     unknown = [key for key in data.exclude if key not in keys]
     if unknown:
         known = sorted(keys, key=natural)
         raise ConfigError(
-            f"data.exclude names {listed(unknown)}, and there is no such image; expected some of {listed(known)}"
+            f"data.exclude names {listed(unknown)}, which are not images of the data; expected some of {listed(known)}"
         )
     left = [entry for entry in entries if entry.key not in data.exclude]
     if not left:
-        raise ConfigError(f"data.exclude leaves out all {len(entries)} images")
+        raise ConfigError(f"data.exclude leaves out all {plural(len(entries), 'image')}")
     return tuple(sorted(left, key=lambda entry: natural(entry.key)))
 
 
@@ -96,7 +127,7 @@ def _from_patterns(data: DataConfig, root: Path) -> list[Entry]:
 
 
 def _images(data: DataConfig, root: Path) -> dict[str, Image]:
-    """Images by their keys, as patterns name them."""
+    """Return the images that match the patterns, by key."""
     if isinstance(data.images, Mapping):
         return _stacks(data.images, data, root)
     assert data.images is not None
@@ -107,7 +138,7 @@ def _images(data: DataConfig, root: Path) -> dict[str, Image]:
 
 
 def _stacks(patterns: Mapping[str, str], data: DataConfig, root: Path) -> dict[str, Image]:
-    """Put the files of each band to those of the others with the same key."""
+    """Group the files of all bands by key."""
     remote = {band: pattern for band, pattern in patterns.items() if is_remote(pattern)}
     if remote:
         if len(remote) < len(patterns):
@@ -132,7 +163,11 @@ def _stacks(patterns: Mapping[str, str], data: DataConfig, root: Path) -> dict[s
 
 
 def needs_vrt(data: DataConfig, root: Path) -> bool:
-    """Whether an image is a VRT that the configuration names, or a file for each band, which GDAL reads as one."""
+    """Return whether an image is a VRT named in the configuration, or one file per band, which GDAL reads as a
+    VRT.
+    """
+    if data.pairs is not None:
+        return any(name.lower().endswith(".vrt") or is_product(root / name) for name, _ in data.pairs)
     if data.images is None:
         return False
     if isinstance(data.images, Mapping) or data.images.lower().endswith(".vrt"):
@@ -142,12 +177,31 @@ def needs_vrt(data: DataConfig, root: Path) -> bool:
     return any(map(is_product, _globbed(root, data.images)))
 
 
+def _from_pairs(pairs: Sequence[tuple[str, str]], data: DataConfig, root: Path) -> list[Entry]:
+    """Return the entries of the pairs that the configuration lists."""
+    gone = [image for image, _ in pairs if not _there(root, image, "image")]
+    gone += [labels for _, labels in pairs if not _there(root, labels, "label")]
+    if gone:
+        raise DataError(
+            f"data.pairs: {len(gone)} of {plural(2 * len(pairs), 'name')} lead to no file ({listed(gone[:3])}); "
+            f"paths are seen from data.root, which is {root}"
+        )
+    placed = [_placed(root, image) for image, _ in pairs]
+    if twice := [str(image) for image, count in Counter(placed).items() if count > 1]:
+        raise DataError(f"data.pairs names {listed(twice[:3])} twice, expected one pair for an image")
+    keys = _by_key([Path(str(image)) for image in placed], root, data.key, "data.key")
+    return [
+        Entry(key=key, image=image, labels=root / labels)
+        for key, image, (_, labels) in zip(keys, placed, pairs, strict=True)
+    ]
+
+
 def _from_table(data: DataConfig, root: Path) -> list[Entry]:
     assert data.table is not None
     path = root / data.table
     one = _one_for_all(data, root) if data.labels.files is not None else None
     if one is None and data.labels.files is not None:
-        raise ConfigError("data.labels.files and data.table both say where labels are, expected one of them")
+        raise ConfigError("data.labels.files and data.table both give the labels, expected one of them")
     needed = ["image", *(["label"] if one is None else [])]
     needed += ["split"] if isinstance(data.split, ColumnSplit) else []
     rows = read_table(path, needed)
@@ -171,12 +225,12 @@ def _from_table(data: DataConfig, root: Path) -> list[Entry]:
 
 
 def _placed(root: Path, name: str) -> Path | str:
-    """Return where an image of a table lies: a URL is its own place."""
+    """Return the path of an image in a table; URLs are unchanged."""
     return name if is_remote(name) else root / name
 
 
 def _check_paths(table: Path, root: Path, rows: Iterable[Row], column: str) -> None:
-    """Refuse paths that are missing or lead nowhere, all of them in one line."""
+    """Raise DataError for missing or wrong paths in a table, all in one line."""
     rows = list(rows)
     empty = [number for number, row in enumerate(rows, start=1) if not row[column]]
     if empty:
@@ -187,20 +241,21 @@ def _check_paths(table: Path, root: Path, rows: Iterable[Row], column: str) -> N
     if gone:
         names = listed([rows[number - 1][column] for number in gone][:3])
         raise DataError(
-            f"{table}: {len(gone)} of {len(rows)} paths in column {column} lead to no file ({_some_rows(gone)}: "
+            f"{table}: {len(gone)} of {plural(len(rows), 'path')} in column {column} lead to no file "
+            f"({_some_rows(gone)}: "
             f"{names}); paths are seen from data.root, which is {root}"
         )
 
 
 def _there(root: Path, name: str, column: str) -> bool:
-    """Whether a table's path leads to something; a URL is looked at when it is opened."""
+    """Return whether a path in a table exists; URLs are checked when they are opened."""
     if column == "image" and is_remote(name):
         return True
     return (root / name).is_file() or (column == "image" and is_product(root / name))
 
 
 def _check_once(table: Path, rows: Iterable[Row]) -> None:
-    """Refuse a table that names an image twice."""
+    """Raise DataError if a table names an image twice."""
     first: dict[str, int] = {}
     for number, row in enumerate(rows, start=1):
         if first.setdefault(row["image"], number) != number:
@@ -215,7 +270,7 @@ def _some_rows(numbers: list[int]) -> str:
 
 
 def _one_for_all(data: DataConfig, root: Path) -> Path | None:
-    """Return the file that holds the labels of every image, where there is such a one."""
+    """Return the file that holds the labels of every image, or None."""
     if data.labels.form not in _FOR_ALL or data.labels.files is None:
         return None
     found = _matching(root, data.labels.files, "data.labels")
@@ -223,13 +278,13 @@ def _one_for_all(data: DataConfig, root: Path) -> Path | None:
 
 
 def _matching(root: Path, pattern: str, name: str, *, products: bool = False) -> list[Path]:
-    """Find files (and products' folders, where wanted) that a pattern or a plain name means, in natural order."""
+    """Return the files (and product folders, if wanted) that match a pattern or a plain name, in natural order."""
     if is_remote(pattern):
         raise ConfigError(f"{name}: {pattern} is remote, expected files of this machine; fetch it first")
     found = [path for path in _globbed(root, pattern) if path.is_file() or (products and is_product(path))]
     files = sorted(found, key=lambda path: natural(str(path)))
     if not files:
-        where = f"and {root} is no folder" if not root.is_dir() else "seen from data.root"
+        where = f"and {root} is not a folder" if not root.is_dir() else "seen from data.root"
         raise DataError(
             f"{name}: {root / pattern} matches no file ({where}); correct the pattern or data.root"
         )
@@ -237,14 +292,14 @@ def _matching(root: Path, pattern: str, name: str, *, products: bool = False) ->
 
 
 def _globbed(root: Path, pattern: str) -> list[Path]:
-    """Return what a pattern or a plain name matches."""
+    """Return the paths that match a pattern or a plain name."""
     if (root / pattern).exists():
         return [root / pattern]
     return [root / path for path in glob.glob(pattern, root_dir=root, recursive=True)]  # noqa: PTH207 - takes absolute patterns too
 
 
 def _by_key(files: Iterable[Path], root: Path, pattern: str | None, name: str) -> dict[str, Path]:
-    """Files by their keys; see `DataConfig.key`."""
+    """Return files by key; see `DataConfig.key`."""
     found: dict[str, Path] = {}
     for path in files:
         key = _key(path, root, pattern, name)

@@ -1,4 +1,4 @@
-"""Which images show the same ground: by their footprints, across coordinate systems."""
+"""Find images that overlap on the ground, from their footprints, across coordinate systems."""
 
 from __future__ import annotations
 
@@ -11,27 +11,26 @@ import pyproj
 import shapely
 from pyproj.exceptions import CRSError, ProjError
 
-from geoseg.grid.grid import Grid
+from geoseg.grid.grid import Grid, same_crs
 
 _SAME = 0.5
-"""Ground that two images share counts from this many pixels on (of the finer one): edges that only touch are
-rounded here and there."""
-_POINTS = 32  # that an edge is divided into before it is bent by another CRS
+"""Minimum overlap in pixels (of the finer image) that counts, since touching edges are subject to rounding."""
+_POINTS = 32  # points per edge, since edges become curves in another CRS
 
 _Polygons = npt.NDArray[np.object_]
 _Numbers = npt.NDArray[np.intp]
 
 
 def overlapping(grids: Mapping[str, Grid]) -> list[tuple[str, str]]:
-    """Name every two images whose footprints overlap; sharing an edge is not overlapping.
+    """Return all pairs of images whose footprints overlap; a shared edge is not an overlap.
 
-    Images of one CRS are compared in it, those of different ones in longitude and latitude. Images without a
-    CRS, or with one that has no place on the earth, overlap with none.
+    Images with the same CRS are compared in it, others in longitude and latitude. Images without a
+    CRS, or with one that has no position on the earth, overlap with none.
 
     Parameters
     ----------
     grids : mapping of str to Grid
-        By key.
+        Grid of each image, by key.
 
     Returns
     -------
@@ -55,7 +54,9 @@ def overlapping(grids: Mapping[str, Grid]) -> list[tuple[str, str]]:
 def _pairs(
     polygons: _Polygons, owners: _Numbers, pixels: npt.NDArray[np.float64], kinds: _Numbers
 ) -> set[tuple[int, int]]:
-    """Pairs (smaller first) of owners, of different kinds, whose polygons share `_SAME` of a pixel of either."""
+    """Return pairs (smaller first) of owners of different kinds whose polygons share at least `_SAME` pixels of
+    either.
+    """
     left, right = shapely.STRtree(polygons).query(polygons, predicate="intersects")
     wanted = (owners[left] < owners[right]) & (kinds[owners[left]] != kinds[owners[right]])
     left, right = left[wanted], right[wanted]
@@ -66,20 +67,18 @@ def _pairs(
 
 
 def _systems(texts: Sequence[str]) -> list[int]:
-    """Give coordinate systems numbers: the same number where the same is meant, whatever the WKT says."""
-    known: list[pyproj.CRS] = []
+    """Return a number for each coordinate system; equivalent ones get the same number, whatever their WKT."""
+    known: list[str] = []
     number_of: dict[str, int] = {}
     for text in dict.fromkeys(texts):
-        crs = pyproj.CRS.from_wkt(text)
-        same = [i for i, other in enumerate(known) if crs.equals(other, ignore_axis_order=True)]
-        number_of[text] = same[0] if same else len(known)
-        if not same:
-            known.append(crs)
+        number_of[text] = next((i for i, one in enumerate(known) if same_crs(text, one)), len(known))
+        if number_of[text] == len(known):
+            known.append(text)
     return [number_of[text] for text in texts]
 
 
 def _outlines(grids: Sequence[Grid], points: int) -> npt.NDArray[np.float64]:
-    """(grid, point, xy): outlines, each edge divided into `points`; CRS units."""
+    """Return outlines (grid, point, xy) in CRS units, each edge divided into `points`."""
     step, ones, zeros = np.arange(points) / points, np.ones(points), np.zeros(points)
     across = np.concatenate([step, ones, 1 - step, zeros])
     down = np.concatenate([zeros, step, ones, 1 - step])
@@ -92,14 +91,15 @@ def _outlines(grids: Sequence[Grid], points: int) -> npt.NDArray[np.float64]:
 
 
 def _by_system(systems: _Numbers) -> list[_Numbers]:
-    """Places of the grids of each system."""
+    """Return the indices of the grids of each coordinate system."""
     return [np.flatnonzero(systems == system) for system in np.unique(systems)]
 
 
 def _on_earth(grids: Sequence[Grid], systems: _Numbers) -> tuple[_Polygons, _Numbers]:
-    """Footprints in longitude and latitude and the grid of each; none where a CRS has no place on the earth.
+    """Return footprints in longitude and latitude with their grids' indices; none for a CRS without a position
+    on the earth.
 
-    One that crosses the 180th meridian comes a second time, a turn further.
+    A footprint that crosses the 180th meridian is repeated, shifted by 360 degrees.
     """
     polygons, owners = [np.empty(0, dtype=object)], [np.empty(0, dtype=np.intp)]
     for members in _by_system(systems):
@@ -115,7 +115,7 @@ def _on_earth(grids: Sequence[Grid], systems: _Numbers) -> tuple[_Polygons, _Num
 
 
 def _geographic(grids: Sequence[Grid]) -> npt.NDArray[np.float64]:
-    """(grid, point, lon lat): outlines of grids of one CRS, each in one piece; not finite where there is none."""
+    """Return outlines (grid, point, lon lat) of grids with one CRS, each in one piece; not finite if undefined."""
     outlines = _outlines(grids, _POINTS)
     try:
         crs = pyproj.CRS.from_wkt(str(grids[0].crs))

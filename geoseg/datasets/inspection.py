@@ -1,10 +1,10 @@
-"""What is wrong with images and labels, found by reading each of them once, before anything is trained."""
+"""Check images and labels by reading each of them once, before training."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -12,17 +12,16 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.datasets.blocks import Counts, Lattice
+from geoseg.datasets.block_split import Counts, Lattice
 from geoseg.datasets.dataset import Pair
 from geoseg.datasets.undeclared import undeclared_in
 from geoseg.engine.resized import ResizedSource
-from geoseg.errors import DataError, GeosegError, SceneError
-from geoseg.grid.grid import Grid
+from geoseg.errors import DataError, GeosegError, Message, SceneError, Text, plural
 from geoseg.grid.window import Window
-from geoseg.raster.labels import listed
 from geoseg.raster.look import partly_notes
 from geoseg.raster.sample import share_words
 from geoseg.raster.undeclared import Watch
+from geoseg.storage.printable import listed
 
 _ROWS, _COLS = 512, 2048  # px of a window: a few MB of most images, whole rows of most pictures
 _MOST_THREADS: Final = 4
@@ -31,73 +30,80 @@ _NAMED: Final = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Why an image cannot be used.
+    """A reason why an image cannot be used.
 
     Parameters
     ----------
     key : str
-        Of the image.
+        Key of the image.
     path : str
-        The file that is to blame.
+        The faulty file.
     what : str
-        What is wrong with it.
+        Description of the problem.
     amount : str
-        How much of it, where that is known; images that differ in nothing else have one problem.
+        How much of the image is affected, if known; problems that differ only in this are reported together.
     """
 
     key: str
     path: str
-    what: str
+    what: Text
     amount: str = ""
 
-    def __str__(self) -> str:
-        return f"{self.where}: {self.what}"
+    @property
+    def line(self) -> Message:
+        """The file and what is wrong with it."""
+        return Message("{}: {}", self.where, self.what)
 
     @property
     def where(self) -> str:
-        """The file, and how much of it."""
+        """The file, and how much of it is affected."""
         return f"{self.path}, {self.amount}" if self.amount else self.path
 
     @classmethod
     def of(cls, key: str, path: str, error: GeosegError) -> Problem:
-        """Problem that an error tells of; its line names the file already."""
-        return cls(key=key, path=path, what=str(error).removeprefix(path).lstrip(":, "))
+        """Create the problem of an error, whose message already names the file."""
+        return cls(key=key, path=path, what=error.message.without_start(path))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """What `inspect` found.
+    """Results of `inspect`.
 
     Parameters
     ----------
     problems : tuple of Problem
-        In the order of the pairs.
+        Problems in the order of the pairs.
     counts : mapping of str to ndarray of int64
-        Valid labelled pixels (block row, block col, class) of the images that have a lattice, by key.
+        Valid labelled pixels (block row, block col, class) by key, of the images with a lattice.
     notes : tuple of str
-        What a person should know, one line each.
+        Notes for the user, one line each.
     """
 
     problems: tuple[Problem, ...]
     counts: Mapping[str, Counts]
-    notes: tuple[str, ...] = ()
+    notes: tuple[Text, ...] = ()
 
 
-def inspect(pairs: Sequence[Pair], lattices: Mapping[str, Lattice]) -> Findings:
-    """Read every pixel and label of some images once, a window at a time, several images side by side.
+def inspect(
+    pairs: Sequence[Pair], lattices: Mapping[str, Lattice], groups: Mapping[str, str] | None = None
+) -> Findings:
+    """Read every pixel and label of some images once, window by window, several images in parallel.
 
-    Statistics of the training images are another pass, since what is found here may leave images out of it.
+    Statistics need another pass, since images may be excluded because of the findings.
 
-    Found are: files that cannot be read to their end; labels with values that mean nothing; images without a
-    valid pixel, of one colour, or without a label; numbers that look like no data and count as data; and one mask
-    under several images, where it has two values or more and the images do not show the same ground.
+    It finds: files that cannot be read completely; labels with unknown values; images without a
+    valid pixel, with a single value, or without labels; undeclared no-data values; and one mask
+    used for several images, if it has two or more values and the images do not show the same ground (one grid,
+    or, for images without georeference, one group).
 
     Parameters
     ----------
     pairs : sequence of Pair
-        Of different names, without areas.
+        Images and labels with different names, without areas.
     lattices : mapping of str to Lattice
-        Blocks in which labels are counted, by name of the image.
+        Blocks in which labels are counted, by image name.
+    groups : mapping of str to str, optional
+        Group that the user assigned to an image, by image name.
     """
     threads = min(_MOST_THREADS, os.cpu_count() or 1, max(1, len(pairs)))
     with ThreadPoolExecutor(threads, thread_name_prefix="inspect") as pool:
@@ -105,7 +111,7 @@ def inspect(pairs: Sequence[Pair], lattices: Mapping[str, Lattice]) -> Findings:
     problems = {
         pair.name: look.problem for pair, look in zip(pairs, looks, strict=True) if look.problem is not None
     }
-    for problem in _repeated(pairs, looks):
+    for problem in _repeated(pairs, looks, groups or {}):
         problems.setdefault(problem.key, problem)
     return Findings(
         problems=tuple(problems[pair.name] for pair in pairs if pair.name in problems),
@@ -116,18 +122,18 @@ def inspect(pairs: Sequence[Pair], lattices: Mapping[str, Lattice]) -> Findings:
     )
 
 
-def _doubts(looks: Sequence[_Look]) -> Iterator[str]:
-    """Say what images may have that is left in them."""
-    files_of: dict[str, list[str]] = {}
+def _doubts(looks: Sequence[_Look]) -> Iterator[Text]:
+    """Yield warnings about images that stay in the data set."""
+    files_of: dict[Text, list[str]] = {}
     for look in looks:
         if look.doubt is not None:
             files_of.setdefault(look.doubt.what, []).append(look.doubt.where)
     for what, files in files_of.items():
-        yield f"{_and_others(files)}: {what}"
+        yield Message("{}: {}", _and_others(files), what)
 
 
-def _partly(pairs: Sequence[Pair], looks: Sequence[_Look]) -> list[str]:
-    """Say on how many pixels of all images the rules of no data differ."""
+def _partly(pairs: Sequence[Pair], looks: Sequence[_Look]) -> list[Text]:
+    """Return notes on how many pixels the rules of no data differ."""
     found = [
         (pair, look.watch)
         for pair, look in zip(pairs, looks, strict=True)
@@ -136,37 +142,41 @@ def _partly(pairs: Sequence[Pair], looks: Sequence[_Look]) -> list[str]:
     if not found:
         return []
     partly, pixels = (sum(getattr(watch, name) for _, watch in found) for name in ("partly", "pixels"))
-    images = "1 image" if len(found) == 1 else f"{len(found)} images"
+    images = plural(len(found), "image")
     amount = f"{partly:,} px ({share_words(partly / pixels)} of {images})"
     return partly_notes(found[0][0].image.no_data, amount)
 
 
-def refusal(problems: Sequence[Problem], images: int, *, skip_bad: bool = False) -> str:
-    """Say in one line how many of how many images cannot be used, and why.
+def refusal(problems: Sequence[Problem], images: int, *, skip_bad: bool = False) -> Message:
+    """Return one line on how many images cannot be used, and why.
 
     Parameters
     ----------
     problems : sequence of Problem
+        The problems.
     images : int
-        How many there are.
+        Number of images.
     skip_bad : bool
-        Whether to go on without them was tried already.
+        Whether bad images were already skipped.
     """
-    files_of: dict[str, list[str]] = {}
+    files_of: dict[Text, list[str]] = {}
     for problem in problems:
         files_of.setdefault(problem.what, []).append(problem.where)
-    reasons = [f"{_and_others(list(dict.fromkeys(files)))}: {what}" for what, files in files_of.items()]
+    reasons = [
+        Message("{}: {}", _and_others(list(dict.fromkeys(files))), what) for what, files in files_of.items()
+    ]
     if len(reasons) > 1:
-        reasons = [f"({number}) {reason}" for number, reason in enumerate(reasons[:_NAMED], start=1)]
+        reasons = [Message("({}) {}", number, each) for number, each in enumerate(reasons[:_NAMED], start=1)]
     if len(files_of) > _NAMED:
-        reasons.append(f"and {len(files_of) - _NAMED} more kinds of problems")
+        reasons.append(Message("and {} of problems", plural(len(files_of) - _NAMED, "more kind")))
     them = "it" if len(problems) == 1 else "them"
-    remedy = f"; correct {them}"
     if len(problems) < images and not skip_bad:
-        remedy += f", name {them} in data.exclude, or go on without {them} with --skip-bad"
-    elif all(";" in what for what in files_of):
-        remedy = ""  # each has its own
-    return f"{len(problems)} of {images} images cannot be used: {'; '.join(reasons)}{remedy}"
+        remedies = "correct {}, name {} in data.exclude, or go on without {} with {skip_bad}"
+        reasons.append(Message(remedies, them, them, them, skip_bad=True))
+    elif not all(";" in str(what) for what in files_of):  # else each has its own
+        reasons.append(Message("correct {}", them))
+    count = plural(images, "image")
+    return Message("{} of {} cannot be used: {}", len(problems), count, Message.joined("; ", reasons))
 
 
 def _and_others(files: Sequence[str]) -> str:
@@ -177,7 +187,7 @@ def _and_others(files: Sequence[str]) -> str:
 
 @dataclass(slots=True)
 class _Look:
-    """What one image is like."""
+    """Findings about one image."""
 
     problem: Problem | None = None
     digest: str | None = None
@@ -225,7 +235,7 @@ def _look(pair: Pair, lattice: Lattice | None) -> _Look:
 
 
 def _undeclared(pair: Pair, look: _Look) -> Problem | None:
-    """Find what looks like no data: it would spoil statistics and be learned. A person's word counts as it is."""
+    """Find undeclared no-data values, which would spoil the statistics; the user's declarations are respected."""
     assert look.watch is not None
     finding = undeclared_in(pair.image, look.watch)
     if finding is None:
@@ -250,7 +260,7 @@ def _judged(pair: Pair, look: _Look) -> Problem | None:
 
 
 def _widen(look: _Look, pixels: npt.NDArray[Any], valid: npt.NDArray[np.bool_]) -> None:
-    """Take a window's smallest and largest numbers into account, until two pixels differ."""
+    """Update the value ranges with a window, until two pixels differ."""
     if not valid.any() or (look.low is not None and not look.constant):
         return
     values = pixels[:, valid]
@@ -260,9 +270,9 @@ def _widen(look: _Look, pixels: npt.NDArray[Any], valid: npt.NDArray[np.bool_]) 
 
 
 def _counted(mask: npt.NDArray[np.int64], window: Window, lattice: Lattice, kinds: int) -> Counts:
-    """Labelled pixels (block row, block col, class) of a window.
+    """Return the labelled pixels of a window, (block row, block col, class).
 
-    Of several layers, the pixels of each class, and at last those where none is.
+    For several layers, the pixels of each class, and last those without any class.
     """
     rows = lattice.block(np.arange(window.row, window.row_stop), 0)
     cols = lattice.block(np.arange(window.col, window.col_stop), 1)
@@ -276,28 +286,31 @@ def _counted(mask: npt.NDArray[np.int64], window: Window, lattice: Lattice, kind
     return np.bincount(np.concatenate(found), minlength=total).reshape(*lattice.blocks, kinds)
 
 
-def _repeated(pairs: Sequence[Pair], looks: Sequence[_Look]) -> Iterator[Problem]:
-    """Find masks that several images have: a picture was labelled with another one's mask."""
+def _repeated(pairs: Sequence[Pair], looks: Sequence[_Look], groups: Mapping[str, str]) -> Iterator[Problem]:
+    """Yield problems of masks that several images share: a picture was labelled with another one's mask."""
     by_digest: dict[str, list[Pair]] = {}
     for pair, look in zip(pairs, looks, strict=True):
         if look.digest is not None:
             by_digest.setdefault(look.digest, []).append(pair)
     for same in by_digest.values():
-        if len(same) > 1 and not _one_ground([pair.grid for pair in same]):
+        if len(same) > 1 and not _one_ground(same, groups):
             for pair in same:
                 others = listed(other.name for other in same if other is not pair)
                 what = f"gives image {pair.name} the mask that {others} has; at most one of them is right"
                 yield Problem(key=pair.name, path=pair.labels.path, what=what)
 
 
-def _one_ground(grids: Iterable[Grid]) -> bool:
-    """Whether images show one place (at different times), so that one mask may be true of all."""
-    first, *rest = grids
-    return first.crs is not None and all(grid == first for grid in rest)
+def _one_ground(pairs: Sequence[Pair], groups: Mapping[str, str]) -> bool:
+    """Return whether images show the same ground (at different times), so that one mask can be right for all."""
+    first, *rest = (pair.grid for pair in pairs)
+    if first.crs is not None:
+        return not any(grid.differs_from(first) for grid in rest)
+    found = {groups.get(pair.name) for pair in pairs}
+    return len(found) == 1 and None not in found and all(grid.crs is None for grid in rest)
 
 
 def windows(shape: tuple[int, int]) -> Iterator[Window]:
-    """Cut an image into windows that depend on its shape alone: equal masks are read alike."""
+    """Cut an image into windows that depend only on its shape, so that equal masks are read alike."""
     height, width = shape
     for row in range(0, height, _ROWS):
         for col in range(0, width, _COLS):

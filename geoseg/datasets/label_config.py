@@ -1,4 +1,4 @@
-"""The ``labels`` of a data description: the forms that labels have."""
+"""The ``labels`` section of the data configuration: the forms of labels."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, BeforeValidator, Field
 
 from geoseg.datasets.quantities import STRICT, BandNumber, Code, Length, Offset, Pattern, Pixels
+from geoseg.labels.overlap import OVERLAP, Overlap
 from geoseg.raster.file_kinds import KINDS
-from geoseg.vector.overlap import OVERLAP, Overlap
 
 _FORMS: Final = {
     ".csv": "run_lengths",
     **{ending: "vector" for kind in KINDS if kind.holds == "vector" for ending in kind.endings},
 }
-"""Form of labels by the end of their files' names; everything else is a raster of codes."""
+"""Form of labels by file suffix; everything else is a raster of codes."""
 FORM_NAMES: Final = ("codes", "colors", "grey", "vector", "run_lengths")
 
 
 class _LabelsConfig(BaseModel):
-    """What every form of labels has.
+    """Settings of all forms of labels.
 
     Attributes
     ----------
     files
-        Pattern under ``data.root``: a file for each image; of vectors and run lengths also one file for all.
+        Pattern under ``data.root``: one file per image; for vectors and run lengths also one file for all images.
     key
-        How the key of an image is found in the name (without suffix) of its labels' file; the name itself by
-        default.
+        Regular expression that finds the image's key in the name (without suffix) of the labels' file; the name
+        itself by default.
     unlabelled
-        Pixels that no label covers: ``ignored``, or the code of the class they are.
+        Meaning of unlabelled pixels: ``ignored``, or the code of their class.
     """
 
     model_config = STRICT
@@ -40,7 +40,7 @@ class _LabelsConfig(BaseModel):
 
 
 class CodesConfig(_LabelsConfig):
-    """Rasters of codes; of multilabel data also rasters with a band of 0 and 1 for each class."""
+    """Rasters of class codes; for multilabel data also rasters with a band of 0 and 1 for each class."""
 
     form: Literal["codes"] = "codes"
     band: BandNumber = 1
@@ -52,8 +52,8 @@ class ColorsConfig(_LabelsConfig):
     Attributes
     ----------
     tolerance
-        Largest difference in each of red, green and blue to the colour of a class, for pictures that were
-        compressed with loss.
+        Largest difference in each of red, green and blue from the colour of a class, for pictures that were
+        compressed lossily.
     """
 
     form: Literal["colors"] = "colors"
@@ -73,18 +73,18 @@ class VectorConfig(_LabelsConfig):
     Attributes
     ----------
     layer
-        Layer, or several; all layers by default.
+        Name of a layer, or several; all layers by default.
     class_field
-        Attribute that holds the class; without it, the name of the layer is the class.
+        Attribute with the class; by default the name of the layer is the class.
     buffer
-        Lines and points are widened by this much, in units of the image's CRS (px where it has none).
+        Buffer around lines and points, in units of the image's CRS (px if it has none).
     all_touched
-        Whether every touched pixel counts, or those whose centre is inside.
+        Whether every touched pixel is labelled, instead of those whose centre is inside.
     overlap
-        Whose class a pixel has that shapes of several classes cover: the ``smallest`` one's, the ``last`` one's in
-        the file, or nobody's (``ignore``). In multilabel data it has all of them.
+        Class of pixels covered by shapes of several classes: of the ``smallest``, of the ``last`` in
+        the file, or none (``ignore``). In multilabel data they have all of these classes.
     encoding
-        Of the text of a Shapefile that does not say it: ``cp949``.
+        Text encoding of a Shapefile that does not declare it, such as ``cp949``.
     """
 
     form: Literal["vector"] = "vector"
@@ -97,7 +97,7 @@ class VectorConfig(_LabelsConfig):
 
 
 class RunLengthsConfig(_LabelsConfig):
-    """A table of run lengths: column-major, counted from 1, as Kaggle has them.
+    """A table of run lengths in Kaggle's format: column-major, counted from 1.
 
     Attributes
     ----------
@@ -113,7 +113,7 @@ class RunLengthsConfig(_LabelsConfig):
 
 
 def with_form(value: object) -> object:
-    """Take a pattern for labels of the form that its ending says, and give labels without a form theirs."""
+    """Add the form to labels that do not name it, from the suffix of their files."""
     fields = {"files": value} if isinstance(value, str) else value
     if isinstance(fields, dict) and "form" not in fields:
         return fields | {"form": form_of(str(fields.get("files") or ""))}
@@ -121,7 +121,7 @@ def with_form(value: object) -> object:
 
 
 def form_of(name: str) -> str:
-    """Form of labels in a file of this name."""
+    """Return the form of labels in a file of this name."""
     return next((form for end, form in _FORMS.items() if name.lower().endswith(end)), "codes")
 
 

@@ -1,46 +1,68 @@
-"""Chips in batches, read by this process or by others, the same either way."""
+"""Load chips in batches, in this process or in workers, with equal results."""
 
 from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from contextlib import ExitStack
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
-from rasterio._env import get_gdal_config
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate, get_worker_info
-from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from geoseg.datasets.dataset import Chips, Sample
 from geoseg.datasets.series import Place
 from geoseg.errors import GeosegError, OptionError
-from geoseg.raster.cache import limited_cache
+from geoseg.raster.cache import cache_limit, limited_cache
 
 StartMethod = Literal["spawn", "forkserver", "fork"]
 
 _for_life = ExitStack()
-"""What a worker entered and never leaves."""
+"""Contexts that a worker enters and never leaves."""
 
 
-class ChipLoader(DataLoader[Sample | GeosegError]):
-    """Batches of samples; made by `loader`.
+class ChipLoader:
+    """Batches of samples; created by `loader`.
 
-    What a worker finds wrong with the data is raised as it would be without workers.
+    Errors in the data found by a worker are raised as they would be without workers.
+
+    Parameters
+    ----------
+    sampler : Sampler of places
+        Yields the index of an image and a window.
+    batch_size : int
+        Chips per batch.
+    **options
+        Of torch's ``DataLoader``.
     """
 
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # torch promises a class of its own
-        """Yield batches, as `Pair.sample` makes them, with a first axis more."""
-        batches = super().__iter__()
-        for batch in batches:
+    def __init__(self, sampler: Sampler[Place], batch_size: int, **options: Any) -> None:
+        self._sampler, self._size = cast("Sized", sampler), batch_size
+        self._options = {"sampler": sampler, "batch_size": batch_size, **options}
+        self._workers: DataLoader[Any] | None = None
+
+    def __len__(self) -> int:
+        """Return the number of batches of an epoch."""
+        return -(-len(self._sampler) // self._size)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield batches of samples as returned by `Pair.sample`, with a leading batch axis."""
+        if self._workers is None:
+            self._workers = DataLoader(**self._options)
+        batches = iter(self._workers)
+        while (batch := next(batches, None)) is not None:
             if isinstance(batch, GeosegError):
-                # At once: what the error's traceback holds, the garbage collector would end with a wait of 5 s.
-                if isinstance(batches, _MultiProcessingDataLoaderIter):
-                    batches._shutdown_workers()
-                    self._iterator = None
+                # Workers end with the last reference to them. The error's traceback would keep this one, and the
+                # garbage collector needs 5 s to end workers.
+                self.close()
+                del batches
                 raise batch
             yield batch
+
+    def close(self) -> None:
+        """End the workers; another iteration starts new ones."""
+        self._workers = None
 
 
 def loader(
@@ -52,31 +74,33 @@ def loader(
     start_method: StartMethod = "spawn",
     pin_memory: bool = False,
 ) -> ChipLoader:
-    """Read the windows of a sampler in batches.
+    """Load the windows of a sampler in batches.
 
-    Law: the batches and their order are the same for every number of workers and every way to start them.
+    Law: the batches and their order do not depend on the number of workers and how they start.
 
-    Workers live as long as the loader. The sampler stays here, so `set_epoch` counts from the next iteration
-    on.
+    Workers live until an error in the data, or as long as the loader. The sampler stays in this process, so
+    `set_epoch` applies from the next iteration on.
 
     Parameters
     ----------
     chips : Chips
+        Labelled chips of the images.
     sampler : Sampler of places
+        Yields the index of an image and a window.
     batch_size : int
-        The last batch of an epoch may be smaller.
+        Chips per batch; the last batch of an epoch may be smaller.
     workers : int
-        Processes that read; 0: this one does.
+        Number of processes that read; 0 reads in this process.
     start_method : str
-        How they start. A forked one shares what this process has locked at that moment: safe only where no
-        other thread is at work.
+        How they start. A forked process inherits the locks held at that moment, which is safe only if no
+        other thread is running.
     pin_memory : bool
-        Whether batches lie where a GPU fetches them fastest.
+        Whether batches are in pinned memory, for fast copies to a GPU.
 
     Raises
     ------
     OptionError
-        If processes cannot be started like this here.
+        If the system does not support this start method.
     """
     context = None
     if workers:
@@ -87,23 +111,25 @@ def loader(
             )
         context = multiprocessing.get_context(start_method)
         if start_method == "forkserver":
-            # Its children are then born with everything imported.
+            # Its child processes then start with all imports done.
             context.set_forkserver_preload(["__main__", __name__])
     return ChipLoader(
-        _Guarded(chips),
-        batch_size=batch_size,
-        sampler=sampler,
+        sampler,
+        batch_size,
+        dataset=_Guarded(chips),
         num_workers=workers,
         multiprocessing_context=context,
         persistent_workers=workers > 0,
         worker_init_fn=_settle,
         collate_fn=_collate,
         pin_memory=pin_memory,
+        # A loader draws a number when it begins; with its own generator, a resumed training does not differ.
+        generator=torch.Generator(),
     )
 
 
 class _Guarded(Dataset[Sample | GeosegError]):
-    """Chips, or what is wrong with them: torch would wrap an error of a worker into its traceback."""
+    """Chips or the errors in reading them: torch would wrap a worker's error into its own traceback."""
 
     def __init__(self, chips: Chips) -> None:
         self._chips = chips
@@ -116,13 +142,13 @@ class _Guarded(Dataset[Sample | GeosegError]):
 
 
 def _collate(samples: Sequence[Sample | GeosegError]) -> Any:
-    """Stack samples, or pass on the first error among them."""
+    """Stack samples, or return the first error among them."""
     errors = [sample for sample in samples if isinstance(sample, GeosegError)]
     return errors[0] if errors else default_collate(list(samples))
 
 
 def _settle(_worker: int) -> None:
-    """Prepare a worker: there are as many as the cores that reading shall have, and the parent stops them."""
+    """Initialise a worker: one torch thread, and its share of GDAL's block cache."""
     info = get_worker_info()
     assert info is not None, "only a worker calls this"
     torch.set_num_threads(1)
@@ -131,11 +157,11 @@ def _settle(_worker: int) -> None:
 
 
 def _cache_megabytes(workers: int) -> int:
-    """Divide twice what GDAL would keep of decoded blocks (5 % of the memory) among workers.
+    """Return a worker's share of twice GDAL's default cache (5 % of the memory).
 
-    Chips at random come back to the same blocks again and again, and decoding them is most of the work.
+    Random chips return to the same blocks repeatedly, and decoding them is most of the work.
     """
-    share = 2 * int(get_gdal_config("GDAL_CACHEMAX"))
+    share = 2 * cache_limit()
     limit = _data_limit()
     if limit is not None:
         share = min(share, limit // 8)
@@ -143,7 +169,7 @@ def _cache_megabytes(workers: int) -> int:
 
 
 def _data_limit() -> int | None:
-    """Bytes of memory that the system lets this process have, where it says so."""
+    """Return the memory limit of this process in bytes, or None."""
     try:
         import resource
     except ImportError:  # Windows

@@ -1,4 +1,4 @@
-"""A data description becomes pairs of images and labels, split and inspected."""
+"""Open a data set: pairs of images and labels, split and inspected."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from geoseg.datasets.blocks import BlockArea, Counts, Lattice, assign
+from geoseg.datasets.block_split import BlockArea, Counts, Lattice, assign
 from geoseg.datasets.dataset import Channels, Pair
 from geoseg.datasets.description import DataConfig
 from geoseg.datasets.files import Entry, Image, find_entries
@@ -21,21 +21,21 @@ from geoseg.datasets.label_config import (
     RunLengthsConfig,
     VectorConfig,
 )
-from geoseg.datasets.resized_labels import ResizedLabels
 from geoseg.datasets.split_config import SPLITS, BlockSplit
-from geoseg.datasets.splits import Splits, split_keys
+from geoseg.datasets.splits import Splits, split_keys, told_groups
 from geoseg.engine.resized import ResizedSource
-from geoseg.errors import DataError, GeosegError
+from geoseg.errors import DataError, GeosegError, Message, Text, plural
 from geoseg.grid.grid import Grid
+from geoseg.labels.coded_labels import CodedLabels
+from geoseg.labels.colored_labels import ColoredLabels
+from geoseg.labels.grey_labels import GreyLabels
+from geoseg.labels.label import Labels, Meanings
+from geoseg.labels.resized_labels import ResizedLabels
+from geoseg.labels.run_lengths import RunLengthLabels
 from geoseg.models.card import Card
 from geoseg.models.match import Choice, choose_bands
 from geoseg.models.scaling import tags_of, unlike_tags
-from geoseg.raster.coded_labels import CodedLabels
-from geoseg.raster.colored_labels import ColoredLabels
-from geoseg.raster.grey_labels import GreyLabels
-from geoseg.raster.labels import Labels, Meanings
 from geoseg.raster.products import stack_of
-from geoseg.raster.run_lengths import RunLengthLabels
 from geoseg.raster.scene import Scene
 from geoseg.raster.source import Source
 
@@ -44,16 +44,16 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """A data set that is ready to be trained on.
+    """A data set that is ready for training.
 
     Parameters
     ----------
     splits : mapping of str to tuple of Pair
         ``train``, ``val`` and ``test``; the first two are not empty.
     left_out : tuple of Problem
-        Why images are not used that should have been.
+        Problems of the images that were skipped.
     files : tuple of Path
-        Every image and label file that is used, sorted.
+        All image and label files in use, sorted.
     """
 
     splits: Splits
@@ -61,28 +61,33 @@ class Opened:
     files: tuple[Path, ...]
 
 
-def open_data(data: DataConfig, root: Path, card: Card, *, skip_bad: bool = False) -> Opened:
+def open_data(
+    data: DataConfig, root: Path, card: Card, *, skip_bad: bool = False, given: Sequence[Entry] = ()
+) -> Opened:
     """Open, split and inspect a data set, with the bands of a card.
 
-    Every pixel and label is read once. Images are divided before bad ones are left out, so that these do not
-    change where the others are.
+    Every pixel and label is read once. Images are split before bad ones are skipped, so that these do not
+    change the split of the others.
 
     Parameters
     ----------
     data : DataConfig
+        Data section of the configuration.
     root : Path
-        Folder that its names are seen from.
+        Folder to which its names are relative.
     card : Card
-        Names the bands and their dtype.
+        Card with the bands and their data type.
     skip_bad : bool
-        Whether images that cannot be used are left out, logged and listed, instead of refused.
+        Whether images that cannot be used are skipped, logged and listed, instead of an error.
+    given : sequence of Entry
+        As `find_entries` takes it.
 
     Raises
     ------
     ConfigError, DataError
-        One line: how many of how many images cannot be used and why, or what is wrong with their description.
+        If images cannot be used, or the configuration is wrong; one line with numbers and reasons.
     """
-    entries = find_entries(data, root)
+    entries = find_entries(data, root, given)
     images, problems = _open_images(entries, data, card)
     keys = split_keys(data, root, entries, {key: image.grid for key, image in images.items()})
     split_of = {key: split for split, members in keys.items() for key in members}
@@ -94,7 +99,7 @@ def open_data(data: DataConfig, root: Path, card: Card, *, skip_bad: bool = Fals
         if isinstance(data.split, BlockSplit)
         else {}
     )
-    findings = inspect(list(pairs.values()), lattices)
+    findings = inspect(list(pairs.values()), lattices, told_groups(data, root, entries))
     for note in findings.notes:
         _log.warning("%s", note)
     found = {problem.key: problem for problem in (*problems, *more, *findings.problems)}
@@ -110,59 +115,71 @@ def open_data(data: DataConfig, root: Path, card: Card, *, skip_bad: bool = Fals
         path
         for entry in used
         if entry.key in good
-        for path in (*_files(entry.image), *([entry.labels] if entry.labels else []))
+        for path in (*_files(entry.image), *([entry.labels] if isinstance(entry.labels, Path) else []))
     }
     return Opened(splits=splits, left_out=tuple(bad), files=tuple(sorted(files)))
 
 
-def _files(image: Image) -> tuple[Path, ...]:
-    """Files that an image is read from; of a remote one none."""
+def _files(image: Image | Source) -> tuple[Path, ...]:
+    """Return the local files from which an image is read."""
     stack = stack_of(image)
     if stack is not None:
         return stack.files
     return (image,) if isinstance(image, Path) else ()
 
 
-def first_image(data: DataConfig, root: Path) -> Image:
-    """Find the first image that can be opened: what tells the dtype of all.
+def first_image(data: DataConfig, root: Path, given: Sequence[Entry] = ()) -> Image | Source:
+    """Return the first image that can be opened, which determines the data type of all images.
+
+    Parameters
+    ----------
+    data : DataConfig
+        Configuration of the data.
+    root : Path
+        Folder that its paths are relative to.
+    given : sequence of Entry
+        As `find_entries` takes it.
 
     Raises
     ------
     ConfigError, DataError
     """
-    entries = find_entries(data, root)
+    entries = find_entries(data, root, given)
     problems = []
     for entry in entries:
         try:
-            open_scene(entry.image, data)
+            open_image(entry.image, data)
         except GeosegError as error:
-            problems.append(Problem.of(entry.key, str(entry.image), error))
+            problems.append(Problem.of(entry.key, entry.name, error))
         else:
             return entry.image
     raise DataError(refusal(problems, len(entries)))
 
 
-def open_scene(image: Image, data: DataConfig) -> Scene:
-    """Open an image as the configuration says, with what its own file says about validity."""
-    return Scene.open(image, resolution=data.resolution, allow_remote=data.allow_remote)
+def open_image(image: Image | Source, data: DataConfig) -> Source:
+    """Open an image with the configured options, except the declarations about validity."""
+    if not isinstance(image, Image):
+        return image
+    return Scene.open(image, resolution=data.resolution, expand_palette=None, allow_remote=data.allow_remote)
 
 
 def _refuse_or_tell(problems: Sequence[Problem], images: int, *, skip_bad: bool) -> None:
     if problems and not skip_bad:
         raise DataError(refusal(problems, images))
     for problem in problems:
-        _log.warning("left out: %s", problem)
+        _log.warning("left out: %s", problem.line)
     if problems:
-        _log.warning("%d of %d images are left out", len(problems), images)
+        _log.warning("%d of %s left out", len(problems), plural(images, "image"))
 
 
 def _refuse_empty(splits: Splits, bad: Sequence[Problem], images: int, data: DataConfig) -> None:
-    """Refuse splits that nothing is left in, and say what left nothing."""
+    """Raise DataError for empty splits; the message names the reason."""
     for split in ("train", "val"):
         if splits[split]:
             continue
         if bad:
-            raise DataError(f"nothing is left in {split}; {refusal(bad, images, skip_bad=True)}")
+            why = refusal(bad, images, skip_bad=True)
+            raise DataError(Message("nothing is left in {}; {}", split, why))
         assert isinstance(data.split, BlockSplit), "other methods put an image into each"
         buffer = f" and a smaller data.split.buffer than {data.split.buffer} px" if data.split.buffer else ""
         raise DataError(
@@ -174,44 +191,45 @@ def _refuse_empty(splits: Splits, bad: Sequence[Problem], images: int, data: Dat
 def _open_images(
     entries: Iterable[Entry], data: DataConfig, card: Card
 ) -> tuple[dict[str, Source], list[Problem]]:
-    """Open images with their bands, and say what is wrong with the others."""
+    """Open images with their bands, and collect the problems of the others."""
     images: dict[str, Source] = {}
     problems: list[Problem] = []
-    notes: list[tuple[Image, str]] = []
-    lines: dict[str, Image] = {}
+    notes: list[tuple[str, Text]] = []
+    lines: dict[Text, str] = {}
     for entry in entries:
         try:
-            choice = _open_image(entry.image, data, card)
+            choice = _open_image(entry, data, card)
             images[entry.key] = choice.source
-            notes += [(entry.image, note) for note in choice.said]
+            notes += [(entry.name, note) for note in choice.said]
             for line in (
                 *choice.notes,
                 *(choice.source.stacking if isinstance(choice.source, Scene) else ()),
             ):
-                lines.setdefault(line, entry.image)
+                lines.setdefault(line, entry.name)
         except GeosegError as error:
-            problems.append(Problem.of(entry.key, str(entry.image), error))
+            problems.append(Problem.of(entry.key, entry.name, error))
     if notes:
-        others = f" (and of {len(notes) - 1} other images alike)" if len(notes) > 1 else ""
+        others = f" (and of {plural(len(notes) - 1, 'other image')} alike)" if len(notes) > 1 else ""
         _log.warning("%s: %s%s", *notes[0], others)
     for line, image in lines.items():
-        _log.info("%s: %s (said once for all images)", image, line)
+        _log.info("%s: %s (logged once for all images)", image, line)
     return images, problems
 
 
 def _unlike(entries: Iterable[Entry], images: Mapping[str, Source]) -> list[Problem]:
-    """Name images whose scale and offset tags are there where those of the others are not, or the other way round."""
+    """Return the problems of images whose scale and offset tags differ from those of the others."""
     keys = {images[entry.key].path: entry.key for entry in entries}
     unlike = unlike_tags([images[key] for key in keys.values()]) if keys else {}
     return [Problem(key=keys[path], path=path, what=what) for path, what in unlike.items()]
 
 
-def _open_image(path: Image, data: DataConfig, card: Card) -> Choice:
+def _open_image(entry: Entry, data: DataConfig, card: Card) -> Choice:
+    path = entry.name
     remedy = (
         "name in data.bands what the images have, and say in data.band_numbers which they are, a number from 1 for "
         "each, in the same order"
     )
-    scene = open_scene(path, data).declared(data.declared)
+    scene = open_image(entry.image, data).declared(data.declared)
     choice = choose_bands(scene, card, data.band_numbers, remedy=remedy)
     if choice.doubts:
         raise DataError(f"{path}: {choice.doubts[0]}")
@@ -231,19 +249,20 @@ def _open_image(path: Image, data: DataConfig, card: Card) -> Choice:
 def _open_pairs(
     entries: Iterable[Entry], images: Mapping[str, Source], data: DataConfig
 ) -> tuple[dict[str, Pair], list[Problem]]:
-    """Put labels to images, and say what is wrong with the others."""
+    """Open the labels of images, and collect the problems of the others."""
     channels, meanings = Channels(codes=data.channels, task=data.task), data.meanings
     pairs: dict[str, Pair] = {}
     problems: list[Problem] = []
     for entry in entries:
         image = images[entry.key]
         if entry.labels is None:
-            problems.append(Problem(key=entry.key, path=str(entry.image), what="has no labels"))
+            problems.append(Problem(key=entry.key, path=entry.name, what="has no labels"))
             continue
         try:
             labels = _open_labels(entry, image.grid, data, meanings)
         except GeosegError as error:
-            problems.append(Problem.of(entry.key, str(entry.labels), error))
+            named = entry.labels if isinstance(entry.labels, Path) else entry.labels.path
+            problems.append(Problem.of(entry.key, str(named), error))
             continue
         pair = Pair(name=entry.key, image=image, labels=labels, channels=channels)
         pairs[entry.key] = (
@@ -253,9 +272,11 @@ def _open_pairs(
 
 
 def _open_labels(entry: Entry, grid: Grid, data: DataConfig, meanings: Meanings) -> Labels:
-    """Open the labels of an image in the form that they have."""
+    """Open the labels of an image in their configured form."""
     assert entry.labels is not None
     form, layered = data.labels, data.task == "multilabel"
+    if not isinstance(entry.labels, Path):
+        return entry.labels.opened(meanings, layered=layered)
     match form:
         case CodesConfig():
             return CodedLabels.open(entry.labels, grid, meanings, layered=layered, band=form.band)
@@ -266,7 +287,7 @@ def _open_labels(entry: Entry, grid: Grid, data: DataConfig, meanings: Meanings)
         case RunLengthsConfig():
             return RunLengthLabels.open(
                 entry.labels,
-                Path(str(entry.image)).name,
+                Path(entry.name).name,
                 grid,
                 meanings,
                 layered=layered,
@@ -274,7 +295,7 @@ def _open_labels(entry: Entry, grid: Grid, data: DataConfig, meanings: Meanings)
                 content=form.content,
             )
         case VectorConfig():
-            from geoseg.vector.vector_labels import VectorLabels  # slow to import, and rarely needed
+            from geoseg.labels.vector_labels import VectorLabels  # slow to import, and rarely needed
 
             return VectorLabels.open(
                 entry.labels,
@@ -301,7 +322,7 @@ def _in_blocks(
     lattices: Mapping[str, Lattice],
     split: BlockSplit,
 ) -> dict[str, tuple[Pair, ...]]:
-    """Divide every image into the blocks of each split."""
+    """Split every image into blocks."""
     splits: dict[str, list[Pair]] = {name: [] for name in SPLITS}
     for key, pair in pairs.items():
         owners = assign(counts[key], split, key)
@@ -316,5 +337,5 @@ def _in_blocks(
 
 
 def _labelled(pair: Pair) -> bool:
-    """Whether the buffer left any label to a split."""
+    """Return whether the buffer leaves any label to a split."""
     return any((pair.mask(window) >= 0).any() for window in windows(pair.grid.shape))

@@ -1,17 +1,15 @@
-"""Which windows of which scenes are looked at: a grid for looking at everything, others for training."""
+"""Random windows of scenes, and the samplers for training."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Literal, Protocol
 
 import numpy as np
 import torch
-from torch.utils.data import Sampler
 
 from geoseg.datasets.class_index import Cells, ClassIndex
-from geoseg.datasets.labelled_samplers import BalancedSampler, ShuffledGridSampler, WholeSampler
-from geoseg.datasets.positions import Positions
+from geoseg.datasets.labelled_samplers import BalancedSampler, Positions, ShuffledGridSampler, WholeSampler
 from geoseg.datasets.series import (
     Place,
     Size,
@@ -20,68 +18,25 @@ from geoseg.datasets.series import (
     grid_corners,
     random_of,
     shape_of,
-    whole,
 )
-from geoseg.errors import DataError, OptionError
+from geoseg.errors import DataError, plural
 from geoseg.grid.grid import Grid
-from geoseg.grid.tiling import Tiling
-from geoseg.grid.window import Window
 
 Kind = Literal["random", "balanced", "grid", "whole"]
 
-Roi = Window | Sequence[Window | None] | None
-"""Region of interest in px: one window for all scenes, or one (or None) a scene."""
-
 
 class OnGrid(Protocol):
-    """Anything that lies on a grid: a scene."""
+    """Anything that has a grid, such as a scene."""
 
     @property
     def grid(self) -> Grid:
         """Shape, affine and CRS."""
 
 
-class GridSampler(Sampler[Place]):
-    """Every tile of every scene, scene by scene, row by row.
-
-    Law: every pixel (of the region of interest) lies in at least one window, and no window comes twice. A
-    scene smaller than a window has one window, which sticks out.
-
-    Parameters
-    ----------
-    scenes : sequence
-        Scenes, or anything else with a `grid`.
-    size : int
-        Window edge, px.
-    stride : int, optional
-        Distance between neighbours, px, at least half the size; `size` by default (no overlap).
-    roi : Window or sequence, optional
-        Look only at this part.
-    """
-
-    def __init__(
-        self, scenes: Sequence[OnGrid], size: int, stride: int | None = None, *, roi: Roi = None
-    ) -> None:
-        self._tiling = Tiling(size=size, overlap=0 if stride is None else size - stride)
-        self._areas = _areas(scenes, roi)
-
-    def __iter__(self) -> Iterator[Place]:
-        """Yield (index of the scene, window)."""
-        for index, area in enumerate(self._areas):
-            if area is not None:
-                for window in self._tiling.windows(area.shape):
-                    yield index, window.shifted(area.row, area.col)
-
-    def __len__(self) -> int:
-        """Count the windows."""
-        starts = self._tiling.starts
-        return sum(len(starts(a.height)) * len(starts(a.width)) for a in self._areas if a is not None)
-
-
 class RandomSampler(TrainingSampler):
-    """Windows at random: every possible position in every scene is equally likely.
+    """Random windows: every possible position in every scene is equally likely.
 
-    Laws: those of `TrainingSampler`. With an `index`, the positions are those whose window meets a cell with
+    Laws: those of `TrainingSampler`. With an `index`, the positions are those whose window touches a cell with
     labelled pixels.
 
     Parameters
@@ -90,16 +45,15 @@ class RandomSampler(TrainingSampler):
         Scenes, or anything else with a `grid`.
     size : int or (int, int)
         Window edge or (rows, cols), px. Along an axis on which a scene is smaller there is one position, from
-        which the window sticks out.
+        which the window extends beyond the scene.
     length : int, optional
-        Windows an epoch; by default as many as would cover once what may be drawn.
+        Windows per epoch; by default as many as cover the possible positions once.
     index : ClassIndex, optional
-        Where labelled pixels are.
-    roi : Window or sequence, optional
-        Draw only from this part.
+        Labelled pixels of the scenes.
     generator : torch.Generator, optional
-        Supplies the seed, and nothing else, where no `seed` is given.
+        Supplies only the seed, if no `seed` is given.
     seed : int, optional
+        Seed of the random numbers.
     """
 
     def __init__(
@@ -109,29 +63,19 @@ class RandomSampler(TrainingSampler):
         length: int | None = None,
         *,
         index: ClassIndex | None = None,
-        roi: Roi = None,
         generator: torch.Generator | None = None,
         seed: int | None = None,
     ) -> None:
         shape = shape_of(size)
-        areas = _areas(scenes, roi)
-        images: Sequence[Cells | None] = [None] * len(areas) if index is None else index.images
-        self._positions = [
-            None if area is None else Positions(area, shape, cells)
-            for area, cells in zip(areas, images, strict=True)
-        ]
-        counts = [0 if positions is None else positions.count for positions in self._positions]
-        self._last = np.cumsum(np.asarray(counts, dtype=np.int64))
-        if not counts or not self._last[-1]:
-            raise DataError(
-                "there is nothing to sample from: no scene, or no scene meets the region of interest "
-                "and has labelled pixels"
-            )
+        shapes = [scene.grid.shape for scene in scenes]
+        images: Sequence[Cells | None] = [None] * len(shapes) if index is None else index.images
+        self._positions = [Positions(each, shape, cells) for each, cells in zip(shapes, images, strict=True)]
+        self._last = np.cumsum([positions.count for positions in self._positions], dtype=np.int64)
+        if not shapes or not self._last[-1]:
+            raise DataError("there is nothing to sample from: there is no scene, or no pixel is labelled")
         if length is None:
             length = sum(
-                len(grid_corners(area, shape, cells))
-                for area, cells in zip(areas, images, strict=True)
-                if area is not None
+                len(grid_corners(each, shape, cells)) for each, cells in zip(shapes, images, strict=True)
             )
         if seed is None:
             seed = generator.initial_seed() if generator is not None else 0
@@ -141,9 +85,7 @@ class RandomSampler(TrainingSampler):
         """Return the window of one step."""
         drawn = int(random_of(self._seed, epoch, step).integers(self._last[-1]))
         index, rest = find(self._last, drawn)
-        positions = self._positions[index]
-        assert positions is not None, "a scene outside of the region of interest has no positions"
-        return index, positions.window(rest)
+        return index, self._positions[index].window(rest)
 
 
 def training_sampler(
@@ -156,7 +98,7 @@ def training_sampler(
     balance: float = 0.5,
     seed: int = 0,
 ) -> TrainingSampler:
-    """Return the sampler that a configuration names.
+    """Return the configured sampler.
 
     Parameters
     ----------
@@ -167,37 +109,28 @@ def training_sampler(
     size : int or (int, int)
         Window edge or (rows, cols), px.
     length : int or None
-        Windows an epoch; None: as many as cover once what is labelled.
+        Windows per epoch; None: as many as cover the labels once.
     index : ClassIndex
-        Of the pairs, in their order.
+        Labelled pixels of the pairs, in their order.
     balance : float
-        Of balanced sampling; see `BalancedSampler`.
+        For balanced sampling, see `BalancedSampler`.
     seed : int
+        Seed of the random numbers.
 
     Raises
     ------
     DataError
         If no pixel is labelled.
     OptionError
-        If a number cannot be used.
+        If a number is out of range.
     """
     if [pair.grid.shape for pair in pairs] != [cells.shape for cells in index.images]:
-        raise DataError(f"the class index is not one of these {len(pairs)} images; measure them again")
+        raise DataError(
+            f"the class index is not one of these {plural(len(pairs), 'image')}; measure them again"
+        )
     if kind == "random":
         return RandomSampler(pairs, size, length, index=index, seed=seed)
     if kind == "balanced":
         return BalancedSampler(index, size, length, balance=balance, seed=seed)
     once = {"grid": ShuffledGridSampler, "whole": WholeSampler}[kind]
     return once(index, size, length, seed=seed)
-
-
-def _areas(scenes: Sequence[OnGrid], roi: Roi) -> list[Window | None]:
-    """Part of each scene that may be looked at; None where that is nothing."""
-    rois = [roi] * len(scenes) if roi is None or isinstance(roi, Window) else list(roi)
-    if len(rois) != len(scenes):
-        raise OptionError(f"{len(rois)} regions of interest for {len(scenes)} scenes, expected one for each")
-    areas: list[Window | None] = []
-    for scene, part in zip(scenes, rois, strict=True):
-        everything = whole(scene.grid.shape)
-        areas.append(everything if part is None else everything.intersection(part))
-    return areas

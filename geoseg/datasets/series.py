@@ -1,4 +1,4 @@
-"""The series of windows that a training run draws, the same however it is cut into processes."""
+"""The series of windows that a training draws, independent of the number of processes."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ from geoseg.grid.tiling import starts
 from geoseg.grid.window import Window
 
 Place = tuple[int, Window]
-"""Index of a scene, and a window of it."""
+"""Index of a scene, and a window in it."""
 
 Size = int | tuple[int, int]
 """Edge of a window, or (rows, cols), px."""
 
 
 class TrainingSampler(Sampler[Place], ABC):
-    """Windows to train on, in a series that is the same however a run is cut into processes.
+    """Windows for training, in a series that does not depend on the number of processes.
 
-    Law: the window drawn at a step is a function of (seed, epoch, step) and of nothing else, so a run that
+    Law: the window drawn at a step depends only on (seed, epoch, step), so a run that
     continues at any step, on any number of workers, sees the windows it would have seen.
 
     Parameters
     ----------
     length : int
-        Windows an epoch.
+        Windows per epoch.
     seed : int
+        Seed of the random numbers.
     """
 
     def __init__(self, length: int, *, seed: int = 0) -> None:
@@ -41,11 +42,11 @@ class TrainingSampler(Sampler[Place], ABC):
         self._epoch = self._first_step = 0
 
     def set_epoch(self, epoch: int, first_step: int = 0) -> None:
-        """Choose the epoch to draw next, and the step at which it begins."""
+        """Set the epoch to draw next, and its first step."""
         self._epoch, self._first_step = epoch, first_step
 
     def __len__(self) -> int:
-        """Count the windows of a whole epoch."""
+        """Return the number of windows of an epoch."""
         return self._length
 
     def __iter__(self) -> Iterator[Place]:
@@ -55,20 +56,21 @@ class TrainingSampler(Sampler[Place], ABC):
 
     @abstractmethod
     def draw(self, epoch: int, step: int) -> Place:
-        """Return the window of one step; the series goes on behind the end of an epoch."""
+        """Return the window of one step; the series continues beyond the end of an epoch."""
 
 
 class Share(TrainingSampler):
-    """What one of several processes that train together draws of a sampler's series.
+    """The windows that one of several processes draws from a sampler's series.
 
-    Law: step by step, the processes draw what a single one would draw in that many steps. Where their number
-    does not divide an epoch, its last step draws what comes next in the series.
+    Law: in each step, the processes together draw what a single one would draw in that many steps. If their number
+    does not divide an epoch, its last step continues the series.
 
     Parameters
     ----------
     sampler : TrainingSampler
+        The sampler that is shared.
     rank, world : int
-        Which of how many processes draws.
+        Rank of this process, and number of processes.
     """
 
     def __init__(self, sampler: TrainingSampler, rank: int, world: int) -> None:
@@ -83,25 +85,29 @@ class Share(TrainingSampler):
 
 
 def random_of(seed: int, epoch: int, number: int) -> np.random.Generator:
-    """Random numbers of one place in the series."""
+    """Return the random generator for one position in the series."""
     key = np.random.SeedSequence(seed % 2**64, spawn_key=(epoch, number))
     return np.random.Generator(np.random.Philox(key))
 
 
 def find(last: npt.NDArray[np.int64], number: int) -> tuple[int, int]:
-    """Return which part of a series, given the cumulated lengths of its parts, a number lies in, and where."""
+    """Return the index of the part of a series that a number lies in, given cumulated lengths, and the position
+    in it.
+    """
     index = int(np.searchsorted(last, number, side="right"))
     return index, number - (int(last[index - 1]) if index else 0)
 
 
-def grid_corners(part: Window, shape: tuple[int, int], cells: Cells | None) -> npt.NDArray[np.int64]:
-    """(row, col) of each tile without overlap over a part of an image, row by row.
+def grid_corners(
+    image: tuple[int, int], shape: tuple[int, int], cells: Cells | None
+) -> npt.NDArray[np.int64]:
+    """Return (row, col) of each tile (without overlap) over a part of an image, row by row.
 
-    With `cells`, only those tiles that meet one with labelled pixels.
+    With `cells`, only tiles that touch a cell with labelled pixels.
     """
     rows, cols = (
-        np.array(starts(extent, size, size), dtype=np.int64) + first
-        for extent, size, first in zip(part.shape, shape, (part.row, part.col), strict=True)
+        np.array(starts(extent, size, size), dtype=np.int64)
+        for extent, size in zip(image, shape, strict=True)
     )
     meets = np.ones((len(rows), len(cols)), bool) if cells is None else cells.meet(rows, cols, shape)
     row, col = np.nonzero(meets)
@@ -109,13 +115,8 @@ def grid_corners(part: Window, shape: tuple[int, int], cells: Cells | None) -> n
 
 
 def shape_of(size: Size) -> tuple[int, int]:
-    """(rows, cols) of windows."""
+    """Return (rows, cols) of windows."""
     shape = (size, size) if isinstance(size, int) else size
     if min(shape) < 1:
         raise OptionError(f"sampler size is {size} px, expected at least 1")
     return shape
-
-
-def whole(shape: tuple[int, int]) -> Window:
-    """All of an image."""
-    return Window(row=0, col=0, height=shape[0], width=shape[1])

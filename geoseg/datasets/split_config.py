@@ -1,4 +1,4 @@
-"""The ``split`` of a data description: which images train, validate and test."""
+"""The ``split`` section of the data configuration: images for training, validation and testing."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ GroupName = int | str
 
 
 class GivenSplit(BaseModel):
-    """Groups of each split, by name: as the table's column has it, the number (from 0) of a list in `groups`,
-    or the key of an image that no one groups.
+    """Groups of each split, by name.
+
+    A name is the value in the table's column, the index (from 0) of a list in `groups`, or the key of an
+    image without a group.
     """
 
     model_config = STRICT
@@ -35,7 +37,7 @@ class GivenSplit(BaseModel):
 
 
 class ColumnSplit(BaseModel):
-    """The table's column ``split`` says: train, val (also valid, validation) or test; empty: not used."""
+    """Split given by the table's column ``split``: train, val (also valid, validation) or test; empty: not used."""
 
     model_config = STRICT
 
@@ -43,7 +45,9 @@ class ColumnSplit(BaseModel):
 
 
 class EverySplit(BaseModel):
-    """Every n-th group in the order of the names validates, the rest trains; `first` counts from 0."""
+    """Every n-th group in the order of names is used for validation, the rest for training; `first` counts from
+    0.
+    """
 
     model_config = STRICT
 
@@ -53,7 +57,7 @@ class EverySplit(BaseModel):
 
 
 class _SharedOut(BaseModel):
-    """Shares that validate and test; the rest trains."""
+    """Shares for validation and testing; the rest is for training."""
 
     model_config = STRICT
 
@@ -69,13 +73,13 @@ class _SharedOut(BaseModel):
 
 
 class FractionSplit(_SharedOut):
-    """Seeded shares of the groups, at least one group for a share above 0."""
+    """Random shares of the groups; at least one group for a share above 0."""
 
     method: Literal["fraction"] = "fraction"
 
 
 class FoldSplit(BaseModel):
-    """Seeded folds of the groups: number `fold` (from 0) of `k` validates, the rest trains."""
+    """Random folds of the groups: number `fold` (from 0) of `k` is for validation, the rest for training."""
 
     model_config = STRICT
 
@@ -87,21 +91,21 @@ class FoldSplit(BaseModel):
     @model_validator(mode="after")
     def _there(self) -> Self:
         if self.fold >= self.k:
-            raise ValueError(f"fold {self.fold} of {self.k} is not there, expected 0 to {self.k - 1}")
+            raise ValueError(f"fold {self.fold} of {self.k} does not exist, expected 0 to {self.k - 1}")
         return self
 
 
 class BlockSplit(_SharedOut):
-    """Seeded shares of square blocks of every image, so that one scene trains and validates.
+    """Random shares of square blocks of every image, so that a single scene is enough.
 
     Attributes
     ----------
     size
         Edge of a block, px; a sixth of the image's shorter edge by default.
     buffer
-        Labelled pixels that lie within this many rows and columns of a block of another split count in none.
+        Labelled pixels within this many rows and columns of a block of another split are not used.
     val, test
-        Shares of the labelled pixels of each class, as nearly as whole blocks allow; every class trains.
+        Shares of the labelled pixels of each class, as nearly as whole blocks allow; every class stays in training.
     """
 
     method: Literal["blocks"] = "blocks"
@@ -110,7 +114,7 @@ class BlockSplit(_SharedOut):
 
 
 def _split(value: object) -> object:
-    """Take lists of groups without a method for given ones."""
+    """Interpret lists of groups without a method as a given split."""
     if isinstance(value, dict) and "method" not in value:
         return value | {"method": "given"}
     return value

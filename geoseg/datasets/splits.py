@@ -1,4 +1,4 @@
-"""Images become training, validation and test images; what belongs together stays together."""
+"""Split images into training, validation and test images without separating groups."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from geoseg.datasets.split_config import (
     FractionSplit,
     GivenSplit,
 )
-from geoseg.errors import ConfigError, DataError
+from geoseg.errors import ConfigError, DataError, plural
 from geoseg.grid.grid import Grid
 from geoseg.models.card import Card
 from geoseg.models.scaling import scaling_under
-from geoseg.raster.labels import listed
 from geoseg.storage.foreign_text import read_json
+from geoseg.storage.printable import listed
 
 Splits = Mapping[str, tuple[Pair, ...]]
 Keys = Mapping[str, tuple[str, ...]]
-"""Keys of the images of each split: train, val, test."""
+"""Keys of the images in each split: train, val, test."""
 Groups = Mapping[str, tuple[str, ...]]
-"""Keys of the images of each group."""
+"""Keys of the images in each group."""
 
 _WORDS = {
     "train": "train",
@@ -44,25 +44,27 @@ _WORDS = {
 
 
 def split_keys(data: DataConfig, root: Path, entries: Sequence[Entry], grids: Mapping[str, Grid]) -> Keys:
-    """Divide images into splits, by group.
+    """Split images by group.
 
-    Law: no image is in two splits, no group is divided, no ground is shared, and the outcome is a function of
-    the keys, groups and footprints alone, on any machine. Blocks divide every image and are not made here:
-    all images are in ``train`` then.
+    Law: no image is in two splits, no group is divided, splits do not overlap on the ground, and the result
+    depends only on keys, groups and footprints, on any machine. Blocks divide every image and are not made here:
+    all images are then in ``train``.
 
     Parameters
     ----------
     data : DataConfig
+        Data section of the configuration.
     root : Path
+        Folder of the data.
     entries : sequence of Entry
-        In the order of their keys.
+        Images in the order of their keys.
     grids : mapping of str to Grid
-        Of the images that could be opened, by key.
+        Grids of the images that could be opened, by key.
 
     Raises
     ------
     ConfigError, DataError
-        If a split names what is not there, has nothing in it, or shares ground with another.
+        If a split names unknown groups, is empty, or overlaps another on the ground.
     """
     shared = overlapping(grids)
     if isinstance(data.split, BlockSplit):
@@ -88,7 +90,7 @@ def split_keys(data: DataConfig, root: Path, entries: Sequence[Entry], grids: Ma
 
 
 def with_card(splits: Splits, card: Card) -> Splits:
-    """Give every pair the gain and bias of a card."""
+    """Return the pairs with gain and bias of a card."""
 
     def normalised(pair: Pair) -> Pair:
         scaling = scaling_under(card, pair.image)
@@ -133,7 +135,7 @@ def _given(split: GivenSplit, groups: Groups) -> dict[str, list[str]]:
 
 
 def _drawn(split: EverySplit | FractionSplit | FoldSplit, groups: Groups) -> dict[str, list[str]]:
-    """Divide groups by their place in the natural order of their names, or in a seeded one."""
+    """Split groups by position in the natural order of their names, or in a seeded random order."""
     names = sorted(groups, key=natural)
     test: list[str] = []
     if isinstance(split, EverySplit):
@@ -149,7 +151,7 @@ def _drawn(split: EverySplit | FractionSplit | FoldSplit, groups: Groups) -> dic
     if not train or not val:
         images = sum(map(len, groups.values()))
         raise DataError(
-            f"{images} images in {len(names)} group{'s' if len(names) > 1 else ''} cannot be divided by data.split "
+            f"{plural(images, 'image')} in {plural(len(names), 'group')} cannot be divided by data.split "
             f"(method {split.method}) so that train and val have a group each; images that overlap on the ground are "
             "one group where no groups are given: change the split, or split by blocks"
         )
@@ -160,21 +162,31 @@ def _drawn(split: EverySplit | FractionSplit | FoldSplit, groups: Groups) -> dic
 
 
 def _count(share: float, number: int) -> int:
-    """Count the groups of a share: at least one where the share is above 0."""
+    """Return the number of groups of a share: at least one if the share is above 0."""
     return max(1, round(share * number)) if share else 0
+
+
+def told_groups(data: DataConfig, root: Path, entries: Sequence[Entry]) -> dict[str, str]:
+    """Return the groups that the user assigned to images, in `DataConfig.groups` or the table.
+
+    Raises
+    ------
+    ConfigError, DataError
+    """
+    in_table = {entry.key: entry.group for entry in entries if entry.group is not None}
+    if data.groups is not None and in_table:
+        raise ConfigError("data.groups and the table's column group are two groupings, expected one")
+    if data.groups is not None:
+        return _listed_groups(data, root, {entry.key for entry in entries})
+    return in_table
 
 
 def _groups(
     data: DataConfig, root: Path, entries: Sequence[Entry], shared: Iterable[tuple[str, str]]
 ) -> Groups:
-    """Members of each group by its name; an image that no one groups is a group under its own key."""
-    in_table = {entry.key: entry.group for entry in entries if entry.group is not None}
-    if data.groups is not None and in_table:
-        raise ConfigError("data.groups and the table's column group are two groupings, expected one")
-    if data.groups is not None:
-        group_of = _listed_groups(data, root, {entry.key for entry in entries})
-    else:
-        group_of = in_table or _connected(shared)
+    """Return the members of each group by name; an image without a group forms one under its own key."""
+    told = told_groups(data, root, entries)
+    group_of = told if data.groups is not None else told or _connected(shared)
     names = set(group_of.values())
     groups: dict[str, list[str]] = {}
     for entry in entries:
@@ -184,7 +196,7 @@ def _groups(
 
 
 def _listed_groups(data: DataConfig, root: Path, keys: set[str]) -> dict[str, str]:
-    """Group (a number from 0, as text) of each key that the lists name."""
+    """Return the group (an index from 0, as text) of each key in the lists."""
     lists = data.groups if not isinstance(data.groups, str) else _read_lists(root / data.groups)
     group_of: dict[str, str] = {}
     for number, members in enumerate(lists or ()):
@@ -193,7 +205,7 @@ def _listed_groups(data: DataConfig, root: Path, keys: set[str]) -> dict[str, st
                 continue
             if key not in keys:
                 raise DataError(
-                    f"data.groups: group {number} names {key!r}, and there is no such image; remove it"
+                    f"data.groups: group {number} names {key!r}, which is not an image of the data; remove it"
                 )
             if group_of.setdefault(key, str(number)) != str(number):
                 raise DataError(
@@ -215,7 +227,7 @@ def _read_lists(path: Path) -> list[list[str]]:
 
 
 def _connected(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Group of each key of some pairs: all that hang together, named by the first of them."""
+    """Return the group of each key in some pairs: connected components, named by their first member."""
     above: dict[str, str] = {}
 
     def top(key: str) -> str:
@@ -231,7 +243,7 @@ def _connected(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def _refuse_shared_ground(chosen: Keys | Mapping[str, list[str]], shared: Iterable[tuple[str, str]]) -> None:
-    """Refuse images of different splits that overlap on the ground: scores would be too good."""
+    """Raise DataError if images of different splits overlap on the ground: scores would be too good."""
     split_of = {key: split for split, keys in chosen.items() for key in keys}
     between = [(a, b) for a, b in shared if a in split_of and b in split_of and split_of[a] != split_of[b]]
     if between:
@@ -239,5 +251,5 @@ def _refuse_shared_ground(chosen: Keys | Mapping[str, list[str]], shared: Iterab
         more = f" (and {len(between) - 1} more such pairs)" if len(between) > 1 else ""
         raise DataError(
             f"{a} ({split_of[a]}) and {b} ({split_of[b]}) overlap on the ground{more}; put them into one group "
-            "with data.groups, or leave the groups out: overlapping images then form one"
+            "with data.groups, or leave the groups out, so that overlapping images form a group"
         )

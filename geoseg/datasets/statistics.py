@@ -1,4 +1,4 @@
-"""What the training pixels are like, found in one pass that holds one block at a time."""
+"""Statistics of the training pixels, computed in one pass over blocks."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ import numpy.typing as npt
 
 from geoseg.datasets.class_index import Cells, ClassIndex, kinds_of
 from geoseg.datasets.dataset import Channels, Pair
-from geoseg.errors import DataError
+from geoseg.errors import DataError, plural
 from geoseg.grid.window import Window
 from geoseg.models.scaling import Scaling, scalings_of
 
 _BLOCK = 512
-"""Edge in px of what is read at once, more where the file's own blocks are larger."""
+"""Edge in px of the blocks that are read, larger if the file's own blocks are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statistics:
-    """Numbers over the valid pixels of a split.
+    """Statistics of the valid pixels of a split.
 
     Parameters
     ----------
     mean, std : tuple of float
-        Per band, in the units that the files' own scale and offset give (else as stored).
+        Per band, in the units given by the files' scale and offset tags (else as stored).
     scaling : Scaling
-        Of the first image, for the card: from stored numbers to those units.
+        Scale and offset of the first image, for the card: from stored values to those units.
     value_range : (float, float)
-        Smallest and largest number of all bands, as the first image would store it.
+        Smallest and largest value of all bands, as the first image would store it.
     pixels : tuple of int
-        Labelled valid pixels of each channel; of a binary task those of 0 and of 1; of a multilabel task, whose
-        classes overlap, those on which each class is.
+        Labelled valid pixels of each channel; for a binary task those of 0 and of 1; for a multilabel task, whose
+        classes overlap, those on which each class is present.
     fingerprint : str
-        Digest of every pixel and label that was read.
+        Digest of all pixels and labels.
     index : ClassIndex
-        Where the labelled pixels are.
+        Index of the labelled pixels.
     """
 
     mean: tuple[float, ...]
@@ -54,15 +54,15 @@ class Statistics:
         return np.array(self.pixels) / sum(self.pixels)
 
     def class_weights(self, power: float) -> tuple[float, ...]:
-        """Weights ``share ** -power``, scaled so that the mean labelled pixel weighs 1."""
+        """Return weights ``share ** -power``, scaled so that the mean labelled pixel weighs 1."""
         raw = self.shares**-power
         return tuple(float(weight) for weight in raw / (raw * self.shares).sum())
 
 
 class _Moments:
-    """Running mean and sum of squared distances from it, block by block (Chan, Golub and LeVeque 1979).
+    """Running mean and sum of squared deviations, updated block by block (Chan, Golub and LeVeque 1979).
 
-    Sums of squares would lose every digit where the mean is large against the spread.
+    Sums of squares would lose all precision if the mean is large compared with the standard deviation.
     """
 
     def __init__(self, bands: int) -> None:
@@ -83,12 +83,13 @@ class _Moments:
 
 
 def measure(pairs: Sequence[Pair]) -> Statistics:
-    """Read every pixel of a split once, blockwise; invalid ones and those outside of a pair's area do not count.
+    """Read every pixel of a split once, block by block; pixels that are invalid or outside a pair's area do not
+    count.
 
     Parameters
     ----------
     pairs : sequence of Pair
-        At least one; all with the channels of the first.
+        Images and labels, at least one, all with the same channels.
 
     Raises
     ------
@@ -124,7 +125,7 @@ def measure(pairs: Sequence[Pair]) -> Statistics:
         images.append(cells)
     index = ClassIndex(images=tuple(images))
     if not moments.count:
-        raise DataError(f"the {len(pairs)} training images have no valid pixel")
+        raise DataError(f"no valid pixel in {plural(len(pairs), 'training image')}")
     std = np.sqrt(moments.squares / moments.count)
     counts = _checked(index, channels)
     if not std.all():
@@ -141,7 +142,7 @@ def measure(pairs: Sequence[Pair]) -> Statistics:
 
 
 def _checked(index: ClassIndex, channels: Channels) -> tuple[int, ...]:
-    """Return the pixels of each value or class, none of which may be missing."""
+    """Return the pixels of each value or class; raise DataError if one has none."""
     counts = index.pixels[: channels.kinds if channels.task != "multilabel" else channels.count]
     if not counts.all():
         missing = int(np.argmin(counts))
@@ -158,9 +159,9 @@ def _checked(index: ClassIndex, channels: Channels) -> tuple[int, ...]:
 
 
 def _blocks(shape: tuple[int, int], source_block: tuple[int, int]) -> Iterator[Window]:
-    """Cut a raster into whole blocks of its file, so that each is decoded once; no pixel comes twice.
+    """Cut a raster into whole blocks of its file, so that each is decoded once and no pixel is repeated.
 
-    A file of strips is read in full rows: as many as there are pixels in a square block.
+    A file of strips is read in full rows, with as many pixels as a square block.
     """
     height, width = shape
     cols = min(width, -(-_BLOCK // source_block[1]) * source_block[1])

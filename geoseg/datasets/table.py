@@ -1,4 +1,4 @@
-"""Tables that list a data set: CSV, Parquet, GeoPackage or another vector file, read as rows of text."""
+"""Read tables that list a data set: CSV, Parquet, GeoPackage or another vector file."""
 
 from __future__ import annotations
 
@@ -8,31 +8,32 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from geoseg.errors import DataError
+from geoseg.errors import DataError, plural
 from geoseg.raster.file_kinds import GEOPARQUET, kind_of
-from geoseg.raster.labels import listed
+from geoseg.storage.printable import listed
 
 Row = Mapping[str, str]
-"""Cells by column, lower-case; an empty cell is an empty text."""
+"""Cells by column name in lower case; an empty cell is an empty text."""
 
 COLUMNS: Final = ("image", "label", "split", "group")
-"""What is read; other columns are left alone."""
+"""Columns that are used; others are ignored."""
 _DELIMITERS: Final = ",;\t"
 
 
 def read_table(path: Path, needed: Sequence[str]) -> list[Row]:
-    """Read a table's rows, top to bottom.
+    """Read the rows of a table, top to bottom.
 
     Parameters
     ----------
     path : Path
+        The table.
     needed : sequence of str
-        Columns that must be there.
+        Columns that must exist.
 
     Raises
     ------
     DataError
-        If it cannot be read, has no row, or lacks a column.
+        If the table cannot be read, has no rows, or lacks a column.
     """
     if not path.is_file():
         raise DataError(f"{path}: is not there; correct data.table or data.root")
@@ -59,12 +60,12 @@ def _columns(path: Path) -> dict[str, list[Any]]:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     if kind is None or kind.holds != "vector":
-        raise DataError(f"{path}: is no table that is read, expected .csv, .gpkg or .parquet")
+        raise DataError(f"{path}: is not a table that can be read, expected .csv, .gpkg or .parquet")
     return _parquet(path) if kind == GEOPARQUET else _vectors(path)
 
 
 def _csv(path: Path) -> dict[str, list[Any]]:
-    """Columns of a CSV file; the header tells what separates them."""
+    """Return the columns of a CSV file; the delimiter is found from its header."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             header = file.readline()
@@ -82,15 +83,16 @@ def _csv(path: Path) -> dict[str, list[Any]]:
     for number, cells in enumerate(lines[1:], start=1):
         if len(cells) != len(names):
             raise DataError(
-                f"{path}: row {number} has {len(cells)} cells, expected {len(names)} as the header has; correct it"
+                f"{path}: row {number} has {plural(len(cells), 'cell')}, expected {len(names)} as the header "
+                "has; correct it"
             )
     return {name: [cells[i] for cells in lines[1:]] for i, name in enumerate(names)}
 
 
 def _vectors(path: Path) -> dict[str, list[Any]]:
-    """Columns of the only (or first) layer of a vector file."""
-    from geoseg.vector.ogr import pyogrio
-    from geoseg.vector.vector_file import check_vector_file
+    """Return the columns of the only (or first) layer of a vector file."""
+    from geoseg.vectorfiles.ogr import pyogrio
+    from geoseg.vectorfiles.reading import check_vector_file
 
     check_vector_file(path)
     try:
@@ -122,7 +124,7 @@ def _refuse_repeated(path: Path, names: Iterable[str]) -> None:
 
 
 def _text(cell: Any) -> str:
-    """Cell as text: 3.0 (an integer column with gaps) is 3, and what is missing is empty."""
+    """Return a cell as text: 3.0 (in an integer column with gaps) is 3, and missing values are empty."""
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):
         return ""
     if isinstance(cell, float) and cell.is_integer():

@@ -1,7 +1,7 @@
-"""torchgeo's datasets asked for the exact bounds of whole pixels.
+"""Query torchgeo datasets by the exact bounds of whole pixels.
 
-The lattice is the one that the bounds of a dataset's files and its resolution give: where a file lies on it (one
-CRS, one resolution), its pixels come back as they are stored.
+The grid follows from the bounds of a dataset's files and its resolution: if a file lies on it (one
+CRS, one resolution), its pixels are returned as stored.
 """
 
 from __future__ import annotations
@@ -21,29 +21,30 @@ from affine import Affine
 from geoseg.errors import DataError, SceneError
 from geoseg.grid.grid import Grid
 from geoseg.grid.window import Window
-from geoseg.raster.labels import listed
+from geoseg.storage.printable import listed
 
 if TYPE_CHECKING:
     import pandas as pd
     from torchgeo.datasets import GeoDataset
 
 _SLACK: Final = 1e-6
-"""px; bounds that miss a whole pixel by less lie on it."""
+"""Tolerance in px with which bounds lie on whole pixels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Part:
-    """The part of a torchgeo dataset that one row of its index tells of.
+    """The part of a torchgeo dataset described by one row of its index.
 
     Parameters
     ----------
     dataset : GeoDataset
+        The dataset.
     path : str
-        What messages call it.
+        Name of the part in messages.
     grid : Grid
-        North-up.
+        North-up grid of the part.
     interval : pandas.Interval
-        Times that are asked for.
+        Time interval of the query.
     """
 
     dataset: GeoDataset
@@ -52,7 +53,7 @@ class Part:
     interval: pd.Interval[pd.Timestamp]
 
     def query(self, window: Window, key: str) -> npt.NDArray[Any]:
-        """Ask the dataset for a window on the grid: (row, col) or (layer, row, col)."""
+        """Query the dataset for a window on the grid: (row, col) or (layer, row, col)."""
         west, south, east, north = self.grid.window_bounds(window)
         x, y = slice(west, east, self.grid.transform.a), slice(south, north, -self.grid.transform.e)
         sample = _own(self.dataset)[x, y, slice(self.interval.left, self.interval.right)]
@@ -68,20 +69,22 @@ class Part:
 
 
 def parts_of(dataset: GeoDataset, images: GeoDataset) -> list[tuple[Part, Any]]:
-    """Every row of a dataset's index, on the lattice of the images there, with its geometry."""
+    """Return every row of a dataset's index, on the grid of the images there, with its geometry."""
     index = dataset.index
     xres, yres = images.res
-    paths = index.get("filepath_1", index.get("filepath"))
+    # The index of an intersection names its files in some versions of torchgeo only; that of the images does in all.
+    paths = images.index.get("filepath")
     crs = index.crs.to_wkt()
     parts, seen = [], set()
     for number, (interval, geometry) in enumerate(zip(index.index, index.geometry, strict=True)):
-        x0, y1 = _corner(images, geometry)
+        file = _file_of(images, geometry)
+        x0, _, _, y1 = map(float, images.index.geometry.iloc[file].bounds)
         west, south, east, north = geometry.bounds
         left, right = math.ceil((west - x0) / xres - _SLACK), math.floor((east - x0) / xres + _SLACK)
         top, bottom = math.ceil((y1 - north) / yres - _SLACK), math.floor((y1 - south) / yres + _SLACK)
         if left >= right or top >= bottom:
             continue  # an overlap of less than a pixel
-        name = f"torchgeo {number}" if paths is None else PurePath(paths.iloc[number]).stem
+        name = f"torchgeo {number}" if paths is None else PurePath(paths.iloc[file]).stem
         name = f"{name} {number}" if name in seen else name
         seen.add(name)
         transform = Affine(xres, 0, x0 + left * xres, 0, -yres, y1 - top * yres)
@@ -92,16 +95,13 @@ def parts_of(dataset: GeoDataset, images: GeoDataset) -> list[tuple[Part, Any]]:
     return parts
 
 
-def _corner(images: GeoDataset, geometry: Any) -> tuple[float, float]:
-    """World position (x, y) of the top-left corner of the file that a geometry lies on."""
-    bounds = images.index.geometry
-    shared = bounds.intersection(geometry).area
-    west, _, _, north = bounds.iloc[int(np.argmax(shared))].bounds
-    return float(west), float(north)
+def _file_of(images: GeoDataset, geometry: Any) -> int:
+    """Return the number of the file on which a geometry lies, the one that shares most of its area."""
+    return int(np.argmax(images.index.geometry.intersection(geometry).area))
 
 
 class _Kept(threading.local):
-    """Copies of datasets that belong to this thread of this process."""
+    """Copies of datasets for this thread of this process."""
 
     def __init__(self) -> None:
         self.pid = os.getpid()
@@ -114,11 +114,11 @@ _kept = _Kept()
 def _own(dataset: GeoDataset) -> GeoDataset:
     """Return this thread's copy of a dataset.
 
-    torchgeo keeps open files by the identity of the dataset. Threads, or a forked process and its parent, that
-    shared them would read each other's pixels.
+    torchgeo caches open files by the identity of the dataset. Threads, or a forked process and its parent, that
+    share them would read each other's pixels.
     """
     if _kept.pid != os.getpid():
-        _kept.__init__()  # type: ignore[misc]  # what the parent keeps is the parent's
+        _kept.__init__()  # type: ignore[misc]  # the parent's copies must not be used in a child process
     if id(dataset) not in _kept.copies:
         _kept.copies[id(dataset)] = dataset, _copied(dataset)
     return _kept.copies[id(dataset)][1]

@@ -1,162 +1,178 @@
-"""A part of a torchgeo dataset as an image, and as labels."""
+"""Parts of torchgeo datasets as images and as labels."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from geoseg.datasets.inspection import windows
 from geoseg.datasets.torchgeo_parts import Part
-from geoseg.errors import DataError, OptionError
+from geoseg.errors import DataError, plural
 from geoseg.grid.grid import Grid
 from geoseg.grid.window import Window
+from geoseg.labels.label import UNKNOWN, Codes, Meanings, one_hot
 from geoseg.raster.chip import Chip
-from geoseg.raster.declared import UNSAID, Declared
-from geoseg.raster.labels import UNKNOWN, Codes, Meanings, listed, one_hot
-from geoseg.raster.padding import border_indices
-from geoseg.raster.selection import band_numbers
-from geoseg.raster.source import ChosenBands
-from geoseg.raster.validity import NoData, values_of
+from geoseg.raster.declared import UNSAID, Declared, Values
+from geoseg.raster.source import Source
+from geoseg.raster.validity import NoData, for_bands
+from geoseg.storage.printable import listed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class TorchGeoImage(ChosenBands):
+class TorchGeoImage(Source):
     """A part of a torchgeo dataset as a `Source`.
 
     torchgeo fills pixels that a file marks as no data, or does not cover, with a number (often 0) and does not
-    say where. So all finite pixels are valid unless `nodata` names that number.
+    say where. So all finite pixels are valid unless a person names that number.
 
     Parameters
     ----------
-    part : Part
+    source : Part
+        Part of the torchgeo dataset.
     dtype : dtype
+        Data type of the pixels.
     descriptions : tuple of str or None
         Names of all bands.
     bands : tuple of int
         Numbers from 1 of the bands that `read` returns.
     validity_band : int or None
         Number from 1 of the band whose pixels above 0 are valid.
-    nodata : float or None
-        Number that is not valid where all chosen bands have it.
+    said : Declared
+        What a person said about validity.
     """
 
-    part: Part
+    source: Part
     dtype: np.dtype[Any]
     descriptions: tuple[str | None, ...]
     bands: tuple[int, ...]
     validity_band: int | None = None
-    nodata: float | None = None
+    said: Declared = UNSAID
 
     @classmethod
-    def of(cls, part: Part, nodata: float | None = None) -> TorchGeoImage:
-        """Look at one pixel of a part, which tells its bands."""
+    def of(cls, part: Part) -> TorchGeoImage:
+        """Create an image; one pixel is read to determine its bands."""
         pixel = part.query(Window(row=0, col=0, height=1, width=1), "image")
         count = len(pixel) if pixel.ndim == 3 else 1
         named = tuple(getattr(part.dataset, "bands", None) or ())
         return cls(
-            part=part,
+            source=part,
             dtype=pixel.dtype,
             descriptions=named if len(named) == count else (None,) * count,
             bands=tuple(range(1, count + 1)),
-            nodata=nodata,
         )
 
     @property
     def grid(self) -> Grid:
         """Grid of the part."""
-        return self.part.grid
+        return self.source.grid
 
     @property
     def path(self) -> str:
-        """What messages call it."""
-        return self.part.path
-
-    @property
-    def scale(self) -> None:
-        """None: torchgeo passes no tags on."""
-
-    @property
-    def offset(self) -> None:
-        """None: torchgeo passes no tags on."""
-
-    @property
-    def alpha_band(self) -> None:
-        """None: torchgeo passes no tags on."""
+        """Name of the image in messages."""
+        return self.source.path
 
     @property
     def no_data(self) -> NoData:
-        """What is no data in the chosen bands."""
-        return NoData(values=(values_of(self.nodata),) * self.count, dtypes=(self.dtype,) * self.count)
+        """No-data values of the chosen bands."""
+        values = [self._nodata[i - 1] for i in self.bands]
+        return NoData.of(values, (self.dtype,) * self.count, self.said)
 
     @property
-    def said(self) -> Declared:
-        """Nothing: `nodata` is all that can be said."""
-        return UNSAID
+    def _nodata(self) -> tuple[Values, ...]:
+        """No-data values of all bands; torchgeo does not report them, only the user can declare them."""
+        dtypes = (str(self.dtype),) * len(self.descriptions)
+        return for_bands(self.said.nodata or ((),), dtypes, self.path)
+
+    def declared(self, said: Declared) -> Self:
+        """Return the image with the user's declarations about validity; see `Scene.declared`."""
+        image = dataclasses.replace(self, said=said)
+        image._nodata  # noqa: B018 - what cannot be no data is refused at once
+        return image.without_alpha()
 
     @property
     def block_shape(self) -> tuple[int, int]:
-        """A square that most files hold in few blocks: torchgeo does not tell."""
+        """A default block shape, since torchgeo does not report the file's."""
         return min(512, self.grid.height), min(512, self.grid.width)
 
-    def select(self, bands: Sequence[int | str], *, validity_band: int | None) -> TorchGeoImage:
-        """Return the image with other bands; see `Scene.select`."""
-        numbers = band_numbers(bands, self.descriptions, self.path)
-        if validity_band is not None:
-            band_numbers([validity_band], self.descriptions, self.path)
-            if validity_band in numbers:
-                raise OptionError(
-                    f"{self.path}: band {validity_band} is wanted as data and as validity; choose one"
-                )
-        return dataclasses.replace(self, bands=numbers, validity_band=validity_band)
+    def part(self, window: Window) -> Self:
+        """Return the part of the image in a window."""
+        return dataclasses.replace(
+            self, source=dataclasses.replace(self.source, grid=self.grid.cropped(window))
+        )
 
-    def crop(self, window: Window) -> TorchGeoImage:
-        """Return the part of the image in a window, which must lie inside."""
-        if window.within(self.grid.shape) != window:
-            raise OptionError(
-                f"{self.path}: {window} sticks out of its {self.grid.height} x {self.grid.width} px"
-            )
-        part = dataclasses.replace(self.part, grid=self.grid.cropped(window))
-        return dataclasses.replace(self, part=part)
-
-    def read(self, window: Window) -> Chip:
-        """Read a window; what sticks out is padded by reflection, as `Scene.read` does.
+    def read_inside(self, window: Window) -> Chip:
+        """Ask torchgeo for a window.
 
         Raises
         ------
         DataError
-            If torchgeo gives another shape than it was asked for.
+            If torchgeo returns another shape than requested.
         """
-        rows = border_indices(window.row, window.height, self.grid.height)
-        cols = border_indices(window.col, window.width, self.grid.width)
-        top, left = int(rows.min()), int(cols.min())
-        inside = Window(row=top, col=left, height=int(rows.max()) - top + 1, width=int(cols.max()) - left + 1)
-        everything = self.part.query(inside, "image")
+        everything = self.source.query(window, "image")
         everything = everything[None] if everything.ndim == 2 else everything
         pixels = everything[[i - 1 for i in self.bands]]
         valid = self.no_data.usable(pixels)
         if self.validity_band is not None:
             valid &= everything[self.validity_band - 1] > 0
-        rows, cols = rows[:, None] - top, cols - left
-        return Chip(pixels=pixels[:, rows, cols], valid=valid[rows, cols])
+        return Chip(pixels=pixels, valid=valid)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TorchGeoMasks:
+    """Masks of a part of a torchgeo dataset, before their values have a meaning.
+
+    Parameters
+    ----------
+    part : Part
+        Part of the torchgeo dataset.
+    covered : shapely geometry or None
+        Where there are labels; everywhere by default.
+    """
+
+    part: Part
+    covered: Any = None
+
+    @property
+    def path(self) -> str:
+        """Name of the masks in messages."""
+        return self.part.path
+
+    def opened(self, meanings: Meanings, *, layered: bool) -> TorchGeoLabels:
+        """Return the masks as labels; one pixel is read to check that they are masks."""
+        labels = TorchGeoLabels(part=self.part, meanings=meanings, layered=layered, covered=self.covered)
+        labels.read(Window(row=0, col=0, height=1, width=1))
+        return labels
+
+    def values(self) -> set[int]:
+        """Read all masks once, and return the values that they hold."""
+        found: set[int] = set()
+        for window in windows(self.part.grid.shape):
+            with suppress(IndexError):  # where the labels' footprint, which may lie askew, does not reach
+                found.update(int(value) for value in np.unique(self.part.query(window, "mask")))
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TorchGeoLabels:
     """A part of a torchgeo dataset as `Labels`.
 
-    torchgeo writes 0 where no label is; where 0 has no meaning of its own, such a pixel is unlabelled.
+    torchgeo writes 0 where there is no label; unless 0 is a class, such pixels are unlabelled.
 
     Parameters
     ----------
     part : Part
+        The part of the dataset.
     meanings : Meanings
+        Meaning of the label values.
     layered : bool
+        Whether there is one layer per class.
     covered : shapely geometry or None
-        Where there are labels; everywhere by default.
+        Area with labels; everywhere by default.
     """
 
     part: Part
@@ -166,7 +182,7 @@ class TorchGeoLabels:
 
     @property
     def path(self) -> str:
-        """What messages call them."""
+        """Name of the labels in messages."""
         return self.part.path
 
     def read(self, window: Window) -> Codes:
@@ -184,18 +200,20 @@ class TorchGeoLabels:
         return codes
 
     def _values(self, window: Window) -> npt.NDArray[Any] | None:
-        """Ask for a window; None where the labels' footprint, which may lie askew, does not reach."""
+        """Query a window; None outside the labels' footprint, which may be rotated."""
         try:
             return self.part.query(window, "mask")
         except IndexError:
             return None
 
     def _codes(self, values: npt.NDArray[Any]) -> Codes:
-        """Legend codes (row, col) of label values."""
+        """Convert label values to legend codes (row, col)."""
         if values.ndim == 3 and len(values) == 1:
             values = values[0]
         if values.ndim != 2:
-            raise DataError(f"{self.path}: torchgeo gave {len(values)} layers of labels, expected one")
+            raise DataError(
+                f"{self.path}: torchgeo gave {plural(len(values), 'layer')} of labels, expected one"
+            )
         found, at = np.unique(values, return_inverse=True)
         meant = {value: self.meanings.code(value) for value in found.tolist()}
         if meant.get(0, UNKNOWN) is None:
@@ -210,16 +228,16 @@ class TorchGeoLabels:
         return codes[at.reshape(values.shape)]
 
     def _layers(self, values: npt.NDArray[Any]) -> Codes:
-        """Layers of 0 and 1, a class each."""
+        """Check and return layers of 0 and 1, one per class."""
         if len(values) != len(self.meanings.codes) or not np.isin(values, (0, 1, UNKNOWN)).all():
             raise DataError(
-                f"{self.path}: torchgeo gave {len(values)} layers with values up to {values.max()}, expected "
+                f"{self.path}: torchgeo gave {plural(len(values), 'layer')} with values up to {values.max()}, expected "
                 f"{len(self.meanings.codes)} of 0, 1 and {UNKNOWN}"
             )
         return values.astype(np.uint8)
 
     def _covered(self, window: Window) -> npt.NDArray[np.bool_]:
-        """Pixels of a window whose centre lies where labels are."""
+        """Return the pixels of a window whose centre lies in the labels' footprint."""
         from rasterio.features import geometry_mask
 
         transform = self.part.grid.cropped(window).transform

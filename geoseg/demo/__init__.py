@@ -1,1 +1,1 @@
-"""Two labelled scenes and a small model that come with the package, and what geoseg makes of them."""
+"""A demo: a labelled scene and a small model that come with the package."""

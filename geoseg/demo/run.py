@@ -1,177 +1,223 @@
-"""The demo: the whole job on scenes that come with the package, and how good it was."""
+"""Run the demo: segment the packaged scene, assess the map, and tell what the figures mean."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import reduce
-from importlib.metadata import version
-from operator import add
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 
 import numpy as np
 
-from geoseg.assessment.accuracy import Accuracy, compare
+from geoseg.assessment.comparison import Accuracy, compare
 from geoseg.demo.preview import Image, Preview
-from geoseg.demo.scenes import BANDS, CREDIT, GRAPH, SCENES, DemoScene, data_file
-from geoseg.demo.verdict import verdict
-from geoseg.errors import OutputError
+from geoseg.demo.scene import CREDIT, PACKAGED, TITLE, DemoScene
+from geoseg.errors import ELSEWHERE, OutputError, plural
 from geoseg.grid.window import Window
-from geoseg.inference.options import PredictOptions, Progress
+from geoseg.inference.earlier import finished_before
+from geoseg.inference.options import PredictOptions
 from geoseg.inference.predict import Writing
-from geoseg.inference.prepare import Job, prepare
+from geoseg.inference.prepare import prepare_job
 from geoseg.inference.segment import SegmentOutputs, segment_file
-from geoseg.inference.summary import run_file
-from geoseg.models.card import read_card
-from geoseg.raster.classmap import read_class_map
+from geoseg.progress import OnProgress
+from geoseg.raster.classmap import ClassMap, read_class_map
 from geoseg.raster.scene import Scene
+from geoseg.storage.run_record import run_file
 
-_OPTIONS = PredictOptions(tile_size=256, overlap=64)
-"""Smaller than the scenes, so that the demo really tiles and blends."""
+_GAMMA = 0.7
+"""Gamma correction: forests are dark and would be nearly black."""
+
+_GOOD = 0.6
+_WEAK = 0.4
+_WIDTH = 100
+_ABOUT = (
+    "The labels lie on another grid (pixels of 31.5 m in another coordinate system, those of the scene have 30 m): "
+    "each pixel takes the label under its centre. They are of 2011 and the image of 2015; roads are narrower than "
+    "a pixel, and where woodland thins out into shrub two maps seldom agree.",
+    "The model learned from the rest of this one image, so it knows this place and this day. It shows what geoseg "
+    "does; for a map to use, train a model on scenes like yours.",
+)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Products:
-    """Files that the demo writes for one scene."""
+    """Files that the demo writes.
 
-    polygons: Path
-    raster: Path
-    confidence: Path
-    preview: Path
+    Parameters
+    ----------
+    folder : Path
+        Folder of the files.
+    """
 
-    @classmethod
-    def of(cls, folder: Path, scene: DemoScene) -> Products:
-        """Name them after the scene."""
-        return cls(
-            polygons=folder / f"{scene.name}.gpkg",
-            raster=folder / f"{scene.name}.tif",
-            confidence=folder / f"{scene.name}_confidence.tif",
-            preview=folder / f"{scene.name}_preview.png",
+    folder: Path
+
+    @property
+    def segmented(self) -> SegmentOutputs:
+        """Outputs of `geoseg segment`."""
+        return SegmentOutputs(
+            polygons=self.folder / "zion.gpkg",
+            raster=self.folder / "zion.tif",
+            confidence=self.folder / "zion_confidence.tif",
         )
 
+    @property
+    def preview(self) -> Path:
+        """Picture of scene, labels and map."""
+        return self.folder / "zion_preview.png"
+
     def lines(self) -> Iterator[str]:
-        """Say what each file is."""
-        yield f"{self.polygons}: land-cover polygons; open it in QGIS"
-        yield f"{self.raster}: class map"
-        yield f"{self.confidence}: how sure the model is, 0 to 254"
-        yield f"{self.preview}: picture of scene, map and labels"
+        """Yield a description of each file."""
+        outputs = self.segmented
+        yield f"{outputs.polygons}: land-cover polygons; open it in QGIS"
+        yield f"{outputs.raster}: class map"
+        yield f"{outputs.confidence}: how sure the model is, 0 to 254"
+        yield f"{self.preview}: picture of scene, labels and map"
 
 
 def run_demo(
     folder: Path,
     *,
     overwrite: bool = False,
-    progress: Progress | None = None,
-    model: Path | None = None,
-    scenes: Sequence[DemoScene] = SCENES,
+    progress: OnProgress | None = None,
+    scene: DemoScene = PACKAGED,
 ) -> str:
-    """Segment the demo scenes as `geoseg segment` would, draw them, and assess the maps.
+    """Segment the demo's scene as `geoseg segment` would, draw it, and assess the map.
 
-    Law: what an earlier demo of the same version and model finished in the folder is left as it is, and the
-    answer is the same; torch is not even imported then.
+    Law: products of an earlier demo in the folder are kept, and the result is the same; torch is never
+    imported.
 
     Parameters
     ----------
     folder : Path
-        Made where it is missing. Each scene gives NAME.gpkg (polygons), NAME.tif (class map),
-        NAME_confidence.tif and NAME_preview.png.
+        Output folder, created if missing, for zion.gpkg (polygons), zion.tif (class map), zion_confidence.tif and
+        zion_preview.png.
     overwrite : bool
         Whether other files of these names may be replaced.
     progress : callable, optional
         Called with (done, total, what).
-    model : Path, optional
-        A model file in place of the packaged one.
-    scenes : sequence of DemoScene
-        At least one.
+    scene : DemoScene
+        Bands, labels and model, instead of the packaged ones.
 
     Returns
     -------
     str
-        What was written, the accuracy against labels that the model never saw, and what that means.
+        The written files, the accuracy on the labels that were held back from training, its meaning, and the
+        commands that do the same.
 
     Raises
     ------
     OutputExistsError
-        If the folder holds files of these names that are not this demo's.
+        If the folder holds files of these names that the demo did not write.
     OutputError
         If they cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{folder}: cannot be made ({error.strerror}); choose another with -o") from error
-    model = model or data_file(GRAPH)
-    lines: list[str] = []
-    found: list[Accuracy] = []
-    for scene in scenes:
-        products = Products.of(folder, scene)
-        found.append(_map_scene(_job(scene, model), scene, products, overwrite=overwrite, progress=progress))
-        lines += products.lines()
-    return "\n".join([*lines, "", *verdict(reduce(add, found), len(found))])
-
-
-def _job(scene: DemoScene, model: Path) -> Job:
-    """Scene and model; the bands are told, since the file does not say which is which."""
-    names = read_card(model).band_names
-    bands = tuple(BANDS[name] for name in names) if set(names) <= set(BANDS) else None
-    return prepare(scene.image, model, replace(_OPTIONS, bands=bands))
-
-
-def _map_scene(
-    job: Job, scene: DemoScene, products: Products, *, overwrite: bool, progress: Progress | None
-) -> Accuracy:
-    """Write what is missing of a scene's products, and compare its map with the labels."""
-    if not _finished(job, products):
-        outputs = SegmentOutputs(
-            polygons=products.polygons, raster=products.raster, confidence=products.confidence
-        )
+        raise OutputError(f"{folder}: cannot be made ({error.strerror})", ELSEWHERE) from error
+    products = Products(folder)
+    outputs = products.segmented
+    job = prepare_job(scene.bands, scene.model, PredictOptions())
+    if finished_before(outputs.of(job, Writing())) is None:
         segment_file(job, outputs, Writing(overwrite=overwrite, fresh=overwrite), progress)
-    legend = job.card.classes
-    class_map, labels = read_class_map(products.raster), read_class_map(scene.labels)
-    # As make does: the picture is made of what run.json describes, so it must not be the older one.
-    if not products.preview.exists() or _written(products.preview) < _written(run_file(products.polygons)):
-        Preview(
-            colors=natural_colors(scene),
-            class_map=class_map,
-            labels=labels,
-            legend=legend,
-            title=scene.title,
-            subtitle=f"Land cover from Sentinel-2 at 10 m, mapped by geoseg with the model {job.card.name}",
-            credit=CREDIT,
-        ).write(products.preview)
-    return compare(class_map, labels, legend=legend)
+    assert outputs.raster is not None
+    class_map = read_class_map(outputs.raster)
+    held_back = scene.labels(scene.held_back, class_map.grid)
+    accuracy = compare(class_map, held_back, legend=job.card.classes)
+    # As in make: the picture must not be older than run.json, which describes its inputs.
+    if not products.preview.exists() or _written(products.preview) < _written(run_file(outputs.polygons)):
+        _preview(scene, class_map, held_back, accuracy).write(products.preview)
+    return "\n".join([*products.lines(), "", *verdict(accuracy), "", *commands(scene, products)])
 
 
-def _finished(job: Job, products: Products) -> bool:
-    """Whether an earlier demo of this version, scene, model and tiling wrote all maps.
+def commands(scene: DemoScene, products: Products) -> Iterator[str]:
+    """Yield the shell commands that do the same, and that train the model again."""
+    outputs = products.segmented
+    bands = ",".join(f"$DATA/{path.name}" for path in scene.bands.values())
+    written = [shlex.quote(str(path)) for path in outputs.paths]
+    yield "The same in commands:"
+    yield f"  DATA={shlex.quote(str(scene.folder))}"
+    yield f'  geoseg segment --stack "{bands}" -m "$DATA/{scene.model.name}" \\'
+    yield f"    -o {written[0]} --raster {written[1]} --save-confidence {written[2]}"
+    yield f"The model again, in about 7 minutes on one core, with the recipe {scene.recipe}:"
+    yield f'  geoseg train "$DATA/{scene.recipe.name}" -o {shlex.quote(str(products.folder / "run"))}'
 
-    The fingerprint in run.json also names the build of torch and its threads; to look at, a map made with
-    others is as good, and asking would mean importing torch.
-    """
-    record = run_file(products.polygons)
-    if not all(path.exists() for path in (record, products.polygons, products.raster, products.confidence)):
-        return False
-    try:
-        found = json.loads(record.read_text())["fingerprint"]
-        scene, image = found["scene"], Path(job.source.path)
-        return (
-            (found["version"], found["weights"]) == (version("geoseg"), job.card.weights_sha256)
-            and found["tile"] == [job.tiling.size, job.tiling.overlap]
-            and (scene["name"], scene["bytes"]) == (image.name, image.stat().st_size)
-        )
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return False
+
+def _preview(scene: DemoScene, class_map: ClassMap, held_back: ClassMap, accuracy: Accuracy) -> Preview:
+    """Combine scene, labels and map in one picture."""
+    trained = scene.labels(scene.training, class_map.grid)
+    reference = ClassMap(
+        codes=np.where(held_back.valid, held_back.codes, trained.codes),
+        valid=held_back.valid | trained.valid,
+        grid=class_map.grid,
+        legend=held_back.legend,
+    )
+    return Preview(
+        colors=natural_colors(scene),
+        class_map=class_map,
+        reference=reference,
+        held_back=held_back.valid,
+        legend=accuracy.legend,
+        title=TITLE,
+        subtitle="Land cover from four bands of Landsat 8. The model saw no label between the lines; "
+        f"there it agrees with the reference on {accuracy.overall:.0%} of the pixels.",
+        names=("Landsat 8, August 2015", "reference: NLCD 2011", "map by geoseg"),
+        credit=CREDIT,
+    )
 
 
 def natural_colors(scene: DemoScene) -> Image:
-    """Red, green and blue of a demo scene, (row, col, 3)."""
-    bands = [BANDS[name] for name in ("red", "green", "blue")]
-    source = Scene.open(scene.image).select(bands, validity_band=None)
+    """Return red, green and blue of the scene, (row, col, 3), stretched between the 2nd and 98th percentile,
+    brightened.
+    """
+    source = Scene.open({name: scene.bands[name] for name in ("red", "green", "blue")})
     chip = source.read(Window(row=0, col=0, height=source.grid.height, width=source.grid.width))
-    return np.moveaxis(chip.pixels, 0, -1)
+    low, high = np.percentile(chip.pixels, (2, 98), axis=(1, 2))[:, :, None, None]
+    shown = np.clip((chip.pixels - low) / np.maximum(high - low, 1), 0, 1) ** _GAMMA * 255
+    return np.moveaxis(shown.round().astype(np.uint8), 0, -1)
 
 
 def _written(path: Path) -> int:
-    """When a file was written last, ns."""
+    """Return the modification time of a file, ns."""
     return path.stat().st_mtime_ns
+
+
+def verdict(accuracy: Accuracy) -> Iterator[str]:
+    """Yield a table of accuracies, and a plain statement on the classes.
+
+    Parameters
+    ----------
+    accuracy : Accuracy
+        Accuracy on the labels that were held back.
+    """
+    yield f"Accuracy in the strip that was held back, {plural(accuracy.pixels, 'pixel')} whose labels no training saw:"
+    yield ""
+    for line in accuracy.lines():
+        yield f"  {line}"
+    yield ""
+    scores = {row["name"]: row["iou"] for row in accuracy.rows() if row["reference_pixels"]}
+    good = [name for name, iou in scores.items() if iou >= _GOOD]
+    fair = [name for name, iou in scores.items() if _WEAK <= iou < _GOOD]
+    weak = [name for name, iou in scores.items() if iou < _WEAK]
+    if good:
+        yield f"Good for: {', '.join(good)} (IoU of {_GOOD:.0%} and more)."
+    if fair:
+        yield f"With care: {', '.join(fair)} (IoU of {_WEAK:.0%} to {_GOOD:.0%})."
+    if weak:
+        yield f"Not good for: {', '.join(weak)} (IoU below {_WEAK:.0%}); do not map these with it."
+    yield from wrap(f"Most often wrong: {'; '.join(_worst(accuracy))}.", _WIDTH)
+    for paragraph in _ABOUT:
+        yield from wrap(paragraph, _WIDTH)
+
+
+def _worst(accuracy: Accuracy, most: int = 3) -> Iterator[str]:
+    """Name the most common confusions, the worst first."""
+    wrong = accuracy.confusion.counts.copy()
+    np.fill_diagonal(wrong, 0)
+    names = accuracy.legend.names
+    for place in np.argsort(-wrong, axis=None, kind="stable")[:most]:
+        truth, found = np.unravel_index(place, wrong.shape)
+        if wrong[truth, found]:
+            share = wrong[truth, found] / accuracy.pixels
+            yield f"{names[truth]} mapped as {names[found]} ({share:.1%} of all pixels)"

@@ -1,4 +1,4 @@
-"""Where the time of a run goes, when it was asked for."""
+"""Measure the time that each stage of a run takes, if requested."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ if TYPE_CHECKING:
 
 Stage = Literal["read", "upload", "model", "stitch", "write"]
 ON_DEVICE: tuple[Stage, ...] = ("upload", "model", "stitch")
-"""What the device does, one after the other: the rest of the wall time it is idle."""
+"""Stages that run on the device, one after the other; it is idle for the rest of the wall time."""
 BESIDE: tuple[Stage, ...] = ("read", "write")
-"""What other threads do meanwhile."""
+"""Stages that other threads run meanwhile."""
 
 
 class Clock:
-    """Seconds by stage.
+    """Seconds spent in each stage of a run.
 
     Read: from the file to rows in memory. Upload: rows to the device, cut and normalised there. Model: the network,
     or waiting for it where it computes beside what the others do. Stitch: softmax, taper, sum, decision, and back to
-    the host. Write: finished bands to the disk.
+    the host. Write: finished strips to the disk.
 
-    Law: one that is off costs a look-up. On CUDA events are put between the kernels and nobody waits for them,
-    so that a run which is watched is as fast as another one.
+    Law: a clock that is off costs one look-up. On CUDA, events are recorded between the kernels and nobody waits
+    for them, so that a measured run is as fast as an unmeasured one.
 
     Parameters
     ----------
     device : str or torch.device, optional
-        What the stages run on, such as ``cpu`` or ``cuda``; without one nothing is measured.
+        Device of the stages, such as ``cpu`` or ``cuda``; without one nothing is measured.
     """
 
     def __init__(self, device: str | torch.device | None = None) -> None:
@@ -41,13 +41,13 @@ class Clock:
         self._lock = threading.Lock()
 
     def stage(self, name: Stage) -> AbstractContextManager[None]:
-        """Measure a ``with`` block; what the device does belongs to one thread, the rest adds up over threads."""
+        """Measure a ``with`` block; device stages belong to one thread, the others add up over threads."""
         if self._device is None:
             return nullcontext()
         return self._events(name) if self._device == "cuda" and name in ON_DEVICE else self._wall(name)
 
     def profile(self, seconds: float) -> dict[str, float] | None:
-        """Return the stages of a run of so many seconds, and for how many the device had nothing to do.
+        """Return the seconds of each stage, and for how long the device was idle in a run of `seconds`.
 
         Returns
         -------
@@ -89,12 +89,12 @@ class Clock:
         finally:
             last.record()
             self._spans.append((name, first, last))
-            # Those that have passed, now and then: a large scene would pile them up.
+            # Add up the events that have passed now and then: a large scene would accumulate millions.
             if len(self._spans) > 4096:
                 self._settle(next((i for i, span in enumerate(self._spans) if not _passed(span[2])), 0))
 
     def _settle(self, count: int) -> None:
-        """Add up the oldest spans, which are over."""
+        """Add the durations of the oldest `count` events, which have passed."""
         for name, first, last in self._spans[:count]:
             self._seconds[name] += first.elapsed_time(last) / 1e3
         del self._spans[:count]

@@ -1,17 +1,17 @@
-"""Networks compiled for one shape of input."""
+"""Networks compiled by torch for one input shape."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from geoseg.errors import OptionError
+from geoseg.errors import Message, OptionError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
 def check_compiler(device: str) -> None:
-    """Refuse a device whose networks torch does not compile, before any work is done.
+    """Raise OptionError for a device on which torch does not compile networks.
 
     Raises
     ------
@@ -19,18 +19,20 @@ def check_compiler(device: str) -> None:
     """
     if device != "cuda":
         because = ": there the network is compiled anyhow" if device == "cpu" else ""
-        raise OptionError(f"--compile is for cuda, found {device}; leave it out{because}")
+        raise OptionError(
+            Message("{compile} is for cuda, found {}", device, compile=True), f"leave it out{because}"
+        )
 
 
 def compiled(module: nn.Module) -> nn.Module:
-    """Return a network that is compiled at the first batch of each shape, with the weights that it has then.
+    """Return a network that torch compiles at the first batch of each shape, with its weights at that time.
 
     On CUDA the launches of a batch are recorded once and replayed (CUDA graphs).
     """
     import torch
 
     class Compiled(torch.nn.Module):
-        """Says in one line why a network cannot be compiled."""
+        """Module that reports in one line why its network cannot be compiled."""
 
         def __init__(self, inner: Any) -> None:
             super().__init__()
@@ -46,7 +48,8 @@ def compiled(module: nn.Module) -> nn.Module:
                     (line for line in str(error).splitlines() if line.strip()), type(error).__name__
                 )
                 raise OptionError(
-                    f"the network cannot be compiled here: {reason[:200]}; leave --compile out"
+                    f"the network cannot be compiled here: {reason[:200]}",
+                    Message("leave {compile} out", compile=True),
                 ) from error
             return result
 

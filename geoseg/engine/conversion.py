@@ -1,4 +1,4 @@
-"""Networks of torch as graphs that OpenVINO computes."""
+"""Convert torch networks to graphs that OpenVINO computes."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ if TYPE_CHECKING:
     import openvino
 
 _ALIKE = 1e-3
-"""Most that a converted network may differ from the original on noise, relative to the largest logit."""
+"""Largest accepted difference between the converted network and the original on noise, relative to the largest
+logit."""
 _OPERATIONS = 17
-"""Version of ONNX's operations: what torch translates to is complete in it, and programs have read it since 2022."""
+"""Version of ONNX's operator set: complete for what torch exports, and readable by programs since 2022."""
 _MOST = 2 * 10**9
-"""Bytes of weights in one ONNX file, which Protocol Buffers limit."""
+"""Largest total size in bytes of the weights in one ONNX file, a limit of Protocol Buffers."""
 
 
 def converted(network: nn.Module, shape: tuple[int, int, int]) -> openvino.Model:
-    """Return the graph of a network for one image of a shape.
+    """Convert a torch network to an OpenVINO graph for images of one shape.
 
     Parameters
     ----------
@@ -45,7 +46,7 @@ def converted(network: nn.Module, shape: tuple[int, int, int]) -> openvino.Model
     Raises
     ------
     ModelError
-        If OpenVINO cannot express it.
+        If OpenVINO cannot express the network, or computes something else.
     """
     try:
         graph = _traced(network, (1, *shape))
@@ -55,17 +56,19 @@ def converted(network: nn.Module, shape: tuple[int, int, int]) -> openvino.Model
         found = logits_of(graph, [image.numpy()])[0]
         off = float(np.abs(found - expected).max() / np.abs(expected).max())
         if not off < _ALIKE:
-            raise ModelError(f"OpenVINO computes something else of the network: it is off by {off:.1%}")
+            raise ModelError(
+                f"the network converted to OpenVINO gives other results: its logits are off by {off:.1%}"
+            )
         return graph
     except ModelError:
         raise
-    # Its frontend raises whatever the operation it met is refused with.
+    # OpenVINO's frontend raises errors of any type for operations that it does not support.
     except Exception as error:
         raise ModelError(f"OpenVINO cannot compute the network: {first_line_of(error)}") from error
 
 
 def check_onnx() -> None:
-    """Refuse to go on without the package that torch writes ONNX with.
+    """Raise OptionError if the package onnx, which torch needs to write ONNX files, is not installed.
 
     Raises
     ------
@@ -78,7 +81,7 @@ def check_onnx() -> None:
 
 
 def as_onnx(network: nn.Module, shape: tuple[int, int, int]) -> bytes:
-    """Return an ONNX file of a network for one image of a shape, its weights in it.
+    """Return the bytes of an ONNX file with the network and its weights, for images of one shape.
 
     Parameters
     ----------
@@ -111,7 +114,7 @@ def as_onnx(network: nn.Module, shape: tuple[int, int, int]) -> bytes:
         ):
             warnings.simplefilter("ignore")  # of constants in the trace, which is for one shape
             file = Path(folder) / "network.onnx"
-            # By its trace, as OpenVINO's graph is made: torch's newer way needs onnxscript besides.
+            # By tracing, as for OpenVINO's graph: torch's newer exporter needs the package onnxscript, too.
             torch.onnx.export(
                 folded(network),
                 (torch.zeros((1, *shape)),),
@@ -122,28 +125,28 @@ def as_onnx(network: nn.Module, shape: tuple[int, int, int]) -> bytes:
                 output_names=["logits"],
             )
             return file.read_bytes()
-    except Exception as error:  # of an operation that it does not know, whatever it likes
+    except Exception as error:  # torch raises errors of any type for operations that it does not know
         raise ModelError(
             f"torch cannot express the network as ONNX: {first_line_of(error)}; export it as .xml"
         ) from error
 
 
 def _traced(network: nn.Module, shape: tuple[int, ...]) -> Any:
-    """Trace a network with an image of a shape, and translate the trace."""
+    """Trace a network on an image of one shape and translate the trace to an OpenVINO graph."""
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
     from openvino.passes import ConstantFolding, Manager
 
     with warnings.catch_warnings(), torch.inference_mode(mode=False), torch.no_grad():
         warnings.simplefilter("ignore")  # of constants in the trace, which is for one shape
-        # Not by `openvino.convert_model`: that reports every conversion to its makers over the internet, and has
+        # Not by `openvino.convert_model`: it sends telemetry about every conversion over the internet, and has
         # torch check the trace, which imports half of torch.
         traced = torch.jit.trace(folded(network), torch.zeros(shape), check_trace=False)  # type: ignore[no-untyped-call]
         frontend = FrontEndManager().load_by_framework("pytorch")
         decoder = TorchScriptPythonDecoder(traced)  # which the frontend does not keep alive
         graph = frontend.convert(frontend.load(decoder))
         graph.reshape(list(shape))
-    # Weights of depthwise layers are reshaped in the trace: as they are, no tool finds them to make integers of them.
+    # The trace reshapes the weights of depthwise layers; unfolded, quantization tools would not find them.
     passes = Manager()
     passes.register_pass(ConstantFolding())
     passes.run_passes(graph)

@@ -1,4 +1,4 @@
-"""The devices of this machine, found without importing torch where it could not use any.
+"""Find the devices of this machine, importing torch only where it might use one.
 
 Importing torch takes longer than many a prediction on the CPU, which OpenVINO computes. A GPU can only be there where
 its driver is, so torch is asked for one where there is a driver, or where it has been imported anyway.
@@ -21,10 +21,10 @@ _NOT_INSTALLED = "GPUs need the package torch, which is not installed (pip insta
 
 
 def cpu_threads() -> int:
-    """Return how many CPU threads a network takes: torch's number, which is known without torch, too.
+    """Return the number of CPU threads of a network: the same as torch's, also without importing torch.
 
     That is what OMP_NUM_THREADS says, else the cores that this process may use. A core with two hardware threads
-    counts once, as torch counts it: equal runs are equal work whether or not torch has been imported.
+    counts once, as torch counts it, so that results do not depend on whether torch has been imported.
     """
     if (torch := sys.modules.get("torch")) is not None:
         return int(torch.get_num_threads())
@@ -39,7 +39,7 @@ def cpu_threads() -> int:
 
 
 def _core_of(cpu: int) -> str:
-    """Name the core that a CPU of Linux is a hardware thread of; itself, where the system does not tell."""
+    """Return a key of the physical core of a Linux CPU; the CPU's own number where the system does not tell."""
     try:
         return Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list").read_text()
     except OSError:
@@ -48,7 +48,7 @@ def _core_of(cpu: int) -> str:
 
 @cache
 def _driver_is_there() -> bool:
-    """Whether this machine has a driver of GPUs that torch computes on; without one no GPU can be used."""
+    """Return whether this machine has a GPU driver that torch could use."""
     if sys.platform == "darwin":
         return platform.machine() == "arm64"
     if any(Path(name).exists() for name in ("/proc/driver/nvidia", "/dev/kfd")):  # CUDA, ROCm
@@ -61,14 +61,14 @@ def _driver_is_there() -> bool:
 
 
 def _is_installed() -> bool:
-    """Whether there is a torch; it is not imported for the answer."""
+    """Return whether torch is installed, without importing it."""
     if "torch" in sys.modules:
         return sys.modules["torch"] is not None
     return importlib.util.find_spec("torch") is not None
 
 
 def _torch() -> Any:
-    """Return torch where it may find a GPU, else None: importing it takes longer than many a prediction."""
+    """Return the module torch if it may find a GPU, else None: importing it takes longer than many predictions."""
     if not _is_installed() or ("torch" not in sys.modules and not _driver_is_there()):
         return None
     import torch
@@ -77,20 +77,20 @@ def _torch() -> Any:
 
 
 def gpu_names() -> list[str]:
-    """Names of the GPUs that CUDA finds."""
+    """Return the names of the GPUs that CUDA finds."""
     torch = _torch()
     return [] if torch is None else [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
 
 
 def why_no_gpu() -> str | None:
-    """One line on why no GPU is used, or None where one is."""
+    """Return one line on why no GPU is used, or None if one is."""
     if _has_cuda() or _has_mps():
         return None
     if not _is_installed():
         return _NOT_INSTALLED
     torch = _torch()
     if torch is None:
-        return "there is no driver of a GPU that torch computes on"
+        return "no driver was found for a GPU that torch supports"
     if torch.version.cuda is None:
         return "this build of torch has no CUDA support"
     return "torch finds no usable CUDA device (no GPU, or its driver is missing or too old)"
@@ -107,25 +107,25 @@ def _has_mps() -> bool:
 
 
 def choose_device(asked: str) -> str:
-    """Return the device that ``auto`` means here, or the asked one.
+    """Return the requested device, or the best one of this machine for ``auto``.
 
     Raises
     ------
     OptionError
-        If the asked one is not there.
+        If the requested device cannot be used.
     """
     if asked == "auto":
         return "cuda" if _has_cuda() else "mps" if _has_mps() else "cpu"
     if asked == "cuda" and not _has_cuda():
         raise OptionError(f"device cuda cannot be used: {why_no_gpu()}; choose cpu")
     if asked == "mps" and not _has_mps():
-        why = "this is no Apple GPU" if _is_installed() else _NOT_INSTALLED
+        why = "this is not an Apple GPU" if _is_installed() else _NOT_INSTALLED
         raise OptionError(f"device mps cannot be used: {why}; choose cpu")
     return asked
 
 
 def check_devices(device: str, count: int) -> None:
-    """Raise OptionError if there are not so many of a kind; processes on the CPU share its cores."""
+    """Raise OptionError if the machine has fewer than `count` devices; on the CPU, processes share its cores."""
     there = {"cuda": len(gpu_names()), "cpu": count}.get(device, 1)
     if count > there:
         raise OptionError(
@@ -134,13 +134,13 @@ def check_devices(device: str, count: int) -> None:
 
 
 def choose_precision(asked: str, device: str) -> str:
-    """Return the precision that ``auto`` means on a device, or the asked one."""
+    """Return the requested precision, or the one that ``auto`` means on a device."""
     if asked != "auto":
         return asked
     if device == "cuda":
         return "bf16" if _torch().cuda.is_bf16_supported(including_emulation=False) else "fp16"
     if device == "cpu":
-        from geoseg.engine.openvino_network import computes_bf16
+        from geoseg.engine.openvino_runtime import computes_bf16
 
         return "bf16" if computes_bf16() else "fp32"
     return "fp32"

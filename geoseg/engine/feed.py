@@ -1,4 +1,4 @@
-"""A band's pixels with its margin, and which of them become results."""
+"""Read the pixels of a strip with its margin, and tell which of them become results."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.engine.plan import Band, Plan
+from geoseg.engine.plan import Plan, TileStrip
 from geoseg.engine.rows import RowReader
 from geoseg.raster.chip import Chip
 
 Clip = Callable[[int, int], npt.NDArray[np.bool_]]
-"""Called with (first row, last row + 1): (rows, width) bool, True where a result is wanted."""
+"""Called with (first row, last row + 1); returns bool of shape (rows, width), True where a result is wanted."""
 
 
 class Tile(NamedTuple):
-    """A tile of a band.
+    """A tile of a strip.
 
     Parameters
     ----------
     place : tuple of int
-        Its (row, col) in the tiling.
+        (row, col) of the tile in the tiling.
     window : tuple of slice
-        Its rows and columns in the band, px.
+        Rows and columns of the tile in the strip, px.
     needed : bool
-        Whether a result is wanted in it.
+        Whether a result is wanted anywhere in the tile.
     whole : bool
-        Whether all of its pixels are valid.
+        Whether all pixels of the tile are valid.
     """
 
     place: tuple[int, int]
@@ -37,12 +37,12 @@ class Tile(NamedTuple):
     whole: bool
 
 
-def read_band(
-    reader: RowReader, plan: Plan, band: Band, clip: Clip | None = None
+def read_strip(
+    reader: RowReader, plan: Plan, strip: TileStrip, clip: Clip | None = None
 ) -> tuple[Chip, npt.NDArray[np.bool_]]:
-    """Read a band with its margin, and say which of its pixels become results.
+    """Read a strip with its margin, and tell which of its pixels become results.
 
-    Pixels that are valid but not wanted (the margin, what `clip` leaves out) are context for the others.
+    Valid pixels that are not wanted (those in the margin, those that `clip` excludes) are context for the others.
 
     Returns
     -------
@@ -50,11 +50,11 @@ def read_band(
         Pixels (band, row, col) in the source's dtype.
     wanted : ndarray of bool, shape (row, col)
     """
-    margin = plan.margin
-    chip = reader.read(band.start - margin, band.read_stop - margin)
-    first, stop = max(band.start - margin, 0), min(band.read_stop - margin, plan.shape[0])
-    columns = slice(margin, margin + plan.shape[1])
-    inside = (slice(first - band.start + margin, stop - band.start + margin), columns)
+    reads = plan.reads(strip)
+    chip = reader.read(reads.start, reads.stop)
+    first, stop = max(reads.start, 0), min(reads.stop, plan.shape[0])
+    columns = slice(plan.margin, plan.margin + plan.shape[1])
+    inside = (slice(first - reads.start, stop - reads.start), columns)
     wanted = np.zeros_like(chip.valid)
     wanted[inside] = chip.valid[inside]
     if clip is not None:
@@ -62,9 +62,9 @@ def read_band(
     return chip, wanted
 
 
-def marked(plan: Plan, band: Band, chip: Chip, wanted: npt.NDArray[np.bool_]) -> list[Tile]:
-    """Return the tiles of a band that was read, in row-major order."""
+def marked(plan: Plan, strip: TileStrip, chip: Chip, wanted: npt.NDArray[np.bool_]) -> list[Tile]:
+    """Return the tiles of a strip that was read, in row-major order."""
     return [
         Tile(place, window, bool(wanted[window].any()), bool(chip.valid[window].all()))
-        for place, window in plan.tiles(band)
+        for place, window in plan.tiles(strip)
     ]

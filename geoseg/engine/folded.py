@@ -1,4 +1,4 @@
-"""Networks folded for prediction: the same function of the image with fewer operations."""
+"""Fold networks for prediction: the same function of the image with fewer operations."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ _UNET: Final = "segmentation_models_pytorch.decoders.unet.decoder"
 
 
 def folded(network: nn.Module) -> nn.Module:
-    """Return a network that computes the same up to rounding, and is for evaluation only.
+    """Return an equivalent network (up to rounding) with fewer operations, for evaluation only.
 
-    - Batch normalisation right behind a convolution multiplies each of its channels and adds to it: it becomes
-      part of the weights. That is known of neighbours in an `nn.Sequential`, and of torchvision's ResNets, which
-      are those of segmentation-models-pytorch.
-    - Its U-Net doubles rows and columns by repeating pixels. A 3 x 3 convolution sees only 2 x 2 different ones
-      then, and four products do for nine (`_Doubling`).
+    - Batch normalisation right after a convolution scales and shifts each of its channels: it becomes
+      part of the weights. This is done for neighbours in an `nn.Sequential`, and in torchvision's ResNets, which
+      segmentation-models-pytorch uses.
+    - Its U-Net upsamples by repeating pixels. A 3 x 3 convolution then sees only 2 x 2 different ones
+      and four products replace nine (`_Doubling`).
 
     Parameters
     ----------
     network : nn.Module
-        Maps (n, band, row, col) to logits (n, channel, row, col), of one dtype; it is left as it is.
+        Maps (n, band, row, col) to logits (n, channel, row, col), of one dtype; it is not changed.
 
     Returns
     -------
     nn.Module
-        Maps the same. It has weights of its own; a network with nothing to fold, or folded before, is returned
-        itself, put into evaluation mode.
+        Computes the same, with its own copy of the weights. A network with nothing to fold, or folded before, is
+        returned unchanged, in evaluation mode.
     """
     if isinstance(network, _Folded) or not any(
         isinstance(module, nn.BatchNorm2d) or _is_unet(module) for module in network.modules()
@@ -52,7 +52,7 @@ def folded(network: nn.Module) -> nn.Module:
 
 
 class _Folded(nn.Module):
-    """A network that was folded: (n, band, row, col) to logits (n, channel, row, col)."""
+    """A folded network: maps (n, band, row, col) to logits (n, channel, row, col)."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class _Folded(nn.Module):
 
 
 def _class(module: str, name: str) -> Any:
-    """Class of a library; without the library there are no objects of it, and it need not be loaded."""
+    """Return a class of a library, or () if the library is not loaded: then no object of it exists."""
     return getattr(sys.modules.get(module), name, ())
 
 
@@ -72,9 +72,11 @@ def _is_unet(decoder: object) -> bool:
 
 
 def _neighbours(module: nn.Module) -> Iterator[tuple[str, str]]:
-    """Names of children of which the second is given what the first returns, as nobody else is."""
+    """Yield pairs of child names where the second child's only input is the first child's output."""
     if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:
-        yield from pairwise(module._modules)
+        # Not by `named_children`, which leaves out a layer that comes a second time.
+        names = (name for name, _ in module.named_modules(remove_duplicate=False))
+        yield from pairwise(name for name in names if name and "." not in name)
     elif isinstance(module, tuple(_class(_RESNET, name) for name in ("ResNet", "BasicBlock", "Bottleneck"))):
         yield from (
             (f"conv{number}", f"bn{number}") for number in (1, 2, 3) if hasattr(module, f"bn{number}")
@@ -89,7 +91,7 @@ def _fold_normalisation(module: nn.Module, first: str, second: str) -> None:
     if mean is None or variance is None:  # normalises by the batch's own numbers
         return
     weight = convolution.weight
-    # Another layer may share it. A copy of the weights, too, would be most of the time that folding takes.
+    # Copied because another layer may share it; without its weights, whose copy would take most of the time.
     fused = copy.deepcopy(convolution, {id(weight): weight})
     fused.weight, fused.bias = fuse_conv_bn_weights(
         weight, convolution.bias, mean, variance, normalisation.eps, normalisation.weight, normalisation.bias
@@ -99,7 +101,7 @@ def _fold_normalisation(module: nn.Module, first: str, second: str) -> None:
 
 
 def _fold_doublings(network: nn.Module) -> None:
-    """Replace the blocks of a U-Net's decoder that double by repeating."""
+    """Replace the blocks of a U-Net decoder that upsample by repeating pixels."""
     encoder, decoder = cast(Any, network.encoder), cast(Any, network.decoder)
     deep = encoder.out_channels[-1]
     for number, block in enumerate(decoder.blocks):
@@ -109,25 +111,25 @@ def _fold_doublings(network: nn.Module) -> None:
 
 
 class _Doubling(nn.Module):
-    """A block of a U-Net's decoder: features of `deep` channels, twice as large, joined with those of their size.
+    """A block of a U-Net decoder that upsamples features by 2 and joins them with the skip connection.
 
     Repeating pixels and convolving them is a transposed convolution of stride 2, whose 4 x 4 weights are the
-    3 x 3 ones convolved with the 2 x 2 square of a repeated pixel; the joined features have weights of their own,
+    3 x 3 ones convolved with the 2 x 2 square of a repeated pixel; the skip connection has its own weights,
     and both results are added up.
 
     Parameters
     ----------
     block : UnetDecoderBlock
-        Of segmentation-models-pytorch; its first convolution has weights (out, deep and beside, 3, 3).
+        From segmentation-models-pytorch; its first convolution has weights (out, deep + skip, 3, 3).
     deep : int
-        Channels of the features that are doubled; they come first.
+        Channels of the features that are upsampled; they come first.
     """
 
     def __init__(self, block: Any, deep: int) -> None:
         super().__init__()
         self._block = block
         weights = block.conv1[0].weight.detach()
-        # A transposed convolution spreads where a convolution gathers: weights turned by half, channels exchanged.
+        # A transposed convolution scatters where a convolution gathers: weights rotated by 180°, channels swapped.
         spread = weights[:, :deep].flip(-2, -1).transpose(0, 1)
         for first, last in ((0, 0, 0, 1), (0, 0, 1, 0)), ((0, 1), (1, 0)):
             spread = functional.pad(spread, first) + functional.pad(spread, last)
@@ -137,15 +139,16 @@ class _Doubling(nn.Module):
     def forward(
         self, features: Tensor, rows: int, cols: int, skip_connection: Tensor | None = None
     ) -> Tensor:
-        """Double features (n, deep, row, col) to `rows` x `cols` px and join them with those beside them.
+        """Upsample features (n, deep, row, col) to `rows` x `cols` px and join them with the skip connection.
 
         Parameters
         ----------
         features : Tensor, (n, deep, rows / 2, cols / 2)
-            Of another size they are left to the block that was replaced.
+            For any other size the original block computes the result.
         rows, cols : int
             Size of the result, px.
         skip_connection : Tensor, (n, beside, rows, cols), optional
+            Features of the encoder at the result's size.
 
         Returns
         -------

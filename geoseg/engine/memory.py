@@ -1,14 +1,13 @@
-"""How large a batch the memory of a machine without a GPU holds.
+"""Find the batch size that fits in the memory of a machine without a GPU.
 
-A GPU says that its memory is full, and the batch is halved. The memory of the machine ends in a kill of the
-process, so what a tile needs is measured before the first large batch, and what cannot fit is refused before it is
-allocated.
+When a GPU reports that its memory is full, the batch is halved. When the machine's memory is full, the system
+kills the process, so the memory of a tile is measured before the first large batch, and a batch that cannot fit
+is refused before it is allocated.
 """
 
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from geoseg.engine.settings import Settings
 from geoseg.errors import OptionError
+from geoseg.storage.process_memory import kilobytes, peak, resident
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,24 +23,25 @@ if TYPE_CHECKING:
 log = logging.getLogger("geoseg")
 
 _TRIED = 4
-"""Tiles of the batch that is measured."""
+"""Tiles in the batch that is measured."""
 _SMALL = 32
-"""Batches up to this are not worth measuring."""
+"""Batches up to this many tiles are not measured."""
 _SHARE = 0.7
-"""Of the free memory; the rest is for pictures that are read and written, and for others."""
+"""Share of the free memory to use; the rest is for pictures being read and written, and for other processes."""
 _SMALL_BATCH, _SMALL_STEP = 2**24, 2**22
-"""Px of a batch that every machine holds: 16 tiles of 1024 x 1024 without, of 512 x 512 with what gradients need."""
+"""Pixels of a batch that fits on every machine: 16 tiles of 1024 x 1024 without, of 512 x 512 with gradients."""
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 def fitted_to_memory(settings: Settings, run: Callable[[int], object]) -> Settings:
-    """Return the settings with a batch that the memory holds.
+    """Return the settings with a batch size that fits in memory.
 
     Parameters
     ----------
     settings : Settings
+        Settings with the wanted batch size.
     run : callable
-        Runs the network on a batch of so many tiles.
+        Called with a number of tiles; runs the network on a batch of that size.
     """
     size = settings.batch_size
     if settings.device != "cpu" or size <= _SMALL:
@@ -49,7 +50,7 @@ def fitted_to_memory(settings: Settings, run: Callable[[int], object]) -> Settin
     if before is None or free is None:
         return settings
     run(_TRIED)
-    # An earlier peak may hide this one: then a tile is taken to need more than it does.
+    # An earlier peak may hide this one; the need of a tile is then overestimated.
     needed = max((peak() or before) - before, 0) // _TRIED
     most = int(_SHARE * free / max(needed, 1))
     if size <= most:
@@ -69,22 +70,22 @@ def check_memory(
     *,
     training: bool = False,
 ) -> None:
-    """Refuse a batch that the memory of this machine cannot hold, before any of it is allocated.
+    """Raise OptionError for a batch that cannot fit in the machine's memory, before any of it is allocated.
 
-    What is compared is less than what the network takes, so nothing that fits is refused. Small batches are not
-    looked at. Of a GPU's own memory torch keeps account; here it is the batch on its way there.
+    The estimate is a lower bound of the network's need, so nothing that fits is refused. Small batches are not
+    checked. Torch watches the GPU's own memory; for a GPU, only the batch in host memory is checked here.
 
     Parameters
     ----------
     network : callable, optional
-        Returns the module that maps (n, band, row, col) to logits; asked where the batch is not small. Without it, as
-        of an exported model, which has none, the batch alone counts.
+        Returns the module that maps (n, band, row, col) to logits; called only for large batches. Without it, as
+        for an exported model, which has no module, only the batch itself counts.
     shape : (int, int, int, int)
         n, bands, rows and columns of the batch.
     settings : Settings
         Device and precision.
     training : bool
-        Whether what layers return is kept until the gradients are known.
+        Whether the outputs of all layers are kept for the gradients.
 
     Raises
     ------
@@ -108,9 +109,9 @@ def check_memory(
 
 
 def _numbers(network: nn.Module, shape: tuple[int, int, int, int], *, training: bool) -> int:
-    """Fewest numbers that the products of a network hold at once for a batch, found without storage.
+    """Return a lower bound of how many numbers a network holds at once for a batch, computed without storage.
 
-    Of what its layers compute only convolutions and matrix products count: others may work in place.
+    Only the outputs of convolutions and matrix products count: other layers may work in place.
     """
     import torch
     from torch import nn
@@ -129,27 +130,17 @@ def _numbers(network: nn.Module, shape: tuple[int, int, int, int], *, training: 
     try:
         with torch.no_grad():
             torch.func.functional_call(network, meta, (torch.empty(shape, device="meta"),))
-    except Exception:  # a network that asks for values of its tensors: what was seen until then counts
-        log.debug("the memory of a batch was not looked at to the end", exc_info=True)
+    except Exception:  # a network that reads values of its tensors: the layers seen until then count
+        log.debug("the memory of a batch could not be estimated completely", exc_info=True)
     finally:
         for hook in hooks:
             hook.remove()
     return sum(taken) if training else max(taken, default=0)
 
 
-def resident() -> int | None:
-    """Bytes of memory that this process has now, where the system tells."""
-    return _kilobytes(Path("/proc/self/status"), "VmRSS")
-
-
-def peak() -> int | None:
-    """Most bytes that it had so far."""
-    return _kilobytes(Path("/proc/self/status"), "VmHWM")
-
-
 def free_memory() -> int | None:
-    """Bytes that this process may still take, where the system tells; containers often allow less than all."""
-    free, own = _kilobytes(Path("/proc/meminfo"), "MemAvailable"), resident()
+    """Return the bytes that this process may still allocate (limits of containers included), or None if unknown."""
+    free, own = kilobytes(Path("/proc/meminfo"), "MemAvailable"), resident()
     if free is None or own is None:
         return None
     for path in _LIMITS:
@@ -158,11 +149,3 @@ def free_memory() -> int | None:
         except (OSError, ValueError):  # no such limit, or "max"
             continue
     return free
-
-
-def _kilobytes(path: Path, key: str) -> int | None:
-    try:
-        found = re.search(rf"^{key}:\s*(\d+) kB", path.read_text(), re.MULTILINE)
-    except OSError:
-        return None
-    return None if found is None else 1024 * int(found[1])

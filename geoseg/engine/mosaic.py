@@ -1,7 +1,7 @@
-"""Overlapping tiles of probabilities become codes and confidence, on the CPU, without a second look at any of them.
+"""Blend overlapping tiles of probabilities and decide codes and confidence on the CPU, in one pass.
 
-What `Stitcher` and `Decision` do with tensors on a device: here a tile is blended into rows that are open, and
-whichever pixels wait for no other tile are decided in the same pass, while its numbers are in the processor's cache.
+Does what `Stitcher` and `Decision` do with tensors on a device: a tile is blended into the open rows, and
+pixels that wait for no other tile are decided in the same pass, while their probabilities are in the CPU's cache.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.engine.storage import Storage
-from geoseg.engine.tile_kernels import (
+from geoseg.engine.blending import (
     BINARY,
     FIRST,
     LAST,
@@ -22,13 +21,16 @@ from geoseg.engine.tile_kernels import (
     MULTILABEL,
     Axis,
     Held,
+    PlacedTile,
     Rule,
     Scratch,
     blend,
 )
+from geoseg.engine.network_input import Pixel
 from geoseg.errors import StitchError
 from geoseg.grid.legend import NODATA, THRESHOLD, Task
 from geoseg.grid.tiling import Tiling
+from geoseg.raster.band_encoding import Storage
 
 _TASKS: Final = {"multiclass": MULTICLASS, "binary": BINARY, "multilabel": MULTILABEL}
 _STEPS: Final = 254
@@ -36,22 +38,21 @@ _STEPS: Final = 254
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deciding:
-    """What becomes of the probabilities of a pixel; see `geoseg.engine.decision.Decision`.
+    """How probabilities become codes; see `geoseg.engine.decision.Decision`.
 
     Parameters
     ----------
     task : str
+        ``multiclass``, ``binary`` or ``multilabel``.
     channels : sequence of int
         Legend code of each network channel.
     thresholds : sequence of float, optional
-    storage : str, optional
-        How probabilities are stored, where they are.
+        Probability above which a class is present, one per channel; 0.5 by default. Not for multiclass.
     """
 
     task: Task
     channels: Sequence[int]
     thresholds: Sequence[float] | None = None
-    storage: Storage | None = None
 
     @property
     def order(self) -> list[int]:
@@ -60,11 +61,11 @@ class Deciding:
 
     @property
     def layers(self) -> int:
-        """Layers of codes."""
+        """Number of layers of codes: one per class for a multilabel task, else 1."""
         return len(self.channels) if self.task == "multilabel" else 1
 
-    def rule(self) -> Rule:
-        """Return it as kernels take it."""
+    def rule(self, *, keep: bool) -> Rule:
+        """Return the decision as kernels take it; `keep`: whether final probabilities stay in the accumulator."""
         above = [THRESHOLD] * len(self.channels) if self.thresholds is None else self.thresholds
         place = np.zeros(len(self.channels), np.int64)
         if self.task == "multilabel":
@@ -74,40 +75,58 @@ class Deciding:
             codes=np.array(self.channels, np.uint8),
             thresholds=np.array(above, np.float32),
             layers=place,
-            keep=self.storage is not None,
+            keep=keep,
         )
 
-    def stored(self, shares: npt.NDArray[np.float32], valid: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+    def stored(
+        self, shares: npt.NDArray[np.float32], valid: npt.NDArray[np.bool_], storage: Storage
+    ) -> npt.NDArray[Any]:
         """Return probabilities (channel, row, col) as files hold them; see `Decision.stored`."""
         shares = np.concatenate([1 - shares, shares]) if self.task == "binary" else shares[self.order]
-        if self.storage == "uint8":
+        if storage == "uint8":
             shares = np.where(valid, shares, 0)
             steps = np.clip(np.rint(shares * np.float32(_STEPS)), 0, _STEPS).astype(np.uint8)
             return np.where(valid, steps, np.uint8(NODATA))
-        return np.where(valid, shares, np.float32(np.nan)).astype(self.storage)
+        return np.where(valid, shares, np.float32(np.nan)).astype(storage)
+
+    def finished(
+        self,
+        codes: npt.NDArray[np.uint8],
+        confidence: npt.NDArray[np.uint8],
+        shares: npt.NDArray[np.float32] | None,
+        *,
+        has_nan: bool,
+    ) -> Finished:
+        """Return codes and confidence in the shape of the task: without the layer axis unless it is multilabel."""
+        if self.task != "multilabel":
+            codes, confidence = codes[0], confidence[0]
+        return Finished(codes=codes, confidence=confidence, shares=shares, has_nan=has_nan)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Finished:
-    """Rows of a scene without its margin.
+    """Decided pixels: rows of a scene without its margin, or a whole picture.
 
     Parameters
     ----------
     codes, confidence : ndarray of uint8, shape (row, col), of a multilabel task (layer, row, col)
-    stored : ndarray, shape (class, row, col), optional
-        Probabilities as `Deciding.stored` returns them.
-    odd : bool
-        Whether a probability in them is not a number.
+        Class codes, and the probability of each times 254; 255 is no data. (layer, row, col) for a multilabel
+        task.
+    shares : ndarray of float32, shape (channel, row, col), optional
+        Probabilities, if kept; undefined where no result is wanted. From a `Mosaic` they are valid only until its
+        next call.
+    has_nan : bool
+        Whether any probability is NaN.
     """
 
     codes: npt.NDArray[np.uint8]
     confidence: npt.NDArray[np.uint8]
-    stored: npt.NDArray[Any] | None
-    odd: bool
+    shares: npt.NDArray[np.float32] | None
+    has_nan: bool
 
 
 class Mosaic:
-    """Tiles blended and decided over a band of rows that moves down the scene.
+    """Blend and decide tiles over a strip of open rows that moves down the scene.
 
     Laws: those of `Stitcher` and of `Decision`: the weights of a pixel sum to 1, and its tiles are added in row-major
     order, so that equal work gives equal bits.
@@ -115,21 +134,27 @@ class Mosaic:
     Parameters
     ----------
     tiling : Tiling
+        Tile size and overlap.
     shape : tuple of int
         (rows, cols) of what the tiles cover: the scene with its margin, at least one tile.
     deciding : Deciding
+        How probabilities become codes.
     depth : int
-        Most rows that are open at once.
+        Largest number of rows that are open at once.
+    keep : bool
+        Whether finished rows come with their probabilities.
 
     Notes
     -----
     Memory: ``(4 * channels + 2 * layers) * depth * cols`` bytes.
     """
 
-    def __init__(self, tiling: Tiling, shape: tuple[int, int], deciding: Deciding, depth: int) -> None:
+    def __init__(
+        self, tiling: Tiling, shape: tuple[int, int], deciding: Deciding, depth: int, *, keep: bool = False
+    ) -> None:
         self._rows, self._cols = tiling.starts(shape[0]), tiling.starts(shape[1])
         self._row_axes, self._col_axes = _axes(tiling, shape[0]), _axes(tiling, shape[1])
-        self._deciding, self._rule, self._size = deciding, deciding.rule(), tiling.size
+        self._deciding, self._rule, self._size = deciding, deciding.rule(keep=keep), tiling.size
         depth, cols = max(depth, tiling.size), max(shape[1], tiling.size)
         layers = deciding.layers
         self._held = Held(
@@ -137,9 +162,8 @@ class Mosaic:
             np.full((layers, depth, cols), NODATA, np.uint8),
             np.full((layers, depth, cols), NODATA, np.uint8),
         )
-        value, best, total = np.empty((3, self._size), np.float32)
-        self._scratch = Scratch(value, best, total, np.empty(self._size, np.int32))
-        self._depth, self._top, self._odd = depth, 0, False
+        self._scratch = _scratch(self._size)
+        self._depth, self._top, self._has_nan = depth, 0, False
         self._added = np.zeros((len(self._rows), len(self._cols)), dtype=bool)
 
     def add(
@@ -149,7 +173,7 @@ class Mosaic:
         wanted: npt.NDArray[np.bool_],
         at: tuple[int, int],
     ) -> None:
-        """Blend in one tile.
+        """Blend in one tile and decide the pixels that it completes.
 
         Parameters
         ----------
@@ -158,23 +182,23 @@ class Mosaic:
         shares : ndarray of float32, shape (channel, size, size)
             Probabilities.
         wanted : ndarray of bool, shape (row, col)
-            Where results are wanted, in the tile and around it.
+            Where results are wanted, for the rows that contain the tile.
         at : tuple of int
-            Where the tile's first pixel is in it.
+            Row and column of the tile's first pixel in `wanted`.
         """
         row, col = tile
-        place = (self._rows[row] % self._depth, self._cols[col])
-        axes = self._row_axes[row], self._col_axes[col]
-        odd = blend(shares, *axes, place, self._held, wanted, at, self._rule, self._scratch)
-        self._odd |= odd > 0
+        place = Pixel(self._rows[row] % self._depth, self._cols[col])
+        placed = PlacedTile(shares, self._row_axes[row], self._col_axes[col], place, Pixel(*at))
+        nans = blend(placed, self._held, wanted, self._rule, self._scratch)
+        self._has_nan |= nans > 0
         self._added[tile] = True
 
     def skip(self, tile: tuple[int, int]) -> None:
-        """Leave out a tile in which no result is wanted."""
+        """Mark a tile as done in which no result is wanted."""
         self._added[tile] = True
 
     def resume(self, top: int, tile_row: int) -> None:
-        """Begin in the middle of the scene.
+        """Start in the middle of the scene.
 
         Parameters
         ----------
@@ -186,22 +210,20 @@ class Mosaic:
         self._top = top
         self._added[:tile_row] = True
 
-    def finish(self, stop: int, rows: slice, cols: slice, valid: npt.NDArray[np.bool_]) -> Finished:
-        """Take the rows above `stop` away.
+    def finish(self, stop: int, rows: slice, cols: slice) -> Finished:
+        """Return the rows above `stop` and remove them from the open rows.
 
         Parameters
         ----------
         stop : int
-            First row that stays; no later tile may reach above it.
+            First row that stays open; no later tile may reach above it.
         rows, cols : slice
-            Which of the rows, counted from the first one that is taken, and columns become results.
-        valid : ndarray of bool
-            Where, of those, results are wanted.
+            Rows, counted from the first removed one, and columns that become results.
 
         Raises
         ------
         StitchError
-            If one of their tiles did not come.
+            If one of their tiles is missing.
         """
         reach = sum(1 for row in self._rows if row < stop)
         first = sum(1 for row in self._rows if row + self._size <= self._top)
@@ -209,28 +231,19 @@ class Mosaic:
             raise StitchError(
                 f"rows {self._top} to {stop} were to be finished before all of their tiles came in"
             )
-        top, odd = self._top, self._odd
+        top, has_nan = self._top, self._has_nan
         inside = (top + rows.start, top + rows.stop)
-        codes, confidence = (self._ring(each, *inside)[..., cols] for each in self._held[1:])
-        shares = (
-            self._ring(self._held.shares, *inside)[..., cols] if self._deciding.storage is not None else None
-        )
-        if self._deciding.layers == 1 and self._deciding.task != "multilabel":
-            codes, confidence = codes[0], confidence[0]
-        found = Finished(
-            codes=codes.copy(),
-            confidence=confidence.copy(),
-            stored=None if shares is None or odd else self._deciding.stored(shares, valid),
-            odd=odd,
-        )
+        codes, confidence = (self._ring(each, *inside)[..., cols].copy() for each in self._held[1:])
+        shares = self._ring(self._held.shares, *inside)[..., cols] if self._rule.keep else None
+        found = self._deciding.finished(codes, confidence, shares, has_nan=has_nan)
         for each in self._held[1:]:
             for part in self._parts(top, stop):
                 each[:, part] = NODATA
-        self._top, self._odd = stop, False
+        self._top, self._has_nan = stop, False
         return found
 
     def _parts(self, first: int, stop: int) -> list[slice]:
-        """Where rows are in the rings."""
+        """Return where rows lie in the ring buffers: one slice, or two where they wrap around."""
         if stop <= first:
             return []
         start, count = first % self._depth, stop - first
@@ -238,15 +251,44 @@ class Mosaic:
         return [part for part in parts if part.stop > part.start]
 
     def _ring(self, ring: npt.NDArray[Any], first: int, stop: int) -> npt.NDArray[Any]:
-        """Return rows of a ring; they may be a view of it."""
+        """Return rows of a ring buffer, as a view where possible."""
         parts = [ring[:, part] for part in self._parts(first, stop)]
         if not parts:
             return ring[:, :0]
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
 
+def decided(shares: npt.NDArray[np.float32], wanted: npt.NDArray[np.bool_], deciding: Deciding) -> Finished:
+    """Decide pixels that are covered by a single tile.
+
+    Parameters
+    ----------
+    shares : ndarray of float32, shape (channel, row, col)
+        Probabilities.
+    wanted : ndarray of bool, shape (row, col)
+        Where results are wanted.
+    deciding : Deciding
+        How probabilities become codes.
+    """
+    shares, wanted = np.ascontiguousarray(shares), np.ascontiguousarray(wanted)
+    codes, confidence = np.empty((2, deciding.layers, *wanted.shape), np.uint8)
+    rows, cols = (
+        Axis(np.ones(edge, np.float32), np.full(edge, FIRST | LAST, np.uint8)) for edge in wanted.shape
+    )
+    # Pixels of a single tile are read from it alone; the accumulator is not used.
+    held, rule = Held(shares, codes, confidence), deciding.rule(keep=False)
+    placed = PlacedTile(shares, rows, cols, Pixel(0, 0), Pixel(0, 0))
+    nans = blend(placed, held, wanted, rule, _scratch(wanted.shape[1]))
+    return deciding.finished(codes, confidence, shares, has_nan=nans > 0)
+
+
+def _scratch(width: int) -> Scratch:
+    value, best, total = np.empty((3, width), np.float32)
+    return Scratch(value, best, total, np.empty(width, np.int32))
+
+
 def _axes(tiling: Tiling, length: int) -> list[Axis]:
-    """Weights of the tiles along an axis, and which of a pixel's tiles comes first and last."""
+    """Return, for each tile along an axis, its weights and which pixels it is the first or last tile of."""
     starts, weights = tiling.starts(length), tiling.tapers(length).astype(np.float32)
     axes = []
     for place, start in enumerate(starts):

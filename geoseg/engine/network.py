@@ -1,4 +1,4 @@
-"""The network on its device: stored pixels in, probabilities out."""
+"""The network on its device: stored pixel values in, probabilities out."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from geoseg.engine.symmetries import averaged
 from geoseg.grid.legend import Task
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "int8": torch.float32}
-"""What a network computes with, by the name of the precision; in int8 what is between the products of integers."""
+"""Data type of the network's arithmetic by precision; for int8, of the values between the integer products."""
 
 
 class Network:
-    """A segmentation network that takes a scene's stored numbers.
+    """A segmentation network that takes the stored pixel values of a scene.
 
     Parameters
     ----------
     module : nn.Module
-        Maps (n, band, row, col) to logits (n, channel, row, col). It is folded, which takes a moment: for many of
-        one network, fold it before.
+        Maps (n, band, row, col) to logits (n, channel, row, col). It is folded, which takes a moment: to make several
+        of one module, fold it before.
     gain, bias : sequence of float
         Per band; network input = stored * gain + bias.
     settings : Settings
+        Device, precision, batch size and test-time augmentation.
     temperature : float
         Divides the logits.
     task : str
@@ -39,7 +40,7 @@ class Network:
     Attributes
     ----------
     clock : Clock
-        Off, unless it is replaced.
+        Measures the stages; off by default.
     """
 
     def __init__(
@@ -66,14 +67,15 @@ class Network:
 
     @torch.inference_mode()
     def probabilities(self, chips: Sequence[Tensor], valid: Sequence[Tensor | None]) -> list[Tensor]:
-        """Probabilities of a batch of chips.
+        """Return the probabilities of a batch of chips.
 
         Parameters
         ----------
         chips : sequence of Tensor, each (band, row, col)
-            Stored numbers on the device, any real dtype. At most a batch; the rest is filled with zeros,
+            Stored pixel values on the device, any real dtype. At most a batch; the rest is filled with zeros,
             because some kernels round differently for other batch sizes.
         valid : sequence of Tensor of bool, each (row, col), or None where all pixels are valid
+            Valid pixels of each chip; the others become 0 in the network's input.
 
         Returns
         -------
@@ -86,33 +88,33 @@ class Network:
         return self._shares(inputs, len(chips))
 
     def _shares(self, inputs: Tensor, count: int) -> list[Tensor]:
-        """Probabilities of the first `count` of a batch."""
+        """Return the probabilities of the first `count` images of a batch."""
         with self.clock.stage("model"):
             logits = self.logits(inputs)[:count]
         with self.clock.stage("stitch"):
-            # On the CPU tile by tile: a large tensor is memory that the system clears first, page by page, which
-            # takes as long as the softmax. Elsewhere every call costs, and memory is kept at hand.
+            # On the CPU tile by tile: the system first clears the memory of a large tensor page by page, which
+            # takes as long as the softmax. On GPUs every call has a cost, and memory is pooled.
             at_once = 1 if self.device.type == "cpu" else count
             return [each for part in torch.split(logits, at_once) for each in self._activated(part)]
 
     def _activated(self, logits: Tensor) -> Tensor:
-        """Probabilities, float32, of logits (n, channel, row, col): by softmax, or by sigmoid."""
+        """Return float32 probabilities of logits (n, channel, row, col), by softmax or sigmoid."""
         if self._temperature != 1:
             logits = logits.float() / self._temperature
-        # Back to whole planes while the numbers are still narrow: the softmax is a third faster there.
+        # Back to contiguous planes while the numbers are still 16 bits: the softmax is a third faster there.
         logits = logits.contiguous()
         if self.task == "multiclass":
             return torch.softmax(logits, dim=1, dtype=torch.float32)
         return torch.sigmoid(logits.float())
 
     def compile(self, bands: int, shape: tuple[int, int]) -> None:
-        """Compile for batches of tiles, by running one."""
+        """Compile the network for batches of tiles by running one."""
         self.try_out(bands, shape)
 
     def try_out(self, bands: int, shape: tuple[int, int]) -> None:
-        """Run a batch of tiles without content, and wait for it: it is compiled then, or known how long it takes.
+        """Run a batch of empty tiles and wait for it, to compile the network or to measure it.
 
-        It is not part of what the clock measures.
+        The clock does not measure it.
         """
         chips = [
             torch.zeros((bands, *shape), dtype=torch.uint8, device=self.device)
@@ -130,7 +132,7 @@ class Network:
         return result
 
     def normalised(self, chips: Sequence[Tensor], valid: Sequence[Tensor | None]) -> Tensor:
-        """Network input, float32, channels last, invalid pixels 0, filled to the batch size."""
+        """Return the network's input: float32, channels last, invalid pixels 0, filled to the batch size."""
         # OpenVINO computes tile by tile: its batches need not be filled.
         filled = self.settings.runtime != "openvino"
         count = max(len(chips), self.settings.batch_size if filled else 0)
@@ -144,7 +146,7 @@ class Network:
             device=self.device,
             memory_format=torch.channels_last,
         )
-        # Chip by chip and in place: what was written last is still in the cache, and nothing is allocated twice.
+        # Chip by chip and in place: what was just written is still in the cache, and nothing is allocated twice.
         for place, chip, known in zip(inputs, chips, valid, strict=False):
             place.copy_(chip).mul_(self._gain).add_(self._bias)
             if known is not None:

@@ -1,4 +1,4 @@
-"""Networks that OpenVINO computes on the CPU: tiles of stored numbers in, probabilities out, without torch."""
+"""Networks computed by OpenVINO on the CPU: stored pixel values in, probabilities out, without torch."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from geoseg.engine.clock import Clock
+from geoseg.engine.network_input import Pixel, Scaling, contiguous, normalise
 from geoseg.engine.settings import Settings
 from geoseg.engine.symmetries import SYMMETRIES, Symmetry
-from geoseg.engine.tile_kernels import normalise
-from geoseg.errors import ModelError
+from geoseg.errors import Message, ModelError
 from geoseg.grid.legend import Task
 
 if TYPE_CHECKING:
@@ -24,25 +24,27 @@ if TYPE_CHECKING:
 Shares = npt.NDArray[np.float32]
 
 _HINTS = {"fp32": "f32", "int8": "f32", "bf16": "bf16"}
-"""What OpenVINO calls the numbers between the layers; the layers of an int8 graph say themselves what they take."""
+"""OpenVINO's names for the precision between layers; the layers of an int8 graph carry their own types."""
 MOST_TOGETHER = 4
-"""Tiles that are computed at the same time: each takes the memory of all its layers."""
+"""Largest number of tiles computed at the same time: each takes the memory of all layers."""
+_PLACES = ("Exception from ", "Check '", "FrontEnd API failed", "Model wasn't fully converted", "Summary:")
+"""Beginnings of the lines in which OpenVINO names places in its own code."""
 _EVERYWHERE = np.zeros((0, 0), bool)
 
 
 class CompiledGraph:
-    """A graph made ready for this machine, which answers a tile with probabilities; threads may share it.
+    """A graph compiled for this machine that maps a tile to probabilities; threads may share it.
 
-    Tiles are computed one by one, several at the same time, so that the answer to one depends on nothing but it.
+    Tiles are computed one by one, several in parallel, so that the result of one does not depend on the others.
 
     Parameters
     ----------
     graph : openvino.Model
         Takes (1, band, row, col) float32 and gives logits (1, channel, row, col) float32.
     precision : str
-        ``fp32``, ``bf16``, or ``int8`` of a quantized graph.
+        ``fp32``, ``bf16``, or ``int8`` for a quantized graph.
     threads : int
-        CPU threads; as many tiles are computed at the same time, `MOST_TOGETHER` at most, by equal parts of them.
+        CPU threads; they are shared equally by the tiles computed in parallel, at most `MOST_TOGETHER`.
     task : str
         As in `geoseg.engine.network.Network`.
     temperature : float
@@ -65,7 +67,7 @@ class CompiledGraph:
 
     @contextmanager
     def requests(self) -> Iterator[list[openvino.InferRequest]]:
-        """Lend one request more than are computed at the same time; a thread has its own meanwhile."""
+        """Lend one inference request more than are computed in parallel, for the length of the ``with`` block."""
         count = self.together + 1
         with self._lock:
             lent, self._idle = self._idle[:count], self._idle[count:]
@@ -74,41 +76,43 @@ class CompiledGraph:
             yield list(lent)
         finally:
             for request in lent:
-                request.wait()  # of an error elsewhere: nothing is computed for nobody
+                request.wait()  # after an error elsewhere: no request may run on unused
             with self._lock:
                 self._idle += lent
 
 
 class Stream(Protocol):
-    """Tiles on their way through a network, which come out in the order in which they were sent."""
+    """Tiles on their way through a network; results come out in the order in which tiles were sent."""
 
     @property
     def full(self) -> bool:
-        """Whether a tile has to be taken before another one is sent."""
+        """Whether a result has to be taken before another tile can be sent."""
 
     def send(
         self, pixels: npt.NDArray[Any], valid: npt.NDArray[np.bool_] | None, place: tuple[int, int]
     ) -> None:
-        """Send a tile: where its first pixel is in pixels (band, row, col) of any real type, and what is valid."""
+        """Send the tile whose first pixel is at `place` in pixels (band, row, col) of any real type."""
 
     def take(self) -> Shares:
-        """Wait for the oldest tile; its probabilities (channel, row, col) hold until the next call of any kind."""
+        """Wait for the oldest tile and return its probabilities (channel, row, col), valid until the next call."""
 
 
 class OpenVinoNetwork:
-    """A segmentation network that takes a scene's stored numbers, computed by OpenVINO.
+    """A segmentation network that takes the stored pixel values of a scene, computed by OpenVINO.
 
     Parameters
     ----------
     compiled : CompiledGraph
+        The compiled graph, which several networks may share.
     gain, bias : sequence of float
         Per band; network input = stored * gain + bias.
     settings : Settings
+        Precision, threads and test-time augmentation.
 
     Attributes
     ----------
     clock : Clock
-        Off, unless it is replaced. What the network takes is the time that was waited for it.
+        Measures the stages; off by default. The network's time is the time spent waiting for it.
     """
 
     def __init__(
@@ -120,7 +124,7 @@ class OpenVinoNetwork:
 
     @contextmanager
     def stream(self) -> Iterator[Stream]:
-        """Compute tiles as long as the block lasts."""
+        """Return a context in which tiles can be sent and results taken."""
         with self._compiled.requests() as requests:
             looks = SYMMETRIES if self.settings.tta else SYMMETRIES[:1]
             yield _Stream(requests, self._scaling, looks, self.clock)
@@ -128,13 +132,14 @@ class OpenVinoNetwork:
     def probabilities(
         self, chips: Sequence[npt.NDArray[Any]], valid: Sequence[npt.NDArray[np.bool_] | None]
     ) -> list[Shares]:
-        """Probabilities of chips.
+        """Return the probabilities of several chips.
 
         Parameters
         ----------
         chips : sequence of ndarray, each (band, row, col)
-            Stored numbers, any real dtype.
+            Stored pixel values, any real dtype.
         valid : sequence of ndarray of bool, each (row, col), or None where all pixels are valid
+            Valid pixels of each chip; the others become 0 in the network's input.
 
         Returns
         -------
@@ -152,7 +157,7 @@ class OpenVinoNetwork:
 
 
 class _Stream:
-    """Requests in a ring; with several looks at a tile their mean, see `geoseg.engine.symmetries.averaged`."""
+    """Inference requests used in turn; with test-time augmentation the mean of several views of each tile."""
 
     def __init__(
         self,
@@ -161,9 +166,10 @@ class _Stream:
         looks: Sequence[Symmetry],
         clock: Clock,
     ) -> None:
-        self._free, self._scaling, self._looks, self._clock = requests, scaling, looks, clock
+        self._free, self._looks, self._clock = requests, looks, clock
+        self._scaling = [Scaling(*each) for each in scaling]
         self._sent: deque[tuple[Any, Symmetry, bool]] = deque()
-        """Requests, where they see the tile from, and whether all its numbers can be computed with."""
+        """Running requests, the symmetry of each, and whether all values of its input are finite."""
         self._held: Any = None
         self._means: deque[Shares] = deque()
         self._sum: Shares | None = None
@@ -177,7 +183,7 @@ class _Stream:
         self, pixels: npt.NDArray[Any], valid: npt.NDArray[np.bool_] | None, place: tuple[int, int]
     ) -> None:
         self._release()
-        known = _EVERYWHERE if valid is None else valid
+        known, begin = _EVERYWHERE if valid is None else valid, Pixel(*place)
         turned: Shares | None = None
         finite = True
         for look in self._looks:
@@ -188,7 +194,7 @@ class _Stream:
                 target = request.get_input_tensor(0).data[0]
                 if turned is None:
                     for band, (plane, scaling) in enumerate(zip(pixels, self._scaling, strict=True)):
-                        finite &= normalise(plane, known, place, scaling, target[band]) == 0
+                        finite &= normalise(plane, known, begin, scaling, target[band]) == 0
                     if len(self._looks) > 1:
                         turned = target.copy()
                 else:
@@ -206,7 +212,7 @@ class _Stream:
         return self._answer(self._held, finite=finite)
 
     def _add_oldest(self) -> None:
-        """Wait for the oldest look, and add what it saw to those of the same tile."""
+        """Wait for the oldest view and add its probabilities to those of the same tile."""
         request, look, finite = self._sent.popleft()
         seen = look.back(self._answer(request, finite=finite))
         if self._sum is None:
@@ -223,35 +229,28 @@ class _Stream:
         with self._clock.stage("model"):
             request.wait()
         shares: Shares = request.get_output_tensor(0).data[0]
-        if (
-            not finite
-        ):  # OpenVINO takes what is not a number for 0 in some layers, and would answer as if nothing were
+        if not finite:  # OpenVINO treats NaN as 0 in some layers and would return a normal result
             shares[...] = np.nan
         return shares
 
     def _release(self) -> None:
-        """Take back the request whose answer was handed out."""
+        """Take back the request whose result was handed out last."""
         if self._held is not None:
             self._free.append(self._held)
             self._held = None
 
 
-def contiguous(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return pixels (band, row, col) as kernels take them: each band without gaps, in this machine's byte order."""
-    dtype = pixels.dtype.newbyteorder("=") if pixels.dtype != np.float16 else np.dtype(np.float32)
-    if pixels.dtype != dtype or not all(plane.flags.c_contiguous and plane.flags.aligned for plane in pixels):
-        return np.ascontiguousarray(pixels, dtype=dtype)
-    return pixels
-
-
 def logits_of(graph: openvino.Model, images: Sequence[Shares], precision: str = "fp32") -> list[Shares]:
-    """Compute what a graph says of images, one after the other.
+    """Compute the logits of images with a graph, one after the other.
 
     Parameters
     ----------
     graph : openvino.Model
+        Maps (1, band, row, col) to logits (1, channel, row, col).
     images : sequence of ndarray of float32, each (1, band, row, col)
+        Network inputs.
     precision : str
+        ``fp32``, ``bf16``, or ``int8`` for a quantized graph.
 
     Returns
     -------
@@ -262,12 +261,12 @@ def logits_of(graph: openvino.Model, images: Sequence[Shares], precision: str = 
 
 
 def reshaped(graph: openvino.Model, shape: tuple[int, int]) -> openvino.Model:
-    """Return a graph for images of other rows and columns; where they are the same, itself.
+    """Return the graph for images of another height and width; unchanged if they are the same.
 
     Raises
     ------
     ModelError
-        If it is for images of its shape only.
+        If the graph accepts only images of its own shape.
     """
     one, bands, *edges = graph.input(0).shape
     if tuple(edges) == shape:
@@ -276,14 +275,14 @@ def reshaped(graph: openvino.Model, shape: tuple[int, int]) -> openvino.Model:
         graph.reshape([one, bands, *shape])
     except RuntimeError as error:
         raise ModelError(
-            f"the int8 graph is for tiles of {edges[0]} x {edges[1]} px, expected {shape[0]} x {shape[1]}; measure it "
-            "with that --tile-size"
+            f"the int8 graph is for tiles of {edges[0]} x {edges[1]} px, expected {shape[0]} x {shape[1]}",
+            Message("measure it with that {tile_size}"),
         ) from error
     return graph
 
 
 def _with_shares(graph: openvino.Model, task: Task, temperature: float) -> openvino.Model:
-    """Return a graph that goes on from logits to probabilities."""
+    """Return a graph that outputs probabilities instead of logits."""
     from geoseg.engine.openvino_runtime import openvino
 
     graph, opset13 = graph.clone(), openvino.opset13
@@ -304,19 +303,14 @@ def _compiled(graph: openvino.Model, precision: str, threads: int, together: int
             "INFERENCE_PRECISION_HINT": _HINTS[precision],
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": together,
-            # Several processes on one machine would all be pinned to its first cores.
+            # Pinning would put all processes of a machine on its first cores.
             "ENABLE_CPU_PINNING": False,
         },
     )
 
 
 def first_line_of(error: BaseException) -> str:
-    """Return the first words of what OpenVINO says, short enough for one line."""
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
-
-
-def computes_bf16() -> bool:
-    """Whether the CPU has instructions for bfloat16."""
-    from geoseg.engine.openvino_runtime import core
-
-    return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    """Return the first informative line of an OpenVINO error, at most 200 characters."""
+    lines = [line.strip("- ") for line in str(error).splitlines() if line.strip()]
+    said = (line for line in lines if not line.startswith(_PLACES))
+    return next(said, lines[0] if lines else type(error).__name__)[:200]

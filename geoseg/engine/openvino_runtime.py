@@ -1,7 +1,7 @@
-"""OpenVINO, imported without the converter of models that comes with it.
+"""Import OpenVINO without its model converter.
 
 ``import openvino`` imports that converter for one function, which geoseg does not call: it takes longer than all the
-rest of OpenVINO, and reports its use to its makers over the internet. So it is stood in for; what asks for it gets the
+rest of OpenVINO, and sends telemetry over the internet. So a stand-in takes its place; whoever asks for it gets the
 real one.
 """
 
@@ -39,22 +39,22 @@ def _without_converter() -> AbstractContextManager[None]:
 with _without_converter():
     import openvino
 
-__all__ = ["core", "openvino", "with_signal_stack_kept"]
+__all__ = ["computes_bf16", "core", "openvino", "with_signal_stack_kept"]
 
 
 def with_signal_stack_kept(work: Callable[[], Found], stop: Event | None = None) -> Found:
-    """Call a function in a thread that ends with it, and return what it returns.
+    """Call a function in a thread of its own and return its result, so that signal handling survives it.
 
-    OpenVINO's part for CPUs gives the thread that loads it another stack for signal handlers, and unmaps that one when
+    OpenVINO's CPU plugin gives the thread that loads it another stack for signal handlers, and unmaps it when
     it is unloaded. It puts the previous stack back only where it is unloaded by the same thread, last in, first out.
     Else the next signal that Python handles, Ctrl-C or the end of a child process, ends the process by SIGSEGV.
 
     Parameters
     ----------
     work : callable
-        What loads that part.
+        Loads the plugin.
     stop : threading.Event, optional
-        Set when this thread is interrupted, which then waits until `work` has seen it and ends.
+        Set when this thread is interrupted; this thread then waits until `work` has noticed it and returned.
     """
     with ThreadPoolExecutor(1) as pool:
         try:
@@ -67,7 +67,7 @@ def with_signal_stack_kept(work: Callable[[], Found], stop: Event | None = None)
 
 @cache
 def core() -> openvino.Core:
-    """Return what reads and compiles graphs, one for the whole process, with the part for CPUs loaded."""
+    """Return the OpenVINO core, one for the whole process, with the CPU plugin loaded."""
 
     def loaded() -> openvino.Core:
         made = openvino.Core()
@@ -75,3 +75,8 @@ def core() -> openvino.Core:
         return made
 
     return with_signal_stack_kept(loaded)
+
+
+def computes_bf16() -> bool:
+    """Return whether the CPU has bfloat16 instructions."""
+    return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

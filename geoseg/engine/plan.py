@@ -1,4 +1,4 @@
-"""The order of the work: a scene as bands of tile rows, from top to bottom."""
+"""The order of the work: a scene as strips of tile rows, from top to bottom."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from geoseg.grid.tiling import Tiling
 
 _WASTE = 0.05
-"""Of a tile: less is not worth another open row."""
+"""Share of a tile: saving less computation than this is not worth another open row of tiles."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Band:
-    """Tile rows that are computed together; rows are of the plan's padded lattice, where not said otherwise.
+class TileStrip:
+    """A strip of tile rows computed together; rows count in the padded scene unless said otherwise.
 
     Parameters
     ----------
@@ -22,11 +22,11 @@ class Band:
     tile_rows : range
         Rows of the tiling.
     start, stop : int
-        Rows that are final once the band is done.
+        Rows that are final once the strip is done.
     read_stop : int
-        First row that the band's tiles do not need; its first needed row is `start`.
+        First row that the strip's tiles do not need; the first row that they need is `start`.
     rows : range
-        Rows of the scene among the final ones; none where they all lie in the margin.
+        Rows of the scene among the final ones; empty if they all lie in the margin.
     """
 
     index: int
@@ -39,40 +39,44 @@ class Band:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Bands of tiles over one scene and a margin around it.
+    """Strips of tiles over one scene and a margin around it.
 
-    Networks pad their input with zeros, so the outermost pixels of a tile come out worst. Inside a scene the
-    taper hides them under the neighbour; at its border there is no neighbour, and a frame of wrong classes
-    would stay. So the tiles begin half an overlap outside of the scene, on reflected pixels.
+    Networks pad their input with zeros, so the outermost pixels of a tile are the least reliable. Inside a scene the
+    taper favours the neighbouring tile there; at its border there is no neighbour, and a frame of wrong classes
+    would remain. So the tiles begin half an overlap outside the scene, on reflected pixels.
 
-    Laws: the bands' scene rows are the scene's rows, in order, once each; what a band finishes is touched by
-    none of the later tiles.
+    Laws: the strips' scene rows are the scene's rows, in order, once each; rows that a strip finishes are touched by
+    no later tile.
 
     Parameters
     ----------
     tiling : Tiling
+        Tile size and overlap.
     shape : tuple of int
         (rows, cols) of the scene.
-    bands : tuple of Band
+    strips : tuple of TileStrip
+        Strips from top to bottom.
     """
 
     tiling: Tiling
     shape: tuple[int, int]
-    bands: tuple[Band, ...]
+    strips: tuple[TileStrip, ...]
 
     @classmethod
-    def of(cls, shape: tuple[int, int], tiling: Tiling, batch_size: int) -> Plan:
-        """Group tile rows as `rows_together` says."""
+    def of(cls, shape: tuple[int, int], tiling: Tiling | None, batch_size: int) -> Plan:
+        """Return the plan of a scene, its tile rows grouped by `rows_together`; without a tiling that of `whole`."""
+        if tiling is None:
+            return cls.whole(shape)
         rows, cols = tile_starts(shape, tiling)
         together = rows_together(len(cols), batch_size)
-        margin, height = margin_of(tiling), shape[0]
-        bands = []
+        margin, height = tiling.margin, shape[0]
+        strips = []
         for index, first in enumerate(range(0, len(rows), together)):
             last = min(first + together, len(rows))
             start, stop = rows[first], rows[last] if last < len(rows) else height + 2 * margin
             top = max(start - margin, 0)
-            bands.append(
-                Band(
+            strips.append(
+                TileStrip(
                     index=index,
                     tile_rows=range(first, last),
                     start=start,
@@ -81,53 +85,60 @@ class Plan:
                     rows=range(top, max(top, min(stop - margin, height))),
                 )
             )
-        return cls(tiling=tiling, shape=shape, bands=tuple(bands))
+        return cls(tiling=tiling, shape=shape, strips=tuple(strips))
 
     @classmethod
     def whole(cls, shape: tuple[int, int]) -> Plan:
-        """Take the whole scene as one band, without tiles and without a margin."""
+        """Return the plan of a scene that is computed at once, without tiles and without a margin."""
         height = shape[0]
-        band = Band(index=0, tile_rows=range(0), start=0, stop=height, read_stop=height, rows=range(height))
-        return cls(tiling=Tiling(size=1, overlap=0), shape=shape, bands=(band,))
+        strip = TileStrip(
+            index=0, tile_rows=range(0), start=0, stop=height, read_stop=height, rows=range(height)
+        )
+        return cls(tiling=Tiling(size=1, overlap=0), shape=shape, strips=(strip,))
 
-    def tiles(self, band: Band) -> Iterator[tuple[tuple[int, int], tuple[slice, slice]]]:
-        """Yield the tiles of a band in row-major order: (row, col) in the tiling, and rows and columns of the
-        tile in the pixels that the band needs.
+    def tiles(self, strip: TileStrip) -> Iterator[tuple[tuple[int, int], tuple[slice, slice]]]:
+        """Yield the tiles of a strip in row-major order: (row, col) in the tiling, and (rows, cols) slices in
+        the strip.
         """
         rows, cols = tile_starts(self.shape, self.tiling)
         size = self.tiling.size
-        for tile_row in band.tile_rows:
-            row = rows[tile_row] - band.start
+        for tile_row in strip.tile_rows:
+            row = rows[tile_row] - strip.start
             for tile_col, col in enumerate(cols):
                 yield (tile_row, tile_col), (slice(row, row + size), slice(col, col + size))
 
-    def inside(self, band: Band) -> tuple[slice, slice]:
-        """Where the rows and columns of the scene lie in what a band finishes."""
-        first = band.rows.start + self.margin - band.start
-        return slice(first, first + len(band.rows)), slice(self.margin, self.margin + self.shape[1])
+    def inside(self, strip: TileStrip) -> tuple[slice, slice]:
+        """Return where the rows and columns of the scene lie in the rows that a strip finishes."""
+        first = strip.rows.start + self.margin - strip.start
+        return slice(first, first + len(strip.rows)), slice(self.margin, self.margin + self.shape[1])
+
+    def reads(self, strip: TileStrip) -> range:
+        """Return the rows of the scene that a strip is read from, which may stick out of it."""
+        return range(strip.start - self.margin, strip.read_stop - self.margin)
 
     @property
     def margin(self) -> int:
         """Width of the reflected frame around the scene, px."""
-        return margin_of(self.tiling)
+        return self.tiling.margin
 
     @property
     def padded(self) -> tuple[int, int]:
-        """(rows, cols) of the scene with its margin, or of a tile where that is larger."""
+        """(rows, cols) of the scene with its margin, at least one tile."""
         size = self.tiling.size
         return max(self.shape[0] + 2 * self.margin, size), max(self.shape[1] + 2 * self.margin, size)
 
 
 def rows_together(columns: int, batch_size: int) -> int:
-    """How many tile rows make a band: as few as fill a batch, or up to three more where batches are fuller then.
+    """Return how many tile rows make a strip: as few as fill a batch, or up to three more if batches are fuller
+    then.
 
-    Batches do not cross bands, and what is left over of one is computed for nothing: five columns in batches of
-    four would be eight tiles a row. Rows that are open cost memory.
+    Batches do not cross strips, and the unused places of a batch are computed in vain: five columns in batches of
+    four compute eight tiles per row. Open rows cost memory.
     """
     least = -(-batch_size // columns)
 
     def computed(rows: int) -> float:
-        """Tiles that the device computes for one that is wanted."""
+        """Return how many tiles the device computes for each wanted one."""
         return -(-rows * columns // batch_size) * batch_size / (rows * columns)
 
     choices = range(least, least + 4)
@@ -135,12 +146,15 @@ def rows_together(columns: int, batch_size: int) -> int:
     return next(rows for rows in choices if computed(rows) <= enough)
 
 
-def margin_of(tiling: Tiling) -> int:
-    """Half an overlap: where the taper of a tile has reached one half."""
-    return tiling.overlap // 2
+def tile_counts(shape: tuple[int, int], tiling: Tiling | None) -> tuple[int, int]:
+    """Return the number of rows and columns of tiles; (1, 1) without a tiling, for a scene that is seen whole."""
+    if tiling is None:
+        return 1, 1
+    rows, cols = tile_starts(shape, tiling)
+    return len(rows), len(cols)
 
 
 def tile_starts(shape: tuple[int, int], tiling: Tiling) -> tuple[list[int], list[int]]:
-    """First rows and first columns of the tiles over a scene with its margin."""
-    margin = margin_of(tiling)
-    return tiling.starts(shape[0] + 2 * margin), tiling.starts(shape[1] + 2 * margin)
+    """Return the first rows and columns of the tiles over a scene, counted from the first pixel of its margin."""
+    rows, cols = ([start + tiling.margin for start in tiling.framed(edge)] for edge in shape)
+    return rows, cols

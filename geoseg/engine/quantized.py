@@ -1,4 +1,4 @@
-"""Graphs whose layers multiply integers of 8 bits."""
+"""Quantize OpenVINO graphs to 8-bit integers."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ import io
 import logging
 import os
 import tempfile
-import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.errors import ModelError, OptionError
+from geoseg.errors import Message, ModelError, OptionError
 
 if TYPE_CHECKING:
     import openvino
 
 Images = Sequence[npt.NDArray[np.float32]]
-"""Each (1, band, row, col), as a graph takes them."""
+"""Network inputs, each (1, band, row, col)."""
 
 Compute = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
-"""A graph: from an image (1, band, row, col) to logits (1, channel, row, col)."""
+"""Maps an image (1, band, row, col) to logits (1, channel, row, col)."""
 
 _LAYERS = (
     "Convolution",
@@ -38,21 +38,21 @@ _LAYERS = (
     "GroupConvolutionBackpropData",
     "MatMul",
 )
-"""Operations that have weights."""
+"""OpenVINO operations that have weights."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demand:
-    """How good a graph in int8 must be.
+    """How good an int8 graph must be.
 
     Parameters
     ----------
     score : callable
-        Called with a graph and the places of some images: how good its answers to them are, more is better.
+        Called with a graph and indices of images; returns the score of its results on them, higher is better.
     places : tuple of int
-        The images that have a score, alone as well as together.
+        Indices of the images that can be scored, alone or together.
     max_drop : float
-        How much lower than in fp32 the score of all of these may be.
+        Largest accepted drop of the score over all of these images, compared with fp32.
     """
 
     score: Callable[[Compute, Sequence[int]], float]
@@ -61,14 +61,14 @@ class Demand:
 
 
 class GraphBytes(NamedTuple):
-    """A graph as a file that OpenVINO reads: nothing in it is ever run but OpenVINO's own operations.
+    """A graph as a file that OpenVINO reads; only OpenVINO's own operations are ever run from it.
 
     Parameters
     ----------
     operations : bytes
-        Its operations, as XML; or all of it, as ONNX.
+        Operations as XML; or the whole graph as ONNX.
     weights : bytes
-        Its numbers; empty of ONNX.
+        Weights of the operations; empty for ONNX.
     """
 
     operations: bytes
@@ -76,7 +76,7 @@ class GraphBytes(NamedTuple):
 
     @classmethod
     def of(cls, graph: openvino.Model) -> GraphBytes:
-        """Store a graph."""
+        """Serialize a graph."""
         from geoseg.engine.openvino_runtime import openvino
 
         with tempfile.TemporaryDirectory() as folder:
@@ -86,29 +86,48 @@ class GraphBytes(NamedTuple):
 
     @property
     def sha256(self) -> str:
-        """Digest of both parts."""
+        """SHA-256 digest of both parts."""
         return hashlib.sha256(self.operations + self.weights).hexdigest()
 
     def graph(self) -> openvino.Model:
-        """Read the graph.
+        """Read the graph with OpenVINO.
 
         Raises
         ------
         ModelError
             If OpenVINO cannot read it.
         """
-        from geoseg.engine.openvino_runtime import core, openvino
+        from geoseg.engine.openvino_runtime import openvino
 
-        weights = openvino.Tensor(np.frombuffer(self.weights, dtype=np.uint8))
-        try:
-            return core().read_model(model=self.operations, weights=weights)
-        except RuntimeError as error:
-            reason = next((line for line in str(error).splitlines() if line.strip()), "no reason given")
-            raise ModelError(f"its graph cannot be read: {reason[:200]}") from error
+        return read_graph(self.operations, openvino.Tensor(np.frombuffer(self.weights, dtype=np.uint8)))
+
+
+def read_graph(model: bytes | Path, weights: openvino.Tensor | None = None) -> openvino.Model:
+    """Read a graph with OpenVINO.
+
+    Parameters
+    ----------
+    model : bytes or Path
+        Operations of an OpenVINO IR, or an ONNX file: its bytes or its path.
+    weights : Tensor of uint8, shape (byte,), optional
+        Weights of an OpenVINO IR.
+
+    Raises
+    ------
+    ModelError
+        If OpenVINO cannot read it.
+    """
+    from geoseg.engine.openvino_network import first_line_of
+    from geoseg.engine.openvino_runtime import core
+
+    try:
+        return core().read_model(model) if weights is None else core().read_model(model, weights)
+    except RuntimeError as error:
+        raise ModelError(f"its graph cannot be read: {first_line_of(error)}") from error
 
 
 def check_int8(device: str) -> None:
-    """Refuse a device that does not compute in int8, before any work is done.
+    """Raise OptionError for a device that does not compute in int8.
 
     Raises
     ------
@@ -116,12 +135,13 @@ def check_int8(device: str) -> None:
     """
     if device != "cpu":
         raise OptionError(
-            f"precision int8 is for the CPU, found {device}; pass --device cpu, or choose bf16 or fp16"
+            f"precision int8 is for the CPU, found {device}",
+            Message("pass {device}, or choose bf16 or fp16", device="cpu"),
         )
 
 
 def check_installed() -> None:
-    """Refuse to go on without the package that measures ranges.
+    """Raise OptionError if the package nncf, which measures value ranges, is not installed.
 
     Raises
     ------
@@ -132,34 +152,34 @@ def check_installed() -> None:
 
 
 def quantized(graph: openvino.Model, images: Images, demand: Demand | None = None) -> openvino.Model:
-    """Return a graph that computes in int8, with ranges measured on images.
+    """Return a graph that computes in int8, with value ranges measured on images.
 
-    Weights have a step for each of their output channels, tensors between layers one step and zero point. Weights use
-    7 of their 8 bits: then sums of two products fit 16 bits, on CPUs without instructions for more, too.
+    Weights have one step per output channel, tensors between layers one step and zero point. Weights use
+    7 of their 8 bits, so that sums of two products fit in 16 bits, also on CPUs without wider instructions.
 
     Parameters
     ----------
     graph : openvino.Model
-        As `converted` returns it; it is left as it is.
+        As `converted` returns it; it is not changed.
     images : sequence of ndarray of float32, each (1, band, row, col)
-        As the network gets them.
+        Network inputs.
     demand : Demand, optional
-        Where the score drops by more, layers go back to fp32, those first whose return raises it most. Each is tried
-        by itself, and that takes as many runs of the images as there are layers, and some more.
+        If the score drops by more, layers go back to fp32, those first that raise it most. Each is tried
+        by itself, which takes at least as many runs over the images as there are layers.
 
     Raises
     ------
     OptionError
-        If the network has nothing that can be computed so.
+        If no layer of the network can be computed in int8.
     """
-    os.environ.setdefault("NNCF_CI", "1")  # it reports every use to its makers over the internet else
+    os.environ.setdefault("NNCF_CI", "1")  # else NNCF sends telemetry over the internet
     with _quiet():
         from geoseg.engine.openvino_runtime import with_signal_stack_kept
 
-        stop = threading.Event()
+        stop = Event()
         try:
             return with_signal_stack_kept(lambda: _made_by_nncf(graph, images, demand, stop), stop)
-        except Exception as error:  # of a graph that it does not know, whatever it likes
+        except Exception as error:  # NNCF raises errors of any type for graphs that it does not know
             reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
             raise OptionError(
                 f"the network cannot be computed in int8: {reason[:200]}; choose another precision"
@@ -167,7 +187,7 @@ def quantized(graph: openvino.Model, images: Images, demand: Demand | None = Non
 
 
 def _made_by_nncf(
-    graph: openvino.Model, images: Images, demand: Demand | None, stop: threading.Event
+    graph: openvino.Model, images: Images, demand: Demand | None, stop: Event
 ) -> openvino.Model:
     import nncf
 
@@ -188,9 +208,9 @@ def _made_by_nncf(
 
 
 class _UntilStopped(Sequence[Any]):
-    """Items that are given until an event is set."""
+    """A sequence that raises InterruptedError once an event is set."""
 
-    def __init__(self, items: Sequence[Any], stop: threading.Event) -> None:
+    def __init__(self, items: Sequence[Any], stop: Event) -> None:
         self._items, self._stop = items, stop
 
     def __len__(self) -> int:
@@ -203,13 +223,13 @@ class _UntilStopped(Sequence[Any]):
 
 
 def fp32_layers(graph: openvino.Model) -> int:
-    """Count the layers with weights that a quantized graph computes in fp32."""
+    """Count the layers with weights that a quantized graph still computes in fp32."""
     layers = (op for op in graph.get_ordered_ops() if op.get_type_name() in _LAYERS)
     return sum(_has_fp32_weights(layer) for layer in layers)
 
 
 def _has_fp32_weights(layer: Any) -> bool:
-    """Whether the weights of a layer are neither stored in 8 bits nor rounded to them; False where it has none."""
+    """Return whether a layer's weights are neither stored in 8 bits nor rounded to them; False if it has none."""
     node = layer.input_value(1).get_node()
     while node.get_input_size():
         if node.get_type_name() == "FakeQuantize":
@@ -220,7 +240,7 @@ def _has_fp32_weights(layer: Any) -> bool:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what NNCF, and torch while NNCF imports it, say of themselves off the terminal."""
+    """Suppress the output and warnings of NNCF, and of torch while NNCF imports it."""
     loggers = [logging.getLogger(name) for name in ("nncf", "torch.utils.cpp_extension")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -1,4 +1,4 @@
-"""A scene read from top to bottom, every row once."""
+"""Read a scene from top to bottom, every row once."""
 
 from __future__ import annotations
 
@@ -13,27 +13,30 @@ from geoseg.raster.scene import Chip
 from geoseg.raster.source import Source
 
 _TALLEST_BLOCK = 1024
-"""Blocks taller than this are strips or whole images: reading ahead to their end would read the scene."""
+"""Taller blocks are strips or whole images: reading ahead to their end would read the whole scene."""
 
 
 class RowReader:
-    """Bands of rows of a source; rows that two bands share, and the rest of a block row, are kept.
+    """Reads successive ranges of rows of a source; rows shared by two ranges, and the rest of a block row, are
+    kept.
 
     Parameters
     ----------
     source : Source
+        The scene.
     plan : Plan
-        Says how wide the margin is; what sticks out of the scene is padded by reflection.
+        Tells the width of the margin; pixels outside the scene are padded by reflection.
     tolerant : bool
-        Whether what cannot be read becomes no data; otherwise it is an error.
+        Whether blocks that cannot be read become no data; otherwise they are an error.
     threads : int
-        How many decode side by side, each with a handle of its own and each block in one of them.
+        Threads that decode in parallel, each with its own file handle; every block is decoded by one of them.
 
     Attributes
     ----------
     source : Source
+        The scene.
     damaged : list of Window
-        What could not be read.
+        Windows that could not be read.
     """
 
     def __init__(self, source: Source, plan: Plan, *, tolerant: bool, threads: int = 1) -> None:
@@ -45,7 +48,8 @@ class RowReader:
         self.damaged: list[Window] = []
 
     def read(self, first: int, stop: int) -> Chip:
-        """Read rows [first, stop) of the scene, which may stick out of it; neither bound may go back.
+        """Read rows [first, stop) of the scene, which may lie outside it; neither bound may decrease between
+        calls.
 
         Returns
         -------
@@ -73,7 +77,7 @@ class RowReader:
         return Chip(pixels=kept.pixels[:, rows], valid=kept.valid[rows])
 
     def _ahead(self, stop: int) -> int:
-        """Go on to the end of the block row, so that no block is decoded twice; margins are read as they are."""
+        """Extend `stop` to the end of its block row, so that no block is decoded twice; not in the margin."""
         height = self.source.grid.height
         block = self.source.block_shape[0]
         if stop >= height or block > _TALLEST_BLOCK:
@@ -90,7 +94,7 @@ class RowReader:
         return self._salvage(window)
 
     def _decode(self, window: Window) -> Chip:
-        """Read a window, in parts side by side where there are threads for it."""
+        """Read a window, in parallel parts if there are threads for it."""
         parts = self._parts(window)
         if len(parts) == 1:
             return self.source.read(window)
@@ -108,7 +112,7 @@ class RowReader:
         return Chip(pixels=pixels, valid=valid)
 
     def _parts(self, window: Window) -> list[Window]:
-        """Cut a window between blocks: side by side, or above each other where a block is as wide as the scene."""
+        """Cut a window at block borders: side by side, or top to bottom if a block is as wide as the scene."""
         height, width = self.source.grid.shape
         block_rows, block_cols = self.source.block_shape
         if block_cols < width:
@@ -122,13 +126,13 @@ class RowReader:
         ]
 
     def close(self) -> None:
-        """End the threads that decode."""
+        """Shut down the decoding threads."""
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None
 
     def _salvage(self, window: Window) -> Chip:
-        """Read block by block; those that fail become no data."""
+        """Read a window block by block; blocks that fail become no data."""
         block_rows, block_cols = self.source.block_shape
         pixels = np.zeros((self.source.count, *window.shape), dtype=self.source.dtype)
         valid = np.zeros(window.shape, dtype=bool)
@@ -154,9 +158,9 @@ def _cuts(first: int, stop: int, step: int) -> list[tuple[int, int]]:
 
 
 def _shares(edges: tuple[int, int], length: int, block: int, count: int) -> list[tuple[int, int]]:
-    """Cut [first, stop) into up to `count` pieces at blocks of an axis; each holds pixels that are on it.
+    """Cut [first, stop) into at most `count` pieces at block borders; each holds pixels that lie on the axis.
 
-    What sticks out is reflected from the piece it belongs to, and is read with it.
+    Pixels outside the axis are reflections of the piece next to them, and are read with it.
     """
     inner = [cut for cut in range(0, length, block) if max(edges[0], 0) < cut < min(edges[1], length)]
     each = -(-(len(inner) + 1) // count)

@@ -1,4 +1,4 @@
-"""Overlapping tiles of probabilities become one probability per pixel."""
+"""Blend overlapping tiles of probabilities into one probability per pixel."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from geoseg.grid.tiling import Tiling
 
 
 class Stitcher:
-    """Weighted mean of tile probabilities over a band of rows that moves down the scene.
+    """Weighted mean of tile probabilities over a strip of open rows that moves down the scene.
 
     Law: stitching the tiles of an array gives the array, to 1e-6, whatever the tiling; the weights of every
     pixel sum to 1 by construction (`Tiling.tapers`), so nothing is divided and no epsilon is added. The
@@ -20,13 +20,15 @@ class Stitcher:
     Parameters
     ----------
     tiling : Tiling
+        Tile size and overlap.
     shape : tuple of int
         (rows, cols) of what the tiles cover: the scene with its margin, at least one tile.
     channels : int
         Probabilities per pixel.
     depth : int
-        Most rows that are open at once.
+        Largest number of rows that are open at once.
     device : torch.device
+        Device of the probabilities.
 
     Notes
     -----
@@ -46,7 +48,8 @@ class Stitcher:
             device=device,
         )
         self._top = 0
-        # Rows that `finish` has handed out and that still lie above, and the rows that tiles have written to then.
+        # Rows that `finish` has handed out but that are still in the buffer, and the rows that tiles had written
+        # to then.
         self._finished = self._reached = 0
         self._added = np.zeros((len(self._rows), len(self._cols)), dtype=bool)
 
@@ -58,6 +61,7 @@ class Stitcher:
         tile : tuple of int
             Its (row, col) in the tiling.
         probabilities : Tensor of float32, shape (channel, size, size)
+            Probabilities of the tile's pixels.
         """
         self._move_up()
         row, col = self._rows[tile[0]] - self._top, self._cols[tile[1]]
@@ -66,25 +70,25 @@ class Stitcher:
         self._added[tile] = True
 
     def skip(self, tile: tuple[int, int]) -> None:
-        """Leave out a tile without a valid pixel: what it covers is no data."""
+        """Mark a tile without valid pixels as done: its pixels are no data."""
         self._added[tile] = True
 
     def resume(self, row: int, tile_row: int) -> None:
-        """Begin at scene row `row`, the start of `tile_row`, as if all tiles above had come in.
+        """Start at scene row `row`, the first row of `tile_row`, as if all tiles above had been added.
 
-        Rows that those tiles reach into come out wrong until the last of them lies above: the caller adds
-        tile rows again from far enough up and drops these rows.
+        Rows that those tiles reach into come out wrong: the caller adds
+        tile rows from far enough above and drops the wrong rows.
         """
         self._top = row
         self._added[:tile_row] = True
 
     def finish(self, stop: int) -> Tensor:
-        """Return the rows down to `stop`, which no later tile touches, and close them.
+        """Return the rows above `stop`, which no later tile may touch, and close them.
 
         Returns
         -------
         Tensor of float32, shape (channel, rows, cols)
-            A view that holds until the stitcher is called again; pixels of skipped tiles are 0.
+            A view that is valid until the next call; pixels of skipped tiles are 0.
 
         Raises
         ------
@@ -104,11 +108,11 @@ class Stitcher:
         return self._open[:, : self._finished, : self._shape[1]]
 
     def _move_up(self) -> None:
-        """Let rows that tiles have begun take the place of the finished ones above them."""
+        """Move the rows that tiles have begun over the finished ones above them."""
         if not self._finished:
             return
         rows, kept = self._finished, self._reached - self._finished
-        # A step at a time as high as what is finished: no row is written before it is read.
+        # In steps as high as the finished rows: no row is overwritten before it is read.
         for first in range(0, kept, rows):
             last = min(first + rows, kept)
             self._open[:, first:last] = self._open[:, first + rows : last + rows]

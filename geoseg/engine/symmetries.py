@@ -1,4 +1,4 @@
-"""The 8 symmetries of the square: an image seen turned and mirrored, and what was seen turned back."""
+"""The 8 symmetries of the square, for test-time augmentation."""
 
 from __future__ import annotations
 
@@ -14,32 +14,33 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Planes = TypeVar("Planes", bound=Any)
-"""A tensor, or an array."""
+"""A tensor or an array."""
 
 
 @dataclass(frozen=True, slots=True)
 class Symmetry:
-    """Rows and columns swapped or not, then each of the two turned around or not.
+    """An optional swap of rows and columns, followed by flips.
 
     Law: ``s.back(s(x)) == x``.
 
     Parameters
     ----------
     swap : bool
+        Whether rows and columns are swapped.
     flips : tuple of int
-        Axes (-2: rows, -1: columns) that are turned around after that.
+        Axes (-2: rows, -1: columns) that are flipped after the swap.
     """
 
     swap: bool
     flips: tuple[int, ...]
 
     def __call__(self, planes: Planes) -> Planes:
-        """Return (..., row, col) as it is seen from there; (..., col, row) where they are swapped."""
+        """Apply the symmetry to planes (..., row, col)."""
         swapped: Planes = planes.swapaxes(-2, -1) if self.swap else planes
         return self._flipped(swapped)
 
     def back(self, planes: Planes) -> Planes:
-        """Return what was seen from there as it is."""
+        """Apply the inverse symmetry."""
         planes = self._flipped(planes)
         return planes.swapaxes(-2, -1) if self.swap else planes  # type: ignore[no-any-return]
 
@@ -53,17 +54,19 @@ SYMMETRIES = tuple(Symmetry(swap, flips) for swap in (False, True) for flips in 
 
 
 def averaged(look: Callable[[Tensor], list[Tensor]], inputs: Tensor, clock: Clock) -> list[Tensor]:
-    """Mean of what a network says of its input and of the 7 others that are the same ground.
+    """Return the mean of a network's probabilities over the 8 symmetries of its input.
 
-    Laws: turning the input turns the answer; where the network itself has that law (a pointwise one has), the
-    mean is its answer.
+    Laws: turning the input turns the result; where the network itself has that property (a pointwise one has), the
+    mean is its result.
 
     Parameters
     ----------
     look : callable
-        Maps (n, band, row, col) to probabilities, each (channel, row, col), of up to n.
+        Maps (n, band, row, col) to a list of at most n probabilities, each (channel, row, col).
     inputs : Tensor, shape (n, band, row, col), channels last
+        Network inputs.
     clock : Clock
+        Measures the stages.
 
     Returns
     -------

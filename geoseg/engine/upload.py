@@ -1,4 +1,4 @@
-"""Rows of a band on their way to the device, in their own dtype."""
+"""Copy the rows of a strip to the device in their own data type."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from geoseg.engine.feed import Clip, Tile, marked, read_band
-from geoseg.engine.plan import Band, Plan
+from geoseg.engine.feed import Clip, Tile, marked, read_strip
+from geoseg.engine.plan import Plan, TileStrip
 from geoseg.engine.rows import RowReader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rows:
-    """A band on this side of the device.
+    """Pixels of one strip in host memory.
 
     Parameters
     ----------
     pixels : Tensor, shape (band, row, col)
-        Stored numbers in the source's dtype.
+        Stored values in the source's data type.
     valid, wanted : Tensor of bool, shape (row, col)
-        Where they are data, and where a result is wanted.
+        Valid pixels, and pixels for which a result is wanted.
     tiles : list of Tile
-        In row-major order.
+        Tiles of the strip in row-major order.
     """
 
     pixels: Tensor
@@ -34,24 +34,26 @@ class Rows:
     tiles: list[Tile]
 
 
-def read_rows(reader: RowReader, plan: Plan, band: Band, clip: Clip | None, device: torch.device) -> Rows:
-    """Read a band as `read_band` does, and have it ready where the device can fetch it by itself."""
-    chip, wanted = read_band(reader, plan, band, clip)
+def read_rows(
+    reader: RowReader, plan: Plan, strip: TileStrip, clip: Clip | None, device: torch.device
+) -> Rows:
+    """Read a strip as `read_strip` does, into memory that the device can copy from."""
+    chip, wanted = read_strip(reader, plan, strip, clip)
     return Rows(
         pixels=staged(chip.pixels, device),
         valid=staged(chip.valid, device),
         wanted=staged(wanted, device),
-        tiles=marked(plan, band, chip, wanted),
+        tiles=marked(plan, strip, chip, wanted),
     )
 
 
 def uploaded(array: npt.NDArray[np.generic], device: torch.device) -> Tensor:
-    """Move an array to the device in its own dtype; on the CPU it is shared, not copied."""
+    """Copy an array to the device in its own dtype; on the CPU memory is shared instead."""
     return sent(staged(array, device), device)
 
 
 def staged(array: npt.NDArray[np.generic], device: torch.device) -> Tensor:
-    """Return an array in its own dtype where the device can copy it from while others work."""
+    """Return an array as a tensor in its own dtype, in pinned memory if the device is a GPU."""
     native = np.asarray(array, dtype=array.dtype.newbyteorder("="))
     if not native.flags.writeable:
         native = native.copy()
@@ -60,5 +62,5 @@ def staged(array: npt.NDArray[np.generic], device: torch.device) -> Tensor:
 
 
 def sent(tensor: Tensor, device: torch.device) -> Tensor:
-    """Move what is staged to the device, behind what it has to do; on the CPU it stays where it is."""
+    """Copy a staged tensor to the device asynchronously; on the CPU return it unchanged."""
     return tensor.to(device, non_blocking=True)

@@ -1,4 +1,4 @@
-"""Integers and their one bridge to the world: windows, tilings, grids, legends.
+"""Windows, tilings, grids and legends: where pixels are, on the ground and in the raster, and what they mean.
 
 Nothing here reads a file.
 """

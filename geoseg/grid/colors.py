@@ -1,4 +1,4 @@
-"""Colours that people tell apart, and how far two colours are from each other.
+"""Distinct colours for the classes of a legend, and the perceptual distance between two colours.
 
 Sources (facts): the palettes for colour-blind people are Okabe and Ito's (2008, "Color Universal Design") and Paul
 Tol's "muted" (2021, SRON/EPS/TN/09-002); OKLab is Björn Ottosson's (2020).
@@ -16,7 +16,7 @@ from typing import Final, TypeAlias
 _OkLab: TypeAlias = tuple[float, float, float]
 
 NEAR: Final = 0.08
-"""Colours that are closer than this in OKLab (black and white are 1 apart) are hard to tell apart on a map."""
+"""Distance in OKLab (black and white are 1 apart) below which two colours are hard to tell apart on a map."""
 
 PALETTE: Final = (
     # Okabe and Ito, without black, which a legend reads as no data.
@@ -24,32 +24,32 @@ PALETTE: Final = (
     # Tol's muted ones that are far from those.
     "#332288", "#882255", "#ddcc77", "#117733", "#999933",
 )  # fmt: skip
-"""Colours for classes of which nothing is known, in their order; the first seven are for colour-blind people, too."""
+"""Default class colours, in the order of use; the first seven are also distinct for colour-blind people."""
 
 _MOST: Final = 255
-"""Classes that colours of their own are looked for: all that a class map of bytes can have."""
+"""Number of classes up to which distinct colours are searched: all codes of an 8-bit class map."""
 _STEPS: Final = (0, 40, 75, 105, 135, 165, 190, 215, 240)
-"""Red, green and blue of the colours that follow the palette."""
+"""Levels of red, green and blue from which colours are taken after those of the palette."""
 
 
 def distance(one: str, other: str) -> float:
-    """How different two colours (``#rrggbb``) look: their distance in OKLab; black and white are 1 apart."""
+    """Return the perceptual distance of two colours (``#rrggbb``) in OKLab; black and white are 1 apart."""
     return math.dist(_oklab(one), _oklab(other))
 
 
 def distinct_colors(wanted: Sequence[str | None], given: Sequence[str | None]) -> list[str]:
-    """Choose a colour for each of some classes, so that no two look alike.
+    """Choose colours for classes so that no two look alike.
 
-    A colour that is given stays. What is wanted comes next, in a lighter or darker shade where something like it
-    is taken; then the colours of `PALETTE` and others that are far from all that are there. Of more than 255
-    classes nobody can tell the colours apart, and they come as hues, one after the other.
+    Given colours are kept. Wanted colours come next, in a lighter or darker shade where a similar one is taken; the
+    other classes get colours of `PALETTE`, then colours far from all that are in use. Colours of more than 255
+    classes cannot be told apart: those classes get evenly spread hues.
 
     Parameters
     ----------
     wanted : sequence of str or None
-        ``#rrggbb`` that would suit each class.
+        Preferred colour of each class, ``#rrggbb``; None where there is no preference.
     given : sequence of str or None
-        ``#rrggbb`` that a class has already.
+        Colour that each class already has, ``#rrggbb``; None where it has none.
 
     Returns
     -------
@@ -69,7 +69,7 @@ def distinct_colors(wanted: Sequence[str | None], given: Sequence[str | None]) -
 
 
 def _shade(color: str, taken: Sequence[str]) -> str | None:
-    """Return the first shade of a colour that nothing taken looks like, None where there is none."""
+    """Return the first shade of a colour that differs from all taken colours, or None."""
     for near in (NEAR, 0.75 * NEAR, 0.5 * NEAR):
         for shade in _shades(color):
             if all(distance(shade, other) >= near for other in taken):
@@ -78,7 +78,7 @@ def _shade(color: str, taken: Sequence[str]) -> str | None:
 
 
 def _free(taken: Sequence[str]) -> Iterator[str]:
-    """Yield unused colours: first those that look unlike every taken one, then ever more similar ones."""
+    """Yield unused colours: first those unlike every taken colour, then increasingly similar ones."""
     used: set[str] = set(taken)
     near = NEAR
     while True:
@@ -90,13 +90,13 @@ def _free(taken: Sequence[str]) -> Iterator[str]:
 
 
 def _others() -> Iterator[str]:
-    """Yield what follows the palette; it is looked for where the palette does not suffice."""
+    """Yield the colours to use after the palette, computed only when needed."""
     yield from _farthest()
 
 
 @cache
 def _farthest() -> tuple[str, ...]:
-    """Of a lattice of colours, always the one that is farthest from the palette and all before it."""
+    """Return colours of an RGB lattice, each the farthest from the palette and from those before it."""
     left = {
         f"#{red:02x}{green:02x}{blue:02x}": math.inf
         for red in _STEPS
@@ -117,7 +117,7 @@ def _farthest() -> tuple[str, ...]:
 
 @lru_cache(maxsize=512)
 def _shades(color: str) -> tuple[str, ...]:
-    """Return a colour and what people call by the same name: darker, lighter, paler, and a little to its sides."""
+    """Return a colour and its variants: darker, lighter, less saturated, and of slightly different hue."""
     lightness, a, b = _oklab(color)
     chroma, hue = math.hypot(a, b), math.atan2(b, a)
     found = [color]
@@ -135,7 +135,7 @@ def _shades(color: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=4096)
 def _oklab(color: str) -> _OkLab:
-    """Lightness and the two opponent colours of ``#rrggbb``."""
+    """Return lightness and the two opponent-colour axes (a, b) of ``#rrggbb`` in OKLab."""
     red, green, blue = (_linear(int(color[i : i + 2], 16) / 255) for i in (1, 3, 5))
     long = math.cbrt(0.4122214708 * red + 0.5363325363 * green + 0.0514459929 * blue)
     middle = math.cbrt(0.2119034982 * red + 0.6806995451 * green + 0.1073969566 * blue)
@@ -148,7 +148,7 @@ def _oklab(color: str) -> _OkLab:
 
 
 def _hex(lightness: float, a: float, b: float) -> str | None:
-    """Return a colour of OKLab as ``#rrggbb``; None where no screen shows it, or it is almost black or white."""
+    """Return a colour of OKLab as ``#rrggbb``; None if it lies outside sRGB or is almost black or white."""
     long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
     middle = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3
     short = (lightness - 0.0894841775 * a - 1.2914855480 * b) ** 3
@@ -163,17 +163,17 @@ def _hex(lightness: float, a: float, b: float) -> str | None:
 
 
 def _linear(part: float) -> float:
-    """Return the light of a number of sRGB, both 0 to 1."""
+    """Decode one sRGB component to linear light; both run from 0 to 1."""
     return part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
 
 
 def _encoded(light: float) -> float:
-    """Return the number of sRGB of light, both 0 to 1."""
+    """Encode linear light as one sRGB component; both run from 0 to 1."""
     return 12.92 * light if light <= 0.0031308 else 1.055 * light ** (1 / 2.4) - 0.055
 
 
 def _hue(index: int) -> str:
-    """Return the index-th of an endless series of hues, a golden angle apart."""
+    """Return colour number `index` of an endless series of hues, a golden angle apart."""
     hue = (0.58 + index * 0.6180339887498949) % 1.0
     red, green, blue = colorsys.hls_to_rgb(hue, (0.45, 0.6, 0.35)[index % 3], 0.55)
     return f"#{round(red * 255):02x}{round(green * 255):02x}{round(blue * 255):02x}"

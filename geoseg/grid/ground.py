@@ -1,4 +1,4 @@
-"""True ground area: how many square metres of the ellipsoid lie under pixels, on Earth or another body.
+"""Ground area and ground lengths of pixels on the ellipsoid, of the Earth or of another body.
 
 Formulas: J. P. Snyder, "Map Projections: A Working Manual", USGS Professional Paper 1395 (1987), equations
 3-12 (authalic zone), 4-18 (N) and 4-19 (M). Longitudes and latitudes are called lon and lat, in radians.
@@ -24,13 +24,13 @@ Bools = npt.NDArray[np.bool_]
 
 _UNITS = (("km²", 1e6), ("ha", 1e4), ("m²", 1.0))
 _STEP = 100.0  # m; rounding and truncation of central differences are both below 1e-9 then
-_NEAR = 1e-6  # of the semi-major axis: how far off its place a point may come back through the projection
+_NEAR = 1e-6  # largest error of a round trip through the projection, as a share of the semi-major axis
 
 
 def pixel_size_m(grid: Grid) -> float | None:
-    """Ground sample distance, m: the square root of the ground area of the centre pixel.
+    """Return the ground sample distance in metres: the square root of the centre pixel's ground area.
 
-    None where the grid has no CRS, or one that is not tied to the Earth or another body.
+    It is None for a grid without a CRS, or with one that is not tied to the Earth or another body.
     """
     zones = row_areas(grid)
     if zones is not None:
@@ -40,7 +40,7 @@ def pixel_size_m(grid: Grid) -> float | None:
 
 
 def row_areas(grid: Grid) -> Floats | None:
-    """Ground area of one pixel of each row, exactly, where rows follow parallels.
+    """Return the exact ground area of one pixel of each row, on grids whose rows follow parallels.
 
     On an axis-aligned geographic grid a pixel covers a piece of an ellipsoidal zone between two parallels,
     whose area has a closed form. Latitudes beyond the poles count as the poles.
@@ -48,7 +48,7 @@ def row_areas(grid: Grid) -> Floats | None:
     Returns
     -------
     (row,) float64 or None
-        m²; None where the grid is no axis-aligned geographic one: `pixel_metric` knows it there.
+        Areas, m²; None unless the grid is geographic and axis-aligned: use `pixel_metric` there.
     """
     crs, lat = _parse(grid.crs), _latitudes(grid)
     if crs is None or lat is None:
@@ -59,16 +59,16 @@ def row_areas(grid: Grid) -> Floats | None:
 
 
 def edge_lengths(grid: Grid) -> tuple[Floats, Floats] | None:
-    """Ground lengths of pixels' edges where rows follow parallels, m.
+    """Return the ground lengths of pixel edges in metres, on grids whose rows follow parallels.
 
     Returns
     -------
     across : (row + 1,) float64
-        Of an edge along the parallel above each row, and below the last one: N cos lat (4-18).
+        Length of an edge along the parallel above each row, and below the last one: N cos lat (4-18).
     down : (row,) float64
-        Of an edge along a meridian: the integral of M (4-19), by the quadrature of Gauss with three points,
-        which is exact to rounding for pixels of a degree or less.
-    None where the grid is no axis-aligned geographic one: `pixel_metric` knows them there.
+        Length of an edge along a meridian: the integral of M (4-19) by three-point Gauss quadrature, which is exact
+        to rounding for pixels of a degree or less.
+    None unless the grid is geographic and axis-aligned: use `pixel_metric` there.
     """
     lat = _latitudes(grid)
     crs = _parse(grid.crs)
@@ -84,23 +84,25 @@ def edge_lengths(grid: Grid) -> tuple[Floats, Floats] | None:
 
 
 def pixel_metric(grid: Grid, col: Floats, row: Floats) -> Floats | None:
-    """Return what a pixel measures on the ground at positions of the grid.
+    """Measure the ground area and edge lengths of a pixel at positions of the grid.
 
-    Positions become points of the ellipsoid in space, P; central differences give ∂P/∂col and ∂P/∂row, and these
-    have lengths, an angle between them and the area |∂P/∂col × ∂P/∂row|. Points in space know no antimeridian and no
-    pole. Proj's own factors are no help: they are spherical for EPSG:3857 and blind to units.
+    Positions become points P of the ellipsoid in geocentric coordinates, where neither the antimeridian nor the
+    poles are special. Central differences give ∂P/∂col and ∂P/∂row; their lengths, the angle between them and the
+    area |∂P/∂col × ∂P/∂row| are the result. PROJ's own factors do not serve: they are spherical for EPSG:3857 and
+    ignore the CRS's units.
 
     Parameters
     ----------
     grid : Grid
+        Grid whose affine and CRS place the positions.
     col, row : (position,) float64
-        Positions in px, pixel corners being whole numbers.
+        Positions in px; whole numbers are pixel corners.
 
     Returns
     -------
     (4, position) float64 or None
-        Area of a pixel, m²; its length along a row and along a column, m; the cosine of the angle between these.
-        NaN where the position lies outside of the projection; None where the CRS is not tied to a body.
+        Area of a pixel, m²; its length along a row and along a column, m; the cosine of the angle between these
+        directions. NaN for positions outside the projection; None if the CRS is not tied to a body.
     """
     crs = _parse(grid.crs)
     if crs is None:
@@ -122,7 +124,7 @@ def pixel_metric(grid: Grid, col: Floats, row: Floats) -> Floats | None:
 
 
 def plane(grid: Grid) -> tuple[float, float] | None:
-    """Edge of a pixel in the plane of the grid's CRS, and the radius of its body, m; None where it has none."""
+    """Return the planar pixel edge and the radius of the body, both in metres; None if the CRS has no body."""
     crs = _parse(grid.crs)
     if crs is None:
         return None
@@ -131,9 +133,9 @@ def plane(grid: Grid) -> tuple[float, float] | None:
 
 
 def _points(crs: CRS, x: Floats, y: Floats) -> Floats:
-    """Points of the ellipsoid in space, (3, place, position) m; NaN where the first place is outside of the projection.
+    """Convert planar positions to geocentric coordinates, (3, place, position) m; NaN outside the projection.
 
-    The places of a position lie together.
+    The places of one position are neighbours; the first of them decides whether it lies inside the projection.
     """
     if _is_angular(crs) and not crs.is_derived:
         return _in_space(crs, x, y)
@@ -151,7 +153,7 @@ def _points(crs: CRS, x: Floats, y: Floats) -> Floats:
 
 
 def _in_space(geographic: CRS, x: Floats, y: Floats) -> Floats:
-    """Points of the ellipsoid in space at longitudes x and latitudes y, units of the CRS: (3, ...) m."""
+    """Convert longitudes x and latitudes y (in units of the CRS) to geocentric coordinates, (3, ...) m."""
     semi_major, eccentricity2 = _ellipsoid(geographic)
     lon, lat = x * _unit(geographic), y * _unit(geographic)
     lat = _geodetic(geographic, np.where(abs(lat) <= math.pi / 2, lat, np.nan))
@@ -161,10 +163,10 @@ def _in_space(geographic: CRS, x: Floats, y: Floats) -> Floats:
 
 
 def _come_back(transformer: Any, found: list[Floats], place: tuple[Floats, Floats], near: float) -> Bools:
-    """Say what the projection brings back to its place: some give points to places beyond their world.
+    """Tell which points survive the round trip: some projections invert positions outside their domain, too.
 
-    Cylindrical projections may go on beyond their antimeridian. Their meridians are upright: a point nearer to the
-    equator has the same x.
+    Cylindrical projections may continue beyond their antimeridian. Their meridians are vertical: a point of the same
+    meridian nearer to the equator has the same x.
     """
     x, y = place
     back_x, back_y, *_ = transformer.transform(*found, direction="INVERSE")
@@ -179,9 +181,9 @@ def _come_back(transformer: Any, found: list[Floats], place: tuple[Floats, Float
 
 @lru_cache(maxsize=8)
 def _down(wkt: str) -> tuple[Transformer, CRS | None]:
-    """Return a transformer to the geographic CRS below a CRS, and that; or one to points in space.
+    """Return a transformer to the base geographic CRS, with that CRS; or one to geocentric coordinates, with None.
 
-    The latter where latitudes are not true ones or longitudes count westwards. It takes a tenth of a second to make.
+    The latter serves where latitudes are not geodetic or longitudes count westwards. Making one takes 0.1 s.
     """
     from pyproj import CRS, Transformer
 
@@ -206,19 +208,19 @@ def _down(wkt: str) -> tuple[Transformer, CRS | None]:
 
 
 def _is_angular(crs: CRS) -> bool:
-    """Whether its coordinates are angles, of latitudes of whatever kind."""
+    """Tell whether the coordinates of a CRS are angles, with latitudes of any kind."""
     return bool(crs.is_geographic) or "Geodetic" in crs.type_name
 
 
 def _geodetic(crs: CRS, lat: Floats) -> Floats:
-    """Return geodetic latitudes: other bodies have planetocentric ones, too."""
+    """Convert latitudes of a CRS to geodetic ones: CRSs of other bodies may be planetocentric."""
     if "planetocentric" not in crs.axis_info[0].name.lower():
         return lat
     return np.asarray(np.arctan2(np.sin(lat), np.cos(lat) * (1 - _ellipsoid(crs)[1])))
 
 
 def _latitudes(grid: Grid) -> Floats | None:
-    """Latitudes of the rows' edges, rad, (row + 1,); None where rows do not follow parallels."""
+    """Return the latitudes of the row edges in radians, (row + 1,); None unless rows follow parallels."""
     crs = _parse(grid.crs)
     t = grid.transform
     if crs is None or not _is_angular(crs) or crs.is_derived or t.b != 0 or t.d != 0:
@@ -228,12 +230,12 @@ def _latitudes(grid: Grid) -> Floats | None:
 
 
 def _meridian_radius(lat: Floats, semi_major: float, eccentricity2: float) -> Floats:
-    """Snyder's M, 4-19, m."""
+    """Return the radius of curvature along the meridian in metres: Snyder's M, 4-19."""
     return np.asarray(semi_major * (1 - eccentricity2) / (1 - eccentricity2 * np.sin(lat) ** 2) ** 1.5)
 
 
 def area_texts(areas_m2: Sequence[float | None]) -> list[str]:
-    """Write areas (m², None where unknown) for a table: in one unit, in which the largest is at least 1."""
+    """Format areas in m² (None if unknown) for a table, all in the largest unit that keeps the largest above 1."""
     largest = max((area for area in areas_m2 if area is not None), default=0.0)
     unit, size = next((u for u in _UNITS if largest >= u[1]), _UNITS[-1])
     return ["" if area is None else f"{area / size:,.3f} {unit}" for area in areas_m2]
@@ -241,7 +243,7 @@ def area_texts(areas_m2: Sequence[float | None]) -> list[str]:
 
 @lru_cache(maxsize=8)
 def _parse(wkt: str | None) -> CRS | None:
-    """Horizontal CRS, None where there is none or one without an ellipsoid below it."""
+    """Return the horizontal CRS of a WKT; None without one or without an ellipsoid."""
     if not wkt:
         return None
     from pyproj import CRS
@@ -255,12 +257,12 @@ def _parse(wkt: str | None) -> CRS | None:
 
 
 def _unit(crs: CRS) -> float:
-    """Metres or radians in the unit of the horizontal axes."""
+    """Return the size of the horizontal axes' unit, in metres or radians."""
     return float(crs.axis_info[0].unit_conversion_factor)
 
 
 def _ellipsoid(crs: CRS) -> tuple[float, float]:
-    """Semi-major axis in m and squared eccentricity."""
+    """Return the semi-major axis in metres and the squared eccentricity."""
     ellipsoid = crs.ellipsoid
     assert ellipsoid is not None
     flattening = (
@@ -270,7 +272,7 @@ def _ellipsoid(crs: CRS) -> tuple[float, float]:
 
 
 def _authalic(lat: Floats, eccentricity2: float) -> Floats:
-    """Snyder's q / (1 - e²), 3-12: twice the zone's area from the equator per radian, in a² (1 - e²)."""
+    """Return Snyder's q / (1 - e²), 3-12: twice the area from the equator per radian, in units of a² (1 - e²)."""
     sine = np.sin(lat)
     if eccentricity2 == 0:
         return np.asarray(2 * sine)

@@ -1,10 +1,11 @@
-"""What pixels measure on the ground, everywhere on a grid: polynomials in cells that are as small as they need to be.
+"""Ground areas and lengths of all pixels of a grid, from polynomials in adaptively sized cells.
 
-What a pixel measures changes by parts in a million over kilometres, so the transformations of coordinates behind
-`geoseg.grid.ground.pixel_metric` are needed at few places only. A cell has a bicubic polynomial for each quantity,
-through 4 x 4 positions; at 9 others it is compared with the transformation. A cell that is off is halved, down to a
-pixel, along the axis in which it bends more. What is off even there, as at the edge of a projection, is known to be
-so. The cells depend on the grid alone: sums do not depend on which part of it is looked at.
+The ground size of a pixel changes by parts per million over kilometres, so the coordinate transformations behind
+`geoseg.grid.ground.pixel_metric` are needed at few positions only. A cell has a bicubic polynomial for each
+quantity, fitted at 4 x 4 positions and compared with the transformation at 9 others. An inaccurate cell is halved,
+down to single pixels, along the axis with the larger curvature. A single pixel that is still inaccurate, as at the
+edge of a projection, keeps a bound of its error. The cells depend on the grid alone, so sums do not depend on the
+part of the grid that is looked at.
 """
 
 from __future__ import annotations
@@ -25,44 +26,44 @@ Longs = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 AREA, ACROSS, DOWN, COSINE = range(4)
-"""Quantities of a cell: a pixel's area, m², its lengths along rows and columns, m, and the cosine between them."""
+"""Quantities of a cell: a pixel's area, m², its lengths along rows and columns, m, and the cosine of their angle."""
 
-# Zeros of Chebyshev's polynomial T4, where a cubic is nailed, and its extremes but two, where it errs most.
+# Fitting positions: the zeros of the Chebyshev polynomial T4; test positions: its extremes, where a cubic errs most.
 _NAILS = np.array([0.03806023374435663, 0.30865828381745514, 0.6913417161825449, 0.9619397662556434])
 _PROBES = np.array([0.0, 0.5, 1.0])
 _FIT = np.linalg.inv(np.vander(_NAILS, 4, increasing=True))
 _PROBE_POWERS = np.vander(_PROBES, 4, increasing=True)
 _TOLERANCE = np.array([2e-6, 1e-5, 1e-5, 1e-5]).reshape(4, 1, 1)
-_KNOWN_LENGTH = 5e-5  # relative error of a pixel's lengths above which they are not known
+_KNOWN_LENGTH = 5e-5  # relative error of a pixel's lengths above which they count as unknown
 KNOWN = 5e-6
-"""Part of an area that may be unknown."""
-_LINEAR = 5e-6  # relative error of lengths where they are taken for linear
+"""Largest relative error of an area that still counts as known."""
+_LINEAR = 5e-6  # relative error that is allowed where lengths are taken for linear
 _SQUARES = 2**18
-_CELLS = 10_000  # as many at least are made where it helps, and more for large grids
+_CELLS = 10_000  # limit on the number of cells of small grids; large grids get more
 _PIXELS_OF_CELL = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class GroundCells:
-    """A tree of cells over a grid: the first one is the whole, and each is halved or has polynomials.
+    """Binary tree of cells over a grid: the root covers all of it, and a cell is halved or has polynomials.
 
-    The edges of a cell are powers of two, of which the part on the grid counts. Places in it are
-    ``(col - first col) / cols`` and likewise for rows: 0 to 1.
+    The edges of a cell are powers of two, cropped to the grid. Positions in a cell run from 0 to 1:
+    ``(col - first col) / cols``, and likewise for rows.
 
     Parameters
     ----------
     shape : (int, int)
-        Of the grid.
+        Rows and columns of the grid.
     child : (cell,) int32
-        The half with the lower rows or columns, which is followed by the other one; -1 where a cell is not halved.
+        Index of the half with the lower rows or columns, which the other half follows; -1 if a cell is not halved.
     axis : (cell,) int8
-        What is halved: 0 the rows, 1 the columns.
+        Axis along which a cell is halved: 0 for rows, 1 for columns.
     coef : (cell, quantity, 4, 4) float64
-        Factors of the powers of the row's and the column's place. Lengths are NaN where they are not known.
+        Coefficients by powers of the row's and the column's position. Those of unknown lengths are NaN.
     reach : (cell,) float64
-        Distance from any place, px, within which lengths may be taken for linear.
+        Distance, px, within which lengths may be taken for linear, around any position of the cell.
     doubt : (cell,) float64
-        How much the area of each of its pixels may be off, m²: 0, or where it is not known all of it.
+        Bound of the error of each pixel's area, m²: 0 for an accurate cell, the whole area for an unknown one.
     """
 
     shape: tuple[int, int]
@@ -74,7 +75,7 @@ class GroundCells:
 
     @classmethod
     def of(cls, grid: Grid) -> GroundCells | None:
-        """Make the cells of a grid; None where its CRS is not tied to a body."""
+        """Build the cells of a grid; return None if its CRS is not tied to a body."""
         if (size := plane(grid)) is None:
             return None
         most = max(_CELLS, grid.height * grid.width // _PIXELS_OF_CELL)
@@ -98,7 +99,7 @@ class GroundCells:
         return cls(shape=grid.shape, child=child, axis=axis, coef=coef, reach=reach, doubt=doubt)
 
     def leaves(self, first: int = 0, stop: int | None = None) -> Iterator[tuple[int, int, int, int, int]]:
-        """Yield the cells that are not halved and meet some rows: number, row, col, and rows and cols on the grid."""
+        """Yield the leaf cells that meet a range of rows: index, row, col, and their rows and cols on the grid."""
         height, width = self.shape
         stop = height if stop is None else stop
         waiting = [(0, 0, 0, *self.top)]
@@ -123,12 +124,12 @@ class GroundCells:
 
     @property
     def top(self) -> tuple[int, int]:
-        """Edges of the first cell, px: rows and columns."""
+        """Edges of the root cell, px: rows and columns."""
         return _powers_of_two(self.shape)
 
     @property
     def total(self) -> float:
-        """Ground area of the grid and all doubts of it, m²."""
+        """Ground area of the grid plus the bounds of its errors, m²."""
         means = 1 / np.arange(1, 5)
         return sum(
             rows * cols * (float(means @ self.coef[cell, AREA] @ means) + float(self.doubt[cell]))
@@ -136,7 +137,7 @@ class GroundCells:
         )
 
     def at(self, quantity: int, rows: Floats, cols: Floats) -> Floats:
-        """Return a quantity at the crossings of places in rows and columns, px, both ascending: (row, col)."""
+        """Evaluate a quantity at all pairs of row and column positions, px, both ascending: (row, col)."""
         found = np.empty((len(rows), len(cols)))
         for cell, row, col, height, width in self.leaves():
             i = slice(*np.searchsorted(rows, (row, row + height)).tolist())
@@ -148,9 +149,10 @@ class GroundCells:
 
 
 class PixelAreas:
-    """Ground areas of pixels, row by row, without a compiled kernel.
+    """Ground areas of pixels, row by row, computed by numpy.
 
-    They are whole numbers of a small unit, of which the grid has fewer than 2**53: sums do not depend on their order.
+    Areas are whole multiples of a small unit, and the whole grid has fewer than 2**53 of them, so sums are exact and
+    do not depend on the order.
     """
 
     def __init__(self, grid: Grid) -> None:
@@ -168,7 +170,7 @@ class PixelAreas:
         return self._zones is not None or self._cells is not None
 
     def rows(self, first: int, stop: int) -> tuple[Floats, Floats | None]:
-        """Areas of the pixels of some rows, and how much they may be off, (row, col) in units; None: not at all."""
+        """Return areas of the pixels of some rows, and bounds of their errors (None if 0), (row, col) in units."""
         if self._zones is not None:
             areas = np.rint(self._zones[first:stop] / self._unit)
             return np.broadcast_to(areas[:, np.newaxis], (stop - first, self._width)), None
@@ -184,20 +186,20 @@ class PixelAreas:
         return np.rint(areas), np.ceil(doubts) if doubts.any() else None
 
     def square_metres(self, area: float, doubt: float) -> float | None:
-        """Return a sum in square metres; None where it is not known."""
+        """Convert a sum of areas to square metres; return None if its error is too large."""
         return area * self._unit if self.known and doubt <= KNOWN * area else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Squares:
-    """Areas of pixels in the middles of squares of a grid.
+    """Areas of pixels sampled at the centres of the squares of a grid.
 
     Parameters
     ----------
     areas : (row, col) float64
-        m²; 0 where they are not known. There is one row and one column more than squares, for the grid's far edges.
+        Areas, m², 0 where unknown; with one more row and column than squares, for the far edges of the grid.
     edge : int
-        Of a square, px: a power of two.
+        Edge of a square, px: a power of two.
     """
 
     areas: Floats
@@ -205,7 +207,7 @@ class Squares:
 
 
 def areas_of_squares(grid: Grid) -> Squares | None:
-    """Return areas of pixels from place to place, fewer than a million; None where the CRS is not tied to a body."""
+    """Sample the ground area of pixels at fewer than a million places; None if the CRS has no body."""
     zones = row_areas(grid)
     cells = GroundCells.of(grid) if zones is None else None
     edge = 1
@@ -218,13 +220,13 @@ def areas_of_squares(grid: Grid) -> Squares | None:
 
 
 def _powers_of_two(shape: tuple[int, int]) -> tuple[int, int]:
-    """Return the least powers of two that are as large."""
+    """Return the smallest powers of two that are not below the rows and columns."""
     rows, cols = (1 << (n - 1).bit_length() for n in shape)
     return rows, cols
 
 
 def _mean_powers(edges: Floats) -> Floats:
-    """Means of the powers 0 to 3 between each two neighbours, (interval, power): Gauss's two points are exact."""
+    """Average the powers 0 to 3 over each interval, (interval, power): two Gauss points are exact for cubics."""
     middle, half = (edges[1:] + edges[:-1]) / 2, np.diff(edges) / 2
     near, far = middle - half / np.sqrt(3), middle + half / np.sqrt(3)
     powers: Floats = (np.vander(near, 4, increasing=True) + np.vander(far, 4, increasing=True)) / 2
@@ -233,9 +235,9 @@ def _mean_powers(edges: Floats) -> Floats:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Cells:
-    """Some cells: values at the nails and the probes, (quantity, cell, 25), polynomials, and whether these are off.
+    """Cells while they are made: values at fit and test positions, (quantity, cell, 25), polynomials, their errors.
 
-    `axis` is the one along which a cell is to be halved.
+    `off` marks those whose polynomials are too inaccurate, `axis` the axis along which to halve such a cell.
     """
 
     exact: Floats
@@ -247,7 +249,7 @@ class _Cells:
 
     @classmethod
     def of(cls, grid: Grid, origins: Longs, extents: Longs, size: tuple[float, float]) -> _Cells:
-        """Fit polynomials; `size` are those of a pixel in the plane and of the body's radius, m."""
+        """Fit the polynomials; `size` is the planar pixel edge and the radius of the body, m."""
         count = len(origins)
         rows, cols = (
             np.concatenate([np.repeat(_NAILS, 4), np.repeat(_PROBES, 3)]),
@@ -269,7 +271,7 @@ class _Cells:
         with np.errstate(invalid="ignore"):
             off = ~(error <= _TOLERANCE).all(axis=(0, 2))
         lengths = np.where(np.isnan(exact), 0, exact)[[DOWN, ACROSS]].max(axis=2) * extents.T
-        large = lengths.max(axis=0) > size[1]  # to be known by 25 places
+        large = lengths.max(axis=0) > size[1]  # too large for 25 positions to represent it
         nothing = np.isnan(exact[AREA]).all(axis=1)
         off = np.where(nothing, extents.max(axis=1) * size[0] > size[1] / 8, off | large)
         axis = np.where(large, lengths[1] > lengths[0], _bent(coef, extents)).astype(np.int8)
@@ -278,14 +280,14 @@ class _Cells:
         return cls(exact=exact, coef=coef, error=error, extents=extents, off=off, axis=axis)
 
     def kept(self, pixel: float) -> tuple[Floats, Floats, Floats]:
-        """Return polynomials, reach and doubt as `GroundCells` has them; of cells that are off what is known."""
+        """Return `coef`, `reach` and `doubt` of `GroundCells`; for inaccurate cells, what is known of them."""
         coef = self.coef.transpose(1, 0, 2, 3).copy()
         reach = np.where(self.off, 0.0, _reach(self.coef, self.extents))
         known = ~np.isnan(self.exact[AREA])
         mean = np.where(known, self.exact[AREA], 0).mean(axis=1)
         single = self.extents.max(axis=1) == 1
         partly, rough = ~known.all(axis=1), self.off & known.all(axis=1)
-        # Of a pixel with its centre inside of the projection, the positions inside tell what part of it is there.
+        # If a pixel's centre lies inside the projection, the share of positions inside says how much of it does.
         there = partly & single & known[:, 16 + 4]
         coef[partly] = 0.0
         coef[there, AREA, 0, 0] = mean[there]
@@ -299,7 +301,7 @@ class _Cells:
 
 
 def _halved(origins: Longs, edges: Longs, axis: npt.NDArray[np.int8]) -> tuple[Longs, Longs]:
-    """Origins and edges of the halves of cells, two after two."""
+    """Return origins and edges of the halves of cells, the two halves of each in turn."""
     along = np.arange(2) == axis[:, np.newaxis]
     edges = np.where(along, edges // 2, edges)
     origins = np.stack([origins, np.where(along, origins + edges, origins)], axis=1).reshape(-1, 2)
@@ -307,15 +309,15 @@ def _halved(origins: Longs, edges: Longs, axis: npt.NDArray[np.int8]) -> tuple[L
 
 
 def _bent(coef: Floats, extents: Longs) -> Bools:
-    """Return which cells are better halved across their columns than across their rows.
+    """Tell which cells are better halved along the columns than along the rows.
 
-    Those whose polynomials curve more from column to column: halving that side makes the largest error smaller. Where
-    the polynomials are not known, as beyond the edge of a projection, the cells that are wider than high.
+    These are the cells whose polynomials curve more from column to column: halving them there reduces the largest
+    error. Where the polynomials are unknown, as beyond the edge of a projection, it is the cells wider than high.
 
     Parameters
     ----------
     coef : (quantity, cell, 4, 4) float64
-        Coefficients of the polynomials, by powers of the row and of the column; NaN where they are not known.
+        Coefficients of the polynomials, by powers of the row and of the column; NaN where unknown.
     extents : (cell, 2) int64
         Rows and columns of each cell that lie on the grid.
 
@@ -331,7 +333,7 @@ def _bent(coef: Floats, extents: Longs) -> Bools:
 
 
 def _reach(coef: Floats, extents: Longs) -> Floats:
-    """How far lengths are linear, px: by bounds of their second derivatives."""
+    """Return the distance, px, within which lengths are linear, from bounds of their second derivatives."""
     rows, cols = extents.T.astype(np.float64)
     power = np.arange(4)
     curvature = np.zeros(len(rows))
@@ -350,7 +352,7 @@ def _reach(coef: Floats, extents: Longs) -> Floats:
 
 
 def _spread(values: npt.NDArray[Any], inside: Bools) -> npt.NDArray[Any]:
-    """Put values of cells on the grid among all cells; the others have zeros."""
+    """Put the values of cells that lie on the grid among those of all cells, with zeros for the others."""
     whole = np.zeros((len(inside), *values.shape[1:]))
     whole[inside] = values
     return whole

@@ -1,37 +1,38 @@
-"""What the codes of a class map mean."""
+"""Legends: the meaning of the codes of a class map."""
 
 from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from geoseg.errors import LegendError
 from geoseg.grid.colors import distinct_colors
+from geoseg.grid.html import html_table
 from geoseg.grid.lexicon import conventional_colors
 
 NODATA = 255
-"""Code of no data in every class map geoseg writes; never a class."""
+"""Code of no data in every class map that geoseg writes; never a class."""
 
 Task = Literal["multiclass", "binary", "multilabel"]
-"""What is said of a pixel: one class of several; whether it is of the one class (codes 1 and 0); or, of each
-class, whether it is there: a layer a class."""
+"""Kind of segmentation: one of several classes per pixel (``multiclass``); one class or not, codes 1 and 0
+(``binary``); or each class present or not, in one layer per class (``multilabel``)."""
 
 THRESHOLD = 0.5
-"""A binary or multilabel class is there where its probability is above this, unless the card says another."""
+"""Probability above which a binary or multilabel class is present, unless the card states another threshold."""
 
 
 _UNWRITABLE = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What the XML of styles and names of categories cannot hold, or a terminal would obey."""
+"""Characters that XML (styles, category names) cannot hold or that control a terminal."""
 _ENDS = "".join(map(chr, (*range(33), *range(127, 161), 0x1680, *range(0x2000, 0x200C), 0x2028, 0x2029, 0x202F, 0x205F,
                           0x3000, 0xFEFF)))  # fmt: skip
-"""Blanks, line ends, control characters and what has no width."""
+"""Blanks, line ends, control characters and zero-width characters."""
 
 
 def trimmed(name: str) -> str:
-    """Return a name without the blanks, line ends and control characters that files of others have at its ends."""
+    """Strip blanks, line ends, control and zero-width characters from the ends of a name."""
     return name.strip(_ENDS)
 
 
@@ -49,8 +50,8 @@ class LegendClass:
             raise LegendError(f"class {self.code} has an empty name")
         if unwritable := _UNWRITABLE.search(self.name):
             raise LegendError(
-                f"the name of class {self.code} holds the control character {unwritable[0]!a}, expected letters, "
-                "marks and blanks"
+                f"the name of class {self.code} contains the control character {unwritable[0]!a}, expected letters, "
+                "digits, punctuation and spaces"
             )
         if not re.fullmatch(r"#[0-9a-f]{6}", self.color):
             raise LegendError(f"colour of class {self.name!r} is {self.color!r}, expected #rrggbb")
@@ -63,9 +64,9 @@ class LegendClass:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Legend:
-    """Classes in ascending order of their codes, which differ; names differ too.
+    """Classes in ascending order of their codes; codes and names are unique.
 
-    Foreign class maps may use any integer codes; what geoseg writes keeps to 0 to 254 (`require_bytes`).
+    Class maps from elsewhere may use any integer codes; those that geoseg writes use 0 to 254 (`require_bytes`).
     """
 
     classes: tuple[LegendClass, ...]
@@ -83,18 +84,48 @@ class Legend:
         if codes != sorted(codes):
             object.__setattr__(self, "classes", tuple(sorted(self.classes, key=lambda c: c.code)))
 
+    def _repr_html_(self) -> str:
+        """Show the classes in a notebook, a row each with a patch of its colour."""
+        return html_table(("code", "", "class"), ((str(c.code), c.color, c.name) for c in self.classes))
+
     @classmethod
     def parse(cls, text: str) -> Legend:
-        """Read ``water,forest=#228B22,"grass, wet"``: codes 1..n in the order given, colours found where missing.
+        """Parse ``water,forest=#228B22,"grass, wet"``: codes are 1..n in this order, missing colours are chosen.
 
-        What stands between double quotes may hold commas.
+        Text between double quotes may contain commas.
+
+        Examples
+        --------
+        >>> legend = Legend.parse("water,forest=#228b22")
+        >>> [(one.code, one.name) for one in legend.classes]
+        [(1, 'water'), (2, 'forest')]
         """
         try:
             parts = next(csv.reader([text], skipinitialspace=True), [""])
         except csv.Error as error:
             raise LegendError(
-                f"{text[:80]!r} is no list of classes, expected names between commas, on one line"
+                f"{text[:80]!r} is not a list of classes, expected names separated by commas, on one line"
             ) from error
+        return cls._of_parts(parts)
+
+    @classmethod
+    def given(cls, classes: Legend | str | Sequence[str]) -> Legend:
+        """Return the legend that a person gives: itself, a text as `parse` reads it, or names in a sequence.
+
+        In a sequence, too, a name may have its colour, as ``forest=#228B22``.
+
+        Raises
+        ------
+        LegendError
+            If it cannot be read.
+        """
+        if isinstance(classes, Legend):
+            return classes
+        return cls.parse(classes) if isinstance(classes, str) else cls._of_parts(classes)
+
+    @classmethod
+    def _of_parts(cls, parts: Iterable[str]) -> Legend:
+        """Read ``name`` or ``name=#rrggbb`` of each class, codes 1..n in the order given."""
         classes = []
         for code, part in enumerate(parts, start=1):
             name, _, color = part.rpartition("=") if "=" in part else (part, "", "")
@@ -103,10 +134,10 @@ class Legend:
 
     @classmethod
     def of(cls, classes: Iterable[tuple[int, str, str | None]]) -> Legend:
-        """Make a legend of codes, names and colours (``#rrggbb``), which are found where they are None.
+        """Make a legend from codes, names and colours (``#rrggbb``, or None to have one chosen).
 
-        A class gets the colour that maps show such land in, by its name (`conventional_colors`), otherwise one of
-        a palette for colour-blind people; no two classes look alike, but for colours that were given so.
+        A class gets the colour that is usual for land cover of its name (`conventional_colors`), otherwise one of a
+        colour-blind-safe palette. No two chosen colours look alike.
 
         Raises
         ------
@@ -127,36 +158,36 @@ class Legend:
 
     @classmethod
     def made_up(cls, codes: Iterable[int], names: Mapping[int, str] | None = None) -> Legend:
-        """Legend for codes of which nothing (or only some names) is known."""
+        """Make a legend for codes whose meaning is unknown, or of which only some names are known."""
         known = names or {}
         return cls.of((code, known.get(code, f"class {code}"), None) for code in set(codes))
 
     @property
     def codes(self) -> tuple[int, ...]:
-        """Codes, ascending."""
+        """Class codes in ascending order."""
         return tuple(c.code for c in self.classes)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names in the order of the codes."""
+        """Class names in the order of the codes."""
         return tuple(c.name for c in self.classes)
 
     def __getitem__(self, code: int) -> LegendClass:
-        """Return the class of a code."""
+        """Return the class with a code."""
         for c in self.classes:
             if c.code == code:
                 return c
         raise KeyError(code)
 
     def over(self, own: Legend | None) -> Legend:
-        """Return these classes, and those of another legend whose codes this one does not name.
+        """Return the classes of this legend, and those of another one whose codes this one lacks.
 
-        A class of the other legend whose name is taken gets its code behind it.
+        A class of the other legend whose name is taken gets its code appended.
 
         Parameters
         ----------
         own : Legend or None
-            What is known without this legend.
+            Legend to fill the gaps from, such as the file's own.
         """
         taken, more = set(self.names), []
         for c in () if own is None else own.classes:
@@ -169,19 +200,19 @@ class Legend:
         return Legend(classes=(*self.classes, *more))
 
     def strange_to(self, codes: Iterable[int]) -> str | None:
-        """Say that the legend names none of some codes; None where it names one, or there are none."""
+        """Describe a legend that names none of the codes; return None if it names any, or if there are no codes."""
         found = tuple(sorted(codes))
         if not found or set(found) & set(self.codes):
             return None
         return f"the legend names codes {_listed(self.codes)}, expected some of {_listed(found)}"
 
     def relabelled(self, other: Legend) -> Legend:
-        """Return the same codes with the names and colours that another legend gives them, where it does.
+        """Return the same codes with the names and colours of another legend, where it has them.
 
         Raises
         ------
         LegendError
-            If it names none of the codes.
+            If the other legend names none of the codes.
         """
         if strange := other.strange_to(self.codes):
             raise LegendError(strange)
@@ -202,16 +233,16 @@ def _listed(codes: tuple[int, ...]) -> str:
 
 
 BACKGROUND = "background"
-"""What a binary task calls the pixels that are not of its class, where nobody named them."""
+"""Default name, in a binary task, of the pixels outside the class."""
 
 
 def binary_legend(legend: Legend) -> Legend:
-    """Return the legend of a binary task: codes 0 and 1, or one class, which becomes code 1 over `BACKGROUND`.
+    """Return the legend of a binary task: codes 0 and 1, or one class as code 1 beside `BACKGROUND`.
 
     Raises
     ------
     LegendError
-        If it has other classes.
+        If the legend has other classes.
     """
     if legend.codes == (0, 1):
         return legend
@@ -221,6 +252,25 @@ def binary_legend(legend: Legend) -> Legend:
     raise LegendError(
         f"a binary task has one class, or codes 0 and 1, found codes {', '.join(map(str, legend.codes))}"
     )
+
+
+def legend_of_channels(classes: Legend | str | Sequence[str], task: Task) -> Legend:
+    """Return the legend of a network's output channels from classes in their order; see `Legend.given`.
+
+    A binary task gets the codes 0 and 1: of two classes with the codes 1 and 2 the first is the background.
+
+    Raises
+    ------
+    LegendError
+        If the classes cannot be read, have codes above 254, or do not suit the task.
+    """
+    legend = Legend.given(classes)
+    legend.require_bytes()
+    if task != "binary":
+        return legend
+    if legend.codes == (1, 2):
+        legend = Legend(classes=tuple(replace(c, code=c.code - 1) for c in legend.classes))
+    return binary_legend(legend)
 
 
 BUILT_IN: Mapping[str, Legend] = {

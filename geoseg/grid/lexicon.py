@@ -1,8 +1,8 @@
-"""What classes of land cover are called, and the colours that maps show them in: forest is green, water blue.
+"""Usual names of land cover classes and the colours that maps show them in: forest is green, water blue.
 
-The words are those of ESA WorldCover, CORINE Land Cover, NLCD, Dynamic World, Esri's land cover, GlobeLand30, ESA CCI,
-MODIS (IGBP) and of data sets to learn from (DeepGlobe, LoveDA, OpenEarthMap, FLAIR, EuroSAT, ISPRS, LandCover.ai),
-and plain English. The colours follow theirs where those agree with what a person expects.
+The names come from ESA WorldCover, CORINE Land Cover, NLCD, Dynamic World, Esri's land cover, GlobeLand30, ESA CCI,
+MODIS (IGBP), training data sets (DeepGlobe, LoveDA, OpenEarthMap, FLAIR, EuroSAT, ISPRS, LandCover.ai) and plain
+English. The colours follow theirs where these agree with what people expect.
 """
 
 from __future__ import annotations
@@ -117,10 +117,10 @@ _COLORS: Final[Mapping[str, str]] = {
     "undefined; other land; other class",
     "#000000": "no data; nodata",
 }
-"""Names by their colours, parted by semicolons; the first colour of a name counts."""
+"""Names by colour, separated by semicolons; a name that occurs twice has its first colour."""
 
 _CODES: Final = (
-    # ESA WorldCover. Six codes of it at least: few tens say nothing.
+    # ESA WorldCover: at least six of its codes, because a few multiples of ten are no evidence.
     (
         6,
         {
@@ -157,7 +157,7 @@ _CODES: Final = (
         },
     ),
 )  # fmt: skip
-"""Published codes: how many classes that are called after such codes, and nothing else, say that they are meant."""
+"""Published codes: the number of classes named by such codes alone from which on they are recognised, and names."""
 
 _JOINING: Final = re.compile(r"[,;:/()\[\]|+&]| - | with | and | or | \u2013 ")
 _WORD: Final = re.compile(r"[^\W\d_]+")
@@ -166,15 +166,15 @@ _NEGATING: Final = frozenset(("not", "no", "non", "without", "free", "un", "excl
 
 
 def conventional_colors(names: Sequence[str]) -> list[str | None]:
-    """Colour that maps show each of some classes in, by what it is called; None where nobody knows.
+    """Return the usual map colour of each class by its name, None for unknown names.
 
-    Classes that are called after codes alone (``311``, ``class 42``) are those of WorldCover, NLCD or CORINE where
-    all of them are, and several.
+    Classes named by codes alone (``311``, ``class 42``) are read as those of WorldCover, NLCD or CORINE if all of
+    them belong to one of these and there are several.
 
     Parameters
     ----------
     names : sequence of str
-        Of the classes of one legend.
+        Names of the classes of one legend.
     """
     codes = {name: int(match[1]) for name in names if (match := _CODE.fullmatch(name.strip()))}
     meant: Mapping[int, str] = {}
@@ -187,8 +187,8 @@ def conventional_colors(names: Sequence[str]) -> list[str | None]:
 
 @lru_cache(maxsize=4096)
 def _color(name: str) -> str | None:
-    """Colour of one name: of all of it, or of the last thing that its first part names."""
-    # AnnualCrop is two words, and built-up two.
+    """Return the colour of a name as a whole, or of the last known term in its first part."""
+    # Names such as AnnualCrop are split into words.
     text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).replace("_", " ")
     whole = _words(text)
     if (color := _known().get(whole)) is not None:
@@ -197,7 +197,7 @@ def _color(name: str) -> str | None:
         words = _words(part)
         if _NEGATING & set(words):
             return None
-        # The longest name first; of equally long ones the last: a forest road is a road.
+        # Try the longest term first and, of equally long ones, the last: a forest road is a road.
         for length in range(len(words), 0, -1):
             for first in range(len(words) - length, -1, -1):
                 if (color := _known().get(words[first : first + length])) is not None:
@@ -207,7 +207,7 @@ def _color(name: str) -> str | None:
 
 @cache
 def _known() -> dict[tuple[str, ...], str]:
-    """Colours by the words of names."""
+    """Return the colours by the words of the known names."""
     known: dict[tuple[str, ...], str] = {}
     for color, names in _COLORS.items():
         for name in names.split(";"):
@@ -216,7 +216,7 @@ def _known() -> dict[tuple[str, ...], str]:
 
 
 def _words(text: str) -> tuple[str, ...]:
-    """Words of a name, small, in the singular, without those that join others."""
+    """Return the words of a name in lower case and singular, without conjunctions and articles."""
     return tuple(
         _singular(word)
         for word in _WORD.findall(text.lower())
@@ -225,7 +225,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _singular(word: str) -> str:
-    """Return a word without the ending of its plural."""
+    """Strip the plural ending of a word."""
     if len(word) < 4 or word.endswith(("ss", "us", "is")):
         return word
     if word.endswith("ies"):

@@ -1,6 +1,6 @@
-"""A legend as the style text QGIS reads, and back: categorised polygons and paletted rasters.
+"""QGIS styles (QML) of legends: written and read, for categorised polygons and paletted rasters.
 
-A style is read for its words and colours alone: entities are refused, and nothing is fetched.
+Only names and colours are read from a style: entities are refused, and nothing is fetched.
 """
 
 from __future__ import annotations
@@ -19,17 +19,51 @@ _QGIS = '<qgis version="3.22.0" styleCategories="Symbology">'
 
 
 def polygon_qml(legend: Legend) -> str:
-    """Style of a polygon layer: one filled category per class on `class_code`, no outline.
+    """Write the style of a polygon layer: one filled category per class of `class_code`, no outline.
 
     Outlines would draw a hairline grid over a coverage of small polygons.
     """
-    categories, symbols = [], []
-    for i, c in enumerate(legend.classes):
-        categories.append(
-            f'<category value="{c.code}" symbol="{i}" label={quoteattr(c.name)} render="true" type="long"/>'
-        )
+    rows = []
+    for c in legend.classes:
         rgba = ",".join(map(str, c.rgb)) + ",255"
-        properties = {"color": rgba, "style": "solid", "outline_style": "no"}
+        rows.append((str(c.code), "long", c.name, {"color": rgba, "style": "solid", "outline_style": "no"}))
+    return categorized_qml("class_code", rows)
+
+
+def finding_qml(kinds: Iterable[tuple[str, str, str]]) -> str:
+    """Write the style of findings by their attribute `check`: outlines that stay visible, over a pale fill.
+
+    Parameters
+    ----------
+    kinds : iterable of (str, str, str)
+        Value, label and colour (``#rrggbb``) of each kind of finding.
+    """
+    rows = []
+    for value, label, color in kinds:
+        rgb = ",".join(str(int(color[at : at + 2], 16)) for at in (1, 3, 5))
+        properties = {
+            "color": f"{rgb},90", "style": "solid", "outline_color": f"{rgb},255", "outline_style": "solid",
+            "outline_width": "0.6", "outline_width_unit": "MM",
+        }  # fmt: skip
+        rows.append((value, "string", label, properties))
+    return categorized_qml("check", rows)
+
+
+def categorized_qml(attribute: str, rows: Iterable[tuple[str, str, str, dict[str, str]]]) -> str:
+    """Write the style of a polygon layer with a filled category for each value of an attribute.
+
+    Parameters
+    ----------
+    attribute : str
+        Name of the attribute.
+    rows : iterable of (str, str, str, dict)
+        Value, type of the value, label, and properties of the fill.
+    """
+    categories, symbols = [], []
+    for i, (value, kind, label, properties) in enumerate(rows):
+        categories.append(
+            f'<category value="{value}" symbol="{i}" label={quoteattr(label)} render="true" type="{kind}"/>'
+        )
         options = "".join(f'<Option type="QString" name="{k}" value="{v}"/>' for k, v in properties.items())
         old = "".join(f'<prop k="{k}" v="{v}"/>' for k, v in properties.items())
         symbols.append(
@@ -41,7 +75,7 @@ def polygon_qml(legend: Legend) -> str:
         [
             _DOCTYPE,
             _QGIS,
-            ' <renderer-v2 type="categorizedSymbol" attr="class_code" symbollevels="0" enableorderby="0" '
+            f' <renderer-v2 type="categorizedSymbol" attr="{attribute}" symbollevels="0" enableorderby="0" '
             'forceraster="0">',
             "  <categories>" + "\n   ".join(["", *categories]) + "\n  </categories>",
             "  <symbols>" + "\n   ".join(["", *symbols]) + "\n  </symbols>",
@@ -55,9 +89,9 @@ def polygon_qml(legend: Legend) -> str:
 
 
 def grown_qml(text: str, legend: Legend) -> str:
-    """Return a style of polygons with a category more for every code that it lacks; what it has stays as it is.
+    """Add a category for every class that a polygon style lacks, leaving the others unchanged.
 
-    A style that does not show classes, or cannot be read, stays as it is altogether.
+    A style that is not categorised by `class_code`, or cannot be read, is returned unchanged.
     """
     known = style_classes(text)
     root, more = style_tree(text), style_tree(polygon_qml(legend))
@@ -89,7 +123,7 @@ def grown_qml(text: str, legend: Legend) -> str:
 
 
 def _plain_legend(classes: list[tuple[str, str, str | None]]) -> Legend | None:
-    """Legend of the classes of a style, None where they make none."""
+    """Make a legend of the classes of a style; return None if they do not form one."""
     try:
         return Legend(
             classes=tuple(
@@ -101,21 +135,21 @@ def _plain_legend(classes: list[tuple[str, str, str | None]]) -> Legend | None:
 
 
 def raster_qml(legend: Legend) -> str:
-    """Style of a class map: its classes only, instead of a colour table of 256 entries."""
+    """Write the style of a class map: its classes only, instead of a colour table of 256 entries."""
     return _paletted([(c.code, c.name, c.color, 255) for c in legend.classes])
 
 
 def layered_qml(legend: Legend) -> str:
-    """Style of a map with a band a class: the first class in its colour, what is not of it transparent.
+    """Write the style of a map with one band per class: the first class in its colour, the rest transparent.
 
-    A style shows one band; the person chooses another in the layer's properties.
+    A style shows one band; another can be chosen in the layer's properties.
     """
     first = legend.classes[0]
     return _paletted([(1, first.name, first.color, 255), (0, f"not {first.name}", "#ffffff", 0)])
 
 
 def _paletted(classes: Iterable[tuple[int, str, str, int]]) -> str:
-    """Style of the values of band 1: value, name, colour, opacity (0 to 255)."""
+    """Write a paletted style of band 1 from (value, name, colour, opacity 0 to 255)."""
     entries = "\n   ".join(
         f'<paletteEntry value="{value}" color="{color}" alpha="{alpha}" label={quoteattr(name)}/>'
         for value, name, color, alpha in classes
@@ -139,7 +173,7 @@ def _paletted(classes: Iterable[tuple[int, str, str, int]]) -> str:
 
 
 def style_tree(text: str) -> ElementTree.Element | None:
-    """Return the root of a style, None where the text is none; entities are not declared by QGIS."""
+    """Parse a style and return its root; None if it is not XML or declares entities, which QGIS never does."""
     if "<!ENTITY" in text:
         return None
     try:
@@ -149,7 +183,7 @@ def style_tree(text: str) -> ElementTree.Element | None:
 
 
 def symbol_color(symbol: ElementTree.Element) -> str | None:
-    """Return the colour of the first layer of a symbol that is drawn in one."""
+    """Return the colour of a symbol's first enabled layer that has a colour, or None."""
     for layer in symbol.findall("./layer"):
         if layer.get("enabled", "1") != "1":
             continue
@@ -163,7 +197,7 @@ def symbol_color(symbol: ElementTree.Element) -> str | None:
 
 
 def palette_classes(text: str) -> list[tuple[str, str, str | None]]:
-    """Read the value, label and colour of each class of the style of a raster, paletted or of exact values."""
+    """Read value, label and colour of each class of a raster style, paletted or with exact values."""
     root = style_tree(text)
     if root is None:
         return []
@@ -175,12 +209,12 @@ def palette_classes(text: str) -> list[tuple[str, str, str | None]]:
 
 
 def style_classes(text: str) -> list[tuple[str, str, str | None]] | None:
-    """Read the value, label and colour (``#rrggbb`` or None) of each class of a style; None where it has none.
+    """Read value, label and colour (``#rrggbb`` or None) of each class of a style; None if it has none.
 
     Parameters
     ----------
     text : str
-        Style of a paletted raster, or of a layer with categories.
+        QML of a paletted raster or of a categorised vector layer.
     """
     if entries := palette_classes(text):
         return entries

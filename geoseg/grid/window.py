@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """A rectangle of whole pixels; it may stick out of the raster it is used on.
+    """A rectangle of whole pixels, which may extend beyond the raster.
 
     Parameters
     ----------
@@ -15,6 +15,11 @@ class Window:
         Top-left pixel; may be negative.
     height, width : int
         Edges in px, at least 1.
+
+    Examples
+    --------
+    >>> Window(row=10, col=0, height=5, width=8).row_stop
+    15
     """
 
     row: int
@@ -47,7 +52,7 @@ class Window:
         return self.height, self.width
 
     def intersection(self, other: Window) -> Window | None:
-        """Return the pixels that both windows have, or None where they have none."""
+        """Return the pixels that lie in both windows, or None."""
         row, col = max(self.row, other.row), max(self.col, other.col)
         height = min(self.row_stop, other.row_stop) - row
         width = min(self.col_stop, other.col_stop) - col
@@ -65,12 +70,12 @@ class Window:
 
     @property
     def slices(self) -> tuple[slice, slice]:
-        """Rows and columns as slices of an array.
+        """The window's rows and columns as slices of an array.
 
         Raises
         ------
         IndexError
-            If the window starts before the array: a negative slice would count from its end.
+            If the window starts before the array, where a negative slice would count from its end.
         """
         if self.row < 0 or self.col < 0:
             raise IndexError(f"{self} starts outside the array")

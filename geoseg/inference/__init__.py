@@ -1,1 +1,1 @@
-"""A model over a scene: bands of tiles, stitched on the device, journalled, written as products."""
+"""Run a model over scenes: strips of tiles are stitched on the device, journalled, and written as products."""

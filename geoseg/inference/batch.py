@@ -1,4 +1,4 @@
-"""Many scenes into one folder: finished ones skipped, failing ones reported and passed over."""
+"""Process many scenes into one folder, skipping finished ones and reporting those that fail."""
 
 from __future__ import annotations
 
@@ -8,67 +8,68 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from geoseg.errors import GeosegError, OptionError, OutputError
-from geoseg.inference.summary import Report
+from geoseg.errors import ELSEWHERE, GeosegError, OptionError, OutputError
 from geoseg.raster.products import is_metadata
+from geoseg.storage.run_record import RunRecord
 
 log = logging.getLogger("geoseg")
 
-One = Callable[[Any, Path], Report]
-"""Runs one scene into one output."""
+One = Callable[[Any, Path], RunRecord]
+"""Processes one scene into one output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of many scenes.
+    """Results of processing many scenes.
 
     Parameters
     ----------
     reports : tuple of Report
-        Of scenes that are done, now or before.
+        Records of the finished scenes, including those finished by earlier runs.
     failed : tuple of (str, str)
-        Scene and reason.
+        Scenes that failed, with the reason.
     """
 
-    reports: tuple[Report, ...]
+    reports: tuple[RunRecord, ...]
     failed: tuple[tuple[str, str], ...]
 
     @property
     def before(self) -> int:
-        """How many scenes were finished before."""
+        """Number of scenes that earlier runs had finished."""
         return sum(report.before for report in self.reports)
 
     @property
     def exit_code(self) -> int:
-        """0, or 3 where a scene failed or has areas without data."""
+        """0, or 3 if a scene failed or has areas without data."""
         return 3 if self.failed or any(report.exit_code for report in self.reports) else 0
 
 
 def run_many(scenes: Sequence[Any], folder: Path, suffix: str, one: One) -> Outcome:
-    """Run every scene into ``folder/<stem><suffix>``.
+    """Process every scene into ``folder/<stem><suffix>``.
 
     Parameters
     ----------
     scenes : sequence of str or Stack
+        The scenes.
     folder : Path
-        Made where it is missing.
+        Folder of the outputs; created if missing.
     suffix : str
-        Of the outputs, as in ``.gpkg``.
+        Suffix of the outputs, such as ``.gpkg``.
     one : callable
-        Computes one scene, or finds that it was finished before.
+        Processes one scene, or returns the record of an earlier run.
 
     Raises
     ------
     OptionError
         If two scenes would have the same output.
     OutputError
-        If the folder cannot be made.
+        If the folder cannot be created.
     """
     outputs = name_outputs(scenes, folder, suffix)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{folder}: cannot be made ({error.strerror}); choose another with -o") from error
+        raise OutputError(f"{folder}: cannot be made ({error.strerror})", ELSEWHERE) from error
     reports, failed = [], []
     for scene, output in zip(scenes, outputs, strict=True):
         try:
@@ -80,7 +81,7 @@ def run_many(scenes: Sequence[Any], folder: Path, suffix: str, one: One) -> Outc
 
 
 def name_outputs(scenes: Iterable[Any], folder: Path, suffix: str) -> list[Path]:
-    """Names of the outputs of many scenes, all different."""
+    """Return the output paths of many scenes; raise OptionError if two are equal."""
     outputs: dict[Path, str] = {}
     for scene in scenes:
         output = folder / (_stem(str(scene)) + suffix)
@@ -93,6 +94,6 @@ def name_outputs(scenes: Iterable[Any], folder: Path, suffix: str) -> list[Path]
 
 
 def _stem(scene: str) -> str:
-    """Name of a scene without folder and suffix; of a product's metadata file that of its folder."""
+    """Return the name of a scene without folder and suffix; for a product's metadata file, of its folder."""
     path = Path(scene)
     return path.parent.stem if is_metadata(path) else path.stem

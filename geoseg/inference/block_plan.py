@@ -1,4 +1,4 @@
-"""Blocks of a scene that are computed alone, with the tiles that the whole scene would have there."""
+"""Blocks of a scene that are computed independently, with the same tiles as the whole scene."""
 
 from __future__ import annotations
 
@@ -10,24 +10,23 @@ from itertools import accumulate
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.engine.plan import margin_of
 from geoseg.grid.tiling import Tiling
-from geoseg.raster.padding import border_indices
+from geoseg.raster.chip import border_indices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """Pixels of an axis that a block needs.
+    """Pixels along an axis that a block needs.
 
     Parameters
     ----------
     block : slice
-        The block.
+        Pixels of the block.
     start, length : int
         First pixel of its first tile, and length of all of its tiles together; beyond the scene they show
         reflected pixels.
     tiles : int
-        Number of these tiles.
+        Number of tiles that the block needs.
     needed : slice
         Pixels of the scene that the tiles show.
     """
@@ -41,7 +40,7 @@ class Span:
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """The tiles of a scene and its blocks, along one axis.
+    """Tiles and blocks of a scene along one axis.
 
     Law: the tiles of a block are those of the whole scene that touch it, wherever it is cut. Taken alone they
     are the tiling of what they cover (`Tiling.starts`: regular ones, the last one shifted back at most), with
@@ -53,6 +52,7 @@ class Axis:
     length : int
         Edge of the scene, px.
     tiling : Tiling
+        Tile size and overlap.
     chunks : tuple of int
         Edges of the blocks, px, first to last.
     """
@@ -63,22 +63,16 @@ class Axis:
 
     @cached_property
     def edges(self) -> list[int]:
-        """First pixel of each block, and the end of the last."""
+        """First pixel of each block, followed by the end of the last."""
         return [0, *accumulate(self.chunks)]
 
     @cached_property
     def _starts(self) -> list[int]:
-        """First pixels of the tiles, in the scene's own pixels."""
-        margin = self.margin
-        return [start - margin for start in self.tiling.starts(self.length + 2 * margin)]
-
-    @property
-    def margin(self) -> int:
-        """As in `Plan`."""
-        return margin_of(self.tiling)
+        """First pixels of the tiles, relative to the scene."""
+        return self.tiling.framed(self.length)
 
     def span(self, block: int) -> Span:
-        """Return what a block needs."""
+        """Return the pixels that a block needs."""
         first, stop, size = self.edges[block], self.edges[block + 1], self.tiling.size
         touching = slice(bisect_right(self._starts, first - size), bisect_left(self._starts, stop))
         start, end = self._starts[touching.start], self._starts[touching.stop - 1] + size
@@ -92,29 +86,29 @@ class Axis:
         )
 
     def shown(self, span: Span) -> npt.NDArray[np.intp]:
-        """Which of the needed pixels stand where in the tiles."""
+        """Return, for each pixel of the tiles, the index of the needed pixel that it shows."""
         places: npt.NDArray[np.intp] = border_indices(span.start, span.length, self.length)
         places -= span.needed.start
         return places
 
     def sources(self, span: Span) -> range:
-        """Blocks that hold the needed pixels."""
+        """Return the blocks that hold the needed pixels."""
         return range(
             bisect_right(self.edges, span.needed.start) - 1, bisect_left(self.edges, span.needed.stop)
         )
 
     @property
     def tiles(self) -> int:
-        """Tiles of the scene."""
+        """Number of tiles of the scene."""
         return len(self._starts)
 
     @property
     def most_tiles(self) -> int:
-        """Most tiles of a block."""
+        """Largest number of tiles of a block."""
         return max(self.span(block).tiles for block in range(len(self.chunks)))
 
     @property
     def repeats(self) -> float:
-        """How often a tile is computed along this axis, on average."""
+        """How often each tile is computed along this axis, on average."""
         tiles = sum(self.span(block).tiles for block in range(len(self.chunks)))
         return tiles / self.tiles

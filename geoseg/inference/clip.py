@@ -1,4 +1,4 @@
-"""Polygons that say where a result is wanted."""
+"""Restrict results to the polygons of a vector file."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.errors import DataError, OptionError
+from geoseg.errors import DataError, Message, OptionError
 from geoseg.grid.grid import Grid
 from geoseg.grid.window import Window
-from geoseg.vector.vector_file import VectorLayer, choose_layers, read_features
+from geoseg.vectorfiles.reading import VectorLayer, choose_layers, read_features
 
 
 class ClipArea:
@@ -21,6 +21,7 @@ class ClipArea:
     path : Path
         Any vector file of polygons; another CRS is reprojected.
     grid : Grid
+        Grid of the result.
 
     Raises
     ------
@@ -34,7 +35,7 @@ class ClipArea:
         try:
             polygons = np.concatenate([_polygons(path, layer, grid) for layer in choose_layers(path)])
         except DataError as error:
-            raise OptionError(f"{error}; --clip takes a vector file with polygons") from error
+            raise OptionError(error.message, Message("{clip} takes a vector file with polygons")) from error
         if not len(polygons):
             raise OptionError(f"{path}: holds no polygon, expected at least one to clip with")
         west, south, east, north = shapely.total_bounds(polygons)
@@ -44,7 +45,9 @@ class ClipArea:
         self._polygons, self._grid = list(polygons), grid
 
     def __call__(self, first: int, stop: int) -> npt.NDArray[np.bool_]:
-        """Rows [first, stop) of the grid, shape (rows, cols): True inside; rows below the grid are left out."""
+        """Return rows [first, stop) of the grid as bool, True inside the polygons; rows below the grid are
+        omitted.
+        """
         from rasterio.features import rasterize
 
         stop = min(stop, self._grid.height)
@@ -54,7 +57,7 @@ class ClipArea:
 
 
 def _polygons(path: Path, layer: VectorLayer, grid: Grid) -> npt.NDArray[np.object_]:
-    """Polygons of a layer, in the CRS of the grid where both have one."""
+    """Return the polygons of a layer in the CRS of the grid, if both have one."""
     import geopandas
     import shapely
 
@@ -65,4 +68,4 @@ def _polygons(path: Path, layer: VectorLayer, grid: Grid) -> npt.NDArray[np.obje
         shapes = geopandas.GeoSeries(shapes, crs=layer.crs).to_crs(grid.crs).to_numpy()
     found = np.asarray(shapes, dtype=object)
     finite: npt.NDArray[np.object_] = found[np.isfinite(shapely.bounds(found)).all(axis=1)]
-    return finite  # what has no place there cannot be drawn
+    return finite  # polygons that cannot be reprojected are dropped

@@ -1,4 +1,4 @@
-"""What makes two runs the same work: equal fingerprints, equal products."""
+"""Fingerprints of runs: equal fingerprints mean equal products."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from geoseg.engine.devices import cpu_threads
-from geoseg.errors import OptionError
+from geoseg.errors import Message, OptionError
 from geoseg.grid.tiling import Tiling
 from geoseg.inference.lazy_scene import LazyScene
 from geoseg.inference.loaded_scene import LoadedScene
@@ -26,14 +26,14 @@ from geoseg.raster.scene import Scene
 
 
 def fingerprint_of(job: Job) -> dict[str, Any]:
-    """Everything the pixels of a result depend on, as plain JSON values."""
+    """Return everything that the pixels of a result depend on, as plain JSON values."""
     return work_fingerprint(job.card, job.model, job.tiling, job.options) | {"scene": _scene_fingerprint(job)}
 
 
 def work_fingerprint(
     card: Card, model: Path | Model, tiling: Tiling, options: PredictOptions
 ) -> dict[str, Any]:
-    """Everything but the scene."""
+    """Return everything that a result depends on except the scene, as plain JSON values."""
     from geoseg import __version__
 
     chosen = asdict(options)
@@ -56,14 +56,16 @@ def work_fingerprint(
 
 
 def _exported_as(model: Path | Model) -> dict[str, str]:
-    """Format of an exported model, whose graph, and precision by `auto`, may be another than that of its weights."""
+    """Return the format of an exported model, whose graph and automatic precision may differ from the
+    original's.
+    """
     exported = model.exported if isinstance(model, Model) else None
     path = model if isinstance(model, Path) else None if exported is None else exported.path
     return {"exported": path.suffix.lower()} if path is not None and is_exported(path) else {}
 
 
 def _version(package: str) -> str | None:
-    """Version of a package, which is not imported for it; None where it is not installed."""
+    """Return the version of a package without importing it; None if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -75,12 +77,12 @@ def _clip_sha256(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise OptionError(
-            f"{path}: cannot be read ({error.strerror}); pass one file of polygons to --clip"
+            f"{path}: cannot be read ({error.strerror})", Message("pass one file of polygons to {clip}")
         ) from error
 
 
 def _weights_in_memory(model: Path | Model) -> str:
-    """Checksum of a model that was never saved; the card of a saved one knows it."""
+    """Return the checksum of a model that was never saved; for a saved one the card has it."""
     if not isinstance(model, Model):
         return ""
     own = model.own_network
@@ -88,9 +90,9 @@ def _weights_in_memory(model: Path | Model) -> str:
 
 
 def _scene_fingerprint(job: Job) -> dict[str, Any]:
-    """Name, size, time and first bytes of the scene's file; all pixels of an array; a URL is its name only.
+    """Return name, size, time and first bytes of the scene's file; all pixels of an array; a URL's name only.
 
-    Of a lazy array the name that dask gives it: computing all of it would take as long as the work.
+    For a lazy array, dask's name of it: computing all its pixels would take as long as the work.
     """
     source = job.source
     if isinstance(source, ArraySource):
@@ -112,7 +114,7 @@ def _scene_fingerprint(job: Job) -> dict[str, Any]:
 
 
 def _file_fingerprint(name: str) -> dict[str, Any]:
-    """Name, size, time and first bytes of a file; of what is none its name."""
+    """Return name, size, time and first bytes of a file; only the name if it is not a file."""
     path = Path(name)
     if not path.is_file():
         return {"name": name}

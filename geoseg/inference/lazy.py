@@ -1,27 +1,26 @@
-"""A prediction that is computed when it is wanted, block by block, wherever dask computes."""
+"""Predictions that dask computes on demand, block by block."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from operator import getitem
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geoseg.engine.devices import cpu_threads
-from geoseg.engine.settings import Settings
 from geoseg.errors import OptionError, SceneError
 from geoseg.inference.block_plan import Axis
-from geoseg.inference.blocks import BlockWork, compute_block
-from geoseg.inference.lattice import dataset_of, with_probabilities
+from geoseg.inference.compute_block import BlockWork, compute_block
 from geoseg.inference.lazy_scene import LazyScene
+from geoseg.inference.machine import choose_settings
 from geoseg.inference.options import PredictOptions
-from geoseg.inference.precision import precision_for, with_runtime
 from geoseg.inference.prepare import tiling_of
 from geoseg.inference.worker_models import sendable
+from geoseg.models.card import Card
 from geoseg.models.match import match
+from geoseg.raster.xarray_results import result_dataset, with_probabilities
 
 if TYPE_CHECKING:
     import xarray
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("geoseg")
 
 _MANY = 3.0
-"""Tiles that are computed this often on average are worth a word."""
+"""If tiles are computed this often on average, a note says so."""
 
 
 def predict_lazy(
@@ -42,21 +41,23 @@ def predict_lazy(
     Parameters
     ----------
     scene : DataArray or Dataset
-        Of dask arrays.
+        The scene, made of dask arrays.
     model : path or Model
+        Model file or model.
     options : PredictOptions
+        Options of the prediction.
     probabilities : bool
-        Whether the result holds those of all classes.
+        Whether the result holds the probabilities of all classes.
 
     Returns
     -------
     Dataset
-        Of dask arrays with the chunks of the scene along rows and columns.
+        Dask arrays, with the chunks of the scene along rows and columns.
 
     Raises
     ------
     GeosegError
-        What can be found wrong without reading a pixel.
+        If anything is wrong that can be found without reading pixels.
     """
     sent = sendable(model)
     card = options.relabelled((opened := sent.load()).card)
@@ -64,7 +65,7 @@ def predict_lazy(
     if card.image_size is not None:
         raise OptionError(
             f"the model {card.name} sees whole images, resized to {card.image_size[0]} x {card.image_size[1]} px, "
-            "which no block of a lazy array is; pass the array after .load()"
+            "and a lazy array is computed in blocks; pass the array after .load()"
         )
     tiling = tiling_of(card, options)
     opened.check_tile_size(tiling.size)
@@ -78,50 +79,41 @@ def predict_lazy(
     heights, widths = _sizes(planes)
     rows = Axis(length=sum(heights), tiling=tiling, chunks=heights)
     cols = Axis(length=sum(widths), tiling=tiling, chunks=widths)
-    options = replace(options, precision=precision_for(options, opened))
-    settings = with_runtime(_settings(options, rows, cols), opened, (tiling.size, tiling.size))
-    for note in [*found.notes, *_notes(rows, cols)]:
+    # Unused places of a batch are computed in vain, so the default suits the tiles of the largest block; a requested
+    # batch size is used as for a scene that is read from a file.
+    tiles = (rows.most_tiles, cols.most_tiles) if options.batch_size is None else (rows.tiles, cols.tiles)
+    settings = choose_settings(opened, options, tiles, (tiling.size,) * 2, for_workers=True)
+    for note in [*found.notes, *_notes(rows, cols), *_kept_regions(card)]:
         log.warning("%s: %s", chosen.path, note)
     work = BlockWork(
         model=sent, card=card, gain=found.gain, bias=found.bias, settings=settings, rows=rows, cols=cols,
-        reading=chosen.reading, probabilities=probabilities,
+        decoding=chosen.decoding, probabilities=probabilities,
     )  # fmt: skip
     both, shares = _arrays(planes, work)
     kept = () if chosen.kept is None else (chosen.kept,)
     classes = ("class",) if work.layers else ()
-    dataset = dataset_of(
-        both[0], both[1], chosen.grid, card.classes, (*kept, *classes, *chosen.spatial), chosen.coords()
+    dataset = result_dataset(
+        both[0],
+        both[1],
+        chosen.grid,
+        card.classes,
+        (*kept, *classes, *chosen.raster.spatial),
+        chosen.raster.coords(),
     )
     return dataset if shares is None else with_probabilities(dataset, shares, card.classes)
 
 
-def _settings(options: PredictOptions, rows: Axis, cols: Axis) -> Settings:
-    """Resolve ``auto`` here, for all workers; where there is none, they may have a device that is not here.
-
-    A batch as large as all tiles of the largest block, or one that fits them: what blocks leave over of it is
-    computed for nothing. One that was asked for is that of the scene read from a file.
-    """
-    tiles = (rows.most_tiles, cols.most_tiles) if options.batch_size is None else (rows.tiles, cols.tiles)
-    if options.batch_size is not None and "auto" not in (options.device, options.precision):
-        settings = Settings(
-            device=options.device,
-            precision=options.precision,
-            batch_size=min(options.batch_size, tiles[0] * tiles[1]),
-            threads=cpu_threads(),
-        )
-    else:
-        settings = Settings.choose(options.device, options.precision, options.batch_size, tiles)
-    return replace(settings, tta=options.tta)
-
-
 def _check_options(options: PredictOptions) -> None:
-    """Refuse what only a scene that is read from a file can have."""
+    """Raise OptionError for options that only scenes read from files support."""
     remedies = {
         "clip": (options.clip is not None, "pass the array after .rio.clip()"),
         "resolution": (options.resolution is not None, "resample the array with .rio.reproject()"),
-        "on_error": (options.on_error != "stop", "the array says itself what becomes of chunks without data"),
-        "profile": (options.profile, "dask's dashboard says where the time goes"),
-        "compile": (options.compile, "threads of dask would share what is compiled for one"),
+        "on_error": (
+            options.on_error != "stop",
+            "the array itself determines what happens to chunks without data",
+        ),
+        "profile": (options.profile, "use dask's dashboard"),
+        "compile": (options.compile, "dask's threads cannot share a compiled network"),
         "devices": (options.devices > 1, "give each worker of the cluster its device"),
     }
     for name, (asked, remedy) in remedies.items():
@@ -130,15 +122,24 @@ def _check_options(options: PredictOptions) -> None:
 
 
 def _sizes(planes: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Heights and widths of the chunks, without empty ones."""
+    """Return heights and widths of the chunks; raise SceneError for empty or unknown ones."""
     if 0 in planes.shape or any(size != size for sizes in planes.chunks for size in sizes):
         raise SceneError(f"array of shape {planes.shape}, expected known edges without an empty axis")
     rows, cols = (tuple(int(size) for size in sizes) for sizes in planes.chunks[-2:])
     return rows, cols
 
 
+def _kept_regions(card: Card) -> list[str]:
+    """Log that regions below the card's minimum size are kept, since a block does not know their full extent."""
+    if not card.region_sizes:
+        return []
+    return [
+        "regions that the model calls too small stay in a lazy result; pass the array after .load() to be rid of them"
+    ]
+
+
 def _notes(rows: Axis, cols: Axis) -> list[str]:
-    """Say what small chunks cost."""
+    """Return a note on the cost of small chunks, if they are small."""
     often = rows.repeats * cols.repeats
     if often < _MANY:
         return []
@@ -150,11 +151,12 @@ def _notes(rows: Axis, cols: Axis) -> list[str]:
 
 
 def _arrays(planes: Any, work: BlockWork) -> tuple[Any, Any]:
-    """Return dask arrays of all blocks: (codes and confidence, kept, layer, row, col), and (kept, class, row, col).
+    """Return dask arrays of all blocks: (codes and confidence, kept, layer, row, col), and (kept, class, row,
+    col).
 
-    The second are probabilities, None where these are not wanted; a block is computed once for both. A task is given
-    the chunks that its tiles touch, whole, and what all tasks share by the name of one entry: a scheduler sends that
-    to a worker once.
+    The second are probabilities, None if not wanted; a block is computed once for both. A task receives
+    the whole chunks that its tiles touch, and what all tasks share by the key of one graph entry: a scheduler
+    sends that to a worker once.
     """
     import dask.array
     from dask.base import tokenize
@@ -162,7 +164,7 @@ def _arrays(planes: Any, work: BlockWork) -> tuple[Any, Any]:
 
     name = "geoseg-" + tokenize(
         planes.name, work.model.key, work.card.to_json(), work.gain, work.bias, work.settings,
-        work.rows.tiling, work.reading, work.probabilities,
+        work.rows.tiling, work.decoding, work.probabilities,
     )  # fmt: skip
     shared = f"{name}-shared"
     kept, tail = planes.chunks[:-3], (work.rows.chunks, work.cols.chunks)
@@ -197,7 +199,7 @@ Sizes = tuple[tuple[int, ...], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Axes:
-    """Axes of an array of blocks, and their sizes of chunks: those before and behind the kept ones have one chunk."""
+    """Axes of an array of blocks and their chunk sizes; those before and behind the kept ones have one chunk."""
 
     before: Sizes
     kept: Sizes
@@ -206,15 +208,15 @@ class _Axes:
 
     @property
     def chunks(self) -> Sizes:
-        """Of all axes."""
+        """Chunk sizes of all axes."""
         return (*self.before, *self.kept, *self.behind, *self.blocks)
 
     def places(self) -> Iterator[tuple[tuple[int, ...], int, int]]:
-        """Numbers of each block: along the kept axes, rows and columns."""
+        """Yield the indices of each block: along the kept axes, rows and columns."""
         for i, j in product(*(range(len(sizes)) for sizes in self.blocks)):
             for entry in product(*(range(len(sizes)) for sizes in self.kept)):
                 yield entry, i, j
 
     def key(self, name: str, entry: tuple[int, ...], row: int, col: int) -> tuple[Any, ...]:
-        """Return what dask calls a block."""
+        """Return dask's key of a block."""
         return (name, *(0 for _ in self.before), *entry, *(0 for _ in self.behind), row, col)

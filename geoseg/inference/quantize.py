@@ -1,4 +1,4 @@
-"""What a model needs to be computed in int8: measured once, on tiles of scenes."""
+"""Quantize a model to int8, with value ranges measured on tiles of scenes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import reduce
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -14,66 +16,115 @@ from torch import Tensor
 from geoseg.engine.decision import Decision
 from geoseg.engine.openvino_network import CompiledGraph, OpenVinoNetwork
 from geoseg.engine.quantized import Compute, Demand, GraphBytes, check_installed, fp32_layers, quantized
-from geoseg.errors import OptionError, SceneError
-from geoseg.inference.assemble import load_checked
-from geoseg.inference.label_check import LabelCheck, counted
-from geoseg.inference.measured_tiles import CPU, PLAIN, MeasuredTile, measured_tiles
-from geoseg.inference.options import PredictOptions, Progress
-from geoseg.inference.prepare import given_model, prepare
+from geoseg.errors import OptionError, SceneError, plural
+from geoseg.inference.calibration import (
+    CPU,
+    MAX_DROP,
+    PLAIN,
+    LabelCheck,
+    MeasuredTile,
+    counted,
+    measured_tiles,
+)
+from geoseg.inference.machine import load_checked
+from geoseg.inference.options import PredictOptions
+from geoseg.inference.prepare import given_model, prepare_job
+from geoseg.labels.label import Codes
 from geoseg.models.card import Card, Quantization
 from geoseg.models.graphs import graph_of
 from geoseg.models.model import Model, weights_sha256
-from geoseg.raster.labels import Codes
+from geoseg.progress import OnProgress, ShowProgress, shown
 
 if TYPE_CHECKING:
     import openvino
 
+    from geoseg.raster.declared import Nodata, NodataRule
+
 
 def quantize(
-    model: Model,
+    model: Path | str | Model,
     scenes: Sequence[Any],
     *,
     tiles: int = 16,
-    check: LabelCheck | None = None,
-    options: PredictOptions | None = None,
-    progress: Progress | None = None,
+    labels: Sequence[PathLike[str] | str] = (),
+    max_drop: float = MAX_DROP,
+    bands: Sequence[int | str] | None = None,
+    resolution: float | None = None,
+    nodata: Nodata | None = None,
+    nodata_rule: NodataRule | None = None,
+    alpha: int | Literal["none"] | None = None,
+    allow_remote: bool = False,
+    expand_palette: bool = False,
+    force: bool = False,
+    tile_size: int | None = None,
+    overlap: int | None = None,
+    progress: ShowProgress = None,
 ) -> Model:
-    """Return the model with what `precision="int8"` needs, measured on tiles of scenes.
+    """Return the model with an int8 graph for ``precision="int8"``, measured on tiles of scenes.
 
-    The scenes should look like those to come: numbers inside the network beyond the ones seen here are cut off.
+    The scenes should resemble those to be predicted: values inside the network beyond the measured ranges are
+    clipped.
 
-    Laws: the weights stay; equal arguments give equal maps (on one machine).
+    Laws: the weights are not changed; equal arguments give equal maps (on one machine).
 
     Parameters
     ----------
-    model : Model
+    model : path or Model
+        A model file, or one that is open.
     scenes : sequence of path, Scene, xarray.DataArray (band, y, x) or ndarray (band, row, col)
+        Scenes, each as for `geoseg.predict`.
     tiles : int
-        How many tiles; each scene gives an equal part, at random places, always the same.
-    check : LabelCheck, optional
-        Labels: tiles are those with labels, the mean IoU is told in int8 and in fp32, and where it drops by too much
-        layers are kept in fp32 until it does not.
-    options : PredictOptions, optional
-        How the scenes are read and cut into tiles.
-    progress : callable, optional
+        Number of tiles, taken equally from all scenes at random places, which are the same in every call.
+    labels : sequence of path, optional
+        One raster for each scene, in their order: the model's class codes on any grid in the scene's CRS; of a
+        multilabel model also a band of 0 and 1 for each class. What is no data is unlabelled. Tiles are then those
+        with labels, the mean IoU is told in int8 and in fp32, and where it drops by too much layers are kept in fp32
+        until it does not.
+    max_drop : float
+        How much lower the mean IoU may be in int8 than in fp32, 0 to 1; with `labels`.
+    bands, resolution, nodata, nodata_rule, alpha, allow_remote, expand_palette, force, tile_size, overlap : optional
+        How the scenes are read, checked and cut into tiles, as for `geoseg.predict`.
+    progress : bool or callable, optional
+        As for `geoseg.predict`.
 
     Returns
     -------
     Model
-        With `card.quantization` and `int8`; the network is the same object.
+        A model with `card.quantization` and `int8`, and the same network object.
 
     Raises
     ------
     SceneError, DataError, MismatchError, OptionError
-        Also if the mean IoU drops by more than is allowed whatever is kept in fp32.
+        If the input is invalid; OptionError also if the mean IoU drops too much however many layers stay in fp32.
     """
+    options = PredictOptions.of(locals())
+    if max_drop != MAX_DROP and not labels:
+        raise OptionError("max_drop is about the mean IoU on labels; pass labels, too, or leave max_drop out")
+    check = LabelCheck(labels=labels, max_drop=max_drop) if labels else None
+    opened = given_model(model)
+    with shown(progress) as told:
+        return measured(
+            opened if isinstance(opened, Model) else Model.open(opened), scenes, tiles, check, options, told
+        )
+
+
+def measured(
+    model: Model,
+    scenes: Sequence[Any],
+    tiles: int,
+    check: LabelCheck | None,
+    options: PredictOptions,
+    progress: OnProgress | None,
+) -> Model:
+    """Measure what `quantize` does."""
     check_installed()
-    given_model(model)
     if tiles < 1 or not scenes:
-        raise OptionError(f"{tiles} tiles of {len(scenes)} scenes, expected at least one of each")
+        raise OptionError(
+            f"{plural(tiles, 'tile')} of {plural(len(scenes), 'scene')}, expected at least one of each"
+        )
     if check is not None:
         check.check(len(scenes))
-    jobs = [prepare(scene, model, options or PredictOptions()) for scene in scenes]
+    jobs = [prepare_job(scene, model, options) for scene in scenes]
     load_checked(jobs[0])
     if not model.traceable:
         raise OptionError(
@@ -96,7 +147,7 @@ def quantize(
     demand = (
         None
         if check is None
-        else _demand(model, found, check, lambda: told(0, f"measure, scored {next(tries)} times"))
+        else _demand(model, found, check, lambda: told(0, f"measure, scored {plural(next(tries), 'time')}"))
     )
     made = quantized(graph, [tile.image for tile in found], demand)
     told(1, "compare")
@@ -124,7 +175,7 @@ def quantize(
 def _demand(
     model: Model, tiles: Sequence[MeasuredTile], check: LabelCheck, begin: Callable[[], None]
 ) -> Demand:
-    """How good a graph in int8 must be on labelled tiles; `begin` is called before each time that one is scored."""
+    """Return how good an int8 graph must be on labelled tiles; `begin` is called before each scoring."""
 
     def score(compute: Compute, places: Sequence[int]) -> float:
         begin()
@@ -135,7 +186,7 @@ def _demand(
 
 
 def _changed(before: Sequence[Codes], after: Sequence[Codes], tiles: Sequence[MeasuredTile]) -> float:
-    """Share of the valid pixels that have another class."""
+    """Return the share of valid pixels whose class changed."""
     valid = [tile.valid.numpy() for tile in tiles]
     pairs = zip(before, after, valid, strict=True)
     return sum(int((a != b).sum()) for a, b, _ in pairs) / sum(
@@ -144,11 +195,11 @@ def _changed(before: Sequence[Codes], after: Sequence[Codes], tiles: Sequence[Me
 
 
 Shares = Callable[[MeasuredTile], Tensor]
-"""Probabilities of a tile, (channel, row, col) float32."""
+"""Returns the probabilities of a tile, (channel, row, col) float32."""
 
 
 def _shares(graph: openvino.Model, precision: str, card: Card) -> Shares:
-    """Probabilities as a prediction has them."""
+    """Return a function that computes probabilities as a prediction does."""
     bands = len(card.bands)
     compiled = CompiledGraph(graph, precision, PLAIN.threads, card.task, card.temperature or 1.0)
     network = OpenVinoNetwork(compiled, (1.0,) * bands, (0.0,) * bands, PLAIN)
@@ -156,7 +207,7 @@ def _shares(graph: openvino.Model, precision: str, card: Card) -> Shares:
 
 
 def _shares_of_logits(compute: Compute, card: Card) -> Shares:
-    """Probabilities by a graph that was compiled elsewhere, without what follows the logits."""
+    """Return a function that computes probabilities with a graph that gives logits."""
 
     def shares(tile: MeasuredTile) -> Tensor:
         logits = torch.from_numpy(compute(tile.image)[0]) / (card.temperature or 1.0)
@@ -166,7 +217,7 @@ def _shares_of_logits(compute: Compute, card: Card) -> Shares:
 
 
 def _decided(shares: Shares, tiles: Sequence[MeasuredTile], card: Card) -> Iterator[Codes]:
-    """Class codes of tiles, (row, col) or (class, row, col); 255 where not valid."""
+    """Yield the class codes of tiles, (row, col) or (class, row, col); 255 where not valid."""
     decide = Decision(card.task, card.channels, card.thresholds, CPU)
     for tile in tiles:
         codes, _, _ = decide(shares(tile), tile.valid)
@@ -174,7 +225,7 @@ def _decided(shares: Shares, tiles: Sequence[MeasuredTile], card: Card) -> Itera
 
 
 def _mean_iou(codes: Iterable[Codes], tiles: Sequence[MeasuredTile], card: Card) -> float:
-    """Mean IoU of the classes of some tiles, all of which have labels."""
+    """Return the mean IoU of the classes over labelled tiles."""
     parts = (
         counted(tile.truth, found, card)
         for found, tile in zip(codes, tiles, strict=True)

@@ -1,7 +1,8 @@
-"""Bands of a run computed by several processes of this machine, each with a device of its own.
+"""Strips of a run computed by several processes of this machine, each with a device of its own.
 
-A band needs no other, so each process takes a part of the rows, and the bytes are those of one process. The processes
-write bands where the run keeps them; this one alone has the journal, and notes a band when it is told of it.
+Strips are independent, so each process takes a part of the rows, and the bytes are those of a single process. The
+processes write strips into the run's store; only this process writes the journal, when it is told of a finished
+strip.
 """
 
 from __future__ import annotations
@@ -13,43 +14,56 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess as Process
-from typing import Any
+from typing import Any, TypeVar
 
 from geoseg.engine.settings import Settings
 from geoseg.errors import GeosegError
-from geoseg.inference.assemble import load_checked, plan_of
-from geoseg.inference.bandstore import BandStore, Record
-from geoseg.inference.filling import Done, Told, Work, compute
+from geoseg.inference.strip_store import Record
 
-
-def mean_profile(processes: Sequence[Done]) -> dict[str, float] | None:
-    """Where the time of a process went, on average."""
-    found = [done.profile for done in processes if done.profile is not None]
-    return {key: sum(each[key] for each in found) / len(found) for key in found[0]} if found else None
+T = TypeVar("T")
+Told = Callable[[int], None]
+"""Called with the rows of each strip that has been computed."""
+Share = Callable[[range, Record, Told], T]
+"""Computes strips, records them and reports their rows; it is pickled to the process that calls it."""
 
 
 def parts(count: int, several: int) -> list[range]:
-    """Share out `count` bands, at least one: parts that follow each other and differ by one band at most."""
+    """Split `count` strips into consecutive parts whose sizes differ by at most one; at least one part."""
     several = max(1, min(several, count))
     bounds = [count * part // several for part in range(several + 1)]
     return [range(*pair) for pair in itertools.pairwise(bounds)]
 
 
-def fill_by_several(work: Work, bands: Sequence[range], record: Record, told: Told) -> list[Done]:
-    """Compute parts of the bands side by side, the n-th on the n-th device.
+def side_by_side(
+    share: Share[T], strips: Sequence[range], settings: Settings, record: Record, told: Told
+) -> list[T]:
+    """Compute ranges of strips in parallel processes, the n-th on the n-th device.
+
+    Parameters
+    ----------
+    share : callable
+        Computes one range.
+    strips : sequence of range
+        The ranges.
+    settings : Settings
+        How the model runs.
+    record : Record
+        Record of this process, to which all finished strips are added.
+    told : callable
+        Called with the number of rows of each finished strip.
 
     Raises
     ------
     GeosegError
-        What a process met, or that it ended without a word; the others are ended then, and what they have
-        finished counts.
+        If a process fails or ends unexpectedly; the others are then stopped, and the strips that they have
+        finished are kept.
     """
-    finished: list[Done] = []
-    with _processes(work, bands) as waiting:
+    finished: list[T] = []
+    with _processes(share, strips, settings) as waiting:
         while waiting:
             for connection in wait(list(waiting)):
                 assert isinstance(connection, Connection)
@@ -70,19 +84,21 @@ def fill_by_several(work: Work, bands: Sequence[range], record: Record, told: To
 
 
 @contextmanager
-def _processes(work: Work, bands: Sequence[range]) -> Iterator[dict[Connection, Process]]:
-    """Start a process for each part; none outlives the block."""
-    # Not forked: a child of a process that has used CUDA cannot use it.
+def _processes(
+    share: Share[T], strips: Sequence[range], settings: Settings
+) -> Iterator[dict[Connection, Process]]:
+    """Start a process for each part; all are ended with the ``with`` block."""
+    # Not forked: CUDA cannot be used in a fork of a process that has used it.
     context = multiprocessing.get_context("spawn")
     started: dict[Connection, Process] = {}
     try:
-        for number, part in enumerate(bands):
+        for number, part in enumerate(strips):
             here, there = context.Pipe(duplex=False)
             process = context.Process(
-                target=_compute, args=(work, part, number, there), name=f"geoseg-{number}"
+                target=_compute, args=(share, part, settings, number, there), name=f"geoseg-{number}"
             )
             process.start()
-            there.close()  # or its end would never be seen here
+            there.close()  # otherwise the end of the process would not be noticed here
             started[here] = process
         yield dict(started)
         for process in started.values():
@@ -99,20 +115,20 @@ def _why_it_ended(process: Process) -> str:
     code = process.exitcode or 0
     how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
     often = "; often that is for lack of memory" if how == "SIGKILL" else ""
-    return f"a process of this run was ended ({how}){often}; run the same command again to go on"
+    return f"a process of this run was ended ({how}){often}; run the same command again to continue"
 
 
 class _Sender:
-    """A record that is elsewhere."""
+    """A record that is kept in another process."""
 
     entries: Sequence[Mapping[str, Any]] = ()
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._one = threading.Lock()  # bands are stored by another thread than they are computed
+        self._one = threading.Lock()  # strips are stored by another thread than the computing one
 
     def append(self, entry: Mapping[str, Any]) -> None:
-        """Pass an entry on."""
+        """Send an entry to the process that keeps the record."""
         self.send("note", dict(entry))
 
     def send(self, kind: str, what: object) -> None:
@@ -121,20 +137,16 @@ class _Sender:
             self._connection.send((kind, what))
 
 
-def _compute(work: Work, bands: range, number: int, connection: Connection) -> None:
-    """Compute a part; everything that happens is told."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process gets it as well, and ends this one
+def _compute(share: Share[T], strips: range, settings: Settings, number: int, connection: Connection) -> None:
+    """Compute a part, and send results and errors to the first process."""
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # the first process receives the signal, too, and ends this one
     threading.Thread(target=_end_with_the_first, daemon=True).start()
     sender = _Sender(connection)
     try:
-        _set_torch(work.settings, number)
-        store = BandStore(
-            work.folder, plan_of(work.job, work.settings), sender, work.job.layers, work.storage
-        )
-        done = compute(
-            work, load_checked(work.job), store, [bands], sender, lambda rows: sender.send("rows", rows)
-        )
-        sender.send("done", done)
+        _set_torch(settings, number)
+        sender.send("done", share(strips, sender, lambda rows: sender.send("rows", rows)))
     except Exception as error:
         if not isinstance(error, GeosegError):
             error.add_note(f"in a process that computes:\n{traceback.format_exc()}")
@@ -142,7 +154,7 @@ def _compute(work: Work, bands: range, number: int, connection: Connection) -> N
 
 
 def _set_torch(settings: Settings, number: int) -> None:
-    """Give torch its threads and its device, where it computes anything."""
+    """Set torch's threads and device, if torch computes."""
     if settings.runtime != "torch" and sys.modules.get("torch") is None:
         return
     import torch
@@ -153,7 +165,7 @@ def _set_torch(settings: Settings, number: int) -> None:
 
 
 def _end_with_the_first() -> None:
-    """End when the process that started this one has ended: two runs would write to one folder else."""
+    """Exit when the parent process has ended: otherwise two runs could write to one folder."""
     first = multiprocessing.parent_process()
     if first is not None:
         first.join()

@@ -1,4 +1,4 @@
-"""Kernels compiled before they are wanted: as an image is built, or what is then only read."""
+"""Compile kernels in advance, for example when a container image is built."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from affine import Affine
 from pyproj import CRS
 
 from geoseg.engine.mosaic import Deciding, Mosaic
-from geoseg.engine.tile_kernels import normalise
+from geoseg.engine.network_input import Pixel, Scaling, normalise
+from geoseg.engine.resize import resize_planes
 from geoseg.errors import OutputError
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend
 from geoseg.grid.tiling import Tiling
-from geoseg.inference.rasterize import rasterize
 from geoseg.kernels.cache import VARIABLE, place
 from geoseg.raster.classmap import ClassMap
-from geoseg.vector.options import VectorizeOptions
+from geoseg.vector.rasterize import rasterize
 from geoseg.vector.vectorize import vectorize
 
 _EDGE: Final = 48
 _CLASSES: Final = 4
 _STORED: Final = ("uint8", "uint16", "int16", "float32")
-_OPTIONS: Final = (
-    VectorizeOptions(),
-    VectorizeOptions(min_area="5px"),
-    VectorizeOptions(simplify="1px"),
-    VectorizeOptions(smooth=True, simplify="1px", min_area="5px"),
-    VectorizeOptions(smooth=True, classes=(1, 2)),
+_DRAWN: Final[tuple[dict[str, Any], ...]] = (
+    {},
+    {"min_area": "5px"},
+    {"simplify": "1px"},
+    {"smooth": True, "simplify": "1px", "min_area": "5px"},
+    {"smooth": True, "classes": (1, 2)},
 )
-# Planar on an ellipsoid, geographic, and nowhere: areas are measured in three ways.
+# Projected, geographic and without CRS: areas are measured in three ways.
 _PLACES: Final = (
     ("EPSG:32633", Affine(10, 0, 500_000, 0, -10, 5_000_000)),
     ("EPSG:4326", Affine(1e-4, 0, 15, 0, -1e-4, 45)),
@@ -44,14 +44,14 @@ _PLACES: Final = (
 
 
 def warm_up() -> Path:
-    """Compile the kernels that predict, that turn class maps into polygons and back, for the usual types of numbers.
+    """Compile the kernels for prediction, vectorization and rasterization, for the usual data types.
 
-    What was compiled before is only looked up, which takes a second or two.
+    Kernels compiled before are only loaded, which takes a second or two.
 
     Returns
     -------
     Path
-        Folder that holds them.
+        Folder of the compiled kernels.
 
     Raises
     ------
@@ -68,11 +68,11 @@ def warm_up() -> Path:
     confidence = random.integers(0, 255, codes.shape).astype(np.uint8)
     legend = Legend.made_up(range(1, _CLASSES + 1))
     with TemporaryDirectory() as scratch, _quiet():
-        for number, ((crs, transform), options, dtype) in enumerate(_maps()):
+        for number, ((crs, transform), drawn, dtype) in enumerate(_maps()):
             wkt = None if crs is None else CRS.from_user_input(crs).to_wkt()
             grid = Grid(height=_EDGE, width=_EDGE, transform=transform, crs=wkt)
             whole = ClassMap(codes=codes.astype(dtype), valid=valid, grid=grid, legend=legend)
-            vectorize(whole, confidence=confidence, options=options, output=Path(scratch) / f"{number}.gpkg")
+            vectorize(whole, confidence=confidence, output=Path(scratch) / f"{number}.gpkg", **drawn)
         first = Path(scratch) / "0.gpkg"
         rasterize(first, output=first.with_suffix(".tif"))
         # GeoParquet has a box for each polygon.
@@ -81,27 +81,28 @@ def warm_up() -> Path:
 
 
 def _predict() -> None:
-    """Normalise and blend a tile, of each type of number and of each task."""
+    """Normalise, resize and blend a tile for each data type and each task."""
     valid = np.ones((_EDGE, _EDGE), bool)
     tile = np.zeros((_CLASSES, _EDGE, _EDGE), np.float32)
     for dtype in _STORED:
         for known in (valid, valid[:0, :0]):
-            normalise(np.zeros((_EDGE, _EDGE), dtype), known, (0, 0), (1.0, 0.0), tile[0])
+            normalise(np.zeros((_EDGE, _EDGE), dtype), known, Pixel(0, 0), Scaling(1.0, 0.0), tile[0])
+        resize_planes(tile.astype(dtype), (1, 1), valid)
     tiling = Tiling(size=_EDGE, overlap=0)
     mosaic = Mosaic(tiling, (_EDGE, _EDGE), Deciding(task="multiclass", channels=range(_CLASSES)), _EDGE)
     mosaic.add((0, 0), tile, valid, (0, 0))
 
 
-def _maps() -> Iterator[tuple[tuple[str | None, Affine], VectorizeOptions, type[np.integer]]]:
-    """Name every option, every place and every type of code once; which of them meet makes no other kernel."""
-    yield from ((_PLACES[0], options, np.uint8) for options in _OPTIONS)
-    yield from ((place, _OPTIONS[0], np.uint8) for place in _PLACES[1:])
-    yield from ((_PLACES[0], options, np.int32) for options in (_OPTIONS[0], _OPTIONS[3]))
+def _maps() -> Iterator[tuple[tuple[str | None, Affine], dict[str, Any], type[np.integer]]]:
+    """Name every keyword, every place and every type of code once; which of them meet makes no other kernel."""
+    yield from ((_PLACES[0], drawn, np.uint8) for drawn in _DRAWN)
+    yield from ((place, _DRAWN[0], np.uint8) for place in _PLACES[1:])
+    yield from ((_PLACES[0], drawn, np.int32) for drawn in (_DRAWN[0], _DRAWN[3]))
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep to itself what is said of maps that nobody asked for."""
+    """Suppress log messages about the test maps."""
     logger = logging.getLogger("geoseg")
     level = logger.level
     logger.setLevel(logging.ERROR)

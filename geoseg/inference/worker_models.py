@@ -1,4 +1,4 @@
-"""The model of a prediction in the processes that compute it: sent once, loaded once."""
+"""Send the model of a prediction to worker processes once, and load it there once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Kept(Generic[T]):
-    """The newest few things that took long to make; threads wait for each other instead of making one twice."""
+    """A small cache of expensive objects; threads wait for each other instead of making one twice."""
 
     def __init__(self, most: int) -> None:
         self._most, self._lock = most, threading.Lock()
@@ -40,13 +40,14 @@ _MODELS: Kept[Model] = Kept(2)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFile:
-    """A model file that every process of a cluster finds under the same name.
+    """A model file that every process of a cluster finds under the same path.
 
     Parameters
     ----------
     path : Path
+        The file.
     weights : str
-        Checksum of its weights when the prediction was asked for.
+        Checksum of its weights when the prediction was requested.
     """
 
     path: Path
@@ -54,16 +55,16 @@ class ModelFile:
 
     @property
     def key(self) -> str:
-        """What tells it from others."""
+        """Key of the model in the cache."""
         return f"{self.path} {self.weights}"
 
     def load(self) -> Model:
-        """Open the file, once a process.
+        """Open the file, once per process.
 
         Raises
         ------
         ModelError
-            If it is not there, or another one by now.
+            If the file is missing or has changed.
         """
         return _MODELS.get(self.key, self._opened)
 
@@ -71,7 +72,7 @@ class ModelFile:
         model = Model.open(self.path, build=False)
         if model.card.weights_sha256 != self.weights:
             raise ModelError(
-                f"{self.path}: holds other weights than when the prediction was asked for "
+                f"{self.path}: holds other weights than when the prediction was requested "
                 f"(sha256 {(model.card.weights_sha256 or 'none')[:12]}, expected {self.weights[:12]}); ask anew"
             )
         return model
@@ -79,13 +80,14 @@ class ModelFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInMemory:
-    """A model that has no file: other processes are sent its card and its weights, and keep them.
+    """A model without a file: its card and weights are sent to other processes, which keep them.
 
     Parameters
     ----------
     model : Model
+        The model.
     key : str
-        What tells it from others, in every process.
+        Key of the model in the cache of every process.
     """
 
     model: Model
@@ -96,7 +98,7 @@ class ModelInMemory:
         return self.model
 
     def __reduce__(self) -> tuple[Callable[[str, bytes], ModelInMemory], tuple[str, bytes]]:
-        """Pack the model such that a process that has it already need not unpack it."""
+        """Pickle the model such that a process that already has it need not unpack it."""
         import cloudpickle  # type: ignore[import-untyped]  # dask requires it
 
         try:
@@ -109,21 +111,21 @@ class ModelInMemory:
 
 
 def _unpacked(key: str, packed: bytes) -> ModelInMemory:
-    """Return a model that another process of the same cluster has sent."""
+    """Return a model that another process of the cluster has sent."""
     import cloudpickle
 
     return ModelInMemory(model=_MODELS.get(key, lambda: cloudpickle.loads(packed)), key=key)
 
 
 def sendable(model: Path | str | Model) -> ModelFile | ModelInMemory:
-    """Return what stands for a model in the processes that compute.
+    """Return the form of a model in which it is sent to workers.
 
     Raises
     ------
     ModelError
-        If the file cannot be read, or holds no weights that its card names.
+        If the file cannot be read, or its card does not name its weights.
     """
-    from geoseg.models.card import read_card
+    from geoseg.models.card_file import read_card
 
     given = given_model(model)
     if not isinstance(given, Path):

@@ -1,1 +1,1 @@
-"""Functions as machine code: compiled once, kept, and called without the compiler."""
+"""Functions compiled to machine code once, cached on disk and called without the compiler."""

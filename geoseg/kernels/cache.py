@@ -1,7 +1,7 @@
-"""Where compiled kernels are kept: found in any folder that has them, written to the first that can be written.
+"""The disk cache of compiled kernels: read from every known folder, written to the first writable one.
 
-These are the folder that ``NUMBA_CACHE_DIR`` names, ``__pycache__`` beside the modules, and one in the person's home.
-In an installation that is only to be read (an image, filled by ``geoseg warmup``) they are read where they are.
+The folders are ``NUMBA_CACHE_DIR``, ``__pycache__`` beside the modules, and the user's cache folder. Kernels in a
+read-only installation (such as a container image filled by ``geoseg warmup``) are used from there.
 """
 
 from __future__ import annotations
@@ -25,14 +25,16 @@ _log = logging.getLogger("geoseg")
 
 
 def read_object(name: str, key: str) -> bytes | None:
-    """Return the object file of a kernel, empty where it can have none; None where nothing whole is kept.
+    """Read the object file of a kernel from the cache; None if there is no intact one.
+
+    An empty file means that the kernel can only be called through numba.
 
     Parameters
     ----------
     name : str
-        Of the kernel.
+        Name of the kernel.
     key : str
-        What its code is for and made of: the form of the arguments, and a fingerprint of its source.
+        Identity of the code: types of the arguments and fingerprint of the source.
     """
     for folder in _folders():
         try:
@@ -45,7 +47,7 @@ def read_object(name: str, key: str) -> bytes | None:
 
 
 def write_object(name: str, key: str, code: bytes) -> None:
-    """Keep the object file of a kernel, whole or not at all, where any folder takes it."""
+    """Write the object file of a kernel to the cache atomically, if any folder is writable."""
     folder = place()
     try:
         if folder is not None:
@@ -62,12 +64,12 @@ def write_object(name: str, key: str, code: bytes) -> None:
 
 
 def place() -> Path | None:
-    """Folder that kernels are written to; None where there is none."""
+    """Return the folder that kernels are written to, or None."""
     return next(filter(writable, _folders()), None)
 
 
 def writable(folder: Path) -> bool:
-    """Whether files can be made in a folder, which is made where it is not there."""
+    """Tell whether files can be created in a folder, creating the folder if needed."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
@@ -77,7 +79,7 @@ def writable(folder: Path) -> bool:
 
 
 def _folders() -> Iterator[Path]:
-    """Folders that may hold kernels, the first one first."""
+    """Yield the folders that may hold kernels, in order of preference."""
     if given := os.environ.get(VARIABLE):
         yield Path(given)
     yield _HERE / "__pycache__"
@@ -91,18 +93,18 @@ def _folders() -> Iterator[Path]:
 
 
 def _file_name(name: str, key: str) -> str:
-    """Name of a kernel's file: another one for another source, another numba or LLVM, and another processor."""
+    """Return the file name of a kernel, which depends on its source, numba, LLVM and the processor."""
     digest = hashlib.sha256(f"{_surroundings()} {key}".encode()).hexdigest()
     return f"{name.removeprefix('geoseg.')}-{digest[:24]}.kernel"
 
 
 @cache
 def _surroundings() -> str:
-    """Say what makes machine code, and for which processor."""
+    """Describe the compilers and the processor that machine code depends on."""
     import llvmlite.binding as llvm
 
     makers = hashlib.sha256()
-    for name in ("kernel.py", "objects.py", "unaligned.py"):
+    for name in ("kernel.py", "machine.py", "objects.py", "unaligned.py"):
         makers.update((Path(__file__).parent / name).read_bytes())
     machine = (llvm.get_process_triple(), llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten())
     return " ".join([makers.hexdigest(), version("numba"), version("llvmlite"), *machine])
@@ -111,6 +113,6 @@ def _surroundings() -> str:
 @cache
 def _tell_once() -> None:
     _log.warning(
-        "no folder for compiled kernels can be written, so every run compiles them anew; set %s to one",
+        "no folder is writable for compiled kernels, so every run compiles them anew; set %s to a writable folder",
         VARIABLE,
     )

@@ -1,4 +1,4 @@
-"""Kernels to object files: compiled by numba, freed of numba's own runtime, written by LLVM."""
+"""Compilation of kernels to object files: by numba, with its runtime removed, written by LLVM."""
 
 from __future__ import annotations
 
@@ -12,12 +12,10 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-from geoseg.kernels.kernel import target_machine
+from geoseg.kernels.machine import target_machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from geoseg.kernels.kernel import Kernel
 
 _ALLOCATES: Final = re.compile(r"@(NRT_Allocate|NRT_Reallocate|NRT_MemInfo_(?:new|alloc|varsize)\w*)")
 _DECLARED: Final = re.compile(r"^declare ([^@\n]*)@([\w.]+)\(([^\n]*)\)[^\n]*$", re.MULTILINE)
@@ -25,20 +23,25 @@ _COUNTING: Final = re.compile(
     r"^define [^\n]*@(NRT_(?:inc|dec)ref)\([^\n]*\{\n.*?^\}", re.MULTILINE | re.DOTALL
 )
 _RUNTIME: Final = ("NRT_", "numba_", "Py")
-"""How the names of numba's and Python's functions begin, which kernels call to count references and to raise."""
+"""Prefixes of the functions of numba and Python that kernels call to count references and to raise errors."""
 
 
-def object_of(kernel: Kernel[Any, Any], symbol: str, arguments: tuple[Any, ...], words: int) -> bytes:
-    """Compile a kernel for arguments like some; return the object file, empty where it needs what LLVM has not.
+def object_of(kernel: Any, returned: tuple[int, bool], symbol: str, arguments: tuple[Any, ...]) -> bytes:
+    """Compile a kernel for the types of given arguments and return its object file.
+
+    The file is empty if the code needs symbols that LLVM cannot resolve.
 
     Parameters
     ----------
-    kernel : Kernel
+    kernel : dispatcher of numba
+        Kernel to compile.
+    returned : (int, bool)
+        How many numbers it returns, and whether as a tuple.
     symbol : str
-        Of its entry in the object file, which takes the address of the arguments' words twice (as whole numbers and
-        as floats) and writes what the kernel returns behind them.
+        Name of the entry point in the object file. It takes the address of the packed arguments twice (read as
+        integers and as floats) and writes the returned numbers behind them.
     arguments : tuple
-    words : int
+        Arguments of the types to compile for.
 
     Raises
     ------
@@ -46,9 +49,10 @@ def object_of(kernel: Kernel[Any, Any], symbol: str, arguments: tuple[Any, ...],
         If the kernel allocates memory, which only numba's runtime could do.
     """
     signature = types.void(types.CPointer(types.int64), types.CPointer(types.float64))
-    made = numba.cfunc(signature, nopython=True, error_model="numpy")(_entry(kernel, arguments, words))
+    made = numba.cfunc(signature, nopython=True, error_model="numpy")(_entry(kernel, returned, arguments))
     text = made.inspect_llvm()
-    assert not (found := _ALLOCATES.search(text)), f"{kernel.name} allocates: {found and found[1]}"
+    name = f"{kernel.py_func.__module__}.{kernel.py_func.__name__}"
+    assert not (found := _ALLOCATES.search(text)), f"{name} allocates: {found and found[1]}"
     module = llvm.parse_assembly(_without_runtime(text))
     for each in [*module.functions, *module.global_variables]:
         if each.name == made.native_name:
@@ -76,46 +80,46 @@ def _pointer(_typing: Any, _address: Any) -> Any:
     return types.voidptr(types.int64), generate
 
 
-def _entry(kernel: Kernel[Any, Any], arguments: tuple[Any, ...], words: int) -> Any:
-    """Write the function that takes a kernel's arguments out of their words."""
-    numbers, as_tuple = kernel.returned
+def _entry(kernel: Any, returned: tuple[int, bool], arguments: tuple[Any, ...]) -> Any:
+    """Generate the function that unpacks a kernel's arguments from words and calls it."""
+    numbers, as_tuple = returned
     names: dict[str, Any] = {
         "carray": numba.carray,
         "pointer": _pointer,
         "np": np,
-        "kernel": kernel.dispatcher,
+        "kernel": kernel,
     }
     place = count()
     given = ", ".join(_expression(each, place, names) for each in arguments)
+    words = next(place)
     lines = [f"w = carray(whole, {words + numbers})", f"f = carray(floats, {words + numbers})"]
     lines += [f"found = kernel({given})"]
     lines += [f"w[{words + i}] = found{f'[{i}]' if as_tuple else ''}" for i in range(numbers)]
     source = "def entry(whole, floats):\n" + "".join(f"    {line}\n" for line in lines)
-    exec(source, names)  # noqa: S102  numba compiles functions only, and each has a source
+    exec(source, names)  # noqa: S102  numba compiles only functions with source
     return names["entry"]
 
 
 def _expression(value: Any, place: Iterator[int], names: dict[str, Any]) -> str:
-    """Write how an argument is made of words, in the order of `geoseg.kernels.kernel`."""
+    """Generate the expression that rebuilds an argument from words, in the order of `geoseg.kernels.kernel`."""
     if isinstance(value, np.ndarray):
         address, shape = next(place), [f"w[{next(place)}], " for _ in range(value.ndim)]
         return f"carray(pointer(w[{address}]), ({''.join(shape)}), np.dtype('{value.dtype.str}'))"
     if isinstance(value, tuple):
         inner = "".join(f"{_expression(each, place, names)}, " for each in value)
-        if not hasattr(value, "_fields"):
-            return f"({inner})"
-        names[type(value).__name__] = type(value)
-        return f"{type(value).__name__}({inner})"
+        made = f"tuple_{len(names)}"  # two types of one name are two
+        names[made] = type(value)
+        return f"{made}({inner})"
     if isinstance(value, bool | np.bool_):
         return f"w[{next(place)}] != 0"
     return f"{'f' if isinstance(value, float | np.floating) else 'w'}[{next(place)}]"
 
 
 def _without_runtime(text: str) -> str:
-    """Take numba's runtime and Python out of a module: kernels neither allocate nor raise.
+    """Remove calls into numba's runtime and Python from LLVM code: kernels neither allocate nor raise.
 
-    References are counted of memory that numba owns, and kernels have none. What raises is for errors that cannot be;
-    it stops the process.
+    Reference counts concern memory that numba owns, of which kernels have none. Code that would raise an error is
+    unreachable; it becomes a trap.
     """
 
     def stopping(found: re.Match[str]) -> str:

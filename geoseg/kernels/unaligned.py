@@ -1,4 +1,4 @@
-"""Numbers at any byte of a buffer, aligned or not: what kernels of well-known binary read and write."""
+"""Compiled reads and writes of numbers at any byte of a buffer, for kernels that process WKB."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numba.extending import intrinsic
 
 
 def _store(kind: types.Type) -> Any:
-    """Make a kernel function that stores a number at any byte of a buffer, aligned or not."""
+    """Make a compiled function that stores a number at any byte of a buffer."""
 
     @intrinsic  # type: ignore[untyped-decorator]
     def store(_typing: Any, _buffer: Any, _at: Any, _value: Any) -> Any:
@@ -28,7 +28,7 @@ def _store(kind: types.Type) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def load_double(_typing: Any, _buffer: Any, _at: Any) -> Any:
-    """Read a float64 at any byte of a buffer, aligned or not."""
+    """Read a float64 at any byte of a buffer."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         buffer, at = arguments

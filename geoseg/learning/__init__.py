@@ -1,1 +1,1 @@
-"""From labelled images to a model file: losses, scores, the loop, its state."""
+"""Train a model from labelled images: losses, scores, the training loop and its state."""

@@ -1,4 +1,4 @@
-"""Chips as they might also have been: turned, seen from elsewhere, in another light, by another sensor.
+"""Random augmentation of chips: geometry, light and sensor effects.
 
 Everything works on whole batches on their device and takes its randomness from one key, so that a batch is a
 function of (seed, step, rank) and a continued run repeats what the first would have done.
@@ -6,7 +6,7 @@ function of (seed, step, rank) and a continued run repeats what the first would 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
@@ -27,23 +27,24 @@ from geoseg.learning.warping import (
 )
 
 D4: Final = 8
-"""Number of ways to lay a square on itself."""
+"""Number of symmetries of the square."""
 
 _STREAMS: Final = ("rotate", "scale", "crop", "shift", "blur", "gamma", "noise", "cutout")
-"""Changes that draw from a stream of their own. A new one goes to the end: its place is part of the stream."""
+"""Changes with a random stream of their own. Append new ones at the end: the position is part of the stream."""
 
 Key = tuple[int, ...]
 Numbers = npt.NDArray[np.float64]
 
 
 def turn(pixels: Tensor, element: int) -> Tensor:
-    """Apply one of the 8 symmetries of the square to the last two axes; pixels move, none is changed.
+    """Apply one of the 8 symmetries of the square to the last two axes; pixels move without changing value.
 
     ``element % 4`` quarter turns counter-clockwise, then a left-right flip from 4 on.
 
     Parameters
     ----------
     pixels : Tensor, (..., row, col)
+        Any planes.
     element : int
         0 (nothing) to 7.
     """
@@ -53,9 +54,9 @@ def turn(pixels: Tensor, element: int) -> Tensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Augment:
-    """Random changes of a batch of chips, in the order of the parameters but for `shift` and `blur`.
+    """Random changes of a batch of chips, applied in the order of the parameters except `shift` and `blur`.
 
-    First where pixels come from (symmetries, rotate, scale, crop, shift: one lookup for all of them), then blur,
+    First geometry (symmetries, rotate, scale, crop, shift, in a single resampling), then blur,
     brightness and contrast, gamma, noise, cutout.
 
     Laws: everything random is a function of the key and, sample by sample, of its number in the batch (that of
@@ -65,7 +66,7 @@ class Augment:
 
     Where anything else moves pixels, mask and valid take the nearest pixel and the image the bilinear mean of
     the valid ones; what comes from outside, or from invalid pixels, is not valid, IGNORED and 0. The other
-    changes leave mask and valid alone, and invalid pixels 0.
+    changes do not affect mask and valid, and leave invalid pixels 0.
 
     Parameters
     ----------
@@ -79,7 +80,7 @@ class Augment:
     crop : float
         Up to this share of both edges is cut away, anywhere, and the rest brought back to size.
     brightness : float
-        Every band of a chip is moved by up to this much, in units of the network's input.
+        Every band of a chip is moved by up to this much, in units of the network's input (`in_units_of` changes it).
     contrast : float
         Every band of a chip is stretched by a factor of up to ``1 + contrast`` or down to its inverse.
     gamma : float
@@ -111,20 +112,32 @@ class Augment:
     blur: float = 0.0
     cutout: float = 0.0
 
+    def in_units_of(self, spread: float) -> Augment:
+        """Return a copy with brightness and noise in another unit.
+
+        Parameters
+        ----------
+        spread : float
+            Standard deviation that is the unit of these amounts, in units of the network's input.
+        """
+        return replace(self, brightness=self.brightness * spread, noise=self.noise * spread)
+
     def __call__(self, image: Tensor, mask: Tensor, valid: Tensor, key: Key) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the batch changed; what is given stays as it is.
+        """Return a changed copy of a batch.
 
         Parameters
         ----------
         image : Tensor, (N, band, row, col) float32
             Normalised; 0 where not valid, before and after.
         mask : Tensor, (N, row, col) or (N, class, row, col) int64
+            Labels; IGNORED pixels stay ignored.
         valid : Tensor, (N, row, col) bool
+            Valid pixels.
         key : tuple of int
-            Decides everything that is random here.
+            Seed of all random numbers of the batch.
         """
         random = _random(key)
-        # Training steps run in half precision, in which the convolution of a blur would round every value.
+        # Training steps may run in 16-bit precision, in which the convolution of a blur would round every value.
         with torch.autocast(image.device.type, enabled=False):
             elements = self._elements(random, image.shape)
             if self.rotate or self.scale or self.crop or self.shift:
@@ -134,7 +147,7 @@ class Augment:
             return self._recoloured(image, valid, random, key), mask, valid
 
     def _elements(self, random: np.random.Generator, shape: torch.Size) -> npt.NDArray[np.int64] | None:
-        """Symmetry of each sample."""
+        """Draw a symmetry for each sample; None if there are none."""
         if self.symmetries == "none":
             return None
         if self.symmetries == "horizontal":
@@ -145,7 +158,7 @@ class Augment:
     def _moved(
         self, image: Tensor, mask: Tensor, valid: Tensor, elements: npt.NDArray[np.int64] | None, key: Key
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Look every pixel up in its frame."""
+        """Resample every pixel through the sample's frame."""
         count, bands = image.shape[:2]
         if self.rotate or self.scale or self.crop:
             frames = self._frames(image.shape, elements, key)
@@ -165,7 +178,7 @@ class Augment:
         return image * now.unsqueeze(1), mask.masked_fill(unknown, IGNORED), now
 
     def _frames(self, shape: torch.Size, elements: npt.NDArray[np.int64] | None, key: Key) -> Frames:
-        """Frame of each sample: the symmetry, then rotation and scale, then the crop."""
+        """Return the frame of each sample: symmetry, then rotation and scale, then crop."""
         count, edges = shape[0], np.array(shape[-2:])
         linear = rotation(self.rotate * _stream(key, "rotate").uniform(-1, 1, size=count))
         if elements is not None:
@@ -174,13 +187,13 @@ class Augment:
         linear /= zoom[:, None, None]
         cut, *corner = _stream(key, "crop").uniform(size=(count, 3)).T
         cut *= self.crop
-        # Centres of pixels stay between those of the first and the last, and so inside of the source.
+        # Pixel centres stay between the first and the last one of the source.
         centre = cut[:, None] * (edges - 1) * (np.stack(corner, axis=1) - 0.5)
         offset = np.einsum("nij,nj->ni", linear, centre)
         return np.concatenate([linear * (1 - cut)[:, None, None], offset[:, :, None]], axis=2)
 
     def _recoloured(self, image: Tensor, valid: Tensor, random: np.random.Generator, key: Key) -> Tensor:
-        """Change values alone."""
+        """Apply the changes that affect only values."""
         count = len(image)
         if self.blur:
             image = blur(image, valid, _stream(key, "blur").uniform(0, self.blur, size=count), self.blur)
@@ -202,13 +215,13 @@ class Augment:
         return image
 
     def _draw(self, random: np.random.Generator, shape: torch.Size) -> Numbers:
-        """Numbers of -1 to 1, (N, band)."""
+        """Draw numbers from -1 to 1, (N, band)."""
         together = random.uniform(-1, 1, size=(shape[0], 1))
         alone = random.uniform(-1, 1, size=tuple(shape))
         return (1 - self.per_band) * together + self.per_band * alone
 
     def _rectangles(self, shape: torch.Size, key: Key) -> npt.NDArray[np.int64]:
-        """Return first row, first column, end row and end column of what each sample hides, (N, 4)."""
+        """Return first row, first column, end row and end column of the cutout of each sample, (N, 4)."""
         share, ratio, *corner = _stream(key, "cutout").uniform(size=(shape[0], 4)).T
         share, root = share * self.cutout, 2 ** (ratio - 0.5)
         # Sides as shares of the edges; where one would not fit, the other makes up for it.
@@ -221,16 +234,16 @@ class Augment:
 
 
 def _turned(whole: Tensor, elements: npt.NDArray[np.int64]) -> Tensor:
-    """Turn every sample by its own element."""
+    """Apply to each sample its own symmetry."""
     return torch.stack([turn(part, int(element)) for part, element in zip(whole, elements, strict=True)])
 
 
 def _random(key: Key, spawned: tuple[int, ...] = ()) -> np.random.Generator:
-    """Return the numbers of a key, or of a stream spawned from it."""
+    """Return the random generator of a key, or of a stream spawned from it."""
     seed = np.random.SeedSequence([k % 2**64 for k in key], spawn_key=spawned)
     return np.random.Generator(np.random.Philox(seed))
 
 
 def _stream(key: Key, name: str) -> np.random.Generator:
-    """Return the numbers of one change, which no other draws from."""
+    """Return the random generator of one change, which no other change uses."""
     return _random(key, (_STREAMS.index(name),))

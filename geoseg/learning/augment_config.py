@@ -1,4 +1,4 @@
-"""What a configuration says of augmentation."""
+"""Augmentation section of the configuration."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from geoseg.datasets.quantities import STRICT, Amount, Probability
 
 
 class AugmentConfig(BaseModel):
-    """Random changes of training chips, as `geoseg.learning.augment.Augment` takes them.
+    """Random changes of training chips, see `geoseg.learning.augment.Augment`.
 
     Attributes
     ----------
@@ -22,15 +22,16 @@ class AugmentConfig(BaseModel):
     scale
         Zoom in or out by up to a factor of ``1 + scale``.
     crop
-        Largest share of an edge that is cut away before the rest is brought back to size.
+        Largest share of an edge that is cut away before the rest is resized back.
     brightness, contrast, gamma
-        Moved, stretched and bent by up to this much, in units of the network's input.
+        Largest shift, stretch and power change; `brightness` and `noise` are in standard deviations of the training
+        pixels, so that they mean the same for any normalisation.
     per_band
-        Share of brightness and contrast that each band draws for itself instead of all together.
+        Share of brightness and contrast that is drawn separately for each band instead of for all together.
     noise
-        Standard deviation of noise that each pixel of each band draws for itself.
+        Standard deviation of noise that is drawn for each pixel of each band.
     shift
-        Each band is moved by up to this many px against the others.
+        Largest shift of each band against the others, px.
     blur
         Largest standard deviation of a Gaussian blur, px.
     cutout
@@ -61,11 +62,12 @@ PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
     "aerial": {"symmetries": "all", "rotate": 45, **_LIGHT},
     "upright": {"symmetries": "horizontal", "rotate": 10, **_LIGHT},
 }
-"""Presets of `AugmentConfig`: pictures from above have no up, so they are turned by any angle; photographs have."""
+"""Presets of `AugmentConfig`: images from above have no up, so they are rotated by any angle; photographs have
+one."""
 
 
 def _augment(value: object) -> object:
-    """Take the name of a preset."""
+    """Replace the name of a preset by its values."""
     if isinstance(value, str):
         if value not in PRESETS:
             raise ValueError(f"no preset is called {value!r}, expected one of {', '.join(PRESETS)}")

@@ -1,4 +1,4 @@
-"""Which chips come together in which step."""
+"""Group chips into batches."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from geoseg.datasets.series import Place, TrainingSampler
 
 
 class Batches(Sampler[Place]):
-    """The chips of an epoch from any batch on, one after the other, for a loader that puts them together.
+    """Yields the chips of an epoch from a given batch on, for a loader that groups `size` of them.
 
-    Law: a batch is a function of (epoch, its number) and of nothing that happened before.
+    Law: a batch depends only on (epoch, its number), not on anything before.
 
     Lightning tells samplers which epoch it is by `set_epoch`, and would begin every one at its first batch:
     this one listens to `begin` only.
@@ -20,17 +20,27 @@ class Batches(Sampler[Place]):
     Parameters
     ----------
     sampler : TrainingSampler
+        Draws the chips.
     size : int
         Chips of a batch. The last of an epoch may be smaller, but not of one chip where others have more: batch
         normalisation takes no statistics of a single one. It is drawn together with the first chip of the epoch then.
     accumulate : int
         Batches of one optimizer step. Where it is more than one, an epoch is a whole number of steps, at least
         one: what is left over is not drawn, and what is missing is drawn again.
+    beside : TrainingSampler, optional
+        Draws as many chips again, which follow the others in their batch.
     """
 
-    def __init__(self, sampler: TrainingSampler, size: int, accumulate: int = 1) -> None:
-        self.size = size
-        self._sampler = sampler
+    def __init__(
+        self,
+        sampler: TrainingSampler,
+        size: int,
+        accumulate: int = 1,
+        *,
+        beside: TrainingSampler | None = None,
+    ) -> None:
+        self.size = size if beside is None else 2 * size
+        self._sampler, self._beside, self._own = sampler, beside, size
         step = size * accumulate
         chips = len(sampler) if accumulate == 1 else max(1, len(sampler) // step) * step
         self._chips = chips + 1 if size > 1 and chips % size == 1 else chips
@@ -38,16 +48,16 @@ class Batches(Sampler[Place]):
 
     @property
     def count(self) -> int:
-        """Batches of a whole epoch."""
-        return -(-self._chips // self.size)
+        """Number of batches of an epoch."""
+        return -(-self._chips // self._own)
 
     def begin(self, epoch: int, first: int = 0) -> None:
-        """Choose the epoch, and the batch of it, that the next iteration begins with."""
+        """Set the epoch and the batch at which the next iteration begins."""
         self._epoch, self._first = epoch, first
 
     def __len__(self) -> int:
-        """Count the chips of a whole epoch."""
-        return self._chips
+        """Return the number of chips of an epoch."""
+        return self._chips if self._beside is None else 2 * self._chips
 
     def __iter__(self) -> Iterator[Place]:
         """Yield the chips of the rest of the epoch."""
@@ -55,6 +65,7 @@ class Batches(Sampler[Place]):
             yield from self.batch(self._epoch, number)
 
     def batch(self, epoch: int, number: int) -> list[Place]:
-        """Return one batch."""
-        steps = range(number * self.size, min((number + 1) * self.size, self._chips))
-        return [self._sampler.draw(epoch, step % len(self._sampler)) for step in steps]
+        """Return the chips of one batch."""
+        steps = range(number * self._own, min((number + 1) * self._own, self._chips))
+        own = [self._sampler.draw(epoch, step % len(self._sampler)) for step in steps]
+        return own if self._beside is None else own + [self._beside.draw(epoch, step) for step in steps]

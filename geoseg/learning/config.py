@@ -1,7 +1,7 @@
-"""What a training run is told: one YAML file, checked before anything is read.
+"""Training configuration: one YAML file, checked before any data is read.
 
-Paths are relative to the file they stand in. ``data.root`` may hold environment variables
-(``${GEOSEG_DATA}``), so that a recipe can be shared while the data lie elsewhere on every machine.
+Paths are relative to the configuration file. ``data.root`` may contain environment variables
+(``${GEOSEG_DATA}``), so that a recipe can be shared between machines whose data lie in different folders.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from geoseg.datasets.quantities import (
     Threads,
     Workers,
 )
-from geoseg.errors import ConfigError
+from geoseg.errors import ConfigError, Message
 from geoseg.learning.augment_config import PRESETS, AugmentChoice, AugmentConfig
 from geoseg.learning.loss_text import LossConfig
 from geoseg.learning.optimizers import OptimizerConfig
@@ -41,32 +41,30 @@ from geoseg.models.default_network import ChosenNetwork
 from geoseg.models.one_line import one_line
 from geoseg.models.weight_names import NONE
 from geoseg.storage.foreign_yaml import read_yaml
-from geoseg.storage.printable import shown
+from geoseg.storage.printable import shortened
 
 CONFIG_SUFFIXES = (".yaml", ".yml")
 _LARGEST_FILE = 2**20
-_TRAINED_BEFORE = 0.3
-"""Share of the learning rate for an encoder that knows much already."""
 
 
 class ModelConfig(BaseModel):
-    """The network and the file it ends in.
+    """Network and model file.
 
     Attributes
     ----------
     encoder
-        As segmentation-models-pytorch names it; by default EfficientNet-Lite0 with ``packaged`` weights and a light
+        Name in segmentation-models-pytorch; by default EfficientNet-Lite0 with ``packaged`` weights and a light
         decoder (`default_network`).
     encoder_weights
         ``packaged``, which are part of geoseg; ``imagenet`` or another name that segmentation-models-pytorch knows; a
         torchgeo weight such as ``ResNet50_Weights.SENTINEL2_ALL_MOCO``; a file of weights; or ``none`` for random
-        ones, which an encoder that is named has by default.
+        ones, the default for an explicitly named encoder.
     start
-        Model file, or a U-Net of torchgeo's (``Unet_Weights....``), to go on from: its network and weights, with this
+        Model file, or a U-Net of torchgeo (``Unet_Weights....``), to start from: its network and weights, with this
         data's classes and bands.
     tile_size
-        Edge of the tiles that the model predicts in, px; that of the chips by default. Many networks pool over
-        the whole tile (squeeze and excitation, ASPP), and know only what tiles of the size they learned on come to.
+        Edge of the tiles used for prediction, px; that of the chips by default. Many networks pool over
+        the whole tile (squeeze and excitation, ASPP), and only work well at the size on which they were trained.
     """
 
     model_config = STRICT
@@ -89,7 +87,7 @@ class ModelConfig(BaseModel):
         return self
 
     def settled(self) -> ModelConfig:
-        """Return it with what follows where a person named no encoder."""
+        """Return the section with the default network filled in."""
         found = ChosenNetwork(
             architecture=self.architecture,
             encoder=self.encoder,
@@ -107,18 +105,18 @@ class ModelConfig(BaseModel):
 
 
 class TuneConfig(BaseModel):
-    """What thresholds and smallest regions shall make large.
+    """How thresholds and minimum region sizes are tuned.
 
     Attributes
     ----------
     metric
-        Of each class of its own; of a binary task, of the class and not of what it is not.
+        Score of each class that is maximised; for a binary task, of the class, not of the background.
     reduction
-        ``dataset``: of the summed pixels of all images; ``image``: the mean over images, where a class that is
+        ``dataset``: score of the summed pixels of all images; ``image``: mean over images, in which a class that is
         in neither labels nor prediction scores 1.
     regions
-        Whether regions too small to be believed are looked for too. For pictures: every picture is in memory
-        as a whole then, and what is stored counts where whole pictures are predicted.
+        Whether minimum region sizes are also tuned. For pictures only: every picture is held in memory,
+        and the result applies where whole pictures are predicted.
     """
 
     model_config = STRICT
@@ -129,7 +127,7 @@ class TuneConfig(BaseModel):
 
 
 class TrainConfig(BaseModel):
-    """How long, how fast, on what.
+    """Schedule, optimisation and sampling of a training.
 
     Attributes
     ----------
@@ -138,56 +136,60 @@ class TrainConfig(BaseModel):
         often; ``grid``: every tile of a grid once an epoch, in random order; ``whole``: every image once an
         epoch, in random order (images that were cut beforehand).
     balance
-        Of balanced sampling: a class of share f among the labelled pixels is drawn in proportion to
-        ``f ** (1 - balance)``: 0 as they are, 1 all classes alike.
+        For balanced sampling: a class with share f of the labelled pixels is drawn in proportion to
+        ``f ** (1 - balance)``: 0 keeps the shares, 1 draws all classes equally.
     chips_per_epoch
-        Chips drawn before each validation; as many as would cover the training images once by default.
+        Chips per epoch; by default as many as cover the training images once.
     batch_size
-        Chips a step; ``auto``: what the device holds.
+        Chips per step; ``auto``: as many as fit in the device's memory.
     accumulate
-        Batches whose gradients are summed up to one step.
+        Batches whose gradients are accumulated for one step.
     optimizer
         Name and options of one of torch's optimizers.
     learning_rate
-        The largest of the schedule; ``auto``: found by a range test before the first step.
+        Largest learning rate of the schedule; ``auto``: found by a range test before the first step.
     weight_decay
-        As the optimizer means it; by default its own, which is 0.01 of adamw and 0 of the others.
+        Weight decay of the optimizer; by default 0.01 for adamw and 0 for the others.
     schedule
-        How the learning rate goes over the run: ``constant``, ``one_cycle``, ``cosine``, ``poly``, ``plateau``.
+        Learning-rate schedule: ``constant``, ``one_cycle``, ``cosine``, ``poly`` or ``plateau``.
     batch_statistics
-        Whether batch normalisation learns mean and variance while training. Without, it keeps those it begins
-        with (of the pretrained weights; else 0 and 1) and only learns its gains: better where batches are small
-        or images were each stretched on their own, so that statistics of a batch say little about the next.
+        Whether batch normalisation updates mean and variance in training. Otherwise it keeps the initial ones
+        (of the pretrained weights, else 0 and 1) and learns only its gains: better if batches are small
+        or images were each stretched individually, so that batches differ in their statistics.
     average
         A second set of weights is kept, an average that looks back over this share of the run
-        (`averaging.AveragedWeights`); after each epoch both are scored, and the better one counts. 0: none.
+        (`task.AveragedWeights`); after each epoch both are scored, and the better one counts. 0: none.
+    consistency
+        Weight of the consistency loss on unlabelled pixels (`consistency`): as many chips again are drawn anywhere in
+        the training images, and where the averaged weights are confident, the network learns to predict the same
+        for them after changes of light. 0: none. It more than doubles the time of a step.
     encoder_rate
-        Share of the learning rate at which the encoder learns; by default 0.3 where it begins with weights that were
-        trained before, else 1.
+        Factor of the learning rate for the encoder. Below 1 it forgets less of its pretrained weights, but
+        learns less in few steps.
     freeze_encoder
-        Epochs at the beginning in which only the decoder learns.
+        Number of initial epochs in which only the decoder learns.
     monitor
-        Score on the validation images whose best epoch is kept: ``mean_iou``, ``mean_dice``, ``accuracy``,
+        Validation score by which the best epoch is chosen: ``mean_iou``, ``mean_dice``, ``accuracy``,
         ``loss`` (lower is better), or ``iou/NAME``, ``dice/NAME``, ``precision/NAME``, ``recall/NAME`` of one
         class. Scores are of the summed pixels of all images; with ``per_image/`` before the name each image is
         scored by itself, 1 where a class is in neither labels nor prediction, and the mean is taken.
     score_without
-        Names of classes that are left out of two more scores, ``mean_iou_without`` and ``mean_dice_without``.
+        Names of classes excluded from two more scores, ``mean_iou_without`` and ``mean_dice_without``.
     tune
         Thresholds, and smallest regions, of a binary or multilabel task, found on the validation images after
         the last epoch and stored in the card; None: 0.5, and regions of any size.
     patience
         Epochs without a better score after which training stops; None: never.
     save_minutes
-        The whole state is saved at least this often, and after each epoch.
+        Minutes after which the whole state is saved, besides after each epoch.
     threads
-        CPU threads of torch; its own choice by default. Part of what makes two runs equal.
+        CPU threads of torch; its own default if not set. Results depend on it.
     workers
         Processes that read chips; 0 reads in the training process.
     start_method
         How these processes start.
     devices
-        Devices that train together, each with its own share of the chips.
+        Number of devices that train together, each with its own share of the chips.
     """
 
     model_config = STRICT
@@ -206,7 +208,8 @@ class TrainConfig(BaseModel):
     clip_gradient: Positive | None = 1.0
     batch_statistics: bool = True
     average: Share = 0.05
-    encoder_rate: Probability | None = None
+    consistency: Amount = 0.0
+    encoder_rate: Probability = 1.0
     freeze_encoder: Offset = 0
     loss: LossConfig = LossConfig()
     augment: AugmentChoice = AugmentConfig()
@@ -225,7 +228,7 @@ class TrainConfig(BaseModel):
 
 
 class Config(BaseModel):
-    """A whole training configuration."""
+    """A complete training configuration."""
 
     model_config = STRICT
 
@@ -244,12 +247,13 @@ class Config(BaseModel):
             raise ValueError(
                 "train.tune is for binary and multilabel tasks, data.task is multiclass; leave it out"
             )
-        # What is left open follows from the rest.
+        if self.train.consistency:
+            self._check_consistency()
+        # Defaults that depend on other values.
         model = self.model.settled()
         settled = {
             "loss": self.train.loss.settled(self.data.task),
             "weight_decay": self.train.optimizer.decay(self.train.weight_decay),
-            "encoder_rate": self._encoder_rate(model),
         }
         tile = self.model.tile_size or max(self.data.image_size or (self.train.chip_size,))
         return self.model_copy(
@@ -259,10 +263,11 @@ class Config(BaseModel):
             }
         )
 
-    def _encoder_rate(self, model: ModelConfig) -> float:
-        if self.train.encoder_rate is not None:
-            return self.train.encoder_rate
-        return _TRAINED_BEFORE if model.encoder_weights or model.start else 1.0
+    def _check_consistency(self) -> None:
+        if not self.train.average:
+            raise ValueError("train.consistency needs averaged weights, found train.average 0; pass 0.05")
+        if self.train.batch_size == "auto":
+            raise ValueError("train.consistency needs a train.batch_size, found auto; pass a number of chips")
 
     @classmethod
     def read(cls, path: Path | str, changes: Sequence[str] = ()) -> Config:
@@ -271,13 +276,14 @@ class Config(BaseModel):
         Parameters
         ----------
         path : path
+            The file.
         changes : sequence of str
-            ``model.encoder=resnet50``: values (as YAML) that replace those of the file.
+            Values (as YAML) that replace those of the file, such as ``model.encoder=resnet50``.
 
         Raises
         ------
         ConfigError
-            One line: the file, the key and what was expected.
+            If the configuration is invalid; one line with the file, the key and what was expected.
         """
         path = Path(path)
         try:
@@ -297,7 +303,7 @@ class Config(BaseModel):
 
     @classmethod
     def of(cls, fields: Mapping[str, Any], name: str, folder: Path) -> Config:
-        """Check the fields of a configuration called `name`, whose paths are seen from `folder`.
+        """Check the fields of a configuration called `name`, whose paths are relative to `folder`.
 
         Raises
         ------
@@ -313,18 +319,18 @@ class Config(BaseModel):
 
     @property
     def data_root(self) -> Path:
-        """Folder of the data, absolute; `data.root` keeps the words of the file, fit to be shared."""
+        """Absolute folder of the data; `data.root` keeps the text of the file, which can be shared."""
         return self._root or _expand(self.data.root, "configuration").resolve()
 
     @property
     def folder(self) -> Path:
-        """Folder of the configuration's file, absolute: other paths than the data's are seen from there."""
+        """Absolute folder of the configuration file, to which all paths except those of the data are relative."""
         return self._folder
 
     def fields(self) -> dict[str, Any]:
-        """Return the configuration as plain values, every default filled in."""
+        """Return the configuration as plain values, with every default filled in."""
         fields = self.model_dump(mode="json", exclude_none=True)
-        # JSON has no numbers as keys, YAML and people have.
+        # In YAML class codes are numbers, while JSON keys are always text.
         fields["data"]["classes"] = {int(k): v for k, v in fields["data"]["classes"].items()}
         weights = fields["train"]["loss"]["class_weights"]
         if isinstance(weights, dict):
@@ -333,7 +339,7 @@ class Config(BaseModel):
 
 
 def set_value(fields: dict[str, Any], change: str) -> None:
-    """Put one ``a.b.c=value`` into nested fields; what stands beside it stays.
+    """Set one ``a.b.c=value`` in nested fields, leaving the others unchanged.
 
     Raises
     ------
@@ -343,14 +349,20 @@ def set_value(fields: dict[str, Any], change: str) -> None:
     parts = key.strip().split(".")
     if not equals or not all(parts):
         raise ConfigError(
-            f"--set {shown(change, 80)}: expected KEY=VALUE, as in --set model.encoder=resnet50"
+            Message(
+                "{changes}: expected KEY=VALUE, as in model.encoder=resnet50", changes=[shortened(change, 80)]
+            )
         )
     try:
-        # A colour is no comment.
+        # A value such as #228b22 is a colour, not a YAML comment.
         value = text.strip() if text.lstrip().startswith("#") else read_yaml(text)
     except ValueError as error:
         raise ConfigError(
-            f"--set {shown(change, 80)}: its value is not YAML that geoseg reads ({error})"
+            Message(
+                "{changes}: its value is not YAML that geoseg reads ({})",
+                error,
+                changes=[shortened(change, 80)],
+            )
         ) from error
     inner: Any = fields
     for depth, part in enumerate(parts):
@@ -364,14 +376,15 @@ def set_value(fields: dict[str, Any], change: str) -> None:
 
 
 def _place(inner: Any, part: str, path: str, change: str) -> Any:
-    """Key of a part in a mapping, whose keys may be numbers, or its index in a list."""
+    """Return the key of a path part in a mapping, whose keys may be numbers, or its index in a list."""
     if isinstance(inner, dict):
         return next((key for key in inner if str(key) == part), part)
     if isinstance(inner, list) and part.isdecimal() and int(part) < len(inner):
         return int(part)
     what = f"a list of {len(inner)}" if isinstance(inner, list) else repr(inner)
     raise ConfigError(
-        f"--set {shown(change, 80)}: {path} is {what} and has no {part}; give it its whole value"
+        Message("{changes}: {} is {} and has no {}", path, what, part, changes=[shortened(change, 80)]),
+        "give it its whole value",
     )
 
 
@@ -381,11 +394,11 @@ _SHORT: Mapping[tuple[str, ...], str] = {
     ("train", "schedule"): "name",
     ("train", "loss"): "terms",
 }
-"""Keys whose value may be a text alone, and what it is short for."""
+"""Keys whose value may be plain text, and the key of the mapping that the text abbreviates."""
 
 
 def _mapping(value: Any, path: Sequence[str]) -> Any:
-    """Write out a text that is short for a mapping, so that its parts can be changed."""
+    """Expand text that abbreviates a mapping, so that its parts can be changed."""
     if value is None:
         return {}
     if not isinstance(value, str):
@@ -400,7 +413,7 @@ def _mapping(value: Any, path: Sequence[str]) -> Any:
 
 
 def _expand(text: str, name: str) -> Path:
-    """Put environment variables and ``~`` into a path; a variable that is not set is refused."""
+    """Expand environment variables and ``~`` in a path; raise ConfigError for variables that are not set."""
     missing = [variable for variable in re.findall(r"\$\{?(\w+)\}?", text) if variable not in os.environ]
     if missing:
         raise ConfigError(f"{name}: data.root: {text!r} needs the environment variable {missing[0]}; set it")

@@ -1,4 +1,4 @@
-"""The course of a training: its state saved, its epochs scored, its best model kept, its end recognised."""
+"""Lightning callback of a training: saves the state, scores epochs, keeps the best model, stops."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from torch import nn
 from geoseg.engine.folded import folded
 from geoseg.errors import DataError, NotANumberError
 from geoseg.learning.batches import Batches
-from geoseg.learning.interruption import Interrupted, Interruption
 from geoseg.learning.monitor import Standing, beats, report
-from geoseg.learning.plateau import PlateauSchedule
-from geoseg.learning.preparation import Run
+from geoseg.learning.preparation import PreparedTraining
+from geoseg.learning.process_state import Interrupted, Interruption
 from geoseg.learning.records import Records
 from geoseg.learning.scoring import Score
-from geoseg.learning.state import Progress, State, restore_random, save_state
+from geoseg.learning.state import State, TrainingPosition, restore_random, save_state
+from geoseg.learning.stepping import PlateauSchedule
 from geoseg.learning.story import BEST
 from geoseg.learning.task import SegmentationTask
 from geoseg.models.model import Model
@@ -33,36 +33,42 @@ _log = logging.getLogger(__name__)
 
 @dataclass(kw_only=True)
 class Course(lightning.Callback):  # type: ignore[misc]  # Lightning is untyped here
-    """What happens between the steps of a training.
+    """Everything that happens between the steps of a training.
 
-    Law: the state saved between two steps, and the files it speaks of, are what a run that was never stopped
-    has at that moment; going on from it gives the same weights (on a CPU, with the same threads).
+    Law: the state saved between two steps, and the files that it refers to, are those that an uninterrupted run
+    has at that moment; resuming from it gives the same weights (on a CPU, with the same number of threads).
 
     Parameters
     ----------
     run : Run
+        The training.
     task : SegmentationTask
+        The optimisation step.
     batches : Batches
+        The batches of each epoch.
     folder : Path
+        Folder of the run.
     records : Records
+        Writes metrics and progress.
     interruption : Interruption
+        Remembers signals.
     base : Progress
-        Where it began: after the epochs of the training that it adds epochs to.
+        Starting position: after the epochs of the training that is extended, if any.
     state : State or None
-        To go on from.
+        Saved state to resume from.
     """
 
-    run: Run
+    run: PreparedTraining
     task: SegmentationTask
     batches: Batches
     folder: Path
     records: Records
     interruption: Interruption
-    base: Progress
+    base: TrainingPosition
     state: State | None = None
 
     def __post_init__(self) -> None:
-        """Begin where the state says."""
+        """Set the position from the state."""
         self.progress = replace(self.state.progress if self.state else self.base)
         self.task.number = self.progress.epoch * self.batches.count + self.progress.batch
         self.batches.begin(self.progress.epoch, self.progress.batch)
@@ -70,16 +76,16 @@ class Course(lightning.Callback):  # type: ignore[misc]  # Lightning is untyped 
 
     @property
     def over(self) -> bool:
-        """Whether there is no epoch left to train."""
+        """Whether no epoch is left to train."""
         return self.progress.stopped or self.progress.epoch >= self.run.config.train.epochs
 
     def enter(self, trainer: Any) -> None:
-        """Tell Lightning's loop, before it begins, which epoch comes first."""
+        """Set the first epoch of Lightning's loop before it begins."""
         trainer.fit_loop.epoch_progress.current.processed = self.progress.epoch
         trainer.fit_loop.epoch_progress.current.completed = self.progress.epoch
 
     def on_train_start(self, trainer: Any, *_: Any) -> None:
-        """Give optimizer, schedule and scaler their states; listen to signals, which Lightning took."""
+        """Restore the states of optimizer, schedule and scaler; take over the signals from Lightning."""
         self.interruption.listen()
         self.task.start_average()
         self._saved = self._clock = time.monotonic()
@@ -98,25 +104,25 @@ class Course(lightning.Callback):  # type: ignore[misc]  # Lightning is untyped 
                 trainer.should_stop = self.progress.stopped
 
     def on_train_epoch_start(self, *_: Any) -> None:
-        """Say what the epoch begins with, before its batches are asked for."""
+        """Set the first batch of the epoch, and freeze or unfreeze the encoder."""
         self.batches.begin(self.progress.epoch, self.progress.batch)
         self.task.freeze_encoder(self.progress.epoch < self.run.config.train.freeze_encoder)
 
     def on_train_batch_start(self, *_: Any) -> None:
-        """Restore the random generators at the first batch: whatever was set up before it drew from them."""
+        """Restore the random generators at the first batch, since the set-up before it draws from them."""
         if self.state is not None:
             restore_random(self.state.random)
             self.state = None
 
     def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
-        """Count the batch; save where it is time to, or a signal asks for it."""
+        """Count the batch; save the state if it is time to, or a signal asks for it."""
         self.progress.batch += 1
         self.progress.loss_sum += self.task.last_loss
         self.progress.loss_count += 1
         self.records.step(self.progress, self.task.last_loss)
         config = self.run.config.train
         if self.progress.batch % config.accumulate:
-            return  # gradients are no part of the state
+            return  # accumulated gradients are not part of the state
         if self.task.average is not None:
             self.task.average.update(self.task.network)
         if self.interruption.signum is not None:
@@ -125,12 +131,12 @@ class Course(lightning.Callback):  # type: ignore[misc]  # Lightning is untyped 
             self._save(trainer)
 
     def on_train_epoch_end(self, trainer: Any, *_: Any) -> None:
-        """Score the epoch, keep the best, save, and end where nothing got better for long."""
+        """Score the epoch, keep the best, save the state, and stop if there was no improvement for long."""
         self.finish_epoch(trainer)
         trainer.should_stop = self.progress.stopped
 
     def finish_epoch(self, trainer: Any) -> None:
-        """Do what follows the last batch of an epoch; again, where a run was stopped while doing it."""
+        """Do the work after the last batch of an epoch; repeated if the run was stopped during it."""
         score, network = self._scored(trainer)
         progress = self.progress
         progress.seconds += time.monotonic() - self._clock
@@ -157,7 +163,7 @@ class Course(lightning.Callback):  # type: ignore[misc]  # Lightning is untyped 
         self._save(trainer)
 
     def _scored(self, trainer: Any) -> tuple[Score, nn.Module]:
-        """Score the network, and its averaged weights where there are some; return the better one."""
+        """Score the network and its averaged weights, if any; return the better one."""
         network = self.task.network
         try:
             score = self._together(trainer, self._score(trainer, network))
@@ -171,7 +177,7 @@ class Course(lightning.Callback):  # type: ignore[misc]  # Lightning is untyped 
         if (average := self.task.average) is not None:
             try:
                 own = self._score(trainer, average.network)
-            except NotANumberError:  # the steps went too far, as the next loss will say
+            except NotANumberError:  # training diverged, which the next loss will report
                 own = replace(Score.nothing(self.run.splits["val"][0].channels), losses=(math.inf, 1))
             averaged = self._together(trainer, own)
             if averaged.loss < math.inf and beats(self._standing(averaged), self._standing(score)):
@@ -182,7 +188,7 @@ class Course(lightning.Callback):  # type: ignore[misc]  # Lightning is untyped 
         return self.run.monitor.standing(report(score, self.run.classes))
 
     def _score(self, trainer: Any, network: nn.Module) -> Score:
-        """Score this rank's share of the validation images by a network."""
+        """Score a network on this rank's share of the validation images."""
         pairs, network = self.run.splits["val"], folded(network)
         total = Score.nothing(pairs[0].channels)
         own = pairs[trainer.global_rank :: trainer.world_size]
@@ -195,7 +201,7 @@ class Course(lightning.Callback):  # type: ignore[misc]  # Lightning is untyped 
         return total
 
     def _together(self, trainer: Any, own: Score) -> Score:
-        """Add up the scores of all ranks."""
+        """Return the sum of the scores of all ranks."""
         if trainer.world_size == 1:
             return own
 
@@ -207,7 +213,7 @@ class Course(lightning.Callback):  # type: ignore[misc]  # Lightning is untyped 
         return own.added_by(add)
 
     def _mean(self, trainer: Any, value: float) -> float:
-        """Mean of a number over all ranks."""
+        """Return the mean of a value over all ranks."""
         if trainer.world_size == 1:
             return value
         number = torch.tensor(value, dtype=torch.float64, device=self.task.device)
@@ -219,7 +225,7 @@ class Course(lightning.Callback):  # type: ignore[misc]  # Lightning is untyped 
         raise Interrupted(self.interruption.signum)
 
     def _save(self, trainer: Any) -> None:
-        """Save the state; between two optimizer steps only."""
+        """Save the state; only between two optimizer steps."""
         self.progress.seconds += time.monotonic() - self._clock
         self._saved = self._clock = time.monotonic()
         if not trainer.is_global_zero:

@@ -1,4 +1,4 @@
-"""A training that is finished: the same one need not run again, and more epochs can be added to it."""
+"""Recognise a finished training, so that it is not repeated and can be extended by more epochs."""
 
 from __future__ import annotations
 
@@ -8,29 +8,30 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from geoseg.errors import ModelError, OptionError, OutputExistsError
+from geoseg.errors import ELSEWHERE, Message, ModelError, OptionError, OutputExistsError, plural
 from geoseg.learning.monitor import Monitor, beats
 from geoseg.learning.records import METRICS, validation_scores
-from geoseg.learning.state import Progress
+from geoseg.learning.state import TrainingPosition
 from geoseg.learning.story import STORY
-from geoseg.models.card import read_card
+from geoseg.models.card_file import read_card
 
 _SETTINGS: Final = ("data.", "model.", "train.")
 _EPOCHS: Final = "train.epochs"
 _OF_MORE_EPOCHS: Final = ("train.epochs", "train.learning_rate", "train.patience", "train.schedule")
-"""Settings that may differ where a finished training goes on: of the epochs that are added, and no others."""
+"""Settings that may differ when a finished training is extended: they affect only the added epochs."""
+TRAIN_ANEW: Final = Message("pass {overwrite} to train it again", overwrite=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """What the folder of a finished training says of it.
+    """Record of a finished training in its folder.
 
     Parameters
     ----------
     folder, model : Path
-        Of the run, and the model file.
+        Folder of the run, and the model file.
     fingerprint : mapping
-        Everything that the training depended on.
+        Everything that the result depended on.
     weights : str
         Checksum of the model's weights.
     """
@@ -42,7 +43,7 @@ class Finished:
 
     @classmethod
     def read(cls, folder: Path, model: Path) -> Finished | None:
-        """Read it; None where the model is not there, or not the one that the folder speaks of."""
+        """Read the record; None if the model file is missing or is not the one in the record."""
         try:
             story = json.loads((folder / STORY).read_text(encoding="utf-8"))
             found = cls(
@@ -53,26 +54,26 @@ class Finished:
             return None
 
     def differences(self, wanted: Mapping[str, Any]) -> list[str]:
-        """Name what differs from a whole fingerprint, or from the settings in it."""
+        """Return the keys that differ from a whole fingerprint, or from the settings in it."""
         plain, known = json.loads(json.dumps(dict(wanted))), self.fingerprint
         if not plain.keys() >= {"device", "data"}:
             known = {key: value for key, value in known.items() if key.startswith(_SETTINGS)}
         return sorted(key for key in known.keys() | plain.keys() if known.get(key) != plain.get(key))
 
     def refuse_other(self, wanted: Mapping[str, Any], *, extend: bool) -> None:
-        """Refuse to put another training in its place.
+        """Raise OutputExistsError if another training would replace this one.
 
         Parameters
         ----------
         wanted : mapping
-            The whole fingerprint of what was asked for, or the settings in it.
+            The whole fingerprint of the requested training, or the settings in it.
         extend : bool
             Whether epochs are to be added.
 
         Raises
         ------
         OutputExistsError
-            Naming the difference, and what can be done.
+            If the trainings differ; names the difference and what can be done.
         """
         found = self.differences(wanted)
         if not found:
@@ -82,37 +83,44 @@ class Finished:
             if extend:
                 return
             raise OutputExistsError(
-                f"{self.model}: already exists, trained for {self.fingerprint[_EPOCHS]} epochs; pass --extend to go "
-                f"on to {wanted[_EPOCHS]}, or --overwrite to train it anew"
+                f"{self.model}: already exists, trained for {plural(self.fingerprint[_EPOCHS], 'epoch')}",
+                Message(
+                    "pass {extend} to go on to {}, or {overwrite} to train it again",
+                    wanted[_EPOCHS],
+                    extend=True,
+                    overwrite=True,
+                ),
             )
         key = next((key for key in found if not (more and key.startswith(_OF_MORE_EPOCHS))), found[0])
         raise OutputExistsError(
             f"{self.model}: already exists, trained with {key} {self.fingerprint.get(key)!r}, and this command has "
-            f"{wanted.get(key)!r}; choose another -o, or pass --overwrite to train it anew"
+            f"{wanted.get(key)!r}",
+            Message("{}, or {}", ELSEWHERE, TRAIN_ANEW),
         )
 
     def _more(self, wanted: Mapping[str, Any]) -> bool:
         return bool(wanted[_EPOCHS] > self.fingerprint.get(_EPOCHS, 0))
 
     def extension(self, monitor: Monitor) -> dict[str, Any]:
-        """Return what a journal keeps of the training that more epochs are added to.
+        """Return the journal entry about the training that is extended.
 
         Raises
         ------
         OptionError
-            If its epochs are not known.
+            If the metrics of its epochs cannot be read.
         """
         path = self.folder / METRICS
         try:
             lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-            begin = Progress(epoch=int(lines[-1]["epoch"]), seconds=float(lines[-1]["seconds"]))
+            begin = TrainingPosition(epoch=int(lines[-1]["epoch"]), seconds=float(lines[-1]["seconds"]))
             for line in lines:
                 found = monitor.standing(validation_scores(line))
                 if not begin.best_epoch or beats(found, begin.best):
                     begin.best, begin.best_epoch = found, int(line["epoch"])
         except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
             raise OptionError(
-                f"{path}: does not say how the training went ({type(error).__name__}), so that no epochs can be "
-                "added to it; choose another -o with model.start, or pass --overwrite to train it anew"
+                f"{path}: does not tell how the training went ({type(error).__name__}), so that no epochs can be "
+                "added to it",
+                Message("{} with model.start, or {}", ELSEWHERE, TRAIN_ANEW),
             ) from error
         return {"progress": asdict(begin), "weights": self.weights}

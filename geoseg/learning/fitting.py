@@ -1,46 +1,49 @@
-"""Lightning's loop over the batches of a run."""
+"""Run Lightning's training loop."""
 
 from __future__ import annotations
 
 import logging
 import signal
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
 import lightning
-import torch
 
 from geoseg.datasets.dataset import Chips
 from geoseg.datasets.loading import loader
 from geoseg.learning.batches import Batches
+from geoseg.learning.consistency import unlabelled
 from geoseg.learning.course import Course
-from geoseg.learning.interruption import Interrupted, listening
-from geoseg.learning.preparation import Run
-from geoseg.learning.records import Extent, Records, shown
-from geoseg.learning.sampling import sampler_of
-from geoseg.learning.state import Progress, load_state
-from geoseg.learning.surroundings import quiet_lightning, rank
+from geoseg.learning.preparation import PreparedTraining
+from geoseg.learning.process_state import Interrupted, listening, quiet_lightning, rank
+from geoseg.learning.records import Extent, Records
+from geoseg.learning.sampling import sampler_of, unlabelled_sampler_of
+from geoseg.learning.state import TrainingPosition, load_state
 from geoseg.learning.task import SegmentationTask
+from geoseg.progress import OnProgress
 
 _LIGHTNING_PRECISION: Final = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 _log = logging.getLogger(__name__)
 
 
-def fit(run: Run, folder: Path, base: Progress, *, progress: bool) -> None:
+def fit(run: PreparedTraining, folder: Path, base: TrainingPosition, progress: OnProgress | None) -> None:
     """Run Lightning's loop from `base`, or where it stopped since; the best epoch is in the folder afterwards.
 
     Parameters
     ----------
     run : Run
+        The training.
     folder : Path
-        Of the run.
+        Folder of the run.
     base : Progress
         Where the training begins that has no state yet.
-    progress : bool
-        Whether to show on stderr how far it is.
+    progress : callable, optional
+        Called with (done, total, what): the steps of the training.
     """
     config = run.config.train
-    batches = Batches(sampler_of(run), run.batch_size, config.accumulate)
+    beside = unlabelled_sampler_of(run) if config.consistency else None
+    batches = Batches(sampler_of(run), run.batch_size, config.accumulate, beside=beside)
     state = load_state(folder)
     begin = state.progress if state else base
     if state is not None:
@@ -52,12 +55,12 @@ def fit(run: Run, folder: Path, base: Progress, *, progress: bool) -> None:
         run.loss,
         config,
         pairs=run.splits["train"],
+        spread=run.spread,
         learning_rate=run.learning_rate,
         steps=(config.epochs - base.epoch) * batches.count // config.accumulate,
     )
     first = rank(run.config.train.devices) == 0
-    looked_at = shown(extent, begin.epoch * batches.count + begin.batch) if progress and first else None
-    records = Records(folder if first else None, run.classes, extent, begin, looked_at)
+    records = Records(folder if first else None, run.classes, extent, begin, progress if first else None)
     try:
         with quiet_lightning(), listening() as interruption:
             course = Course(
@@ -67,7 +70,7 @@ def fit(run: Run, folder: Path, base: Progress, *, progress: bool) -> None:
             if not course.over:
                 _loop(run, task, course)
     except Interrupted as stop:
-        _log.warning("stopped; the state is saved in %s, the same command goes on", folder)
+        _log.warning("stopped; the state is saved in %s; the same command continues it", folder)
         if stop.signum == signal.SIGTERM:
             raise SystemExit(128 + signal.SIGTERM) from None
         raise KeyboardInterrupt from None
@@ -76,23 +79,22 @@ def fit(run: Run, folder: Path, base: Progress, *, progress: bool) -> None:
         run.model.network.to("cpu").eval()
 
 
-def _loop(run: Run, task: SegmentationTask, course: Course) -> None:
-    """Hand the steps to Lightning's Trainer."""
+def _loop(run: PreparedTraining, task: SegmentationTask, course: Course) -> None:
+    """Run the steps with Lightning's Trainer."""
     config = run.config.train
+    pairs = run.splits["train"]
     chips = loader(
-        Chips(run.splits["train"]),
+        Chips([*pairs, *unlabelled(pairs)]),
         course.batches,
-        run.batch_size,
+        course.batches.size,
         workers=config.workers,
         start_method=config.start_method,
         pin_memory=run.device == "cuda",
     )
-    # Loaders draw a number when they begin: from a generator of their own, or a run that goes on would differ.
-    chips.generator = torch.Generator()
     trainer = lightning.Trainer(
         accelerator={"cuda": "gpu"}.get(run.device, run.device),
         devices=config.devices,
-        # Encoders cut short by encoder_depth, or frozen, have weights that take no part.
+        # Weights of encoders that are frozen, or shortened by encoder_depth, get no gradients.
         strategy="ddp_find_unused_parameters_true" if config.devices > 1 else "auto",
         max_epochs=config.epochs,
         precision=_LIGHTNING_PRECISION[run.precision],
@@ -107,4 +109,5 @@ def _loop(run: Run, task: SegmentationTask, course: Course) -> None:
         use_distributed_sampler=False,
     )
     course.enter(trainer)
-    trainer.fit(task, chips)
+    with closing(chips):
+        trainer.fit(task, chips)

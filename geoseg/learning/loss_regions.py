@@ -1,15 +1,15 @@
 """Losses that compare regions: Dice, Jaccard, Tversky, Lovász. Each is in 0 to 1, a mean over classes.
 
-A class is compared over all pixels of the batch that count for it.
+A class is compared over all labelled pixels of the batch.
 
-A class that no pixel of the batch is labelled with has no overlap to enlarge. By softmax it is left out: whatever it
-takes is missing in another class. By sigmoid nothing else would stand against it, so false positives cost there too:
-its loss is its mean probability (Lovász has its own answer, the largest one). So every loss of a class is 0
-where the prediction is right, and has a slope where it is not.
+A class without labelled pixels in the batch has no overlap to increase. With softmax it is left out: any
+probability that it takes is missing in another class. With sigmoid nothing else would penalise it, so false
+positives are penalised directly: its loss is its mean probability (for Lovász, the largest error). So the loss of
+a class is 0 if the prediction is right, and has a gradient if it is not.
 
-Law of all: pixels labelled IGNORED change neither the value nor any gradient but their own, which is 0; without a
-pixel that counts the loss is 0. Logits are float32, and finite where they are ignored; the target of a multiclass
-task is (N, row, col) channels, else (N, channel, row, col) 1 or 0, or IGNORED.
+Law: pixels labelled IGNORED do not affect the value or the gradients of other pixels, and their own gradient is
+0; without a labelled pixel the loss is 0. Logits are float32, and finite where they are ignored; the target of a
+multiclass task is (N, row, col) channels, else (N, channel, row, col) 1 or 0, or IGNORED.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from torch import Tensor
 from geoseg.datasets.dataset import IGNORED
 
 _SMALLEST = 1e-12
-"""Stands for the empty sum in a denominator; every real one is larger."""
+"""Replaces an empty sum in a denominator; every real one is larger."""
 _OVER_PIXELS = (0, 2, 3)
 
 
 def tversky(logits: Tensor, target: Tensor, alpha: float = 0.5, beta: float = 0.5) -> Tensor:
-    """``1 - TP / (TP + alpha FP + beta FN)`` of soft counts (Salehi et al. 2017, doi:10.1007/978-3-319-67389-9_44).
+    """Return ``1 - TP / (TP + alpha FP + beta FN)`` of soft counts (Salehi et al. 2017,
+    doi:10.1007/978-3-319-67389-9_44).
 
     ``TP = Σ p t``, ``FP = Σ p - TP``, ``FN = Σ t - TP``. With 0.5 and 0.5 it is the Dice loss
     ``1 - 2 Σ p t / (Σ p + Σ t)`` (Milletari et al. 2016, doi:10.1109/3DV.2016.79), with 1 and 1 the Jaccard loss
@@ -35,9 +36,11 @@ def tversky(logits: Tensor, target: Tensor, alpha: float = 0.5, beta: float = 0.
     Parameters
     ----------
     logits : Tensor, (N, channel, row, col) float32
+        Output of the network.
     target : Tensor, int64
+        Labels, in the form described in the module.
     alpha, beta : float
-        Above 0.
+        Weights of false positives and false negatives, above 0.
     """
     probabilities, truth, counted = _layers(logits, target)
     both = torch.where(truth, probabilities, 0.0).sum(_OVER_PIXELS)
@@ -55,13 +58,15 @@ def tversky(logits: Tensor, target: Tensor, alpha: float = 0.5, beta: float = 0.
 def lovasz(logits: Tensor, target: Tensor) -> Tensor:
     """Return the Lovász extension of the Jaccard loss at the errors ``|t - p|`` (Berman et al. 2018, algorithm 1).
 
-    doi:10.1109/CVPR.2018.00464. By sigmoid the errors are those of probabilities too, not of the paper's hinge, so
+    doi:10.1109/CVPR.2018.00464. With sigmoid the errors are also those of probabilities, not of the paper's hinge, so
     that every term of a sum is of one scale.
 
     Parameters
     ----------
     logits : Tensor, (N, channel, row, col) float32
+        Output of the network.
     target : Tensor, int64
+        Labels, in the form described in the module.
     """
     probabilities, truth, counted = _layers(logits, target)
     errors = torch.where(truth, 1 - probabilities, probabilities)
@@ -76,30 +81,30 @@ def lovasz(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def _factors(errors: Tensor, truth: Tensor, counted: Tensor) -> Tensor:
-    """Return what each pixel of a class, taken in the order of its error, adds to ``1 - intersection / union``."""
-    # Ignored pixels come last, whatever ties there are: there they change no count and add nothing.
+    """Return what each pixel of a class, in order of its error, adds to ``1 - intersection / union``."""
+    # Ignored pixels come last, whatever ties there are, so they change no count and add nothing.
     order = _rising(torch.where(counted, -errors, 1.0))
     sorted_truth = truth[order]
-    # Counts are exact; differences of two quotients near 1 would not be.
+    # Integer counts are exact; differences of two quotients near 1 would not be.
     seen = sorted_truth.cumsum(0, dtype=torch.int32)
     labelled = seen[-1]
     missed = torch.arange(1, len(order) + 1, dtype=torch.int32, device=order.device) - seen
     rest, union = (labelled - seen).float(), (labelled + missed).float()
     steps = torch.where(sorted_truth, 1 / union, rest / (union * (union - 1).clamp_min(1)))
-    # Of a class that is nowhere the largest error is all: one false positive is a Jaccard of 0.
+    # For a class without labels only the largest error counts: one false positive makes the Jaccard index 0.
     steps[0] = torch.where(labelled == 0, 1.0, steps[0])
     return torch.empty_like(steps).scatter_(0, order, steps)
 
 
 def _rising(values: Tensor) -> Tensor:
-    """Order that sorts values; on a CPU by numpy, whose sort is four times as fast there."""
+    """Return the order that sorts values; on the CPU by numpy, whose sort is four times as fast."""
     if values.device.type == "cpu":
         return torch.from_numpy(np.argsort(values.numpy()))
     return values.argsort()
 
 
 def _layers(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Probabilities, presence of each class, (N, channel, row, col); and where they count, of one channel or all."""
+    """Return probabilities and presence of each class, (N, channel, row, col), and where labels count."""
     if target.ndim == 3:
         target = target.unsqueeze(1)
         channels = torch.arange(logits.shape[1], device=logits.device).view(1, -1, 1, 1)

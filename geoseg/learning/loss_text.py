@@ -1,4 +1,4 @@
-"""A loss as people write it: ``bce + dice``, ``0.7*ce + 0.3*lovasz``."""
+"""Losses written as text: ``bce + dice``, ``0.7*ce + 0.3*lovasz``."""
 
 from __future__ import annotations
 
@@ -20,45 +20,45 @@ _OPTIONS: Final[Mapping[str, tuple[tuple[str, ...], float]]] = {
     "tversky_alpha": (("tversky",), 0.3),
     "tversky_beta": (("tversky",), 0.7),
 }
-"""Which terms an option is of, and what it is where nothing is said."""
+"""The terms that each option applies to, and its default."""
 _EXAMPLE: Final = "0.7*ce + 0.3*lovasz"
 _TERM: Final = re.compile(r"(?:(?P<share>\d+(?:\.\d*)?|\.\d+)\s*\*\s*)?(?P<name>[A-Za-z_]\w*)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Term:
-    """One part of a sum of losses.
+    """One term of a sum of losses.
 
     Parameters
     ----------
     name : str
         One of `NAMES`.
     share : float
-        What it is multiplied by, above 0.
+        Factor of the term, above 0.
     """
 
     name: str
     share: float = 1.0
 
     def __str__(self) -> str:
-        """Write it so that it reads back the same."""
+        """Format the term so that it can be parsed again."""
         return self.name if self.share == 1 else f"{self.share:f}*{self.name}"
 
 
 def parse(text: str) -> tuple[Term, ...]:
-    """Read a sum: ``[NUMBER *] NAME`` joined by ``+``, each name at most once.
+    """Parse a sum: ``[NUMBER *] NAME`` joined by ``+``, each name at most once.
 
     Raises
     ------
     ValueError
-        One line: the part that is wrong, and what there is.
+        If the text is wrong; one line with the part that is wrong and what is known.
     """
     terms: list[Term] = []
     for part in text.split("+"):
         found = _TERM.fullmatch(part.strip())
         if found is None:
             raise ValueError(
-                f"{part.strip()!r} is no loss, expected {', '.join(NAMES)}, or sums as in {_EXAMPLE}"
+                f"{part.strip()!r} is not a loss, expected {', '.join(NAMES)}, or sums as in {_EXAMPLE}"
             )
         term = Term(name=found["name"], share=float(found["share"] or 1))
         if term.name not in NAMES:
@@ -74,12 +74,12 @@ def parse(text: str) -> tuple[Term, ...]:
 
 
 def default_terms(task: Task) -> str:
-    """Return the loss of a task that says nothing about it."""
+    """Return the default loss of a task."""
     return "ce + dice" if task == "multiclass" else "bce + dice"
 
 
 def check_task(terms: tuple[Term, ...], task: Task) -> None:
-    """Refuse a term that another task is for.
+    """Raise ValueError for a term that is for another task.
 
     Raises
     ------
@@ -91,22 +91,22 @@ def check_task(terms: tuple[Term, ...], task: Task) -> None:
 
 
 class LossConfig(BaseModel):
-    """What training makes small; a text alone is its `terms`.
+    """Training losses; text alone is its `terms`.
 
     Attributes
     ----------
     terms
-        ``bce + dice``, ``0.7*ce + 0.3*lovasz``; by default ``ce + dice``, of binary and multilabel tasks
-        ``bce + dice``.
+        Sum of losses such as ``bce + dice`` or ``0.7*ce + 0.3*lovasz``; by default ``ce + dice``, for binary and
+        multilabel tasks ``bce + dice``.
     class_weights
-        Of the pixels in ce, bce and focal: a weight for each class code, or a power p >= 0: a class that covers
-        the share f of the training pixels weighs f ** -p, scaled so that the mean pixel weighs 1 (0: all alike).
+        Weights of pixels in ce, bce and focal: one for each class code, or a power p >= 0: a class that covers
+        the share f of the training pixels weighs f ** -p, scaled so that the mean pixel weighs 1 (0: all equal).
     label_smoothing
-        Share of every label in ce and bce that is spread over all classes alike.
+        Share of every label in ce and bce that is spread equally over all classes.
     focal_gamma
-        How much less well-classified pixels count in focal; 2 by default.
+        Focusing parameter of focal: how much less well-classified pixels count; 2 by default.
     tversky_alpha, tversky_beta
-        Weights of false positives and of misses in tversky; 0.3 and 0.7 by default.
+        Weights of false positives and false negatives in tversky; 0.3 and 0.7 by default.
     """
 
     model_config = STRICT
@@ -132,12 +132,12 @@ class LossConfig(BaseModel):
         return self
 
     def settled(self, task: Task) -> LossConfig:
-        """Fill in what the task and the terms leave open, and refuse what they have no use for.
+        """Fill in defaults that depend on the task and the terms, and refuse options that do not apply.
 
         Raises
         ------
         ValueError
-            One line that begins with the key.
+            If an option does not apply; one line that begins with the key.
         """
         text = self.terms or default_terms(task)
         terms = parse(text)

@@ -1,4 +1,4 @@
-"""What training makes small."""
+"""Training losses."""
 
 from __future__ import annotations
 
@@ -16,25 +16,27 @@ from geoseg.learning.loss_text import Term, check_task, parse
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loss:
-    """A weighted sum of losses, by softmax or, for binary and multilabel tasks, by sigmoid.
+    """A weighted sum of losses, with softmax or, for binary and multilabel tasks, with sigmoid.
 
-    Laws: pixels labelled IGNORED change neither the value nor any gradient but their own, which is 0, whatever
-    their logits are. The value is computed in float32, whatever the logits are. Without a pixel that counts it is 0.
+    Laws: pixels labelled IGNORED do not affect the value or the gradients of other pixels, and their own gradient
+    is 0, whatever their logits are. The value is computed in float32, whatever the logits' type is. Without a
+    labelled pixel it is 0.
 
     Parameters
     ----------
     task : str
+        ``multiclass``, ``binary`` or ``multilabel``.
     terms : tuple of Term
-        As `parse` reads them.
+        Terms of the sum, see `parse`.
     class_weights : tuple of float
-        In ce, bce and focal, empty: all alike. Multiclass: of each channel; binary: of 0 and 1; multilabel: of
-        the presence of each class.
+        Class weights in ce, bce and focal; empty: all equal. Multiclass: of each channel; binary: of 0 and 1;
+        multilabel: of the presence of each class.
     label_smoothing : float
-        Of ce and bce.
+        Label smoothing in ce and bce.
     gamma : float
-        Of focal.
+        Focusing parameter of focal.
     alpha, beta : float
-        Of false positives and of misses in tversky.
+        Weights of false positives and false negatives in tversky.
 
     Raises
     ------
@@ -51,7 +53,7 @@ class Loss:
     beta: float = 0.7
 
     def __post_init__(self) -> None:
-        """Refuse what does not go together."""
+        """Raise ValueError if a term does not suit the task."""
         check_task(self.terms, self.task)
 
     def __call__(self, logits: Tensor, target: Tensor) -> Tensor:
@@ -60,13 +62,14 @@ class Loss:
         Parameters
         ----------
         logits : Tensor, (N, channel, row, col) float
+            Output of the network.
         target : Tensor, int64
             Masks of a batch of samples: multilabel (N, channel, row, col), else (N, row, col).
         """
         if self.task == "binary":
             target = target.unsqueeze(1)
         ignored = target == IGNORED
-        # Filled, not weighted: a logit that overflowed in the padding would be infinity times 0.
+        # Filled, not weighted: an infinite logit in the padding times 0 would be NaN.
         logits = logits.float().masked_fill(ignored.unsqueeze(1) if ignored.ndim == 3 else ignored, 0.0)
         weights = self._weights(logits.device)
         values = [term.share * self._term(term.name, logits, target, weights) for term in self.terms]
@@ -86,11 +89,13 @@ class Loss:
                 return tversky(logits, target, 1.0, 1.0)
             case "tversky":
                 return tversky(logits, target, self.alpha, self.beta)
-            case _:
+            case "lovasz":
                 return lovasz(logits, target)
+            case _:
+                raise AssertionError(name)
 
     def _weights(self, device: torch.device) -> Tensor | None:
-        """Weights by channel, or by channel, absence and presence."""
+        """Return weights by channel, or by channel, absence and presence."""
         if not self.class_weights:
             return None
         weights = torch.tensor(self.class_weights, device=device)

@@ -1,4 +1,4 @@
-"""How good a map is: counts first, one division at the end; or one an image, and then their mean."""
+"""Scores of maps from summed pixel counts, divided once at the end; or per image, then averaged."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ Counts = npt.NDArray[np.int64]
 
 Kind = Literal["iou", "dice", "precision", "recall"]
 KINDS: Final[tuple[Kind, ...]] = ("iou", "dice", "precision", "recall")
-"""Scores that each class has."""
+"""Scores of each class."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Confusion:
     """Pixels counted by (reference class, predicted class).
 
-    Law: counts of parts add up to the counts of the whole, so scores never depend on how images were cut,
-    which a mean of scores would.
+    Law: counts of parts add up to the counts of the whole, so scores do not depend on how images were cut,
+    unlike means of scores.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class Confusion:
 
     @classmethod
     def empty(cls, classes: int) -> Confusion:
-        """Start with no pixel."""
+        """Return counts of zero pixels."""
         return cls(np.zeros((classes, classes), dtype=np.int64))
 
     @classmethod
@@ -47,6 +47,8 @@ class Confusion:
         ----------
         reference, predicted : integer arrays of one shape
             Class indices 0 to ``classes - 1``.
+        classes : int
+            Number of classes.
         """
         counted = reference >= 0
         pairs = reference[counted].astype(np.int64) * classes + predicted[counted]
@@ -66,12 +68,12 @@ class Confusion:
         return cls(np.stack(layers))
 
     def __add__(self, other: Confusion) -> Confusion:
-        """Add the pixels of another part."""
+        """Add the counts of another part."""
         return Confusion(self.counts + other.counts)
 
     @property
     def hits(self) -> Counts:
-        """Pixels of each class that were found."""
+        """Correctly predicted pixels of each class."""
         return self.counts[:, 1, 1] if self.counts.ndim == 3 else np.diag(self.counts)
 
     @property
@@ -88,7 +90,7 @@ class Confusion:
 
     @property
     def counted(self) -> Counts:
-        """Pixels that count, for each class."""
+        """Labelled pixels, for each class."""
         totals = self.counts.sum(axis=(-2, -1))
         return np.broadcast_to(totals, self.hits.shape)
 
@@ -104,12 +106,12 @@ class Confusion:
 
     @property
     def mean_iou(self) -> float:
-        """Mean of `iou` over the classes that occur; NaN where none does."""
+        """Mean of `iou` over the classes that occur; NaN if none does."""
         return self.mean("iou")
 
     @property
     def mean_dice(self) -> float:
-        """Mean of `dice` over the classes that occur; NaN where none does."""
+        """Mean of `dice` over the classes that occur; NaN if none does."""
         return self.mean("dice")
 
     @property
@@ -119,7 +121,7 @@ class Confusion:
 
     @property
     def precision(self) -> Numbers:
-        """Share of each predicted class that is right (user's accuracy)."""
+        """Share of each predicted class that is correct (user's accuracy)."""
         return self.each("precision")
 
     def each(self, kind: Kind) -> Numbers:
@@ -132,13 +134,13 @@ class Confusion:
         return _ratio(hits, predicted if kind == "precision" else referenced)
 
     def mean(self, kind: Kind, classes: Sequence[int] | None = None) -> float:
-        """Return the mean of a score over those of some classes (by default all) that have one."""
+        """Return the mean of a score over the classes (or the given ones) that have one."""
         numbers = self.each(kind)
         return _mean(numbers if classes is None else numbers[list(classes)])
 
     @property
     def accuracy(self) -> float:
-        """Share of all counted pixels (and classes, where they may overlap) that is right; NaN without any."""
+        """Share of labelled pixels (and classes, if they may overlap) that is correct; NaN if there are none."""
         total = int(self.counts.sum())
         right = int(np.trace(self.counts, axis1=-2, axis2=-1).sum())
         return right / total if total else float("nan")
@@ -146,21 +148,21 @@ class Confusion:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageMeans:
-    """Scores of every image by itself, summed: each image counts alike, however large its classes are in it.
+    """Sums of per-image scores: each image counts equally, however large its classes are.
 
-    A class that is in neither reference nor prediction of an image scores 1 there, as the cloud competition's
-    Dice has it; one that is only in one of the two scores 0, its precision and recall too. An image of which
-    no pixel counts (of overlapping classes: none for the class) is none.
+    A class in neither reference nor prediction of an image scores 1 there, as in Kaggle's cloud competition;
+    a class in only one of the two scores 0, also in precision and recall. An image of which
+    no pixel is labelled (for overlapping classes: none for the class) does not count.
 
-    Laws: sums of some images and of others add up to those of all; of one image the scores are its own, and
-    1 in place of NaN.
+    Laws: sums of subsets of images add up to those of all; for one image the scores are its own, with
+    1 instead of NaN.
 
     Parameters
     ----------
     sums : float64, (kind, class)
         Sums over the images, in the order of `KINDS`.
     images : int64, (class,)
-        Images that count, for each class.
+        Number of images that count, for each class.
     accuracies : float64, (2,)
         Sum of the images' accuracies, and number of the images that have one.
     """
@@ -171,7 +173,7 @@ class ImageMeans:
 
     @classmethod
     def of(cls, image: Confusion) -> ImageMeans:
-        """Take the counts of one whole image, or of none."""
+        """Return the scores of one whole image, given its counts."""
         counted = image.counted > 0
         empty = (image.predicted + image.referenced) == 0
         scores = np.stack([np.where(empty, 1.0, np.nan_to_num(image.each(kind))) for kind in KINDS])
@@ -184,7 +186,7 @@ class ImageMeans:
         )
 
     def __add__(self, other: ImageMeans) -> ImageMeans:
-        """Add other images."""
+        """Add the scores of other images."""
         return ImageMeans(
             sums=self.sums + other.sums,
             images=self.images + other.images,
@@ -192,30 +194,30 @@ class ImageMeans:
         )
 
     def each(self, kind: Kind) -> Numbers:
-        """Return the mean over the images of a score of each class; NaN where there is no image."""
+        """Return the mean over the images of a score of each class; NaN if there is no image."""
         return _ratio(self.sums[KINDS.index(kind)], self.images)
 
     def mean(self, kind: Kind, classes: Sequence[int] | None = None) -> float:
-        """Return the mean of a score over all pairs of an image and one of some classes (by default all)."""
+        """Return the mean of a score over all pairs of an image and a class (or one of the given classes)."""
         chosen = slice(None) if classes is None else list(classes)
         pairs = int(self.images[chosen].sum())
         return float(self.sums[KINDS.index(kind)][chosen].sum() / pairs) if pairs else float("nan")
 
     @property
     def accuracy(self) -> float:
-        """Mean of the images' accuracies; NaN without an image."""
+        """Mean of the images' accuracies; NaN if there is no image."""
         total, images = self.accuracies
         return float(total / images) if images else float("nan")
 
 
 def _ratio(part: Counts | Numbers, whole: Counts) -> Numbers:
-    """Divide once; 0 / 0 is NaN, said without a warning."""
+    """Divide elementwise; 0 / 0 is NaN, without a warning."""
     result = np.full(len(part), np.nan)
     np.divide(part, whole, out=result, where=whole > 0)
     return result
 
 
 def _mean(numbers: Numbers) -> float:
-    """Return the mean of the finite numbers, NaN where there are none: a class without pixels has no score."""
+    """Return the mean of the finite values, NaN if there are none."""
     numbers = numbers[np.isfinite(numbers)]
     return float(numbers.mean()) if numbers.size else float("nan")

@@ -1,4 +1,4 @@
-"""Scores of an epoch: as plain values for files, and the one of them that decides."""
+"""Scores of an epoch as plain values, and the monitored score that chooses the best epoch."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from geoseg.models.card import Card
 
 _MEANS: Final[tuple[Kind, ...]] = ("iou", "dice")
 Standing = tuple[float, float]
-"""How good an epoch is: score and negative loss, the larger the better."""
+"""Rank of an epoch: score and negative loss, larger is better."""
 PER_IMAGE: Final = "per_image"
-"""Where a `report` has the means over images."""
+"""Key of the means over images in a `report`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoredClasses:
-    """The classes that a `Score` speaks of.
+    """The classes of a `Score`.
 
     Parameters
     ----------
     names : tuple of str
-        In the score's order.
+        Names of the classes in the score's order.
     without : tuple of str
-        Classes that are left out of a second mean.
+        Classes excluded from a second mean.
     """
 
     names: tuple[str, ...]
@@ -36,12 +36,12 @@ class ScoredClasses:
 
     @classmethod
     def of(cls, card: Card, without: Sequence[str] = ()) -> ScoredClasses:
-        """Name the classes of a card: of a binary task what is not the class, and the class.
+        """Return the classes of a card; for a binary task the background and the class.
 
         Raises
         ------
         ConfigError
-            If `without` names others, or all of them.
+            If `without` names other classes, or all of them.
         """
         codes = (0, 1) if card.task == "binary" else card.channels
         names = tuple(card.classes[code].name for code in codes)
@@ -53,7 +53,7 @@ class ScoredClasses:
 
     @property
     def within(self) -> tuple[int, ...]:
-        """Places of the classes that are not left out."""
+        """Indices of the classes that are not excluded."""
         return tuple(i for i, name in enumerate(self.names) if name not in self.without)
 
     @property
@@ -64,9 +64,9 @@ class ScoredClasses:
 
 
 def report(score: Score, classes: ScoredClasses) -> dict[str, Any]:
-    """Scores as JSON: over all classes, and by class name; null where a class does not occur.
+    """Return scores as JSON values: over all classes, and by class name; null for classes that do not occur.
 
-    Those of the summed counts come first; ``per_image`` holds the same of the means over images.
+    Scores of the summed counts come first; ``per_image`` holds the means over images.
     """
     return {
         "loss": _number(score.loss),
@@ -95,20 +95,20 @@ def _number(value: float) -> float | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Monitor:
-    """The score that says which epoch is the best.
+    """The score that determines the best epoch.
 
     Parameters
     ----------
     name : str
-        The path to it in a `report`: ``mean_iou``, ``mean_dice``, ``accuracy``, ``loss``, or ``iou/NAME`` and
-        the like of one class; after ``per_image/`` the mean over images.
+        Path of the score in a `report`: ``mean_iou``, ``mean_dice``, ``accuracy``, ``loss``, or ``iou/NAME`` and
+        the like for one class; with the prefix ``per_image/`` the mean over images.
     """
 
     name: str
 
     @classmethod
     def of(cls, name: str, classes: ScoredClasses) -> Monitor:
-        """Check a name against the classes there are.
+        """Return a monitor, checking its name against the classes.
 
         Raises
         ------
@@ -125,9 +125,9 @@ class Monitor:
         return cls(name=name)
 
     def standing(self, scores: dict[str, Any]) -> Standing | None:
-        """Return what epochs are compared by, from a `report`; None where the score is no number.
+        """Return the rank of an epoch from its `report`; None if the score is not a number.
 
-        The larger of two is the better one: by the score, and of equal scores by the lower loss.
+        The larger of two is better: by the score, and for equal scores by the lower loss.
         """
         found = self.value(scores)
         if found is None:
@@ -136,7 +136,7 @@ class Monitor:
         return (-found if self.name == "loss" else found), (-math.inf if loss is None else -loss)
 
     def value(self, scores: dict[str, Any]) -> float | None:
-        """Return the score from a `report`, None where it is no number."""
+        """Return the score from a `report`; None if it is not a number."""
         name = self.name
         if name.startswith(f"{PER_IMAGE}/"):
             scores, name = scores[PER_IMAGE], name.removeprefix(f"{PER_IMAGE}/")
@@ -146,5 +146,5 @@ class Monitor:
 
 
 def beats(new: Standing | None, old: Standing | None) -> bool:
-    """Whether an epoch is better than another; any number beats none."""
+    """Return whether an epoch is better than another; any rank is better than None."""
     return new is not None and (old is None or new > old)

@@ -1,4 +1,4 @@
-"""Optimizers by name: torch's, with their own options."""
+"""torch's optimizers by name, with their own options."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, model_validator
 if TYPE_CHECKING:
     import torch
 
+from geoseg.errors import plural
+
 _CLASSES: Final = {
     name.lower(): name
     for name in (
@@ -21,17 +23,17 @@ _CLASSES: Final = {
     )
 }  # fmt: skip
 _NOT_OPTIONS: Final = ("params", "foreach", "maximize", "capturable", "differentiable", "fused")
-"""How a step is computed, not what it is."""
+"""Arguments about how a step is computed, which are not options of the optimizer."""
 _ELSEWHERE: Final = {"lr": "learning_rate", "weight_decay": "weight_decay"}
 _WITHOUT_DECAY: Final = ("rprop",)
 _ADAMW_DECAY: Final = 0.01
 
 
 class OptimizerConfig(BaseModel):
-    """One of torch's optimizers; a text alone is its `name`.
+    """One of torch's optimizers; text alone is its `name`.
 
     Further keys are its options, as torch.optim calls them: ``momentum``, ``betas``, ``alpha``, ``eps``,
-    ``nesterov``. Learning rate and weight decay stand beside it, as ``train.learning_rate`` and
+    ``nesterov``. Learning rate and weight decay are separate settings, ``train.learning_rate`` and
     ``train.weight_decay``.
     """
 
@@ -63,12 +65,12 @@ class OptimizerConfig(BaseModel):
         return self
 
     def decay(self, wanted: float | None) -> float:
-        """Return the weight decay that is wanted, or the optimizer's own where nothing is said.
+        """Return the requested weight decay, or the optimizer's default.
 
         Raises
         ------
         ValueError
-            If it has none.
+            If the optimizer has no weight decay.
         """
         if wanted and self.name in _WITHOUT_DECAY:
             raise ValueError(f"train.weight_decay is {wanted:g}, and {self.name} has none; remove it")
@@ -78,7 +80,7 @@ class OptimizerConfig(BaseModel):
 
     @property
     def cycles_momentum(self) -> bool:
-        """Whether a one-cycle schedule also moves its momentum: its betas, unless they are given."""
+        """Whether a one-cycle schedule also changes the momentum: only of the default betas."""
         return "betas" in self._defaults() and "betas" not in (self.model_extra or {})
 
     def build(
@@ -87,12 +89,12 @@ class OptimizerConfig(BaseModel):
         learning_rate: float,
         weight_decay: float,
     ) -> torch.optim.Optimizer:
-        """Make the optimizer of parameters, or of groups of them with a rate and a decay of their own.
+        """Create the optimizer for parameters, or for groups with their own rate and decay.
 
         Raises
         ------
         ValueError
-            One line: the option that is wrong.
+            If an option is wrong; one line that names it.
         """
         import torch
 
@@ -106,7 +108,7 @@ class OptimizerConfig(BaseModel):
         return optimizer
 
     def _defaults(self) -> dict[str, Any]:
-        """Options that torch has for it, with their defaults."""
+        """Return the options of the optimizer in torch, with their defaults."""
         import torch
 
         signature = inspect.signature(getattr(torch.optim, _CLASSES[self.name]))
@@ -118,20 +120,21 @@ class OptimizerConfig(BaseModel):
 
 
 def parameter_groups(
-    network: torch.nn.Module, *, learning_rate: float, weight_decay: float, encoder_rate: float | None
+    network: torch.nn.Module, *, learning_rate: float, weight_decay: float, encoder_rate: float
 ) -> list[dict[str, Any]]:
-    """Divide the parameters of a network by how they learn; the first group has the full rate.
+    """Group the parameters of a network by learning rate and decay; the first group has the full rate.
 
-    Norms and biases, which have one axis, do not decay: what they scale is normalised anyway, and decay would pull
-    the scale itself (He et al. 2019, doi:10.1109/CVPR.2019.00065).
+    Normalisation weights and biases, which have one axis, do not decay: their inputs are normalised anyway, and
+    decay would shrink the scale itself (He et al. 2019, doi:10.1109/CVPR.2019.00065).
 
     Parameters
     ----------
     network : Module
-        Its parameters under ``encoder.`` are the encoder's.
+        The network, whose encoder's parameters begin with ``encoder.``.
     learning_rate, weight_decay : float
-    encoder_rate : float, optional
-        Share of the learning rate for the encoder; all of it by default.
+        Learning rate and weight decay of the first group.
+    encoder_rate : float
+        Factor of the learning rate for the encoder.
     """
     groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
@@ -139,7 +142,7 @@ def parameter_groups(
     return [
         {
             "params": groups[encoder, decays],
-            "lr": learning_rate * (encoder_rate if encoder and encoder_rate is not None else 1.0),
+            "lr": learning_rate * (encoder_rate if encoder else 1.0),
             "weight_decay": weight_decay if decays else 0.0,
         }
         for encoder, decays in sorted(groups)
@@ -147,15 +150,15 @@ def parameter_groups(
 
 
 def _value(key: str, value: Any, defaults: dict[str, Any]) -> Any:
-    """Check an option against its default's kind; torch checks its range."""
+    """Check the type of an option against its default; torch checks its range."""
     if key in _ELSEWHERE:
-        raise ValueError(f"{key} stands beside the optimizer, as train.{_ELSEWHERE[key]}")
+        raise ValueError(f"{key} is not an option of the optimizer; set train.{_ELSEWHERE[key]}")
     if key not in defaults:
         raise ValueError(f"{key} is none of its options, expected {', '.join(defaults)}")
     default = defaults[key]
     if isinstance(default, tuple):
         if not isinstance(value, list | tuple) or len(value) != len(default):
-            raise ValueError(f"{key} is {value!r}, expected {len(default)} numbers")
+            raise ValueError(f"{key} is {value!r}, expected {plural(len(default), 'number')}")
         return tuple(_number(key, v, d) for v, d in zip(value, default, strict=True))
     if isinstance(default, bool):
         if not isinstance(value, bool):
@@ -169,7 +172,7 @@ def _number(key: str, value: Any, default: Any) -> Any:
         return value
     if isinstance(value, str):
         with suppress(ValueError):
-            value = float(value)  # what 1e-8 is to YAML
+            value = float(value)  # YAML reads 1e-8 as text
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError(f"{key} has {value!r}, expected a number")
     return value

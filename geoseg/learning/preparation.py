@@ -1,12 +1,12 @@
-"""Everything a training settles before its first step: data, statistics, network, device, sizes."""
+"""Prepare a training: data, statistics, network, device and sizes, before the first step."""
 
 from __future__ import annotations
 
 import copy
 import json
 import logging
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +14,9 @@ from typing import Any, Final
 import torch
 
 from geoseg.datasets.dataset import Pair
-from geoseg.datasets.opening import Opened, first_image, open_data, open_scene
+from geoseg.datasets.files import Entry
+from geoseg.datasets.label_config import RunLengthsConfig
+from geoseg.datasets.opening import Opened, first_image, open_data, open_image
 from geoseg.datasets.splits import with_card
 from geoseg.datasets.statistics import Statistics, measure
 from geoseg.engine.devices import choose_device, choose_precision
@@ -26,8 +28,8 @@ from geoseg.learning.config import Config
 from geoseg.learning.loss_text import default_terms, parse
 from geoseg.learning.losses import Loss
 from geoseg.learning.monitor import Monitor, ScoredClasses
+from geoseg.learning.process_state import rank
 from geoseg.learning.scoring import Scorer
-from geoseg.learning.surroundings import rank
 from geoseg.models.first_layer import colors_of
 from geoseg.models.model import Model
 from geoseg.models.scaling import Scaling
@@ -35,33 +37,36 @@ from geoseg.models.weight_names import is_of_torchgeo, located
 from geoseg.storage.journal import Journal, flat
 
 _NO_DIFFERENCE: Final = ("train.workers", "train.start_method", "train.save_minutes")
-"""Settings that change how fast a training is and not what comes out."""
+"""Settings that affect only the speed of a training, not its result."""
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """A training that may begin.
+class PreparedTraining:
+    """A training that is ready to begin.
 
     Parameters
     ----------
     config : Config
-        With numbers in place of every ``auto``.
+        The configuration, with numbers instead of every ``auto``.
     opened : Opened
-        Splits, and what was left out of them.
+        The splits, and the images excluded from them.
     splits : mapping of str to tuple of Pair
-        Normalised as the model's card says.
+        Images and labels by split, normalised according to the model's card.
     statistics : Statistics
-        Of the training split.
+        Statistics of the training split.
     model : Model
+        The model to train.
     device, precision : str
+        Device and precision of the training.
     monitor : Monitor
+        The score that determines the best epoch.
     date : str
-        Day the training began.
+        Date on which the training began.
     fingerprint : mapping
-        Everything that the result depends on, as plain JSON values, with ``auto`` as it was asked for.
+        Everything that the result depends on, as plain JSON values, with ``auto`` as requested.
     range_test : mapping, optional
-        ``rates`` and ``losses`` of the test that found the learning rate.
+        ``rates`` and ``losses`` of the learning-rate range test.
     """
 
     config: Config
@@ -78,7 +83,7 @@ class Run:
 
     @property
     def loss(self) -> Loss:
-        """What the training makes small."""
+        """The training loss."""
         wanted, card = self.config.train.loss, self.model.card
         if isinstance(wanted.class_weights, Mapping):
             codes = (0, 1) if card.task == "binary" else card.channels
@@ -98,12 +103,12 @@ class Run:
 
     @property
     def classes(self) -> ScoredClasses:
-        """The classes that its scores speak of."""
+        """The classes of its scores."""
         return ScoredClasses.of(self.model.card, self.config.train.score_without)
 
     @property
     def scorer(self) -> Scorer:
-        """How its images are scored."""
+        """Scores images as they will be predicted."""
         tile = self.model.card.tile
         return Scorer(
             tiling=Tiling(size=tile.size, overlap=tile.overlap),
@@ -114,32 +119,50 @@ class Run:
         )
 
     @property
+    def spread(self) -> float:
+        """Standard deviation of the training pixels in the network's input, mean over the bands."""
+        found = self.statistics.std
+        ratios = [own / fed for own, fed in zip(found, self.model.card.std or found, strict=True) if fed]
+        return sum(ratios) / len(ratios) if ratios else 1.0
+
+    @property
     def batch_size(self) -> int:
-        """Chips of a batch."""
-        assert isinstance(self.config.train.batch_size, int), "settled by `prepare`"
+        """Chips per batch."""
+        assert isinstance(self.config.train.batch_size, int), "settled by `prepare_training`"
         return self.config.train.batch_size
 
     @property
     def learning_rate(self) -> float:
         """Largest learning rate of the schedule."""
-        assert isinstance(self.config.train.learning_rate, float), "settled by `prepare`"
+        assert isinstance(self.config.train.learning_rate, float), "settled by `prepare_training`"
         return self.config.train.learning_rate
 
 
-def prepare(config: Config, *, skip_bad: bool = False) -> Run:
-    """Open the data, measure the training split, build the network; nothing is written.
+def prepare_training(
+    config: Config, *, skip_bad: bool = False, given: Sequence[Entry] = ()
+) -> PreparedTraining:
+    """Open the data, measure the training split and build the network; nothing is written.
 
-    ``auto`` is left to `settle`, which a run that goes on takes from its journal.
+    ``auto`` is resolved by `geoseg.learning.trial.settle`, which takes the values from the journal in a resumed run.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration of the training.
+    skip_bad : bool
+        Whether to skip images that cannot be used.
+    given : sequence of Entry
+        Images and labels that are Python objects, as `find_entries` takes them.
 
     Raises
     ------
     ConfigError, DataError, ModelError, SceneError, OptionError
-        What is wrong, before anything long begins.
+        If anything is wrong; raised before long work begins.
     """
-    # What costs nothing to find out comes first.
+    # Cheap checks come first.
     device = choose_device(config.train.device)
     precision = choose_precision(config.train.precision, device)
-    model = _new_model(config)
+    model = _new_model(config, given)
     monitor = Monitor.of(config.train.monitor, ScoredClasses.of(model.card, config.train.score_without))
     for size in (config.train.chip_size, *(config.data.image_size or ())):
         model.check_tile_size(size)
@@ -147,7 +170,7 @@ def prepare(config: Config, *, skip_bad: bool = False) -> Run:
     _check_single_chips(model, config)
     if rank(config.train.devices) == 0:
         _log.info("reading images and labels in %s", config.data_root)
-    opened = open_data(config.data, config.data_root, model.card, skip_bad=skip_bad)
+    opened = open_data(config.data, config.data_root, model.card, skip_bad=skip_bad, given=given)
     for split in ("train", "val"):
         if not opened.splits[split]:
             raise DataError(f"the split {split} has no image; change data.split or add images")
@@ -160,11 +183,12 @@ def prepare(config: Config, *, skip_bad: bool = False) -> Run:
         mean=mean,
         std=std,
         image_size=config.data.image_size if config.data.fit == "resize" else None,
+        content=config.data.labels.content if isinstance(config.data.labels, RunLengthsConfig) else None,
     )
     counts = ", ".join(f"{len(pairs)} {split}" for split, pairs in opened.splits.items())
     if rank(config.train.devices) == 0:
         _log.info("training on %s in %s; images: %s", device, precision, counts)
-    return Run(
+    return PreparedTraining(
         config=config,
         opened=opened,
         splits=with_card(opened.splits, model.card),
@@ -186,7 +210,9 @@ def prepare(config: Config, *, skip_bad: bool = False) -> Run:
 
 
 def _normalisation(model: Model, statistics: Statistics) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation that bands are fed by: the training split's, or what pretrained weights ask for."""
+    """Return mean and standard deviation of the normalisation: the training split's, or those of pretrained
+    weights.
+    """
     beginning, card = model.card.beginning, model.card
     if beginning is None:
         return statistics.mean, statistics.std
@@ -196,13 +222,13 @@ def _normalisation(model: Model, statistics: Statistics) -> tuple[tuple[float, .
 
 
 def _begun_from(model: Model) -> dict[str, str]:
-    """Return what tells the weights that a training began with from others of the same name."""
+    """Return the digest of the pretrained weights, which distinguishes them from others of the same name."""
     beginning = model.card.beginning
     return {} if beginning is None or not beginning.sha256 else {"begun from": beginning.sha256}
 
 
 def _check_single_chips(model: Model, config: Config) -> None:
-    """Refuse batches of one chip where the network normalises them by statistics of a single number."""
+    """Raise ConfigError for batches of one chip if batch normalisation would see a single value per channel."""
     train = config.train
     if train.batch_size != 1 or not train.batch_statistics:
         return
@@ -215,14 +241,14 @@ def _check_single_chips(model: Model, config: Config) -> None:
         if "more than 1 value per channel" not in str(error):
             raise
         raise ConfigError(
-            f"train.batch_size is 1, and {model.card.architecture} {model.card.encoder} makes one number a channel of "
-            f"a chip of {rows} x {cols} px, of which batch normalisation takes no statistics; take train.batch_size 2 "
-            "or more, a larger train.chip_size, or train.batch_statistics: false"
+            f"train.batch_size is 1, and {model.card.architecture} {model.card.encoder} makes a single value per "
+            f"channel of a chip of {rows} x {cols} px, which batch normalisation cannot use in training; use "
+            "train.batch_size 2 or more, a larger train.chip_size, or train.batch_statistics: false"
         ) from error
 
 
 def _check_memory(config: Config, model: Model, settings: Settings) -> None:
-    """Refuse a step, or a tile of the images that validate, that the memory cannot hold."""
+    """Raise ConfigError if a training step, or a tile of the validation, cannot fit in memory."""
     train, bands = config.train, len(config.data.bands)
     edges = config.data.image_size if config.data.image_size and config.data.fit == "resize" else None
     seen = edges or (model.card.tile.size,) * 2
@@ -233,19 +259,19 @@ def _check_memory(config: Config, model: Model, settings: Settings) -> None:
         )
         check_memory(lambda: model.network, (1, bands, *seen), settings)
     except OptionError as error:
-        raise ConfigError(f"train: {error}") from error
+        raise error.into(ConfigError, "train") from error
 
 
-def _new_model(config: Config) -> Model:
+def _new_model(config: Config, given: Sequence[Entry]) -> Model:
     wanted = config.model
-    first = open_scene(first_image(config.data, config.data_root), config.data)
+    first = open_image(first_image(config.data, config.data_root, given), config.data)
     assert wanted.tile_size is not None, "a configuration fills it in"
     assert wanted.encoder is not None, "a configuration fills it in"
     model = Model.new(
         architecture=wanted.architecture,
         encoder=wanted.encoder,
         bands=config.data.bands,
-        legend=config.data.legend,
+        classes=config.data.legend,
         task=config.data.task,
         encoder_weights=wanted.encoder_weights and located(wanted.encoder_weights, config.folder),
         dtype=str(first.dtype),
@@ -263,10 +289,18 @@ def _new_model(config: Config) -> Model:
             model, wanted.start if is_of_torchgeo(wanted.start) else config.folder / wanted.start
         ):
             _log.warning("model.start: %s", note)
+        begun = model.card.beginning
+        if begun is not None and begun.folded and config.train.batch_statistics:
+            _log.warning(
+                "model.start: its batch normalisations are part of its convolutions, and statistics of batches would "
+                "change what it knows; set train.batch_statistics to false"
+            )
+            # The trained model has its own batch statistics.
+            model.card = model.card.changed(beginning=begun.model_copy(update={"folded": False}))
     return model
 
 
-def journal_of(folder: Path, run: Run) -> Journal:
+def journal_of(folder: Path, run: PreparedTraining) -> Journal:
     """Open the journal of a run's folder.
 
     Raises
@@ -285,35 +319,6 @@ def settings_of(config: Config) -> dict[str, Any]:
 
 
 def _signature(path: Path) -> list[int]:
-    """Size in bytes and modification time in ns of a file."""
+    """Return size in bytes and modification time in ns of a file."""
     status = path.stat()
     return [status.st_size, status.st_mtime_ns]
-
-
-def settle(run: Run, journal: Journal) -> Run:
-    """Put numbers in place of ``auto``: those of the journal, or found now and written there."""
-    settled = journal.last("settled")
-    if settled is None:
-        settled = {**_find(run), "date": run.date}
-        journal.append(settled)
-    train = run.config.train.model_copy(update=settled["settled"])
-    config = run.config.model_copy(update={"train": train})
-    return replace(run, config=config, date=settled["date"], range_test=settled.get("range_test"))
-
-
-def _find(run: Run) -> dict[str, Any]:
-    """Find the batch size and the learning rate where they are left open."""
-    from geoseg.learning.trial import fitting_batch, range_test
-
-    found: dict[str, Any] = {}
-    seen: dict[str, Any] = {}
-    config = run.config.train
-    batch_size = config.batch_size
-    if batch_size == "auto":
-        batch_size = found["batch_size"] = fitting_batch(run)
-        _log.info("batch size %d fits", batch_size)
-    if config.learning_rate == "auto":
-        test = range_test(run, batch_size)
-        found["learning_rate"], seen["range_test"] = test.chosen, asdict(test)
-        _log.info("learning rate %.2g", test.chosen)
-    return {"settled": found, **seen}

@@ -1,4 +1,4 @@
-"""A configuration from a scene and its labels alone, for people who write no YAML."""
+"""Derive a training configuration from a scene and its labels, without YAML."""
 
 from __future__ import annotations
 
@@ -6,35 +6,41 @@ import glob
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from geoseg.datasets.label_config import form_of
-from geoseg.errors import DataError, OptionError
+from geoseg.errors import DataError, Message, OptionError
 from geoseg.grid.ground import pixel_size_m
 from geoseg.grid.legend import BACKGROUND, NODATA, Legend, LegendClass
+from geoseg.labels.label import FoundClass
 from geoseg.learning.config import Config, set_value
 from geoseg.raster.declared import UNSAID, Declared
-from geoseg.raster.labels import FoundClass, listed
 from geoseg.raster.look import alpha_of
 from geoseg.raster.opening import is_remote
 from geoseg.raster.products import stack_of
 from geoseg.raster.scene import Scene
+from geoseg.raster.source import Source
 from geoseg.raster.validity import nodata_words
+from geoseg.storage.printable import listed
 
 _log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
-    from geoseg.vector.overlap import Overlap
+    from geoseg.labels.overlap import Overlap
 
+BLOCKS: Final[Mapping[str, Any]] = {"method": "blocks", "val": 0.2, "test": 0.2}
+"""Split of a few images: each is divided into blocks."""
+UNLABELLED = ("ignored", "background")
+"""What pixels are that no label covers: unknown, or a class of their own."""
 _CHIP, _SMALLEST = 256, 64
-"""Edges of chips, px: what they are, and what they may shrink to in small scenes."""
+"""Default and minimum edge of chips, px; they shrink in small scenes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelChoices:
-    """What a person says about labels on the command line.
+    """Options of the user about the labels of a scene.
 
     Parameters
     ----------
@@ -43,17 +49,17 @@ class LabelChoices:
     layer : str, optional
         Layer of a vector file; all by default.
     buffer : float
-        Lines and points are widened by this much.
+        Buffer around lines and points, in units of the CRS.
     all_touched : bool
-        Whether every touched pixel counts.
+        Whether every touched pixel is labelled, instead of those whose centre is covered.
     overlap : str
-        Whose class a pixel has that features of several classes cover: smallest, last or ignore.
+        Class of pixels covered by features of several classes: of the ``smallest``, of the ``last``, or ``ignore``.
     encoding : str, optional
-        Of the text of a Shapefile that does not say it.
+        Text encoding of a Shapefile that does not declare it.
     band : int
-        Of a raster of codes, from 1.
+        Band of a label raster, from 1.
     background : bool
-        Whether what no label covers is a class of its own (code 0), or unknown.
+        Whether unlabelled pixels are a class of their own (code 0) instead of unknown.
     classes : Legend or str, optional
         The classes to learn, with colours, as ``forest=#228b22,water``: names, or values, of the labels; where
         these are codes without names, names for all of them in their order. Labels of other classes are unknown.
@@ -70,23 +76,6 @@ class LabelChoices:
     background: bool = False
     classes: Legend | None = None
 
-    @classmethod
-    def of(cls, choices: Mapping[str, Any]) -> LabelChoices:
-        """Take keywords.
-
-        Raises
-        ------
-        OptionError
-            If one is not known.
-        """
-        known = [field.name for field in fields(cls)]
-        for name in choices:
-            if name not in known:
-                raise OptionError(f"{name} is no choice of labels, expected {', '.join(known)}")
-        made = cls(**choices)
-        wanted = choices.get("classes")
-        return replace(made, classes=Legend.parse(wanted)) if isinstance(wanted, str) else made
-
 
 def quick_config(
     scene: Any,
@@ -95,49 +84,65 @@ def quick_config(
     changes: Sequence[str] = (),
     declared: Declared = UNSAID,
 ) -> Config:
-    """Describe the training of a U-Net on one scene: classes as the labels have them, blocks held back.
+    """Return the configuration for training a U-Net on one scene, with the labels' classes and held-back blocks.
 
-    A fifth of the blocks validates, and a fifth is scored once at the end.
+    A fifth of the blocks is used for validation, and a fifth for the test at the end.
 
     Parameters
     ----------
     scene : path, URL, list of path or mapping of name to path
-        As `Scene.open` takes it.
+        The scene, as for `Scene.open`.
     labels : path
-        A raster of codes, or vectors.
+        Raster of class codes, or vector file.
     choices : LabelChoices, optional
+        How the labels are read.
     changes : sequence of str
-        ``train.epochs=5``: as ``--set`` has them.
+        Changed settings such as ``train.epochs=5``, as for `Config.read`.
     declared : Declared, optional
-        What is said about the validity of the scene's pixels.
+        Declarations about the validity of the scene's pixels.
 
     Raises
     ------
     SceneError, DataError, ConfigError
     """
     choices = choices or LabelChoices()
-    image, alpha = _image(scene, changes, declared)
-    form = form_of(labels.name)
-    if form == "run_lengths":
-        raise OptionError(f"{labels}: run lengths need a configuration (YAML), expected vectors or a raster")
-    if form == "vector":
-        choices = _with_class_field(labels, choices)
-    found, ignored = _chosen(_found(labels, form, choices), choices.classes, labels)
+    image, alpha = open_image(scene, changes, declared)
+    form, choices, found = found_in([labels], choices)
     root = Path(os.path.commonpath([path.resolve().parent for path in (*_local(image), labels)]))
+    data = {
+        "root": str(root),
+        "images": _images(scene, image, root),
+        "labels": {"form": form, "files": _pattern(labels, root), **form_fields(form, choices)},
+        **classes_of(found, choices, str(labels)),
+        **validity_fields(declared),
+        **({} if alpha is None else {"alpha": alpha}),
+        "split": dict(BLOCKS),
+    }
+    return config_of(image, labels.stem, data, changes, root)
+
+
+def config_of(
+    image: Source, name: str, data: Mapping[str, Any], changes: Sequence[str], root: Path
+) -> Config:
+    """Describe a training on data that is described, with choices that fit an image of it.
+
+    Parameters
+    ----------
+    image : Source
+        An image with all its bands that are data.
+    name : str
+        Of the model.
+    data : mapping
+        Fields of `DataConfig`; without ``bands`` they are those of the image.
+    changes : sequence of str
+        ``train.epochs=5``: changes of the configuration.
+    root : Path
+        Folder that the data's paths are seen from.
+    """
     described: dict[str, Any] = {
-        "data": {
-            "root": str(root),
-            "images": _images(scene, image, root),
-            "labels": {"form": form, "files": _pattern(labels, root), **_form_fields(form, choices)},
-            **_classes(found, choices, labels),
-            **({"ignore": [each.value for each in ignored]} if ignored else {}),
-            "bands": list(_band_names(image)),
-            **validity_fields(declared),
-            **({} if alpha is None else {"alpha": alpha}),
-            "split": {"method": "blocks", "val": 0.2, "test": 0.2},
-        },
+        "data": {"bands": list(_band_names(image)), **data},
         "model": {
-            "name": labels.stem,
+            "name": name,
             "gsd_m": pixel_size_m(image.grid),
         },
         "train": {
@@ -150,11 +155,47 @@ def quick_config(
     }
     for change in changes:
         set_value(described, change)
-    return Config.of(described, f"{image.path} with {labels}", root)
+    return Config.of(described, f"{image.path} with {name}", root)
+
+
+def found_in(
+    labels: Sequence[Path], choices: LabelChoices
+) -> tuple[str, LabelChoices, tuple[FoundClass, ...]]:
+    """Return the form of files of labels, the choices with the attribute that holds the class, and the classes."""
+    forms = {form_of(path.name): path for path in labels}
+    if len(forms) > 1:
+        raise OptionError(f"{' and '.join(map(str, forms.values()))} are labels of two forms, expected one")
+    (form,) = forms
+    if form == "run_lengths":
+        raise OptionError(
+            f"{labels[0]}: run lengths need a configuration (YAML), expected vectors or a raster"
+        )
+    if form == "vector":
+        choices = _with_class_field(labels[0], choices)
+    found: dict[object, FoundClass] = {}
+    for path in labels:
+        for each in _found(path, form, choices):
+            found.setdefault(each.value, each)
+    if len(labels) == 1:
+        return form, choices, tuple(found.values())
+    return form, choices, tuple(sorted(found.values(), key=_order))
+
+
+def _order(found: FoundClass) -> tuple[bool, float, str]:
+    """Codes ascend, then names do."""
+    code = isinstance(found.value, int)
+    return not code, float(found.value) if code else 0.0, str(found.value)
+
+
+def classes_of(found: Sequence[FoundClass], choices: LabelChoices, labels: str) -> dict[str, Any]:
+    """Return the classes to learn, and the label values that are ignored, as fields of the data's configuration."""
+    chosen, ignored = _chosen(found, choices.classes, labels)
+    fields = _classes(chosen, choices, labels)
+    return fields | ({"ignore": [each.value for each in ignored]} if ignored else {})
 
 
 def validity_fields(declared: Declared) -> dict[str, Any]:
-    """Return what is said about validity as fields of the data's configuration."""
+    """Return declarations about validity as fields of the data section."""
     said = {
         "nodata": None if declared.nodata is None else nodata_words(declared.nodata),
         "nodata_rule": declared.rule,
@@ -163,12 +204,13 @@ def validity_fields(declared: Declared) -> dict[str, Any]:
     return {key: value for key, value in said.items() if value is not None}
 
 
-def _image(scene: Any, changes: Sequence[str], declared: Declared) -> tuple[Scene, str | None]:
-    """Open the scene with all bands that are data; ``none`` where its band tagged alpha turned out to be one."""
+def open_image(scene: Any, changes: Sequence[str], declared: Declared) -> tuple[Scene, str | None]:
+    """Open the scene with all data bands, and return ``none`` if the band tagged alpha turned out to be data."""
     said = dict(change.split("=", 1) for change in changes if "=" in change)
     image = Scene.open(
         scene,
         resolution=_number(said.get("data.resolution")),
+        expand_palette=None,
         allow_remote=said.get("data.allow_remote") == "true",
     ).declared(declared)
     number, note = alpha_of(image)
@@ -180,7 +222,7 @@ def _image(scene: Any, changes: Sequence[str], declared: Declared) -> tuple[Scen
 
 
 def _number(text: str | None) -> float | None:
-    """Read a number; what is none is refused where the whole configuration is checked."""
+    """Parse a number; None if it is not one, since the configuration is checked later."""
     try:
         return None if text is None else float(text)
     except ValueError:
@@ -188,21 +230,21 @@ def _number(text: str | None) -> float | None:
 
 
 def _found(labels: Path, form: str, choices: LabelChoices) -> tuple[FoundClass, ...]:
-    """Classes that the labels hold."""
+    """Return the classes in the labels."""
     if form == "vector":
-        from geoseg.vector.vector_labels import found_classes
+        from geoseg.labels.vector_labels import found_classes
 
         return found_classes(
             labels, layer=choices.layer, class_field=choices.class_field, encoding=choices.encoding
         )
-    from geoseg.raster.coded_labels import found_classes as found_codes
+    from geoseg.labels.coded_labels import found_classes as found_codes
 
     return found_codes(labels, band=choices.band)
 
 
 def _with_class_field(labels: Path, choices: LabelChoices) -> LabelChoices:
-    """Find the attribute that holds the class where none is named; one class alone needs a background."""
-    from geoseg.vector.vector_labels import class_field_of
+    """Find the attribute with the class if none is named; a single class needs a background."""
+    from geoseg.labels.vector_labels import class_field_of
 
     field = class_field_of(
         labels,
@@ -215,9 +257,9 @@ def _with_class_field(labels: Path, choices: LabelChoices) -> LabelChoices:
 
 
 def _chosen(
-    found: Sequence[FoundClass], wanted: Legend | None, labels: Path
+    found: Sequence[FoundClass], wanted: Legend | None, labels: str
 ) -> tuple[list[FoundClass], list[FoundClass]]:
-    """Return the classes that are wanted, in their order, with the names and colours given, and the others."""
+    """Return the requested classes in their order, with the given names and colours, and the others."""
     if wanted is None:
         return list(found), []
     named = [_named(found, each) for each in wanted.classes]
@@ -240,7 +282,7 @@ def _chosen(
 
 
 def _named(found: Sequence[FoundClass], wanted: LegendClass) -> FoundClass | None:
-    """Find a class by its name, or by what the labels call it."""
+    """Find a class by its name or by its value in the labels."""
     name = wanted.name.casefold()
     for called in (lambda each: each.name, lambda each: str(each.value)):
         match = [each for each in found if called(each).casefold() == name]
@@ -250,18 +292,18 @@ def _named(found: Sequence[FoundClass], wanted: LegendClass) -> FoundClass | Non
 
 
 def _nameless(found: FoundClass) -> bool:
-    """Whether labels have a code for a class, and no name."""
+    """Return whether labels have only a code for a class, and no name."""
     return isinstance(found.value, int) and found.name in (str(found.value), f"class {found.value}")
 
 
-def _classes(found: Sequence[FoundClass], choices: LabelChoices, labels: Path) -> dict[str, Any]:
-    """Task and classes: codes that fit a class map are kept, names are counted from 1."""
+def _classes(found: Sequence[FoundClass], choices: LabelChoices, labels: str) -> dict[str, Any]:
+    """Return task and classes: codes that fit a class map are kept, names are numbered from 1."""
     if not found:
         raise DataError(f"{labels}: holds no class, expected at least one labelled pixel or feature")
     if len(found) == 1 and not choices.background:
         raise DataError(
-            f"{labels}: holds one class ({found[0].name}), expected at least two; pass --unlabelled background if "
-            "everything else is background"
+            f"{labels}: holds one class ({found[0].name}), expected at least two",
+            Message("pass {unlabelled} if everything else is background", unlabelled="background"),
         )
     if len(found) == 1:
         return {"task": "binary", "classes": {1: _class(found[0])}}
@@ -278,8 +320,8 @@ def _class(found: FoundClass) -> dict[str, Any]:
     return {"name": found.name, "labels": [found.value], **color}
 
 
-def _form_fields(form: str, choices: LabelChoices) -> dict[str, Any]:
-    """Return what the labels' part of the configuration holds beside their files."""
+def form_fields(form: str, choices: LabelChoices) -> dict[str, Any]:
+    """Return the fields of the labels section besides the files."""
     unlabelled: dict[str, Any] = {"unlabelled": 0} if choices.background else {}
     if form != "vector":
         return unlabelled | ({"band": choices.band} if choices.band != 1 else {})
@@ -294,16 +336,16 @@ def _form_fields(form: str, choices: LabelChoices) -> dict[str, Any]:
     return unlabelled | {key: value for key, value in given.items() if value is not None}
 
 
-def _band_names(image: Scene) -> tuple[str, ...]:
-    """Names of the bands that are no validity, made up where the scene gives none or one twice."""
+def _band_names(image: Source) -> tuple[str, ...]:
+    """Return the names of the data bands, numbered if the scene's names are missing or not unique."""
     names = [name or "" for name in image.names]
     if all(names) and len({name.lower() for name in names}) == len(names):
         return tuple(names)
     return tuple(f"band_{number}" for number in image.bands)
 
 
-def _chip_size(image: Scene) -> int:
-    """Edge of the chips, smaller where the scene is."""
+def _chip_size(image: Source) -> int:
+    """Return the edge of the chips, reduced for small scenes."""
     size = _CHIP
     while size > _SMALLEST and size > min(image.grid.shape) // 2:
         size //= 2
@@ -311,13 +353,13 @@ def _chip_size(image: Scene) -> int:
 
 
 def _local(image: Scene) -> tuple[Path, ...]:
-    """Files of this machine that a scene is read from."""
+    """Return the local files from which a scene is read."""
     location = image.file.location
     return tuple(Path(each.name) for each in location.members or (location,) if not each.remote)
 
 
 def _images(scene: Any, image: Scene, root: Path) -> str | dict[str, str]:
-    """Describe a scene as `DataConfig.images` has it."""
+    """Return a scene in the form of `DataConfig.images`."""
     stack = stack_of(scene)
     if stack is None:
         return str(scene) if is_remote(str(scene)) else _pattern(Path(scene), root)
@@ -340,5 +382,5 @@ def _images(scene: Any, image: Scene, root: Path) -> str | dict[str, str]:
 
 
 def _pattern(path: Path, root: Path) -> str:
-    """Name of one file under the root as a pattern that matches nothing else."""
+    """Return the path of a file below the root, escaped as a pattern that matches only it."""
     return glob.escape(path.resolve().relative_to(root).as_posix())

@@ -1,26 +1,23 @@
-"""How the learning rate goes over a training.
+"""Learning-rate schedules.
 
-The rate is the largest one (``train.learning_rate``) times a factor that is a function of the step alone; only
+The rate is the largest one (``train.learning_rate``) times a factor that depends only on the step; only
 plateau's also falls with the scores of the epochs. `warm_up` is a share of the whole run.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field
 
 from geoseg.datasets.quantities import STRICT, Count, Positive, Share
 
-if TYPE_CHECKING:
-    import torch
-
 SCHEDULES: Final = frozenset({"constant", "one_cycle", "cosine", "poly", "plateau"})
 
 
 class Constant(BaseModel):
-    """The same rate throughout, after a linear rise."""
+    """A constant rate after a linear warm-up."""
 
     model_config = STRICT
 
@@ -29,7 +26,7 @@ class Constant(BaseModel):
 
 
 class OneCycle(BaseModel):
-    """Up to the largest rate and down again (Smith and Topin 2019, doi:10.1117/12.2520589), as torch has it.
+    """Up to the largest rate and down again (Smith and Topin 2019, doi:10.1117/12.2520589), as in torch.
 
     From 1/25 of the largest rate, by cosines, down to 1/250000.
     """
@@ -60,7 +57,8 @@ class Poly(BaseModel):
 
 
 class Plateau(BaseModel):
-    """After a linear rise, the same rate, times `factor` each time `patience` epochs brought no better score.
+    """After a linear warm-up a constant rate, multiplied by `factor` after `patience` epochs without
+    improvement.
 
     The score is that of ``train.monitor``.
     """
@@ -74,7 +72,7 @@ class Plateau(BaseModel):
 
 
 def _named(value: Any) -> Any:
-    """Take the name alone; a mapping without one is the default's."""
+    """Accept the name alone; a mapping without a name is the default schedule."""
     if isinstance(value, str):
         return {"name": value}
     if isinstance(value, dict):
@@ -91,9 +89,9 @@ ScheduleConfig = Annotated[
 
 
 def factor_at(schedule: Constant | Cosine | Poly | Plateau, step: int, steps: int) -> float:
-    """Return the factor of the largest rate at a step, counted from 0, of a run of so many.
+    """Return the factor of the largest rate at a step, counted from 0, of a run of `steps`.
 
-    Laws: it is in 0 to 1, rises through the warm-up to 1, and never rises after it.
+    Laws: it is in 0 to 1, rises to 1 during the warm-up, and never rises after it.
     """
     rising = round(schedule.warm_up * steps)
     if step < rising:
@@ -106,42 +104,3 @@ def factor_at(schedule: Constant | Cosine | Poly | Plateau, step: int, steps: in
             return float((1 - part) ** schedule.power)
         case _:
             return 1.0
-
-
-def build_schedule(
-    schedule: Constant | OneCycle | Cosine | Poly | Plateau,
-    optimizer: torch.optim.Optimizer,
-    steps: int,
-    *,
-    cycle_momentum: bool,
-) -> torch.optim.lr_scheduler.LRScheduler:
-    """Make the schedule of an optimizer whose rates are the largest ones.
-
-    Parameters
-    ----------
-    schedule
-    optimizer : Optimizer
-    steps : int
-        Of the whole run.
-    cycle_momentum : bool
-        Whether one_cycle moves the momentum against the rate, 0.95 to 0.85 and back.
-    """
-    from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
-
-    from geoseg.learning.plateau import PlateauSchedule
-
-    if isinstance(schedule, OneCycle):
-        warm_up = schedule.warm_up
-        if warm_up * steps == 1:
-            warm_up -= 1e-9  # the rise is one step, and torch divides by one less
-        rates = [float(group["lr"]) for group in optimizer.param_groups]
-        return OneCycleLR(
-            optimizer,
-            max_lr=rates,
-            total_steps=steps,
-            pct_start=float(warm_up),
-            cycle_momentum=cycle_momentum,
-        )
-    if isinstance(schedule, Plateau):
-        return PlateauSchedule(optimizer, schedule, steps)
-    return LambdaLR(optimizer, lambda step: factor_at(schedule, step, steps))

@@ -1,4 +1,4 @@
-"""Scores of a network on whole images, by the engine that predicts them."""
+"""Score a network on whole images, with the engine that predicts them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from geoseg.datasets.dataset import IGNORED, Channels, Pair
-from geoseg.engine.bands import BandResult, Engine
+from geoseg.engine.engine import Engine
 from geoseg.engine.network import Network
-from geoseg.engine.plan import Plan, tile_starts
+from geoseg.engine.plan import Plan, tile_counts
 from geoseg.engine.resized import ResizedSource
 from geoseg.engine.rows import RowReader
 from geoseg.engine.settings import Settings
 from geoseg.engine.small_regions import without_small
+from geoseg.engine.strip_work import StripResult
 from geoseg.grid.legend import NODATA
 from geoseg.grid.tiling import Tiling
 from geoseg.grid.window import Window
@@ -28,34 +29,35 @@ from geoseg.learning.metrics import Confusion, ImageMeans
 from geoseg.models.card import Card
 
 _CLOSEST = 1e-7
-"""Probabilities nearer to 0 or 1 than this have no float32 logit worth the name."""
+"""Probabilities are clamped to this distance from 0 and 1, so that their logits are finite in float32."""
 _PIECE = 2**22
-"""Labels that a loss is computed of at once: it holds about ten numbers for each of every channel."""
+"""Labels per piece of the loss, which takes about ten numbers for each of them and every channel."""
 _READ = 2**20
 """Labels that are read at once."""
 
 Mask = npt.NDArray[np.int16]
-"""A mask of `Pair` as scoring keeps it: whole rows of a scene, in a quarter of the memory."""
+"""A mask of `Pair` as int16, which takes a quarter of the memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scorer:
-    """How images are scored: as they will be predicted.
+    """Scores images in the same way as they will be predicted.
 
     Parameters
     ----------
     tiling : Tiling
+        Tile size and overlap.
     device, precision : str
-        As `Settings.choose` takes them.
+        Device and precision, as for `Settings.choose`.
     loss : Loss, optional
-        Also computed, on the stitched probabilities.
+        Loss that is also computed, on the stitched probabilities.
     image_size : tuple of int, optional
-        (rows, cols) of images that the network sees whole, in place of tiles.
+        (rows, cols) of the network's input if it takes whole images instead of tiles.
     thresholds : tuple of float, optional
         As the card has them.
     min_regions : tuple of int, optional
-        As the card has them. An image's classes are in memory then, a byte a pixel and class, and every valid
-        pixel is computed: a region is as large as it is, whatever of it has a label.
+        Minimum region sizes, as in the card. An image's classes are then held in memory, one byte per pixel and
+        class, and every valid pixel is computed, since the size of a region includes its unlabelled pixels.
     """
 
     tiling: Tiling
@@ -67,18 +69,18 @@ class Scorer:
     min_regions: tuple[int, ...] | None = None
 
     def deciding_as(self, card: Card) -> Scorer:
-        """Return the scorer with the thresholds and smallest regions of a card."""
+        """Return the scorer with the thresholds and minimum region sizes of a card."""
         return replace(self, thresholds=card.thresholds, min_regions=card.min_regions)
 
     def image(self, network: nn.Module, pair: Pair) -> Score:
-        """Count the pixels of one image, band by band, just as `predict` would classify them.
+        """Count the pixels of one image, strip by strip, exactly as `predict` would classify them.
 
-        Tiles without a pixel that counts are not computed.
+        Tiles without labelled pixels are not computed.
         """
         regions = self.min_regions is not None and any(self.min_regions)
         confusion = Score.nothing(pair.channels).confusion
         summed, counted, kept = 0.0, 0, []
-        for result, mask in self.bands(network, pair, everywhere=regions):
+        for result, mask in self.strips(network, pair, everywhere=regions):
             loss, pixels = self._loss(result.probabilities, mask)
             summed, counted = summed + loss, counted + pixels
             if regions:
@@ -92,26 +94,28 @@ class Scorer:
             confusion = _count(masks, left.astype(np.uint8), pair.channels)
         return Score(confusion=confusion, image_means=ImageMeans.of(confusion), losses=(summed, counted))
 
-    def bands(
+    def strips(
         self, network: nn.Module, pair: Pair, *, everywhere: bool = False, probabilities: bool = False
-    ) -> Iterator[tuple[BandResult, Mask]]:
+    ) -> Iterator[tuple[StripResult, Mask]]:
         """Run the network over an image.
 
         Parameters
         ----------
         network : nn.Module
+            The network.
         pair : Pair
+            Image and labels.
         everywhere : bool
-            Whether valid pixels that do not count are results too.
+            Whether valid pixels without a label are also computed.
         probabilities : bool
-            Whether results carry them; where there is a loss they do.
+            Whether results carry probabilities; with a loss they always do.
 
         Yields
         ------
-        result : BandResult
-            Its codes are channels, or 0 and 1, as masks have them.
+        result : StripResult
+            Result whose codes are channel indices, or 0 and 1, as in masks.
         mask : int16, (rows, width) or (class, rows, width)
-            IGNORED also where there is no result.
+            Labels, IGNORED where there is no result.
         """
         settings, plan = self._plan(pair.grid.shape)
         truth = _Truth(pair)
@@ -126,21 +130,19 @@ class Scorer:
             image_size=self.image_size,
         )
         for result in engine.run():
-            if result.band.rows:
-                mask = truth.rows(result.band.rows.start, result.band.rows.stop)
+            if result.strip.rows:
+                mask = truth.rows(result.strip.rows.start, result.strip.rows.stop)
                 np.copyto(mask, IGNORED, where=result.codes == NODATA)
                 yield result, mask
 
     def _plan(self, shape: tuple[int, int]) -> tuple[Settings, Plan]:
-        """Settle batches and bands of an image."""
-        if self.image_size is not None:
-            return Settings.choose(self.device, self.precision, 1, (1, 1)), Plan.whole(shape)
-        rows, cols = tile_starts(shape, self.tiling)
-        settings = Settings.choose(self.device, self.precision, None, (len(rows), len(cols)))
-        return settings, Plan.of(shape, self.tiling, settings.batch_size)
+        """Choose batches and strips for an image."""
+        tiling = self.tiling if self.image_size is None else None
+        settings = Settings.choose(self.device, self.precision, None, tile_counts(shape, tiling))
+        return settings, Plan.of(shape, tiling, settings.batch_size)
 
     def _loss(self, probabilities: Tensor | None, mask: Mask) -> tuple[float, int]:
-        """Loss of a band times its pixels that count, and their number; piece by piece where it is large."""
+        """Return the loss of a strip times its labelled pixels, and their number; in pieces if it is large."""
         if self.loss is None or probabilities is None:
             return 0.0, 0
         counts = (mask >= 0).reshape(-1, mask.shape[-1]).sum(axis=0)
@@ -165,7 +167,7 @@ class Scorer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """What scoring came to; scores of parts add up.
+    """Counts and losses of scored images; scores of parts add up.
 
     Parameters
     ----------
@@ -174,7 +176,7 @@ class Score:
     image_means : ImageMeans
         Scores of each image by itself.
     losses : (float, int)
-        Sum over the bands of the images of their loss times their pixels that count, and the number of these.
+        Sum over all strips of loss times labelled pixels, and the number of labelled pixels.
     """
 
     confusion: Confusion
@@ -183,7 +185,7 @@ class Score:
 
     @classmethod
     def nothing(cls, channels: Channels) -> Score:
-        """Start with no image."""
+        """Return the score of no images."""
         if channels.task == "multilabel":
             confusion = Confusion(np.zeros((channels.count, 2, 2), dtype=np.int64))
         else:
@@ -192,12 +194,12 @@ class Score:
 
     @property
     def loss(self) -> float:
-        """Mean loss; NaN where none was computed."""
+        """Mean loss; NaN if none was computed."""
         total, counted = self.losses
         return total / counted if counted else math.nan
 
     def __add__(self, other: Score) -> Score:
-        """Add other images."""
+        """Add the scores of other images."""
         losses = (self.losses[0] + other.losses[0], self.losses[1] + other.losses[1])
         return Score(
             confusion=self.confusion + other.confusion,
@@ -206,12 +208,12 @@ class Score:
         )
 
     def added_by(self, add: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]) -> Score:
-        """Return the sum of this and the scores of other processes.
+        """Return the sum of the scores of all processes.
 
         Parameters
         ----------
         add : callable
-            Takes an array of numbers and returns the sum of those that every process calls it with.
+            Returns the sum of the arrays with which all processes call it.
         """
         means = self.image_means
         summed, counted = add(np.array(self.losses, dtype=np.float64))
@@ -225,7 +227,7 @@ class Score:
 
 
 def scored_sizes(pair: Pair, sizes: Iterable[int]) -> tuple[int, ...]:
-    """From px of an image's own grid to px of the image as it is scored, which may be resized; rounded up."""
+    """Convert px of an image's own grid to px of the image as scored, which may be resized; rounded up."""
     image = pair.image
     if not isinstance(image, ResizedSource):
         return tuple(sizes)
@@ -234,29 +236,29 @@ def scored_sizes(pair: Pair, sizes: Iterable[int]) -> tuple[int, ...]:
 
 
 class _Truth:
-    """Masks of an image by rows; what the engine asks about a band is kept until its result comes."""
+    """Masks of an image by rows; rows that the engine requests are kept until their result arrives."""
 
     def __init__(self, pair: Pair) -> None:
         self._pair = pair
         self._kept: list[tuple[int, Mask]] = []
 
     def counted(self, first: int, stop: int) -> npt.NDArray[np.bool_]:
-        """(rows, width): whether a pixel counts, in any class."""
+        """Return whether a pixel has a label in any class, (rows, width)."""
         mask = self._read(first, stop)
-        # The engine reads one band ahead of the one it works on.
+        # The engine reads one strip ahead of the one that it computes.
         self._kept = [*self._kept[-2:], (first, mask)]
         counted = mask >= 0
         return np.asarray(counted.any(axis=0)) if counted.ndim == 3 else counted
 
     def rows(self, first: int, stop: int) -> Mask:
-        """Mask of rows, to be changed at will."""
+        """Return a copy of the mask of rows."""
         for start, mask in self._kept:
             if start <= first and stop <= start + mask.shape[-2]:
                 return mask[..., first - start : stop - start, :].copy()
         return self._read(first, stop)
 
     def _read(self, first: int, stop: int) -> Mask:
-        """Read in pieces: a mask is int64 while it is read."""
+        """Read the mask in pieces, since it is int64 while it is read."""
         shape = (stop - first, self._pair.grid.width)
         width = max(1, _READ // shape[0])
         parts = []
@@ -269,7 +271,7 @@ class _Truth:
 def _count(
     mask: npt.NDArray[np.signedinteger], codes: npt.NDArray[np.uint8], channels: Channels
 ) -> Confusion:
-    """Count a band; codes are channels here, or 0 and 1."""
+    """Count the pixels of a strip, whose codes are channel indices, or 0 and 1."""
     predicted: npt.NDArray[Any] = codes
     if channels.task == "multilabel":
         return Confusion.of_layers(mask, predicted)

@@ -1,4 +1,4 @@
-"""The whole state of a training, so that the same command goes on after a kill as if nothing had happened."""
+"""Save and load the whole state of a training, so that it can be resumed exactly."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from geoseg.errors import OutputError, ResumeError
+from geoseg.errors import ANEW, OutputError, ResumeError, plural
 from geoseg.storage.durable import replace
 
 _FORMAT: Final = 2
@@ -25,25 +25,25 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, kw_only=True)
-class Progress:
-    """How far a training has come, and the numbers that steer it.
+class TrainingPosition:
+    """How far a training has come, and its running totals.
 
     Parameters
     ----------
     epoch : int
-        Finished epochs.
+        Number of finished epochs.
     batch : int
-        Batches done of the one after them.
+        Number of finished batches of the current epoch.
     loss_sum, loss_count
         Sum and number of the losses of these batches.
     best : tuple of float or None
-        How good the best epoch so far is (`Monitor.standing`).
+        Rank of the best epoch so far (`Monitor.standing`).
     best_epoch : int
-        The epoch it was reached in, from 1; 0 before there is one.
+        Number of the best epoch, from 1; 0 if there is none yet.
     seconds : float
-        Time that training has taken.
+        Training time so far.
     stopped : bool
-        Whether it ended before the last epoch, for lack of improvement.
+        Whether it stopped early for lack of improvement.
     """
 
     epoch: int = 0
@@ -56,42 +56,45 @@ class Progress:
     stopped: bool = False
 
     def __post_init__(self) -> None:
-        """Take the list that JSON makes of a tuple."""
+        """Convert a list read from JSON back to a tuple."""
         self.best = None if self.best is None else (self.best[0], self.best[1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """Everything that the next step depends on beside configuration and data.
+    """Everything that the next step depends on besides configuration and data.
 
     Parameters
     ----------
     progress : Progress
+        Position of the training.
     parts : dict
-        State of network, averaged weights, optimizer, schedule and scaler, as torch gives them.
+        States of network, averaged weights, optimizer, schedule and scaler, as torch returns them.
     random : dict
         States of all random generators, as tensors and plain numbers.
     """
 
-    progress: Progress
+    progress: TrainingPosition
     parts: dict[str, Any]
     random: dict[str, Any] = field(default_factory=lambda: random_states())
 
 
 def save_state(folder: Path, state: State, steps: int) -> None:
-    """Write a state beside the others, verify it by reading it back, and keep the last two.
+    """Write a state, verify it by reading it back, and keep the last two.
 
     Parameters
     ----------
     folder : Path
+        Folder of the run.
     state : State
+        The state.
     steps : int
-        Batches done since the beginning: names the file.
+        Number of batches since the beginning, used in the file name.
 
     Raises
     ------
     OutputError
-        With the reason; the earlier states are untouched.
+        If it cannot be written; earlier states are untouched.
     """
     path = folder / f"state-{steps:010d}.ckpt"
     part = path.with_suffix(".part")
@@ -101,7 +104,7 @@ def save_state(folder: Path, state: State, steps: int) -> None:
         "parts": state.parts,
         "random": state.random,
     }
-    # Into memory first: its bytes are what must be found on the disk.
+    # Serialized in memory first, to compare with the bytes on disk.
     buffer = io.BytesIO()
     torch.save(content, buffer)
     data = buffer.getbuffer()
@@ -109,14 +112,15 @@ def save_state(folder: Path, state: State, steps: int) -> None:
         part.write_bytes(data)
         if part.read_bytes() != data:
             raise OutputError(
-                f"{path}: what was read back is not what was written; the disk may be faulty, training stops"
+                f"{path}: the content read back differs from what was written; the disk may be faulty, training stops"
             )
     except OSError as error:
         with suppress(OSError):
             part.unlink()
         raise OutputError(
-            f"{path}: the state of the training ({len(data)} bytes) cannot be saved ({error.strerror}); training "
-            "stops here, make room and run the same command to go on"
+            f"{path}: the state of the training ({plural(len(data), 'byte')}) cannot be saved "
+            f"({error.strerror}); training "
+            "stops here, make room and run the same command to continue"
         ) from error
     replace(part, path)
     for old in _states(folder)[:-_KEPT]:
@@ -124,29 +128,31 @@ def save_state(folder: Path, state: State, steps: int) -> None:
 
 
 def load_state(folder: Path) -> State | None:
-    """Read the newest state that is whole; None where there is none at all.
+    """Load the newest intact state; None if there is no state at all.
 
     Raises
     ------
     ResumeError
-        If there are states and none can be read.
+        If there are states but none can be read.
     """
     found = _states(folder)
     for path in reversed(found):
         try:
-            # Weights only: tensors, containers and plain numbers; nothing in the file is executed.
+            # Only tensors, containers and plain numbers are loaded; no code in the file is run.
             content = torch.load(path, map_location="cpu", weights_only=True)
             if content["format"] != _FORMAT:
-                raise ResumeError(f"{path}: has format {content['format']}, expected {_FORMAT}; pass --fresh")
+                raise ResumeError(f"{path}: has format {content['format']}, expected {_FORMAT}", ANEW)
             return State(
-                progress=Progress(**content["progress"]), parts=content["parts"], random=content["random"]
+                progress=TrainingPosition(**content["progress"]),
+                parts=content["parts"],
+                random=content["random"],
             )
         except ResumeError:
             raise
-        except Exception as error:  # torch has no one class for all that a damaged file can hold
+        except Exception as error:  # torch raises errors of any type for damaged files
             _log.warning("%s: cannot be read (%s), the one before it is tried", path, type(error).__name__)
     if found:
-        raise ResumeError(f"{found[-1]}: no saved state can be read; pass --fresh to start anew")
+        raise ResumeError(f"{found[-1]}: no saved state can be read", ANEW)
     return None
 
 
@@ -157,12 +163,12 @@ def clear_states(folder: Path) -> None:
 
 
 def _states(folder: Path) -> list[Path]:
-    """Return the whole states, oldest first."""
+    """Return the complete states, oldest first."""
     return sorted(path for path in folder.glob("state-*.ckpt") if _NAME.fullmatch(path.name))
 
 
 def random_states() -> dict[str, Any]:
-    """States of the generators of torch (CPU and GPUs), numpy and Python, as tensors and plain numbers."""
+    """Return the states of the random generators of torch (CPU and GPUs), numpy and Python, as plain values."""
     version, numbers, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # noqa: NPY002 - foreign code's
     return {
@@ -177,7 +183,7 @@ def random_states() -> dict[str, Any]:
 
 
 def restore_random(states: Mapping[str, Any]) -> None:
-    """Put the generators back into the states of `random_states`."""
+    """Restore the random generators from `random_states`."""
     torch.set_rng_state(states["torch"])
     if states["cuda"]:
         torch.cuda.set_rng_state_all(states["cuda"])

@@ -1,4 +1,4 @@
-"""What a run's folder tells beside configuration, epochs and model: on what it ran, on what data, how it scored."""
+"""Write a run's record: software, device, data and scores."""
 
 from __future__ import annotations
 
@@ -13,39 +13,41 @@ from typing import Any, Final
 import torch
 
 from geoseg.learning.monitor import report
-from geoseg.learning.preparation import Run
+from geoseg.learning.preparation import PreparedTraining
 from geoseg.learning.scoring import Score
 from geoseg.storage.durable import write_bytes
 
 MODEL: Final = "model.safetensors"
 """Name of the finished model file in a run's folder."""
 BEST: Final = "best.safetensors"
-"""The best epoch so far, while a training goes on."""
+"""The best epoch so far, while a training runs."""
 STORY: Final = "run.json"
 _PACKAGES: Final = (
-    "geoseg", "torch", "lightning", "segmentation-models-pytorch", "timm", "kornia", "rasterio", "numpy",
+    "geoseg", "torch", "lightning", "segmentation-models-pytorch", "timm", "rasterio", "numpy",
 )  # fmt: skip
 Scored = Mapping[str, Sequence[Score]]
-"""Scores of the images of some splits, in their order."""
+"""Scores of the images of each split, in their order."""
 
 
 def write_story(
-    folder: Path, run: Run, final: Path, scored: Scored | None = None, weights: str | None = None
+    folder: Path, run: PreparedTraining, final: Path, scored: Scored | None = None, weights: str | None = None
 ) -> None:
-    """Write ``run.json``: when a training begins, and again with its scores when it ends.
+    """Write ``run.json`` when a training begins, and again with its scores when it ends.
 
-    It names the folder of the data on this machine, which the model file does not: a report is made from here.
+    It names the folder of the data on this machine, which reports need and model files do not contain.
 
     Parameters
     ----------
     folder : Path
-        Of the run.
+        Folder of the run.
     run : Run
+        The training.
     final : Path
         The model file.
     scored : mapping of str to sequence of Score, optional
+        Scores of the images of each split.
     weights : str, optional
-        Checksum of the finished model's weights: a model file with others is not of this training.
+        Checksum of the finished model's weights, by which its model file is recognised.
 
     Raises
     ------
@@ -69,6 +71,7 @@ def write_story(
             {"file": _relative(problem.path, root), "what": problem.what} for problem in run.opened.left_out
         ],
         "range_test": run.range_test,
+        "input_spread": run.spread,
         "scores": {split: _scores(run, split, scores) for split, scores in (scored or {}).items()},
         "weights": weights,
         "fingerprint": dict(run.fingerprint),
@@ -76,8 +79,8 @@ def write_story(
     write_bytes(folder / STORY, (json.dumps(story, ensure_ascii=False, indent=1) + "\n").encode())
 
 
-def _scores(run: Run, split: str, scores: Sequence[Score]) -> dict[str, Any]:
-    """Return the counts of a split, and the mean IoU of each of its images: the lowest are those to look at."""
+def _scores(run: PreparedTraining, split: str, scores: Sequence[Score]) -> dict[str, Any]:
+    """Return the counts of a split, and the mean IoU of each of its images, to find the worst ones."""
     images = zip(run.splits[split], scores, strict=True)
     return {
         "confusion": sum(scores[1:], start=scores[0]).confusion.counts.tolist(),
@@ -85,8 +88,8 @@ def _scores(run: Run, split: str, scores: Sequence[Score]) -> dict[str, Any]:
     }
 
 
-def _surroundings(run: Run) -> dict[str, Any]:
-    """Everything around a training that its result may depend on."""
+def _surroundings(run: PreparedTraining) -> dict[str, Any]:
+    """Return everything in the environment that a result may depend on."""
     return {
         "device": run.device,
         "device_name": torch.cuda.get_device_name() if run.device == "cuda" else platform.machine(),
@@ -108,5 +111,5 @@ def _version(name: str) -> str | None:
 
 
 def _relative(path: str, root: Path) -> str:
-    """Name of a file as seen from the folder of the data, where it lies in it."""
+    """Return a file's path relative to the data folder if it lies in it, else its name."""
     return str(Path(path).relative_to(root)) if Path(path).is_relative_to(root) else Path(path).name

@@ -1,4 +1,4 @@
-"""A configuration becomes a model file."""
+"""Train a model from a configuration, or from a scene and its labels."""
 
 from __future__ import annotations
 
@@ -8,56 +8,69 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final, TypeAlias, overload
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import yaml
 
+from geoseg.datasets.files import Entry
+from geoseg.datasets.from_torchgeo import is_torchgeo
 from geoseg.engine.folded import folded
-from geoseg.errors import OptionError, OutputError, OutputExistsError, ResumeError
+from geoseg.errors import ANEW, OptionError, OutputError, OutputExistsError, ResumeError
+from geoseg.grid.legend import Legend
+from geoseg.learning.batch_norm import with_better_statistics
 from geoseg.learning.config import CONFIG_SUFFIXES, Config, set_value
-from geoseg.learning.finished import Finished
+from geoseg.learning.finished import TRAIN_ANEW, Finished
 from geoseg.learning.monitor import report
-from geoseg.learning.preparation import Run, journal_of, prepare, settings_of, settle
+from geoseg.learning.preparation import PreparedTraining, journal_of, prepare_training, settings_of
+from geoseg.learning.process_state import rank, seeded, threads
+from geoseg.learning.quick import UNLABELLED, LabelChoices, quick_config, validity_fields
 from geoseg.learning.records import METRICS
-from geoseg.learning.state import Progress, clear_states
+from geoseg.learning.state import TrainingPosition, clear_states
 from geoseg.learning.story import BEST, MODEL, STORY, write_story
-from geoseg.learning.surroundings import rank, seeded, threads
+from geoseg.learning.trial import settle
 from geoseg.learning.tuning import decided_by, tune
 from geoseg.models.model import Model
+from geoseg.progress import OnProgress, ShowProgress, shown
 from geoseg.raster.cache import limited_cache
+from geoseg.raster.declared import Declared, nodata_of
 from geoseg.storage.durable import write_bytes
 from geoseg.storage.journal import JOURNAL, Journal
 from geoseg.storage.lock import locked
 from geoseg.storage.output import check_local, check_output, clear_leftovers
 
+if TYPE_CHECKING:
+    from torchgeo.datasets import GeoDataset
+
+    from geoseg.labels.overlap import Overlap
+    from geoseg.raster.declared import Nodata, NodataRule
+
 _CACHE: Final = 256
-"""MB of decoded blocks that this process keeps: GDAL's own 5 % of the machine's memory is no limit to plan with."""
+"""Size in MB of the cache of decoded blocks; GDAL's default of 5 % of the memory varies between machines."""
 _log = logging.getLogger(__name__)
 _Name: TypeAlias = str | PathLike[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainOptions:
-    """Choices of one call of `train` that are no part of the configuration.
+    """Options of one call of `train` that are not part of the configuration.
 
     Parameters
     ----------
     overwrite : bool
-        Whether a finished run in that folder may be replaced.
+        Whether a finished run in the folder may be replaced.
     fresh : bool
-        Whether to begin anew where an unfinished run could go on.
+        Whether to start anew instead of resuming an unfinished run.
     skip_bad : bool
-        Whether to go on without images that cannot be used.
+        Whether to continue without images that cannot be used.
     dev_run : bool
-        Whether to try everything on two batches and a few images.
+        Whether to only test everything on two batches and a few images.
     extend : bool
         Whether a finished run goes on to the larger number of epochs that the configuration has now: from its best
         epoch, with a new optimizer and a schedule over the epochs that are added.
-    progress : bool
-        Whether to show on stderr how far it is.
     """
 
     overwrite: bool = False
@@ -65,21 +78,20 @@ class TrainOptions:
     skip_bad: bool = False
     dev_run: bool = False
     extend: bool = False
-    progress: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
-    """What has become of a training.
+    """Result of a training.
 
     Parameters
     ----------
     model : Path
         The model file.
     folder : Path
-        Of the run.
+        Folder of the run.
     before : bool
-        Whether the same call had finished it when it ran before.
+        Whether an earlier equal call had already finished it.
     """
 
     model: Path
@@ -87,65 +99,93 @@ class Trained:
     before: bool = False
 
 
-@overload
 def train(
-    config: Config | Mapping[str, Any] | _Name,
-    output: _Name,
-    /,
-    options: TrainOptions | None = ...,
-    *,
-    changes: Sequence[str] = ...,
-) -> Path: ...
-
-
-@overload
-def train(
-    scene: _Name | Sequence[_Name] | Mapping[str, _Name],
-    labels: _Name,
-    /,
-    options: TrainOptions | None = ...,
-    *,
-    output: _Name,
-    changes: Sequence[str] = ...,
-    **choices: Any,
-) -> Path: ...
-
-
-def train(
-    source: Config | Mapping[str, Any] | _Name | Sequence[_Name],
-    second: _Name | None = None,
-    /,
-    options: TrainOptions | None = None,
+    source: Config | Mapping[str, Any] | _Name | Sequence[Any] | GeoDataset,
+    labels: _Name | None = None,
     *,
     output: _Name | None = None,
     changes: Sequence[str] = (),
-    **choices: Any,
-) -> Path:
-    """Train a model and write its file: ``train(config, output)``, or ``train(scene, labels, output=...)``.
+    class_field: str | None = None,
+    layer: str | None = None,
+    classes: Legend | str | Sequence[str] | None = None,
+    unlabelled: str = UNLABELLED[0],
+    buffer: float = 0.0,
+    all_touched: bool = False,
+    overlap: Overlap = "smallest",
+    encoding: str | None = None,
+    band: int = 1,
+    resolution: float | None = None,
+    nodata: Nodata | None = None,
+    nodata_rule: NodataRule | None = None,
+    alpha: int | Literal["none"] | None = None,
+    allow_remote: bool = False,
+    fast_dev_run: bool = False,
+    skip_bad: bool = False,
+    extend: bool = False,
+    overwrite: bool = False,
+    resume: bool = True,
+    progress: ShowProgress = None,
+) -> Path | None:
+    """Train a model and write its file: ``train(config, output=...)``, or ``train(scene, labels, output=...)``.
 
-    It goes on where a killed run of the same configuration stopped, and returns at once where the same call
-    finished before. The folder holds ``config.yaml`` (every default filled in), ``metrics.jsonl`` (a line an
-    epoch), ``run.json`` (data, surroundings, counts), ``tensorboard``, while it runs ``best.safetensors`` (the
-    best epoch so far), the last two states (``state-*.ckpt``) and a journal, and at the end
-    ``model.safetensors``: the best epoch, with its scores on the validation and test images in its card.
+    Or ``train(pairs, output=...)``, with a list of images and their labels, or a torchgeo dataset.
+
+    It resumes a killed run of the same configuration, and returns at once if the same call
+    has finished before. The folder holds ``config.yaml`` (with every default filled in), ``metrics.jsonl`` (a
+    line per epoch), ``run.json`` (data, surroundings, counts), ``tensorboard``, while it runs
+    ``best.safetensors`` (the best epoch so far), the last two states (``state-*.ckpt``) and a journal, and at the
+    end ``model.safetensors``: the best epoch, with its scores on the validation and test images in its card.
 
     Parameters
     ----------
     source : Config, mapping or path
         The configuration: a YAML file, or its keys ``data``, ``model`` and ``train`` with their values, whose
-        paths are seen from the working folder. Or a scene: a raster file, a URL, a product's folder, or a list or
-        mapping of a file for each band.
-    second : path
-        With a configuration the output. With a scene its labels: vectors, or a raster of codes.
-    options : TrainOptions, optional
+        paths are relative to the working folder. Or a scene: a raster file, a URL, a product's folder, or a list or
+        mapping with one file per band. Or a list of pairs (image, labels); or a torchgeo dataset whose samples hold
+        ``image`` and ``mask``, usually ``images & labels``.
+    labels : path, optional
+        Of a scene: vectors, or a raster of codes.
     output : path
         Folder of the run, made where it is not there; or the model file (``.safetensors``) to write, which
-        then has its run's folder beside it, ``NAME.run``.
+        then has its run's folder beside it, ``NAME.run``. Not needed for a `fast_dev_run`, which leaves it alone.
     changes : sequence of str
         ``train.epochs=5``: values (as YAML) in place of those of the configuration.
-    **choices
-        How the labels of a scene are read, as `LabelChoices` has it: ``class_field``, ``layer``, ``buffer``,
-        ``all_touched``, ``background``, ``classes``.
+    class_field : str, optional
+        With `labels`: attribute that holds the class; ``class_code`` by default, where it is there.
+    layer : str, optional
+        With `labels`: layer of a vector file; all by default, each a class of its name.
+    classes : Legend, text or sequence of str, optional
+        With `labels`: the classes to learn, with colours, as ``forest=#228b22,water``: names, or values, of the
+        labels; where these are codes without names, names for all of them in their order. Labels of other classes
+        are unknown. All by default.
+    unlabelled : str
+        With `labels`: what pixels are that no label covers: ``ignored``, or ``background``, a class of its own.
+    buffer : float
+        With `labels`: lines and points are widened by this much, in units of the scene's CRS.
+    all_touched : bool
+        With `labels`: whether every pixel counts that a feature touches.
+    overlap : str
+        With `labels`: whose class a pixel has that features of several classes cover: that of the ``smallest``, of
+        the ``last`` in the file, or none (``ignore``).
+    encoding : str, optional
+        With `labels`: of the text of a Shapefile that does not say it, such as ``cp949``.
+    band : int
+        With `labels`: band of a raster that holds the codes, from 1.
+    resolution, nodata, nodata_rule, alpha, allow_remote : optional
+        How the scene is read, as `geoseg.predict` takes it; in a configuration they replace those of its data.
+    fast_dev_run : bool
+        Whether everything is tried on two batches and a few images; nothing is kept, and None is returned.
+    skip_bad : bool
+        Whether to go on without images that cannot be used.
+    extend : bool
+        Whether a finished run goes on to the larger number of epochs that the configuration has now: from its best
+        epoch, with a new optimizer and a schedule over the epochs that are added.
+    overwrite : bool
+        Whether a finished run in that folder may be replaced.
+    resume : bool
+        Whether an unfinished run goes on; False begins anew.
+    progress : bool or callable, optional
+        As `geoseg.predict` takes it; the steps of the training are counted.
 
     Returns
     -------
@@ -155,55 +195,98 @@ def train(
     Raises
     ------
     ConfigError, DataError, ModelError, SceneError
-        What is wrong with configuration or data, before or while training.
+        If configuration or data are wrong; before or during training.
     ResumeError
-        If the folder holds the unfinished run of another configuration or other data.
+        If the folder holds an unfinished run of another configuration or other data.
     OptionError, OutputExistsError, OutputError
     """
-    if second is None or output is None:
-        target = second if second is not None else output
-        config = _configuration(source, target, changes, choices)
-        assert target is not None, "it was checked"
-        return train_run(config, Path(target), options).model
-    from geoseg.learning.quick import LabelChoices, quick_config
+    if output is None and not fast_dev_run:
+        raise OptionError("found no output, expected the folder of the run, or the model file to write")
+    reading = LabelChoices(
+        class_field=class_field, layer=layer, classes=None if classes is None else Legend.given(classes),
+        background=_background(unlabelled), buffer=buffer, all_touched=all_touched, overlap=overlap,
+        encoding=encoding, band=band,
+    )  # fmt: skip
+    declared = Declared(nodata=nodata_of(nodata), rule=nodata_rule, alpha=alpha)
+    if resolution is not None:
+        changes = [*changes, f"data.resolution={resolution!r}"]
+    if allow_remote:
+        changes = [*changes, "data.allow_remote=true"]
+    config, given = _described(source, labels, changes, (reading, declared))
+    options = TrainOptions(
+        overwrite=overwrite, fresh=not resume, skip_bad=skip_bad, dev_run=fast_dev_run, extend=extend
+    )
+    with shown(progress) as told:
+        if output is None or fast_dev_run:
+            try_out(config, options, told, given=given)
+            return None
+        return train_run(config, Path(output), options, progress=told, given=given).model
 
-    if _is_configuration(source):
-        raise OptionError(
-            f"a configuration says where its labels are; found {second} and output {output} beside it, expected "
-            "train(config, output)"
-        )
-    made = LabelChoices.of(choices)
-    return train_run(quick_config(source, Path(second), made, changes), Path(output), options).model
+
+def try_out(
+    config: Config, options: TrainOptions, progress: OnProgress | None, *, given: Sequence[Entry] = ()
+) -> None:
+    """Try everything on a few chips in a folder that is then removed."""
+    with TemporaryDirectory(prefix="geoseg-") as folder:
+        train_run(config, folder, options, progress=progress, given=given)
+
+
+def _described(
+    source: Any, labels: _Name | None, changes: Sequence[str], said: tuple[LabelChoices, Declared]
+) -> tuple[Config, Sequence[Entry]]:
+    """Return the configuration from the arguments of `train`, and the images and labels that are Python objects."""
+    from geoseg.learning.quick_pairs import are_pairs, pairs_config, torchgeo_config
+
+    reading, declared = said
+    if labels is not None:
+        if _is_configuration(source):
+            raise OptionError(
+                f"a configuration says where its labels are, and found {labels} beside it; expected "
+                "train(config, output=...)"
+            )
+        return quick_config(source, Path(labels), reading, changes, declared), ()
+    changes = [*(f"data.{key}={value}" for key, value in validity_fields(declared).items()), *changes]
+    if is_torchgeo(source):
+        return torchgeo_config(source, reading, changes)
+    if are_pairs(source):
+        pairs: Any = source
+        return pairs_config(pairs, reading, changes), ()
+    return _configuration(source, changes, reading), ()
+
+
+def _background(unlabelled: str) -> bool:
+    """Whether pixels that no label covers are a class of their own."""
+    if unlabelled not in UNLABELLED:
+        raise OptionError(f"unlabelled is {unlabelled!r}, expected {' or '.join(UNLABELLED)}")
+    return unlabelled == UNLABELLED[1]
 
 
 def _is_configuration(source: Any) -> bool:
-    """Whether what `train` was given is no scene."""
+    """Return whether the first argument of `train` is a configuration, not a scene."""
     if isinstance(source, str | PathLike):
         return Path(source).suffix.lower() in CONFIG_SUFFIXES
     return isinstance(source, Config) or (isinstance(source, Mapping) and "data" in source)
 
 
-def _configuration(
-    source: Config | Mapping[str, Any] | _Name | Sequence[_Name],
-    output: _Name | None,
-    changes: Sequence[str],
-    choices: Mapping[str, Any],
-) -> Config:
-    """Return the configuration that `train` was given; refuse a scene without labels or output."""
-    of_scene = isinstance(source, str | PathLike) and Path(source).suffix.lower() not in CONFIG_SUFFIXES
-    if output is None or choices or (of_scene and Path(output).is_file()):
-        raise OptionError("expected train(config, output), or train(scene, labels, output=...)")
+def _configuration(source: Any, changes: Sequence[str], reading: LabelChoices) -> Config:
+    """Return the configuration that `train` was given; refuse a scene without labels, and choices of labels."""
+    if not _is_configuration(source):
+        raise OptionError(
+            "expected train(config, output=...), train(scene, labels, output=...), or train(pairs, output=...)"
+        )
+    for field in fields(reading):
+        if getattr(reading, field.name) != field.default:
+            name = "unlabelled" if field.name == "background" else field.name
+            raise OptionError(f"{name} is for train(scene, labels); a configuration says it in data.labels")
     if isinstance(source, Config):
         if changes:
-            raise OptionError("changes are for files and mappings, found a Config; change its fields")
+            raise OptionError(f"{changes[0]} is for files and mappings, found a Config; change its fields")
         return source
     if isinstance(source, Mapping):
-        fields = copy.deepcopy(dict(source))
+        values = copy.deepcopy(dict(source))
         for change in changes:
-            set_value(fields, change)
-        return Config.of(fields, "configuration", Path.cwd())
-    if not isinstance(source, str | PathLike):
-        raise OptionError("expected train(config, output), or train(scene, labels, output=...)")
+            set_value(values, change)
+        return Config.of(values, "configuration", Path.cwd())
     return Config.read(Path(source), changes)
 
 
@@ -212,21 +295,33 @@ Then = Callable[[Path], object]
 
 
 def train_run(
-    config: Config, output: Path | str, options: TrainOptions | None = None, then: Then | None = None
+    config: Config,
+    output: Path | str,
+    options: TrainOptions | None = None,
+    then: Then | None = None,
+    given: Sequence[Entry] = (),
+    progress: OnProgress | None = None,
 ) -> Trained:
     """Train a model and write its file, as `train` does.
 
     Laws: the same configuration, data, machine and thread count give the same weights (on a CPU), however
-    often the run was killed and called again. The journal ends last: after a kill at any moment the same call
-    makes what is missing, `then` included.
+    often the run was killed and resumed. The journal is removed last: after a kill at any moment the same call
+    makes what is missing, including `then`.
 
     Parameters
     ----------
     config : Config
+        The configuration.
     output : path
+        Folder of the run, or the model file.
     options : TrainOptions, optional
+        Further options of the call.
     then : callable, optional
-        What is made of the finished model besides, such as a report.
+        Further work with the finished model, such as a report.
+    given : sequence of Entry
+        Images and labels that are Python objects, as `find_entries` takes them.
+    progress : callable, optional
+        Called with (done, total, what) while it trains.
     """
     options = options or TrainOptions()
     folder, final = _places(Path(output))
@@ -239,7 +334,7 @@ def train_run(
         limited_cache(_CACHE),
     ):
         finished = _finished(folder, final, config, options)
-        run = prepare(config, skip_bad=options.skip_bad)
+        run = prepare_training(config, skip_bad=options.skip_bad, given=given)
         if finished is not None:
             finished.refuse_other(run.fingerprint, extend=options.extend)
             if not finished.differences(run.fingerprint):
@@ -247,7 +342,7 @@ def train_run(
                 return Trained(model=final, folder=folder, before=True)
         if options.dev_run:
             run = _shortened(run)
-        _train(run, folder, final, options, finished)
+        _train(run, folder, final, options, finished, progress)
         if then is not None:
             then(final)
         _forget(folder)
@@ -255,9 +350,9 @@ def train_run(
 
 
 def _finished(folder: Path, final: Path, config: Config, options: TrainOptions) -> Finished | None:
-    """Return the finished training that is there, unless it is to be replaced; refuse another one's model.
+    """Return the existing finished training unless it is to be replaced; raise an error for another one's model.
 
-    Before the data are read, which may take long.
+    Called before the data are read, which may take long.
     """
     unfinished = (folder / JOURNAL).exists()
     if not final.exists() or unfinished or options.overwrite:
@@ -266,13 +361,13 @@ def _finished(folder: Path, final: Path, config: Config, options: TrainOptions) 
         return None
     found = None if options.fresh else Finished.read(folder, final)
     if found is None:
-        raise OutputExistsError(f"{final}: already exists; pass --overwrite to train it anew")
+        raise OutputExistsError(f"{final}: already exists", TRAIN_ANEW)
     found.refuse_other(settings_of(config), extend=options.extend)
     return found
 
 
-def _shortened(run: Run) -> Run:
-    """Two batches and at most two images a split."""
+def _shortened(run: PreparedTraining) -> PreparedTraining:
+    """Return the training limited to two batches and at most two images per split."""
     size = run.config.train.batch_size
     chips = 2 * (size if isinstance(size, int) else 1) * run.config.train.accumulate
     changes = {"epochs": 1, "chips_per_epoch": chips}
@@ -281,9 +376,16 @@ def _shortened(run: Run) -> Run:
     return replace(run, config=run.config.model_copy(update={"train": train}), splits=splits)
 
 
-def _train(run: Run, folder: Path, final: Path, options: TrainOptions, base: Finished | None) -> None:
-    """Train in a folder that belongs to this process; `base` is what epochs are added to."""
-    # The others are started by the first, when its folder is ready.
+def _train(
+    run: PreparedTraining,
+    folder: Path,
+    final: Path,
+    options: TrainOptions,
+    base: Finished | None,
+    progress: OnProgress | None,
+) -> None:
+    """Train in a folder that is locked by this process; `base` is the training that is extended."""
+    # The first process starts the others when its folder is ready.
     first = rank(run.config.train.devices) == 0
     if options.fresh and first:
         _forget(folder)
@@ -291,7 +393,7 @@ def _train(run: Run, folder: Path, final: Path, options: TrainOptions, base: Fin
     if not journal.entries:
         clear_states(folder)
         if base is None:
-            # The story first: it calls the model that lies there finished.
+            # The record first, since it declares the existing model finished.
             (folder / STORY).unlink(missing_ok=True)
             (folder / METRICS).unlink(missing_ok=True)
         else:
@@ -306,31 +408,29 @@ def _train(run: Run, folder: Path, final: Path, options: TrainOptions, base: Fin
         settings = yaml.safe_dump(run.config.fields(), sort_keys=False)
         write_bytes(folder / "config.yaml", settings.encode())
         write_story(folder, run, final)
-    # Lightning takes longest to load: what is wrong with the data has been said by now.
+    # Lightning takes longest to load, so it is imported after errors in the data have been reported.
     from geoseg.learning.fitting import fit
 
-    fit(run, folder, begin, progress=options.progress)
+    fit(run, folder, begin, progress)
     _finish(run, folder, final)
 
 
-def _begin(run: Run, folder: Path, final: Path, journal: Journal) -> Progress:
-    """Return where the training begins: at nothing, or with the best epoch of the one that it adds epochs to."""
+def _begin(run: PreparedTraining, folder: Path, final: Path, journal: Journal) -> TrainingPosition:
+    """Return the starting position, loading the best epoch of the training that is extended, if any."""
     base = journal.last("base")
     if base is None:
-        return Progress()
+        return TrainingPosition()
     model = Model.open(final)
     if model.card.weights_sha256 != base["base"]["weights"]:
-        raise ResumeError(
-            f"{final}: is not the model any more that epochs were to be added to; pass --fresh to train it anew"
-        )
+        raise ResumeError(f"{final}: is not the model any more that epochs were to be added to", ANEW)
     run.model.network.load_state_dict(model.network.state_dict())
     if not (folder / BEST).exists():
         run.model.save(folder / BEST, weights=run.config.model.weights)
-    return Progress(**base["base"]["progress"])
+    return TrainingPosition(**base["base"]["progress"])
 
 
 def _forget(folder: Path) -> None:
-    """Remove what only an unfinished run needs, the journal last: it says that the rest belongs to it."""
+    """Remove files that only an unfinished run needs, the journal last, since it marks the others as its own."""
     clear_states(folder)
     (folder / BEST).unlink(missing_ok=True)
     (folder / JOURNAL).unlink(missing_ok=True)
@@ -338,7 +438,7 @@ def _forget(folder: Path) -> None:
 
 @contextmanager
 def _empty_removed(folder: Path) -> Iterator[None]:
-    """Remove the run's folder again where a refusal left nothing in it."""
+    """Remove the run's folder if an error left it empty."""
     try:
         yield
     except BaseException:
@@ -348,21 +448,21 @@ def _empty_removed(folder: Path) -> Iterator[None]:
 
 
 def _alone(folder: Path, config: Config) -> Any:
-    """Keep other runs out of the folder; the processes of one training share it."""
+    """Lock the folder against other runs; the processes of one training share it."""
     if rank(config.train.devices) != 0:
         return nullcontext()
     return locked(folder / "run.geoseg-lock", folder)
 
 
 def _places(output: Path) -> tuple[Path, Path]:
-    """Folder of the run, and model file."""
+    """Return the folder of the run and the model file."""
     if output.suffix.lower() == ".safetensors":
         return output.with_suffix(".run"), output
     return output, output / MODEL
 
 
 def _make(folder: Path, final: Path) -> None:
-    """Make the run's folder."""
+    """Create the run's folder."""
     check_local(folder)
     if final.parent != folder:
         check_output(final)
@@ -372,28 +472,28 @@ def _make(folder: Path, final: Path) -> None:
         raise OutputError(f"{folder}: cannot be used for a run ({error.strerror})") from error
 
 
-def _finish(run: Run, folder: Path, final: Path) -> None:
+def _finish(run: PreparedTraining, folder: Path, final: Path) -> None:
     """Score the best epoch as it is stored, and write it with its scores.
 
-    Weights that went through fp16 once are left unchanged by it, so the scores are those of the final file,
-    with the thresholds and smallest regions of its card, which are tuned here. Nothing of this is kept before
-    the file is: a run that is killed meanwhile does it again.
+    Rounding weights to fp16 a second time does not change them, so the scores are those of the final file,
+    with the thresholds and minimum region sizes of its card, which are tuned here. Nothing is saved before
+    the file is: a run that is killed meanwhile repeats it.
     """
     if rank(run.config.train.devices) != 0:
-        sys.exit(0)  # the first of the processes that trained together does the rest
+        sys.exit(0)  # the first process does the rest
     _log.info("scoring the best epoch on the validation and test images")
-    best = Model.open(folder / BEST)
+    best, validated = with_better_statistics(run, folder)
     network = folded(best.network)
     tune_config = run.config.train.tune
     if tune_config is not None:
         tuned = tune(run.scorer, network, run.splits["val"], tune_config)
         best.card = decided_by(best.card, tuned, tune_config)
     scorer = run.scorer.deciding_as(best.card)
-    scored = {
-        split: [scorer.image(network, pair) for pair in run.splits[split]]
-        for split in ("val", "test")
-        if run.splits[split]
-    }
+    if tune_config is not None:
+        validated = [scorer.image(network, pair) for pair in run.splits["val"]]
+    scored = {"val": validated}
+    if run.splits["test"]:
+        scored["test"] = [scorer.image(network, pair) for pair in run.splits["test"]]
     metrics = {split: report(sum(each[1:], start=each[0]), run.classes) for split, each in scored.items()}
     best.network.to("cpu")
     best.card = best.card.changed(
@@ -407,14 +507,14 @@ def _finish(run: Run, folder: Path, final: Path) -> None:
             "date": run.date,
         }
     )
-    # Before the model: where the disk is full, the same command still ends it.
+    # Before the model: if the disk is full, the same command can still finish the run.
     write_story(folder, run, final, scored, best.card.weights_sha256)
     written = best.save(final, weights=run.config.model.weights, overwrite=True)
     assert written.weights_sha256 == best.card.weights_sha256, "they are stored as they were"
 
 
 def _shareable(config: Config) -> dict[str, Any]:
-    """Return a configuration as JSON has it, without the folders of this machine."""
+    """Return a configuration as JSON, without absolute folders of this machine."""
     fields: dict[str, Any] = json.loads(json.dumps(config.fields()))
     if Path(fields["data"]["root"]).is_absolute():
         fields["data"]["root"] = "."

@@ -1,11 +1,12 @@
-"""Numbers found by trying: the batch that fits, the learning rate that learns."""
+"""Find the batch size and the learning rate by trial."""
 
 from __future__ import annotations
 
+import logging
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import nn
@@ -14,19 +15,22 @@ from geoseg.datasets.dataset import Chips
 from geoseg.engine.network import DTYPES
 from geoseg.learning.batches import Batches
 from geoseg.learning.optimizers import parameter_groups
-from geoseg.learning.preparation import Run
+from geoseg.learning.preparation import PreparedTraining
 from geoseg.learning.sampling import sampler_of
+from geoseg.storage.journal import Journal
+
+_log = logging.getLogger(__name__)
 
 _CPU_BATCH: Final = 8
-"""A CPU is busy with few chips; more only make steps rarer."""
+"""Batch size on a CPU, which a few chips keep busy; more would only make steps rarer."""
 _LARGEST_BATCH: Final = 256
 _LOWEST, _HIGHEST, _STEPS = 1e-6, 1.0, 60
 _TRIAL_EPOCH: Final = 2**31
-"""Chips of an epoch that no training reaches, so that the test sees none twice."""
+"""An epoch that no training reaches, so that the test uses other chips."""
 
 
-def fitting_batch(run: Run) -> int:
-    """Return the largest power of two of chips whose step fits the device's memory with a tenth to spare."""
+def try_batch_sizes(run: PreparedTraining) -> int:
+    """Return the largest power of two of chips whose step fits in the device's memory with a tenth to spare."""
     if run.device != "cuda":
         return _CPU_BATCH
     size, bands = run.config.train.chip_size, len(run.config.data.bands)
@@ -53,7 +57,7 @@ def fitting_batch(run: Run) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RangeTest:
-    """What a range test saw.
+    """Result of a learning-rate range test.
 
     Parameters
     ----------
@@ -66,15 +70,15 @@ class RangeTest:
 
     @property
     def chosen(self) -> float:
-        """The rate at which the smoothed loss falls fastest."""
+        """Learning rate at which the smoothed loss falls fastest."""
         slopes = [b - a for a, b in pairwise(self.losses)]
         if not slopes:
             return 1e-3
         return float(f"{self.rates[min(range(len(slopes)), key=slopes.__getitem__)]:.1e}")
 
 
-def range_test(run: Run, batch_size: int) -> RangeTest:
-    """Try learning rates (Smith 2017, doi:10.1109/WACV.2017.58).
+def range_test(run: PreparedTraining, batch_size: int) -> RangeTest:
+    """Run a learning-rate range test (Smith 2017, doi:10.1109/WACV.2017.58).
 
     The rate rises exponentially from 1e-6 to 1 over 60 steps, until the loss is four times its best. The network
     is left as it was.
@@ -89,8 +93,8 @@ def range_test(run: Run, batch_size: int) -> RangeTest:
     return RangeTest(rates=tuple(rates), losses=tuple(losses))
 
 
-def _rising(run: Run, network: nn.Module, batch_size: int) -> tuple[list[float], list[float]]:
-    """Rates, and the loss at each of them, smoothed over about ten steps."""
+def _rising(run: PreparedTraining, network: nn.Module, batch_size: int) -> tuple[list[float], list[float]]:
+    """Return the learning rates, and the loss at each of them, smoothed over about ten steps."""
     batches = Batches(sampler_of(run), batch_size)
     chips, loss = Chips(run.splits["train"]), run.loss
     config = run.config.train
@@ -127,3 +131,30 @@ def _rising(run: Run, network: nn.Module, batch_size: int) -> tuple[list[float],
         rates.append(rate)
         losses.append(smooth)
     return rates, losses
+
+
+def settle(run: PreparedTraining, journal: Journal) -> PreparedTraining:
+    """Replace ``auto`` by numbers: those in the journal, or newly found ones, which are written there."""
+    settled = journal.last("settled")
+    if settled is None:
+        settled = {**_find(run), "date": run.date}
+        journal.append(settled)
+    train = run.config.train.model_copy(update=settled["settled"])
+    config = run.config.model_copy(update={"train": train})
+    return replace(run, config=config, date=settled["date"], range_test=settled.get("range_test"))
+
+
+def _find(run: PreparedTraining) -> dict[str, Any]:
+    """Find the batch size and the learning rate if they are ``auto``."""
+    found: dict[str, Any] = {}
+    seen: dict[str, Any] = {}
+    config = run.config.train
+    batch_size = config.batch_size
+    if batch_size == "auto":
+        batch_size = found["batch_size"] = try_batch_sizes(run)
+        _log.info("batch size %d fits", batch_size)
+    if config.learning_rate == "auto":
+        test = range_test(run, batch_size)
+        found["learning_rate"], seen["range_test"] = test.chosen, asdict(test)
+        _log.info("learning rate %.2g", test.chosen)
+    return {"settled": found, **seen}

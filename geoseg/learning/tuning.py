@@ -1,4 +1,4 @@
-"""Thresholds and smallest regions of each class that score best on the validation images."""
+"""Tune thresholds and minimum region sizes of each class on the validation images."""
 
 from __future__ import annotations
 
@@ -24,22 +24,23 @@ Numbers = npt.NDArray[np.float64]
 _HUNDREDTHS: Final = tuple(step / 100 for step in range(1, 100))
 _TWENTIETHS: Final = tuple(step / 20 for step in range(1, 20))
 _SIZES: Final = (0, *(step * 10**power // 2 for power in (1, 2, 3, 4, 5) for step in (2, 3, 4, 6, 10, 14)))
-"""px: none, then six to a power of ten, from 10 to 700 000."""
+"""Sizes in px: 0, then six per power of ten, from 10 to 700 000."""
 _ALIKE: Final = 1e-12
-"""Sums of other numbers in another order may differ by as much and mean the same."""
+"""Tolerance for equal scores, since sums in another order differ by rounding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tuned:
-    """The best setting of one class, and what it changed.
+    """The best setting of one class, and its effect.
 
     Parameters
     ----------
     threshold : float
+        Probability above which the class is present.
     min_region : int
-        px of the images' own grid; 0 where regions were not asked for.
+        Minimum region size in px of the images' own grid; 0 if region sizes were not tuned.
     before, after : float or None
-        The score with the defaults and with this setting; None where the class is in no label.
+        Score with the defaults and with this setting; None if the class does not occur in the labels.
     """
 
     threshold: float
@@ -51,31 +52,34 @@ class Tuned:
 def tune(scorer: Scorer, network: nn.Module, pairs: Iterable[Pair], config: TuneConfig) -> tuple[Tuned, ...]:
     """Find the setting of each channel that scores best on some images.
 
-    Every threshold of a fixed grid is tried (0.01 to 0.99; by 0.05 where regions are looked for, since each
-    labels every image anew), and with it every smallest region of another. Nothing of an image is kept but
-    counts by threshold and size: without regions the images go by in bands, with them one is in memory at a
-    time, at two bytes a pixel and class.
+    Every threshold of a fixed grid is tried (0.01 to 0.99; in steps of 0.05 if region sizes are tuned, since each
+    needs new regions in every image), and with it every minimum size of another grid. Nothing of an image is kept but
+    counts by threshold and size: without region sizes images are processed in strips, with them one is in memory at a
+    time, at two bytes per pixel and class.
 
     Laws: no setting of the grid scores better; the defaults are on it, so a tuned class is never worse on
-    these images than an untuned one; of settings that score alike the one nearest to the defaults is taken,
-    by threshold first; each class stands for itself. A class that is in no label stays as it is: whatever
-    keeps quiet would score best.
+    these images than an untuned one; among settings with equal scores the one nearest to the defaults is taken,
+    by threshold first; classes are independent. A class that is not in the labels keeps the defaults, since
+    never predicting it would score best.
 
     Parameters
     ----------
     scorer : Scorer
+        How images are scored.
     network : nn.Module
-        Of a binary or multilabel task.
+        Network of a binary or multilabel task.
     pairs : iterable of Pair
+        Images and labels.
     config : TuneConfig
+        Which score is maximised.
 
     Returns
     -------
     tuple of Tuned
-        One a network channel.
+        One per network channel.
     """
     thresholds, sizes = (_TWENTIETHS, _SIZES) if config.regions else (_HUNDREDTHS, _SIZES[:1])
-    count = _with_regions if config.regions else _in_bands
+    count = _with_regions if config.regions else _in_strips
     parts = (count(scorer, network, pair, thresholds) for pair in pairs)
     summed = next(parts)
     each, images = summed.of_one_image(config.metric)
@@ -93,7 +97,7 @@ def tune(scorer: Scorer, network: nn.Module, pairs: Iterable[Pair], config: Tune
 
 
 def decided_by(card: Card, tuned: Sequence[Tuned], config: TuneConfig) -> Card:
-    """Return a card with what was found, and in `training` what it was found by and what it changed."""
+    """Return a card with the tuned settings, and in `training` how they were found and what they changed."""
     names = [card.classes[code].name for code in card.channels]
     found = {
         name: {
@@ -111,7 +115,7 @@ def decided_by(card: Card, tuned: Sequence[Tuned], config: TuneConfig) -> Card:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Counts:
-    """Pixels of images by class, threshold and smallest region: (class, threshold, size), or (class,)."""
+    """Pixel counts of images by class, threshold and minimum region size: (class, threshold, size), or (class,)."""
 
     hits: Counts
     predicted: Counts
@@ -119,7 +123,7 @@ class _Counts:
     counted: Counts
 
     def __add__(self, other: _Counts) -> _Counts:
-        """Add other images."""
+        """Add the counts of other images."""
         return _Counts(
             self.hits + other.hits,
             self.predicted + other.predicted,
@@ -128,7 +132,7 @@ class _Counts:
         )
 
     def scores(self, metric: Literal["dice", "iou"]) -> Numbers:
-        """Score each setting; 1 where a class is neither referenced nor predicted."""
+        """Return the score of each setting; 1 if a class is neither referenced nor predicted."""
         both = self.predicted + self.referenced[:, None, None]
         part, whole = (2 * self.hits, both) if metric == "dice" else (self.hits, both - self.hits)
         scores = np.ones(part.shape)
@@ -136,16 +140,16 @@ class _Counts:
         return scores
 
     def of_one_image(self, metric: Literal["dice", "iou"]) -> tuple[Numbers, Counts]:
-        """Score each setting, 0 for classes of which no pixel counts, and say of which one does."""
+        """Return the score of each setting, 0 for classes without labelled pixels, and which classes have some."""
         known = self.counted > 0
         return np.where(known[:, None, None], self.scores(metric), 0.0), known.astype(np.int64)
 
 
-def _in_bands(scorer: Scorer, network: nn.Module, pair: Pair, thresholds: Sequence[float]) -> _Counts:
-    """Count the pixels of an image above each threshold, band by band, from their histogram."""
+def _in_strips(scorer: Scorer, network: nn.Module, pair: Pair, thresholds: Sequence[float]) -> _Counts:
+    """Count the pixels of an image above each threshold, strip by strip, from their histogram."""
     steps, classes = len(thresholds) + 1, pair.channels.count
     histogram: Counts = np.zeros((classes, 2, steps), dtype=np.int64)
-    for result, mask in scorer.bands(network, pair, probabilities=True):
+    for result, mask in scorer.strips(network, pair, probabilities=True):
         assert result.probabilities is not None
         places = _places(result.probabilities, thresholds)
         truth = torch.from_numpy(mask.reshape(places.shape)).to(places.device)
@@ -159,7 +163,7 @@ def _in_bands(scorer: Scorer, network: nn.Module, pair: Pair, thresholds: Sequen
 
 
 def _places(probabilities: torch.Tensor, thresholds: Sequence[float]) -> torch.Tensor:
-    """How many thresholds each probability is above, as the engine compares them."""
+    """Return how many thresholds each probability is above, compared as the engine does."""
     grid = torch.tensor(thresholds, dtype=torch.float32, device=probabilities.device)
     return torch.bucketize(probabilities.contiguous(), grid, out_int32=True)
 
@@ -167,13 +171,13 @@ def _places(probabilities: torch.Tensor, thresholds: Sequence[float]) -> torch.T
 def _with_regions(scorer: Scorer, network: nn.Module, pair: Pair, thresholds: Sequence[float]) -> _Counts:
     """Count the pixels of an image in regions of each size above each threshold; the image is in memory."""
     shape = (pair.channels.count, -1, pair.grid.width)
-    bands = []
-    for result, mask in scorer.bands(network, pair, everywhere=True, probabilities=True):
+    strips = []
+    for result, mask in scorer.strips(network, pair, everywhere=True, probabilities=True):
         assert result.probabilities is not None
         places = _places(result.probabilities, thresholds).to(torch.uint8).cpu().numpy()
         places[result.codes.reshape(shape) == NODATA] = 0
-        bands.append((places, mask.reshape(shape).astype(np.int8)))
-    places, truth = (np.concatenate(parts, axis=1) for parts in zip(*bands, strict=True))
+        strips.append((places, mask.reshape(shape).astype(np.int8)))
+    places, truth = (np.concatenate(parts, axis=1) for parts in zip(*strips, strict=True))
     truth = np.where(truth < 0, 0, truth + 1).astype(np.int8)
     sizes = np.array(scored_sizes(pair, _SIZES))
     hits, predicted = np.zeros((2, len(places), len(thresholds), len(sizes)), dtype=np.int64)
@@ -184,14 +188,14 @@ def _with_regions(scorer: Scorer, network: nn.Module, pair: Pair, thresholds: Se
 
 
 def _by_size(layer: npt.NDArray[np.bool_], labels: npt.NDArray[np.int8], sizes: Counts) -> Counts:
-    """Return hits and predicted pixels that count, (2, size), of the regions that have each size.
+    """Return hits and predicted labelled pixels, (2, size), of the regions of at least each size.
 
-    Labels: 0 where nothing counts, 1 where the class is not, 2 where it is.
+    Labels: 0 without label, 1 where the class is absent, 2 where it is present.
     """
     numbers, extents = regions(layer)
-    # One pass over the image; what comes after it is about regions.
+    # One pass over the image; the rest works on regions.
     found = np.bincount((numbers * 3 + labels).ravel(), minlength=3 * len(extents)).reshape(-1, 3)[1:]
-    # A region is there for all sizes up to its own, of which there are so many.
+    # A region is kept for all minimum sizes up to its own; this is their number.
     kept = np.searchsorted(sizes, extents[1:], side="right")
     by_size = np.zeros((len(sizes) + 1, 2), dtype=np.int64)
     np.add.at(by_size, kept, np.stack([found[:, 2], found[:, 1] + found[:, 2]], axis=1))
@@ -200,7 +204,7 @@ def _by_size(layer: npt.NDArray[np.bool_], labels: npt.NDArray[np.int8], sizes: 
 
 
 def _best(scores: Numbers, thresholds: Sequence[float], sizes: Sequence[int], *, known: bool) -> Tuned:
-    """Choose the best of (threshold, size), the nearest to the defaults among those alike."""
+    """Choose the best (threshold, size), the nearest to the defaults among equal scores."""
     middle = thresholds.index(THRESHOLD)
     if not known:
         return Tuned(threshold=THRESHOLD, min_region=sizes[0], before=None, after=None)

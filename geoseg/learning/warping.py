@@ -1,6 +1,6 @@
-"""Batches laid out anew: every pixel looked up once where a frame says that it comes from.
+"""Resample batches: every pixel is looked up once, at the place that its frame gives.
 
-A frame is a (2, 3) matrix: ``frame @ (row, col, 1)`` is the place in the source of a pixel of the result, both
+A frame is a (2, 3) matrix: ``frame @ (row, col, 1)`` is the place in the source for a pixel of the result, both
 in px from the chip's centre.
 """
 
@@ -19,32 +19,33 @@ from geoseg.datasets.dataset import IGNORED
 Frames = npt.NDArray[np.float64]
 
 SMALLEST_SHARE: Final = 0.25
-"""Weight that the nearest of four pixels has at least."""
+"""Minimum weight of the nearest of four pixels."""
 
 _QUARTER_TURN: Final = np.array([[0.0, 1.0], [-1.0, 0.0]])
 _FLIP: Final = np.diag([1.0, -1.0])
 
 
 def symmetry(element: int) -> npt.NDArray[np.float64]:
-    """Return the (2, 2) matrix of what `geoseg.learning.augment.turn` does."""
+    """Return the (2, 2) matrix of `geoseg.learning.augment.turn`."""
     turned = np.linalg.matrix_power(_QUARTER_TURN, element % 4)
     return turned @ _FLIP if element >= 4 else turned
 
 
 def rotation(degrees: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the (N, 2, 2) matrices of free rotations, counter-clockwise as the chip is seen."""
+    """Return the (N, 2, 2) matrices of rotations, counter-clockwise as seen on the chip."""
     cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     return np.stack([np.stack([cos, sin], axis=-1), np.stack([-sin, cos], axis=-1)], axis=-2)
 
 
 def shifted(frames: Frames, shifts: npt.NDArray[np.float64]) -> Frames:
-    """Give every band a frame of its own.
+    """Return a frame for each band, shifted individually.
 
     Parameters
     ----------
     frames : float64, (N, 2, 3)
+        Frame of each sample.
     shifts : float64, (N, band, 2)
-        Rows and columns, px of the result.
+        Shift in rows and columns, px of the result.
 
     Returns
     -------
@@ -56,13 +57,16 @@ def shifted(frames: Frames, shifts: npt.NDArray[np.float64]) -> Frames:
 
 
 def look_up(mask: Tensor, valid: Tensor, frames: Frames) -> tuple[Tensor, Tensor]:
-    """Take the nearest pixel; outside of the source nothing is labelled or valid.
+    """Resample mask and validity by the nearest pixel; outside the source nothing is labelled or valid.
 
     Parameters
     ----------
     mask : Tensor, (N, row, col) or (N, class, row, col) int64
+        Labels.
     valid : Tensor, (N, row, col) bool
+        Valid pixels.
     frames : float64, (N, 2, 3)
+        Frame of each sample.
     """
     height, width = valid.shape[-2:]
     rows, cols = (
@@ -78,7 +82,7 @@ def look_up(mask: Tensor, valid: Tensor, frames: Frames) -> tuple[Tensor, Tensor
 
 
 def interpolate(image: Tensor, valid: Tensor, frames: Frames) -> tuple[Tensor, Tensor]:
-    """Resample images bilinearly from their valid pixels alone.
+    """Resample images bilinearly from their valid pixels only.
 
     A pixel of the result lies between four pixels of the image. Its value is the mean of those of the four that are
     valid, with the weights of bilinear interpolation; pixels without data have no part in it.
@@ -88,6 +92,7 @@ def interpolate(image: Tensor, valid: Tensor, frames: Frames) -> tuple[Tensor, T
     image : Tensor, (N, band, row, col) float32
         0 where not valid.
     valid : Tensor, (N, row, col) bool
+        Valid pixels.
     frames : float64, (N, band, 2, 3), or (N, 1, 2, 3) for all bands
         Affine transformation of each image: from places in the result to places in the image, both seen from its
         centre, px.
@@ -101,7 +106,7 @@ def interpolate(image: Tensor, valid: Tensor, frames: Frames) -> tuple[Tensor, T
     """
     count, bands, height, width = image.shape
     known = valid.unsqueeze(1).to(image.dtype)
-    # From -1 to 1: from edge to edge of the source.
+    # -1 and 1 are the edges of the source.
     rows, cols = _places(frames * np.array([[2 / height], [2 / width]]), valid)
     grid = torch.stack([cols, rows], dim=-1)
     if frames.shape[1] == 1:
@@ -117,9 +122,9 @@ def interpolate(image: Tensor, valid: Tensor, frames: Frames) -> tuple[Tensor, T
 
 
 def _places(frames: Frames, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows and columns (..., row, col) float32 that the pixels come from, seen from the centre.
+    """Return the rows and columns (..., row, col) float32 that the pixels come from, relative to the centre.
 
-    Elementwise, and so the same on every device and at every precision of its matrix products.
+    Computed elementwise, so that it is the same on every device and for every precision of matrix products.
     """
     height, width = like.shape[-2:]
     parts = torch.as_tensor(frames.astype(np.float32), device=like.device)[..., None, None]

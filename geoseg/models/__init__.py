@@ -1,1 +1,1 @@
-"""Model files: a network, its card, and whether a scene is what it was made for."""
+"""Model files: a network, its card, and the check whether a scene suits it."""

@@ -1,4 +1,4 @@
-"""What the training of a model began with: pretrained weights, where they came from and what input they know."""
+"""The pretrained weights that a model's training began with: their source, licence and expected input."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 NOT_KNOWN: Final = "not known"
 COLORS: Final = ("red", "green", "blue")
 IMAGENET_STD: Final = (0.229, 0.224, 0.225)
-"""Standard deviations of ImageNet's red, green and blue, of values from 0 to 1."""
+"""Standard deviations of ImageNet's red, green and blue, for values from 0 to 1."""
 
 Words = Annotated[str, StringConstraints(max_length=1000)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -18,23 +18,26 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Beginning(BaseModel):
-    """The weights that a training began with, as the card names them.
+    """The pretrained weights that a training began with, as the card records them.
 
     Attributes
     ----------
     weights
-        As they were asked for: ``packaged``, ``imagenet``, a name of torchgeo's, or the name of a file.
+        As requested: ``packaged``, ``imagenet``, a name from torchgeo, or a file name.
     of
-        What they are the weights of: the ``encoder`` alone, or the whole ``network``.
+        The part that they are for: the ``encoder`` alone, or the whole ``network``.
     source
-        Who published them, in words, or the address that they were fetched from; empty of a file.
+        Who published them, or the address that they were fetched from; empty for a file.
     licence
-        ``not known`` where nothing says it.
+        ``not known`` if no licence is stated.
     sha256
-        Of the file; of a model file, of its weights. Empty of what was fetched by its name.
+        Digest of the file, or of the weights in a model file. Empty for weights that were fetched by name.
+    folded
+        Whether batch normalisation is folded into the convolutions before it, as in a network that was
+        exported; only its bias is left. The network gives the same results, but batch statistics would change them.
     mean, std
-        What they expect of red, green and blue: ``(x - mean) / std`` of values from 0 to 1. None where nothing
-        says it.
+        Normalisation that they expect of red, green and blue: ``(x - mean) / std`` of values from 0 to 1. None if it
+        is not stated.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -44,11 +47,12 @@ class Beginning(BaseModel):
     source: Words = ""
     licence: Words = NOT_KNOWN
     sha256: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64})?$")] = ""
+    folded: bool = False
     mean: tuple[Number, Number, Number] | None = None
     std: tuple[Positive, Positive, Positive] | None = None
 
     def __str__(self) -> str:
-        """Name them in a line."""
+        """Describe the weights in one line."""
         words = f"{self.of} weights {self.weights}"
         from_where = f" ({self.source})" if self.source else ""
         return f"{words}{from_where}, licence: {self.licence}"
@@ -60,20 +64,20 @@ class Beginning(BaseModel):
         mean: Sequence[float],
         std: Sequence[float],
     ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and standard deviation by which a model of these weights normalises its bands.
+        """Return mean and std by which a model with these weights normalises its bands.
 
-        Red, green and blue, in any order and alone, are fed as the weights ask for, where it is known which number
-        is white. Other bands are centred at their own mean, and their spread becomes that which ImageNet's colours
-        have when they are fed to these weights.
+        If the bands are exactly red, green and blue, in any order, they are normalised as the weights expect,
+        provided that the value of white is known. Other bands are centred at their own mean, and get the standard
+        deviation that ImageNet's colours have in the input of these weights.
 
         Parameters
         ----------
         colors : sequence of str or None
-            What each band shows: ``red``, ``green``, ``blue`` or something else.
+            Colour of each band: ``red``, ``green``, ``blue`` or something else.
         white : float or None
-            The number that is 1 on the weights' scale from 0 to 1: 255 of bytes. None where nothing says it.
+            The stored value that is 1 on the weights' scale from 0 to 1: 255 for bytes. None if it is not known.
         mean, std : sequence of float
-            Of each band, measured or assumed.
+            Mean and standard deviation of each band, measured or assumed.
 
         Returns
         -------

@@ -22,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from geoseg.errors import LegendError, ModelError, OptionError
+from geoseg.errors import LegendError, ModelError, OptionError, plural
 from geoseg.grid.legend import NODATA, Legend, LegendClass, Task
 from geoseg.grid.tiling import LARGEST_EDGE, Tiling
 from geoseg.models.beginning import Beginning
@@ -34,38 +34,35 @@ FORMAT: Final = 1
 """Version of the card that this geoseg writes; newer ones are refused."""
 CARD_KEY: Final = "geoseg_card"
 """Key of the card in a safetensors file's metadata."""
-_EXPECTED = "expected a .safetensors that geoseg wrote (geoseg train, geoseg model new, geoseg model import)"
-_IMPORT = "make a model file of it with `geoseg model import`"
-_LENGTH_BYTES = 8
 _LARGEST_FLOAT32: Final = 3.4028234663852886e38
 _MOST_FEATURES: Final = 65_536
 _MOST_UPSAMPLING: Final = 64
-"""Times; encoders divide an edge by 32, or 64."""
+"""Largest upsampling factor; encoders divide the edges by 32 or 64."""
 _INTERPOLATIONS: Final = ("nearest", "nearest-exact", "bilinear", "bicubic", "area")
-_LONGEST_HEADER = 16 * 2**20
 
 WeightPrecision = Literal["fp32", "fp16"]
-"""What the numbers of a network are stored in."""
+"""Data type in which the weights of a network are stored."""
 Dtype = Literal["uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64"]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Edge = Annotated[int, Field(ge=1, le=LARGEST_EDGE, strict=True)]
-# No image has more pixels; the code of a label fits the 32 bits of a raster, with or without a sign.
-Count = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
+# No image has more pixels. A label code fits in the 32 bits of a raster, signed or unsigned.
+Extent = Annotated[int, Field(ge=1, lt=2**63, strict=True)]
+FewestPixels = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
 LabelCode = Annotated[int, Field(ge=-(2**31), lt=2**32, strict=True)]
-# Colder or hotter, every probability is 0 and 1, or all alike, in float32.
+# Beyond these limits all probabilities are 0 or 1, or all are equal, in float32.
 Temperature = Annotated[float, Field(ge=1e-6, le=1e6)]
-# A line in a terminal, or the attribute of a layer.
+# Short enough for a line in a terminal or an attribute of a layer.
 Words = Annotated[str, StringConstraints(max_length=1000)]
 Code = Annotated[int, Field(ge=0, lt=NODATA, strict=True)]
-# No colon: timm takes "hf-hub:..." and "local-dir:..." as places to load from; a card must not choose those.
+# No colon: timm would load from "hf-hub:..." and "local-dir:..."; a card must not be able to do that.
 Plain = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.+-]+$")]
 _KEPT = ConfigDict(frozen=True, extra="allow")
 
 
 class Band(BaseModel):
-    """One band the network takes: its name and, where known, its centre wavelength in nm."""
+    """One band of the network's input: its name and, if known, its centre wavelength in nm."""
 
     model_config = _KEPT
 
@@ -74,7 +71,7 @@ class Band(BaseModel):
 
 
 class TilePlan(BaseModel):
-    """Tile edge and overlap in px that the model was made for."""
+    """Tile size and overlap in px that the model was made for."""
 
     model_config = _KEPT
 
@@ -91,24 +88,24 @@ class TilePlan(BaseModel):
 
 
 class Quantization(BaseModel):
-    """What ``geoseg model quantize`` measured, for computing in int8.
+    """Measurements of ``geoseg model quantize`` for computing in int8.
 
     Attributes
     ----------
     weights_sha256
-        Of the weights that it belongs to, as the network computes with them.
+        Digest of the weights that were quantized, as the network computes with them.
     graph_sha256
-        Of the graph that computes in int8, which the model file holds.
+        Digest of the int8 graph in the model file.
     tiles
-        How many tiles it was measured on.
+        Number of tiles used for the measurement.
     changed
-        Share of their pixels that have another class than in fp32.
+        Share of their pixels whose class differs from fp32.
     mean_iou, mean_iou_fp32
-        Mean intersection over union of the classes with labels, on these tiles, in int8 and in fp32; None where no
+        Mean intersection over union of the classes with labels, on these tiles, in int8 and in fp32; None if no
         labels were given.
     fp32_layers
-        How many layers with weights are computed in fp32 all the same: small ones of squeeze and excitation, and those
-        in which int8 lost too much.
+        Number of layers with weights that are still computed in fp32: small squeeze-and-excitation layers, and layers
+        that lose too much accuracy in int8.
     """
 
     model_config = _KEPT
@@ -122,57 +119,61 @@ class Quantization(BaseModel):
     fp32_layers: Annotated[int, Field(ge=0, lt=2**31, strict=True)] = 0
 
     def __str__(self) -> str:
-        """Say what int8 costs, in a line."""
-        said = f"measured on {self.tiles} tiles; {self.changed:.2%} of their pixels have another class than in fp32"
+        """Describe the cost of int8 in one line."""
+        tiles = plural(self.tiles, "tile")
+        said = f"measured on {tiles}; {self.changed:.2%} of their pixels have another class than in fp32"
         if self.mean_iou is not None and self.mean_iou_fp32 is not None:
             said += f"; mean IoU {self.mean_iou:.4f}, in fp32 {self.mean_iou_fp32:.4f}"
-        return said + (f"; {self.fp32_layers} layers in fp32" if self.fp32_layers else "")
+        return said + (f"; {plural(self.fp32_layers, 'layer')} in fp32" if self.fp32_layers else "")
 
 
 class Card(BaseModel):
-    """What a model file says about itself; immutable, with unknown keys kept.
+    """Everything that prediction needs besides the scene; immutable, unknown keys are kept.
 
-    Network input, per band: ``(x * scale + offset - mean) / std``, invalid pixels 0 afterwards. `scale` and
-    `offset` take stored numbers to the units of `mean` and `std`; a scene's own tagged ones replace them where
+    Network input per band: ``(x * scale + offset - mean) / std``; invalid pixels are 0 afterwards. `scale` and
+    `offset` convert stored values to the units of `mean` and `std`; a scene's own tags replace them if
     the card has units (`models.scaling`).
 
     Attributes
     ----------
     value_range
-        Smallest and largest stored number (before scale and offset) the model was made for.
+        Smallest and largest stored value (before scale and offset) that the model was made for.
     units
-        ``stored`` where `scale` and `offset` are how a network was fed and no units, as of imported weights: a
-        scene's tags do not replace them.
+        ``stored`` if `scale` and `offset` only describe the network's input and not physical units, as for
+        imported weights: a scene's scale and offset tags then do not replace them.
     gsd_m
         Ground sample distance, m per px.
     image_size
-        (rows, cols) in px that whole images are resized to before the network sees them; such a model has no
+        (rows, cols) in px to which whole images are resized as network input; such a model has no
         tiles.
     channels
         Legend code of each network channel, in the network's order. Multiclass and multilabel: every code of
         the legend once. Binary: ``(1,)`` with legend codes 0 and 1.
     ignore_code
-        Label code that training left out; never written.
+        Label code of pixels that training ignored; never written.
     thresholds
-        Of a binary or multilabel task, for each channel: the class is there where its probability is above;
+        For a binary or multilabel task, one per channel: the class is present where its probability is above it;
         0.5 by default.
     min_regions
-        Of a binary or multilabel task, for each channel: the fewest px, of the image's own grid, that a
-        connected region of the class must have to be there (`engine.small_regions`); 0, all of them, by
-        default. For whole pictures only: of scenes that are streamed, ``vectorize --min-area`` takes small
-        polygons away.
+        For a binary or multilabel task, one per channel: the minimum size, in px of the image's own grid, of a
+        connected region of the class (`engine.small_regions`); smaller ones are removed. 0, which keeps all, by
+        default.
+    content
+        (row, col, height, width) in px of the part of a picture that the training labels covered; absent if they
+        covered whole pictures. Tables of run lengths show this part.
     temperature
         Divides the logits.
     quantization
-        What computing in int8 needs; absent where it was never measured.
+        Measurements for computing in int8; absent if the model was not quantized.
     beginning
-        The pretrained weights that its training began with, where they came from and their licence; absent where it
-        began with random ones, or nothing says it.
+        The pretrained weights that its training began with, their source and licence; absent if it
+        began with random weights, or if they are not known.
 
     Raises
     ------
     ModelError
-        One line that names the key and what was expected.
+        If a field is invalid, or the fields do not fit together; in one line that names the key and what was
+        expected.
     """
 
     model_config = _KEPT
@@ -184,7 +185,7 @@ class Card(BaseModel):
     encoder: Plain
     decoder_options: dict[str, JsonValue] = {}
     task: Task = "multiclass"
-    # GDAL itself opens no file of more.
+    # GDAL's limit.
     bands: Annotated[tuple[Band, ...], Field(min_length=1, max_length=65_535)]
     dtype: Dtype
     value_range: tuple[Finite, Finite]
@@ -200,7 +201,8 @@ class Card(BaseModel):
     channels: Annotated[tuple[Code, ...], Field(min_length=1)]
     ignore_code: LabelCode | None = None
     thresholds: tuple[Share, ...] | None = None
-    min_regions: tuple[Count, ...] | None = None
+    min_regions: tuple[FewestPixels, ...] | None = None
+    content: tuple[FewestPixels, FewestPixels, Extent, Extent] | None = None
     temperature: Temperature | None = None
     quantization: Quantization | None = None
     beginning: Beginning | None = None
@@ -208,21 +210,25 @@ class Card(BaseModel):
     weights_sha256: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64})?$")] = ""
 
     def __init__(self, /, **fields: Any) -> None:
-        """Build and check a card; pydantic's report becomes one ModelError line."""
+        """Build and check a card; pydantic's errors become one line in a ModelError."""
         try:
             super().__init__(**fields)
         except ValidationError as error:
             raise ModelError(f"card: {one_line(error)}") from error
         except LegendError as error:
-            raise ModelError(f"card: legend: {error}") from error
+            raise error.into(ModelError, "card: legend") from error
 
     @model_validator(mode="before")
     @classmethod
-    def _without_ranges(cls, fields: Any) -> Any:
-        """Leave out what was measured for int8 before model files held the graph itself."""
-        found = fields.get("quantization") if isinstance(fields, dict) else None
+    def _of_older_cards(cls, fields: Any) -> Any:
+        """Convert the fields of old cards: move `content`, and drop int8 measurements from before the int8 graph."""
+        if not isinstance(fields, dict):
+            return fields
+        found = fields.get("quantization")
         if isinstance(found, dict) and "ranges" in found:
-            return {key: value for key, value in fields.items() if key != "quantization"}
+            fields = {key: value for key, value in fields.items() if key != "quantization"}
+        if "content" not in fields and (content := _content_of_training(fields.get("training"))) is not None:
+            fields = {**fields, "content": content}
         return fields
 
     @model_validator(mode="after")
@@ -234,15 +240,14 @@ class Card(BaseModel):
         for key in ("scale", "offset", "mean", "std"):
             if len(getattr(self, key)) != bands:
                 raise ValueError(
-                    f"{key} has {len(getattr(self, key))} numbers, expected one for each of {bands} bands"
+                    f"{key} has {plural(len(getattr(self, key)), 'number')}, expected one for each of "
+                    f"{plural(bands, 'band')}"
                 )
         if 0 in self.scale:
-            raise ValueError("scale is 0, expected another number")
+            raise ValueError("scale is 0, expected a number other than 0")
         gains, biases = self.normalisation()
         if not all(abs(number) <= _LARGEST_FLOAT32 for number in (*gains, *biases)):
-            raise ValueError(
-                "scale, offset, mean and std give the network numbers that float32 does not hold"
-            )
+            raise ValueError("scale, offset, mean and std give network inputs that are too large for float32")
         _check_options(self.decoder_options)
         if not self.value_range[0] < self.value_range[1]:
             raise ValueError(f"value_range is {list(self.value_range)}, expected the smaller number first")
@@ -254,7 +259,7 @@ class Card(BaseModel):
         expected = [1] if self.task == "binary" else list(self.classes.codes)
         if codes != expected or (self.task == "binary" and self.classes.codes != (0, 1)):
             raise ValueError(
-                f"channels {codes} and legend codes {list(self.classes.codes)} do not go together "
+                f"channels {codes} do not match the legend codes {list(self.classes.codes)} "
                 f"for task {self.task}"
             )
         for key in ("thresholds", "min_regions"):
@@ -262,13 +267,20 @@ class Card(BaseModel):
             if numbers is not None and self.task == "multiclass":
                 raise ValueError(f"{key} belong to binary and multilabel tasks, the task is multiclass")
             if numbers is not None and len(numbers) != len(self.channels):
-                raise ValueError(f"{key} has {len(numbers)} numbers, expected {len(self.channels)}")
+                raise ValueError(f"{key} has {plural(len(numbers), 'number')}, expected {len(self.channels)}")
         return self
 
     @property
     def classes(self) -> Legend:
-        """The legend."""
+        """Legend of the classes."""
         return Legend(classes=self.legend)
+
+    @property
+    def region_sizes(self) -> tuple[int, ...]:
+        """`min_regions` in the order of a result's layers (ascending codes); empty if all are 0."""
+        if self.min_regions is None or not any(self.min_regions):
+            return ()
+        return tuple(size for _, size in sorted(zip(self.channels, self.min_regions, strict=True)))
 
     @property
     def band_names(self) -> tuple[str, ...]:
@@ -277,15 +289,15 @@ class Card(BaseModel):
 
     @property
     def has_units(self) -> bool:
-        """Whether `mean` and `std` are in units that a scale gave, and not in stored numbers."""
+        """Whether `mean` and `std` are in units given by a scale, not in stored values."""
         return self.units is None and (set(self.scale) != {1.0} or set(self.offset) != {0.0})
 
     def normalisation(
         self, scale: Sequence[float] | None = None, offset: Sequence[float] | None = None
     ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Gain and bias per band: network input = ``stored * gain + bias``.
+        """Return gain and bias per band: network input = ``stored * gain + bias``.
 
-        Training and prediction both take their numbers from here, with the `scale` and `offset` that
+        Both training and prediction use it, with the `scale` and `offset` that
         `models.scaling` finds for a scene; the card's own by default.
         """
         scale, offset = scale or self.scale, offset or self.offset
@@ -298,7 +310,7 @@ class Card(BaseModel):
         return Card(**{**self.fields(), **fields})
 
     def relabelled(self, legend: Legend | None) -> Card:
-        """Return the card with the names and colours that a legend gives its codes (`Legend.relabelled`).
+        """Return the card with the names and colours that a legend gives to its codes (`Legend.relabelled`).
 
         Raises
         ------
@@ -307,7 +319,7 @@ class Card(BaseModel):
         return self if legend is None else self.changed(legend=self.classes.relabelled(legend).classes)
 
     def fields(self) -> dict[str, Any]:
-        """Return the card as plain JSON values, absent keys left out."""
+        """Return the card as plain JSON values, without absent keys."""
         return self.model_dump(mode="json", exclude_none=True)
 
     def to_json(self) -> str:
@@ -316,12 +328,12 @@ class Card(BaseModel):
 
     @classmethod
     def from_json(cls, text: str, source: Path | str = "card") -> Card:
-        """Read a card from its JSON text.
+        """Read a card from JSON text.
 
         Raises
         ------
         ModelError
-            If the text is not JSON, is newer than this geoseg, or does not fit together.
+            If the text is not JSON, has a newer format than this geoseg knows, or its fields do not fit together.
         """
         try:
             fields = read_json(text)
@@ -340,11 +352,21 @@ class Card(BaseModel):
         try:
             return cls(**fields)
         except ModelError as error:
-            raise ModelError(f"{source}: {error}") from error
+            raise error.into(ModelError, source) from error
+
+
+def _content_of_training(training: object) -> list[int] | None:
+    """Return the `content` of an old card, which stored it in the configuration of its training."""
+    found = training
+    for key in ("config", "data", "labels", "content"):
+        found = found.get(key) if isinstance(found, Mapping) else None
+    if not isinstance(found, list | tuple) or len(found) != 4 or not all(type(n) is int for n in found):
+        return None
+    return list(found) if min(found[:2]) >= 0 and min(found[2:]) >= 1 else None
 
 
 def _check_options(options: Mapping[str, JsonValue]) -> None:
-    """Refuse values that no decoder has; whether a network can be made of the others, building it shows."""
+    """Raise ValueError for values that no decoder accepts; building the network checks the others."""
     way = options.get("decoder_interpolation", "nearest")
     if way not in _INTERPOLATIONS:
         raise ValueError(
@@ -362,78 +384,11 @@ def _check_options(options: Mapping[str, JsonValue]) -> None:
                 raise ValueError(f"decoder_options.{key} holds a list in a list, expected a flat one")
             if isinstance(each, int | float) and not abs(each) <= _MOST_FEATURES:
                 raise ValueError(
-                    f"decoder_options.{key} is {each:g}, expected a number up to {_MOST_FEATURES}: a layer from and "
-                    "to so many features has 150 GB"
+                    f"decoder_options.{key} is {each:g}, expected a number up to {_MOST_FEATURES}: a layer "
+                    "with that many "
+                    "input and output features has 150 GB of weights"
                 )
-
-
-def read_card(path: Path | str) -> Card:
-    """Read the card of a model file, or of an exported model, without reading its weights.
-
-    Raises
-    ------
-    ModelError
-        If the file cannot be read, is no such file, or holds no card of a format this geoseg knows.
-    """
-    from geoseg.models.exported import is_exported, read_exported_card
-
-    path = Path(path)
-    if is_exported(path):
-        return read_exported_card(path)
-    metadata = read_header(path).get("__metadata__")
-    text = metadata.get(CARD_KEY) if isinstance(metadata, Mapping) else None
-    if not isinstance(text, str):
-        raise ModelError(
-            f"{path}: holds weights but not what they are for (bands, classes, normalisation); {_IMPORT}"
-        )
-    return Card.from_json(text, path)
-
-
-def read_header(path: Path) -> dict[str, Any]:
-    """Read the JSON header of a safetensors file: 8 bytes of length (little-endian), then the JSON."""
-    refusal = f"{path}: is not a geoseg model file"
-    try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
-            size = path.stat().st_size
-            if not 2 <= length <= min(_LONGEST_HEADER, size - _LENGTH_BYTES):
-                if _looks_pickled(path):
-                    raise ModelError(f"{refusal} but a checkpoint of torch; {_IMPORT}")
-                raise ModelError(f"{refusal}, or is cut off or damaged; {_EXPECTED}")
-            header = read_json(file.read(length))
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise ModelError(f"{refusal}, or is damaged: what it begins with is not JSON; {_EXPECTED}") from error
-    if not isinstance(header, dict):
-        raise ModelError(
-            f"{refusal}: it begins with a {type(header).__name__}, not a JSON object; {_EXPECTED}"
-        )
-    for name, entry in header.items():
-        if name != "__metadata__" and not _is_tensor(entry):
-            raise ModelError(
-                f"{path}: what its header says of the weights {shown(name)} is damaged, expected dtype, shape and "
-                "data_offsets; fetch it again"
-            )
-    return header
 
 
 def _number(value: object) -> float:
     return float(value) if isinstance(value, int | float) else 0.0
-
-
-def _is_tensor(entry: object) -> bool:
-    """Whether an entry of a header names type, shape and place of a tensor."""
-    if not isinstance(entry, dict) or not isinstance(entry.get("dtype"), str):
-        return False
-    lists = entry.get("shape"), entry.get("data_offsets")
-    return all(
-        isinstance(numbers, list) and all(type(n) is int and 0 <= n < 2**63 for n in numbers)
-        for numbers in lists
-    )
-
-
-def _looks_pickled(path: Path) -> bool:
-    with path.open("rb") as file:
-        start = file.read(2)
-    return start in (b"PK", b"\x80\x02", b"\x80\x04", b"\x80\x05")

@@ -1,4 +1,4 @@
-"""The network where a person names none: one that learns from few labels, on a CPU, without the internet."""
+"""The default network: it learns from few labels, on a CPU, without internet access."""
 
 from __future__ import annotations
 
@@ -9,23 +9,26 @@ from typing import Any, Final
 from geoseg.models.weight_names import NONE, PACKAGED, PACKAGED_ENCODER
 
 _LIGHT: Final = {"decoder_channels": [128, 64, 32, 16, 16]}
-"""Half of the channels that segmentation-models-pytorch gives a U-Net's decoder, where most of the time would go."""
+"""Half the channels of the default U-Net decoder of segmentation-models-pytorch, which takes most of the time."""
 _OWN_ENCODER: Final = {"unet2015": "published"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChosenNetwork:
-    """What a person says of a network; `settled` fills in the rest.
+    """The user's choices for a network; `settled` fills in the rest.
 
     Parameters
     ----------
     architecture : str
+        Name of the architecture in segmentation-models-pytorch.
     encoder : str, optional
+        Name of the encoder.
     encoder_weights : str, optional
-        ``none`` asks for random ones.
+        Pretrained weights of the encoder; ``none`` means random weights.
     decoder_options : mapping, optional
+        More arguments of the architecture.
     started : bool
-        Whether all weights come from elsewhere.
+        Whether all weights come from another model.
     """
 
     architecture: str = "Unet"
@@ -35,9 +38,10 @@ class ChosenNetwork:
     started: bool = False
 
     def settled(self) -> ChosenNetwork:
-        """Return it with an encoder, its weights and options.
+        """Return the choice with an encoder, its weights and options filled in.
 
-        Laws: what was named stays. Where no encoder is named, nothing is fetched. A settled choice stays as it is.
+        Laws: the user's choices are kept. If no encoder is named, nothing is downloaded. A settled choice does
+        not change.
         """
         weights = None if self.encoder_weights == NONE else self.encoder_weights
         if self.encoder is not None:

@@ -1,8 +1,7 @@
-"""Pretrained weights in the encoder of a new network: packaged, published, torchgeo's, or those of a file."""
+"""Load pretrained weights into the encoder of a new network: packaged, published, from torchgeo, or from a file."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -12,10 +11,10 @@ from typing import Any, Final
 
 import torch
 
-from geoseg.errors import ModelError
+from geoseg.errors import ModelError, plural
 from geoseg.models.beginning import COLORS, Beginning
 from geoseg.models.first_layer import colors_of, input_layers, spread
-from geoseg.models.foreign_weights import read_weights
+from geoseg.models.foreign_weights import read_weights, sha256_of
 from geoseg.models.network_plan import NetworkPlan
 from geoseg.models.unet2015 import Unet2015
 from geoseg.models.weight_names import PACKAGED, PACKAGED_ENCODER, SUFFIXES, is_file, is_of_torchgeo
@@ -24,21 +23,22 @@ _PACKAGED_FILE: Final = Path(__file__).parent / "data" / "lite0.safetensors"
 _BYTES: Final = 255.0
 _OUTER: Final = ("encoder.", "backbone.")
 _COUNT: Final = "num_batches_tracked"
-"""Statistics that old files do not have; nothing is computed with them."""
+"""Counters that old files lack; no result depends on them."""
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class EncoderWeights:
-    """Weights of an encoder as their source names them.
+    """Weights of an encoder, with the tensor names of their source.
 
     Parameters
     ----------
     tensors : mapping of str to Tensor
+        Tensors by name.
     colors : tuple of str or None
-        Colours that the first layer sees, in its order; None where it takes the model's bands as they stand.
+        Colours of the first layer's input, in order; None if it takes the model's bands in their order.
     beginning : Beginning
-        For the card.
+        Description for the card.
     """
 
     tensors: Mapping[str, torch.Tensor]
@@ -51,41 +51,42 @@ def load_encoder_weights(
 ) -> Beginning:
     """Load pretrained weights into the encoder of a new network; no code of a file is run.
 
-    Law: with exactly red, green and blue, in any order, the features of a picture are those of the weights' own
+    Law: with exactly red, green and blue, in any order, the features of a picture are those of the original
     network.
 
     Parameters
     ----------
     network : Module
-        Its encoder is changed in place.
+        The network, whose encoder is changed in place.
     plan : NetworkPlan
-        What it was built by.
+        Plan that the network was built from.
     bands : sequence of str
-        Names of its bands. Weights of three colours are spread over them (`first_layer.spread`); others are taken
-        only where there are as many bands, in their order.
+        Names of the model's bands. Weights for three colours are spread over them (`first_layer.spread`); others
+        are accepted only for the same number of bands, in their order.
     name : str or path
-        ``packaged``; ``imagenet`` or what else segmentation-models-pytorch publishes; a name of torchgeo's
-        (``ResNet50_Weights.SENTINEL2_ALL_MOCO``); or a file of weights (.safetensors, .pth, .pt, .bin, .ckpt) with the
-        names that timm, torchvision, segmentation-models-pytorch or Lightning give them.
+        ``packaged``; ``imagenet`` or another name published by segmentation-models-pytorch; a name from torchgeo
+        (``ResNet50_Weights.SENTINEL2_ALL_MOCO``); or a file of weights (.safetensors, .pth, .pt, .bin, .ckpt)
+        with the names that timm, torchvision, segmentation-models-pytorch or Lightning give them.
 
     Returns
     -------
     Beginning
-        Where they came from.
+        The source of the weights.
 
     Raises
     ------
     ModelError
-        If there are no such weights, they are of another encoder or other bands, or cannot be read or fetched.
+        If there are no such weights, they are for another encoder or other bands, or cannot be read or fetched.
     """
     if plan.architecture.lower() == Unet2015.__name__.lower():
         raise ModelError(
-            f"{Unet2015.__name__} has no pretrained weights, found {str(name)!r}; leave them out, or take Unet with an "
+            f"{Unet2015.__name__} has no pretrained weights, found {str(name)!r}; leave them out, or take "
+            "Unet with an "
             "encoder that has some"
         )
     weights = _found(plan, name)
     encoder: Any = network.encoder
-    # timm's encoders are one floor deeper in segmentation-models-pytorch.
+    # segmentation-models-pytorch wraps timm's encoders in one more module.
     inner = encoder.model if plan.encoder.startswith("tu-") else encoder
     expected: dict[str, torch.Tensor] = inner.state_dict()
     fitted = _renamed(expected, _bare(weights.tensors))
@@ -97,7 +98,10 @@ def load_encoder_weights(
         left = ", ".join(fitted.left_over[:3]) + (", ..." if len(fitted.left_over) > 3 else "")
         count = len(fitted.left_over)
         _log.info(
-            "%s: %d tensors are not of the encoder and left out (%s)", weights.beginning.weights, count, left
+            "%s: %d tensors do not belong to the encoder and were ignored (%s)",
+            weights.beginning.weights,
+            count,
+            left,
         )
     _log.info("begun from %s", weights.beginning)
     return weights.beginning
@@ -113,21 +117,21 @@ def _found(plan: NetworkPlan, name: str | Path) -> EncoderWeights:
 
 
 def _is_packaged(plan: NetworkPlan) -> bool:
-    # timm appends which of several weights of an encoder are meant.
+    # timm appends a tag to the encoder's name if it has several sets of weights.
     return plan.encoder.partition(".")[0] == PACKAGED_ENCODER
 
 
 def _packaged(plan: NetworkPlan) -> EncoderWeights:
     if not _is_packaged(plan):
         raise ModelError(
-            f"encoder weights {PACKAGED!r} are those of encoder {PACKAGED_ENCODER}, found encoder {plan.encoder}; take "
-            "that encoder, or other weights"
+            f"encoder weights {PACKAGED!r} are for encoder {PACKAGED_ENCODER}, found encoder "
+            f"{plan.encoder}; use that encoder, or other weights"
         )
     beginning = Beginning(
         weights=PACKAGED,
         source="EfficientNet-Lite0, trained on ImageNet",
         licence="Apache-2.0",
-        sha256=_sha256(_PACKAGED_FILE),
+        sha256=sha256_of(_PACKAGED_FILE),
         mean=(127 / _BYTES,) * 3,
         std=(128 / _BYTES,) * 3,
     )
@@ -158,7 +162,7 @@ def _of_torchgeo(plan: NetworkPlan, name: str) -> EncoderWeights:
     wanted, count = weights.meta.get("bands"), weights.meta.get("in_chans")
     if count is not None and count != plan.bands:
         listed = f" ({', '.join(wanted)})" if wanted else ""
-        raise ModelError(f"weights {name} take {count} bands{listed}, the model has {plan.bands}")
+        raise ModelError(f"weights {name} take {plural(count, 'band')}{listed}, the model has {plan.bands}")
     tensors = fetched(weights, name)
     for line in advice(weights, name):
         _log.warning("%s", line)
@@ -169,17 +173,12 @@ def _of_torchgeo(plan: NetworkPlan, name: str) -> EncoderWeights:
 def _of_file(path: Path) -> EncoderWeights:
     tensors = read_weights(path).tensors
     return EncoderWeights(
-        tensors=tensors, colors=COLORS, beginning=Beginning(weights=path.name, sha256=_sha256(path))
+        tensors=tensors, colors=COLORS, beginning=Beginning(weights=path.name, sha256=sha256_of(path))
     )
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _bare(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return an encoder's tensors under their own names; weights may be of a whole network."""
+    """Return an encoder's tensors under their own names, also from the weights of a whole network."""
     for outer in _OUTER:
         inside = {key.removeprefix(outer): tensor for key, tensor in tensors.items() if key.startswith(outer)}
         if inside:
@@ -194,7 +193,7 @@ class _Fitted:
 
 
 def _renamed(expected: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor]) -> _Fitted:
-    """Give tensors the encoder's names: timm writes ``stages.0`` as ``stages_0`` in a network for features only."""
+    """Rename tensors as the encoder names them: timm calls ``stages.0`` ``stages_0`` in feature extractors."""
     taken = {}
     for name in expected:
         plain = re.sub(r"^(\w+?)_(\d+)(?=\.)", r"\1.\2", name)
@@ -210,13 +209,13 @@ def _renamed(expected: Mapping[str, torch.Tensor], found: Mapping[str, torch.Ten
 def _refuse_deeper(
     expected: Mapping[str, torch.Tensor], left_over: Sequence[str], plan: NetworkPlan, weights: EncoderWeights
 ) -> None:
-    """Refuse an encoder of the same kind with more layers, which would fill this one and be another."""
+    """Raise ModelError if the weights have more layers than the encoder: they are of a deeper one."""
     parts = {name.partition(".")[0] for name in expected if name.count(".") > 1}
     deeper = [name for name in left_over if name.partition(".")[0] in parts]
     if deeper:
         raise ModelError(
-            f"encoder weights {weights.beginning.weights} are of another encoder than {plan.encoder}, which has no "
-            f"{deeper[0]} ({len(deeper)} tensors more in the same parts); take the encoder that they are of"
+            f"encoder weights {weights.beginning.weights} belong to another encoder than {plan.encoder}, which has no "
+            f"{deeper[0]} ({plural(len(deeper), 'more tensor')} in the same parts); use the encoder that they belong to"
         )
 
 
@@ -227,7 +226,7 @@ def _with_bands(
     bands: Sequence[str],
     weights: EncoderWeights,
 ) -> dict[str, torch.Tensor]:
-    """Spread the kernels that see three colours over the bands of the model."""
+    """Spread the filters for three colours over the bands of the model."""
     if weights.colors is None:
         return tensors
     inside = "model." if plan.encoder.startswith("tu-") else ""
@@ -246,8 +245,9 @@ def _with_bands(
                 _log.info("filters of the first layer: %s", ", ".join(said))
         elif count != plan.bands:
             raise ModelError(
-                f"encoder weights {weights.beginning.weights} take {count} bands, the model has {plan.bands}; expected "
-                "weights of as many, or of red, green and blue"
+                f"encoder weights {weights.beginning.weights} are for {plural(count, 'band')}, the model has "
+                f"{plan.bands}; expected "
+                "weights for that many bands, or for red, green and blue"
             )
     return tensors
 
@@ -258,7 +258,7 @@ def _check(
     plan: NetworkPlan,
     weights: EncoderWeights,
 ) -> None:
-    """Refuse weights of another encoder, or with numbers that no training goes on from."""
+    """Raise ModelError for weights of another encoder, or with NaN or infinite values."""
     name = weights.beginning.weights
     missing = [key for key in expected if key not in tensors and not key.endswith(_COUNT)]
     shaped = [key for key in expected if key in tensors and tensors[key].shape != expected[key].shape]
@@ -269,7 +269,7 @@ def _check(
             else f"{missing[0]} is missing"
         )
         raise ModelError(
-            f"encoder weights {name} do not fit encoder {plan.encoder}: {first} (of {len(expected)} tensors "
+            f"encoder weights {name} do not fit encoder {plan.encoder}: {first} (of {plural(len(expected), 'tensor')} "
             f"{len(missing)} are missing, {len(shaped)} have another shape); expected the names of timm, torchvision "
             "or segmentation-models-pytorch for this encoder"
         )

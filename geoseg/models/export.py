@@ -1,10 +1,10 @@
-"""What `geoseg model export` does: a model's network as a graph, for every tile size that it can be for."""
+"""Export a model's network as a graph, for every tile size that the graph is valid for."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -12,21 +12,39 @@ from geoseg.engine.quantized import GraphBytes
 from geoseg.errors import ModelError, OptionError
 from geoseg.models.card import Card, WeightPrecision
 from geoseg.models.exported import About, ExportPrecision, check_export_name, is_onnx, write_exported
-from geoseg.models.graphs import graph_of, int8_graph_of
+from geoseg.models.graphs import GraphSource, graph_of, int8_graph_of
 
 if TYPE_CHECKING:
     import openvino
 
-    from geoseg.models.model import Model
-
 _ALIKE = 1e-3
-"""Most that a graph, of another shape too, may differ from the network on noise, relative to the largest logit."""
+"""Largest accepted difference between the graph (also at another shape) and the network on noise, relative to
+the largest logit."""
 _STRIDE = 32
-"""Px, that encoders divide edges by: many a network takes any edge, but its trace only multiples of it."""
+"""Px by which encoders divide edges: many networks take any edge, but their traces only multiples of it."""
+
+
+class Exportable(GraphSource, Protocol):
+    """What is needed of a `Model` to export it."""
+
+    @property
+    def traceable(self) -> bool:
+        """Whether a trace shows all that the network does."""
+
+    @property
+    def stored_digest(self) -> str:
+        """Digest by which the card of a model file names its weights."""
+
+    @property
+    def stride_multiple(self) -> int:
+        """Px of which the edges of the network's input must be multiples."""
+
+    def check_tile_size(self, size: int) -> None:
+        """Raise OptionError for a tile size that the network cannot take."""
 
 
 def export(
-    model: Model,
+    model: Exportable,
     path: Path,
     *,
     tile_size: int | None,
@@ -34,19 +52,19 @@ def export(
     weights: WeightPrecision,
     overwrite: bool,
 ) -> Card:
-    """Write the graph of a model's network, with its card; see `Model.export`."""
+    """Write the graph of a model's network with its card; see `Model.export`."""
     check_export_name(path, precision, weights)
     if model.exported is not None:
         model.exported.build()
     if not model.traceable:
         raise ModelError(
-            f"{path}: a network of your own is not exported: what it does with other numbers a graph does not show"
+            f"{path}: a network of your own cannot be exported: a traced graph may not show all that its code does"
         )
     digest = model.stored_digest
     card, whole = model.card, model.card.image_size
     if whole is not None and tile_size is not None:
         raise OptionError(
-            f"the model {card.name} sees whole images, resized to {whole[0]} x {whole[1]} px, and no tiles; leave "
+            f"the model {card.name} takes whole images, resized to {whole[0]} x {whole[1]} px, not tiles; leave "
             "the tile size out"
         )
     size = card.tile.size if tile_size is None else tile_size
@@ -68,35 +86,37 @@ def export(
     return written
 
 
-def _onnx_of(model: Model, shape: tuple[int, int]) -> GraphBytes:
-    """Return a model's network as an ONNX file, of which OpenVINO says what the network says."""
+def _onnx_of(model: Exportable, shape: tuple[int, int]) -> GraphBytes:
+    """Return a model's network as an ONNX file, checked against the network with OpenVINO."""
     from geoseg.engine.conversion import as_onnx
 
     found = GraphBytes(as_onnx(model.network, (len(model.card.bands), *shape)), b"")
     if not _agree(model, found.graph(), shape):
         raise ModelError(
-            f"the ONNX file of the model {model.card.name} would say something else than it; export it as .xml"
+            f"the ONNX file of the model {model.card.name} would give other results than the model; export it as .xml"
         )
     return found
 
 
-def _multiple(model: Model, graph: openvino.Model, shape: tuple[int, int]) -> int | None:
-    """Multiples of px that edges must have for a graph to say of an image what the network says; None for one shape.
+def _multiple(model: Exportable, graph: openvino.Model, shape: tuple[int, int]) -> int | None:
+    """Return the px of which edges must be multiples for the graph to agree with the network; None for one shape
+    only.
 
-    A graph is a trace with images of one shape, and may hold that shape in numbers: so it is tried with another one.
+    A graph is traced with images of one shape, which may be fixed in its constants: so it is tried with another
+    shape.
     """
     steps = model.stride_multiple, math.lcm(model.stride_multiple, _STRIDE)
     return next((step for step in steps if _agree(model, graph, _other(shape, step))), None)
 
 
 def _other(shape: tuple[int, int], step: int) -> tuple[int, int]:
-    """Another shape, of multiples of a step, which is no square."""
+    """Return another shape of multiples of `step`, which is not square."""
     rows, cols = (-(-edge // step) * step for edge in shape)
     return rows + step, cols + 2 * step
 
 
-def _agree(model: Model, graph: openvino.Model, shape: tuple[int, int]) -> bool:
-    """Whether a graph says of noise of a shape what the network says."""
+def _agree(model: Exportable, graph: openvino.Model, shape: tuple[int, int]) -> bool:
+    """Return whether a graph gives the network's results for noise of a shape."""
     import torch
 
     from geoseg.engine.openvino_network import logits_of, reshaped

@@ -1,4 +1,4 @@
-"""What geoseg notes in the files of an exported model, of whichever format."""
+"""Metadata that geoseg writes into the files of exported models, whatever their format."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ ABOUT_KEY: Final = "geoseg_export"
 DIGEST_KEY: Final = "geoseg_sha256"
 
 
-def require_notes(path: Path, notes: dict[str, str]) -> dict[str, str]:
-    """Return the notes of a file that geoseg exported; refuse another one.
+def require_notes(path: Path, notes: dict[str, str], remedy: str = "") -> dict[str, str]:
+    """Return the metadata of a file that geoseg exported; raise ModelError with a remedy for any other file.
 
     Raises
     ------
@@ -22,6 +22,6 @@ def require_notes(path: Path, notes: dict[str, str]) -> dict[str, str]:
     if any(key not in notes for key in (CARD_KEY, ABOUT_KEY, DIGEST_KEY)):
         raise ModelError(
             f"{path}: is not a model that geoseg exported, it holds no card (bands, classes, normalisation); expected "
-            "what `geoseg model export` wrote"
+            f"what `geoseg model export` wrote{remedy}"
         )
     return notes

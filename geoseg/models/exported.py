@@ -1,8 +1,8 @@
-"""Exported models: a network as a graph that OpenVINO reads, with its card, which predicts without torch.
+"""Exported models: a graph that OpenVINO reads, with its card; it predicts without torch.
 
-``OUT.xml`` is OpenVINO's own format, with the numbers in ``OUT.bin`` beside it (`geoseg.models.ir_file`); ``OUT.onnx``
-is one file that other programs read, too (`geoseg.models.onnx_file`). Both keep the card among their notes, and a
-digest of all that they hold. Nothing in them is run but OpenVINO's own operations.
+``OUT.xml`` is OpenVINO's own format, with the weights in ``OUT.bin`` beside it (`geoseg.models.ir_file`);
+``OUT.onnx`` is one file that other programs read, too (`geoseg.models.onnx_file`). Both keep the card in their
+metadata, and a digest of their content. Only OpenVINO's own operations are ever run from them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 from pydantic import BaseModel, ValidationError
 
 from geoseg.engine.quantized import GraphBytes
-from geoseg.errors import ModelError, OptionError, OutputError
+from geoseg.errors import Message, ModelError, OptionError, OutputError
 from geoseg.models import ir_file, onnx_file
 from geoseg.models.card import CARD_KEY, Card, Edge, WeightPrecision
 from geoseg.models.export_notes import ABOUT_KEY
@@ -30,19 +30,19 @@ ExportPrecision = Literal["fp32", "int8"]
 
 
 class About(BaseModel):
-    """What an exported graph is for.
+    """Precision and input shapes of an exported graph.
 
     Parameters
     ----------
     precision : str
-        ``fp32``, which is computed in bf16, too, or ``int8``.
+        ``fp32``, which can also be computed in bf16, or ``int8``.
     shape : tuple of int
-        (rows, cols) of the images that it was exported for.
+        (rows, cols) of the images that the graph was exported for.
     multiple : int, optional
-        Images of other shapes, whose edges are multiples of it, in px, get what the network would say of them; without
-        it the graph is for `shape` alone.
+        The graph is also valid for images whose edges are multiples of this many px; without
+        it only for `shape`.
     weights : str
-        What its numbers are stored in.
+        Data type in which the weights are stored.
     """
 
     precision: ExportPrecision
@@ -53,15 +53,18 @@ class About(BaseModel):
 
 @dataclass(frozen=True)
 class ExportedNetwork:
-    """A network as a graph that needs no torch, and never becomes a module of it.
+    """A network as a graph, which needs no torch and cannot be turned back into a torch module.
 
     Parameters
     ----------
     path : Path
         The file, for messages.
     card : Card
+        The model's card.
     about : About
+        Precision and input shapes of the graph.
     files : GraphBytes
+        The graph.
     """
 
     path: Path
@@ -71,29 +74,30 @@ class ExportedNetwork:
 
     @property
     def digest(self) -> str:
-        """Digest of the graph; of one in int8, of the weights that it was measured with."""
+        """Digest of the graph; for an int8 graph, of the weights that it was quantized from."""
         measured = self.card.quantization
         return self.files.sha256 if measured is None else measured.weights_sha256
 
     @property
     def precisions(self) -> str:
-        """What it can be computed in."""
+        """Precisions in which the graph can be computed, in words."""
         return "int8" if self.about.precision == "int8" else "fp32 or bf16"
 
     def build(self) -> NoReturn:
-        """Refuse: the module that the graph was made of is not in the files.
+        """Raise ModelError: the torch module cannot be rebuilt from the files.
 
         Raises
         ------
         ModelError
         """
         raise ModelError(
-            f"{self.path}: an exported model only predicts, on a CPU with precision {self.precisions}; for everything "
+            f"{self.path}: an exported model can only predict, on a CPU with precision {self.precisions}; for "
+            "everything "
             "else take the .safetensors that it was made of"
         )
 
     def check_shape(self, shape: tuple[int, int]) -> None:
-        """Refuse images that the graph is not for.
+        """Raise OptionError for an image shape that the graph does not accept.
 
         Raises
         ------
@@ -120,7 +124,7 @@ class ExportedNetwork:
         Raises
         ------
         OptionError, ModelError
-            If it is not for them, or OpenVINO cannot read it.
+            If it does not accept such images, or OpenVINO cannot read it.
         """
         from geoseg.engine.openvino_network import reshaped
 
@@ -128,7 +132,7 @@ class ExportedNetwork:
         try:
             graph = reshaped(self.files.graph(), shape)
         except ModelError as error:
-            raise ModelError(f"{self.path}: {error}") from error
+            raise error.into(ModelError, self.path) from error
         found = [list(each.shape) for each in (*graph.inputs, *graph.outputs)]
         if found != [[1, len(self.card.bands), *shape], [1, len(self.card.channels), *shape]]:
             raise ModelError(f"{self.path}: its graph does not fit its card; export the model again")
@@ -136,12 +140,12 @@ class ExportedNetwork:
 
 
 def is_onnx(path: Path) -> bool:
-    """Whether a name is that of an ONNX file."""
+    """Return whether a path has the suffix of an ONNX file."""
     return path.suffix.lower() == ".onnx"
 
 
 def is_exported(path: Path) -> bool:
-    """Whether a name is that of an exported model."""
+    """Return whether a path has the suffix of an exported model."""
     return is_onnx(path) or path.suffix.lower() == ".xml"
 
 
@@ -151,19 +155,19 @@ def read_exported_card(path: Path) -> Card:
     Raises
     ------
     ModelError
-        If the file cannot be read, or is none that geoseg exported.
+        If the file cannot be read, or was not exported by geoseg.
     """
     notes = onnx_file.read_notes(path) if is_onnx(path) else ir_file.read_notes(path)
     return Card.from_json(notes[CARD_KEY], path)
 
 
 def read_exported(path: Path) -> ExportedNetwork:
-    """Read an exported model, and verify it.
+    """Read and verify an exported model.
 
     Raises
     ------
     ModelError
-        If it is none, or not as it was written.
+        If it is not an exported model, or was changed since it was written.
     """
     notes, files = onnx_file.read(path) if is_onnx(path) else ir_file.read(path)
     card = Card.from_json(notes[CARD_KEY], path)
@@ -176,7 +180,7 @@ def read_exported(path: Path) -> ExportedNetwork:
         raise ModelError(
             f"{path}: its card and its graph are of different precisions; export the model again"
         )
-    if measured is not None:  # of the graph as it lies here, its card in it
+    if measured is not None:  # the digest of the graph with its metadata, as stored here
         card = card.changed(quantization=measured.model_copy(update={"graph_sha256": files.sha256}))
     return ExportedNetwork(path, card, about, files)
 
@@ -184,15 +188,18 @@ def read_exported(path: Path) -> ExportedNetwork:
 def write_exported(
     path: Path, graph: openvino.Model | bytes, card: Card, about: About, *, overwrite: bool
 ) -> None:
-    """Write a graph and its card, verify them by reading them back, and give the files their names.
+    """Write a graph and its card, verify them by reading them back, and rename the files into place.
 
     Parameters
     ----------
     path : Path
-        Name of the ``.xml``, whose ``.bin`` goes beside it, or of the ``.onnx``.
+        Path of the ``.xml``, whose ``.bin`` is written beside it, or of the ``.onnx``.
     graph : openvino.Model, or bytes of an ONNX file
+        The graph.
     card : Card
+        The model's card.
     about : About
+        Precision and input shapes of the graph.
     overwrite : bool
         Whether files may be replaced.
 
@@ -213,13 +220,14 @@ def write_exported(
             try:
                 ir_file.write(product, graph, notes, about.weights)
             except OutputError as error:
-                raise OutputError(f"{path}: {error}") from error
+                raise error.into(OutputError, path) from error
         try:
             found = read_exported(product)
             found.graph(found.about.shape)
         except ModelError as error:
             raise OutputError(
-                f"{path}: what was read back is not what was written ({error}); the disk may be faulty"
+                Message("{}: the content read back differs from what was written ({})", path, error),
+                "the disk may be faulty",
             ) from error
         if not isinstance(graph, bytes):
             second.commit(product.with_suffix(ir_file.NUMBERS))
@@ -229,7 +237,7 @@ def write_exported(
 def check_export_name(
     path: Path, precision: ExportPrecision = "fp32", weights: WeightPrecision = "fp32"
 ) -> None:
-    """Refuse a name that no exported model is written under, or what it does not go with.
+    """Raise an error for a file name, or a combination with precision and weights, that cannot be exported.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The first layer of an encoder that was trained on three colours, for a model of any bands."""
+"""Adapt the first layer of an encoder that was trained on three colours to any bands."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from geoseg.errors import ModelError
 from geoseg.models.beginning import COLORS
 from geoseg.models.network import build
 from geoseg.models.network_plan import NetworkPlan
-from geoseg.raster.band_names import meanings, wavelength_of
+from geoseg.models.unet2015 import ENCODER
+from geoseg.raster.band_names import find_bands, meanings, wavelength_of
 
 _NANOMETRES: Final = {"blue": (450, 510), "green": (510, 600), "red": (620, 690)}
-"""Wavelengths of the common names, as STAC's ``eo`` extension bounds them."""
+"""Wavelength ranges of the colours, as in STAC's ``eo`` extension."""
 
 
 def colors_of(bands: Sequence[str]) -> tuple[str | None, ...]:
-    """Say of each band whether it is red, green or blue, by its name or else by a wavelength in it; None of others."""
+    """Return the colour (red, green or blue) of each band, from its name or a wavelength in it; None for others."""
     found: list[str | None] = []
     for name, says in zip(bands, meanings(bands), strict=True):
         meant = next(iter(says)) if len(says) == 1 else None
@@ -30,27 +31,45 @@ def colors_of(bands: Sequence[str]) -> tuple[str | None, ...]:
     return tuple(found)
 
 
+def bands_in(bands: Sequence[str], known: Sequence[str]) -> tuple[int | None, ...]:
+    """Find bands among those that weights know, by name or else by the meaning of the name.
+
+    Returns
+    -------
+    tuple of int or None
+        For each band its index in `known`; None if there is no such band, or several may match.
+    """
+    called = {name.lower() for name in known}
+    found: list[int | None] = []
+    for name, says in zip(bands, meanings(bands), strict=True):
+        wanted = name if name.lower() in called else next(iter(says)) if len(says) == 1 else None
+        numbers = None if wanted is None else find_bands([wanted], known).numbers
+        found.append(None if numbers is None else numbers[0] - 1)
+    return tuple(found)
+
+
 def spread(
     filters: torch.Tensor, order: Sequence[str], colors: Sequence[str | None], groups: int = 1
 ) -> torch.Tensor:
-    """Make filters for three colours filters for any bands.
+    """Turn filters for three colours, or other bands, into filters for any bands.
 
-    A band that is red, green or blue takes the filters of that colour, another one their mean. All are multiplied by
-    3 / bands, as timm (``adapt_input_conv``) and segmentation-models-pytorch (``patch_first_conv``) do it, so that as
-    many bands of equal values have the response that three had.
+    A red, green or blue band takes the filters of that colour, any other band their mean. All are multiplied by
+    3 / bands, as in timm (``adapt_input_conv``) and segmentation-models-pytorch (``patch_first_conv``), so that
+    any number of bands with equal values gives the same response as three.
 
-    Laws: of exactly red, green and blue, in any order, the response is the original's, bit for bit but for the order
-    of the sum. Where all bands have equal values, and all three colours or none is among them, it is the original's.
+    Laws: for exactly red, green and blue, in any order, the response is the original one, except for the order
+    of the sum. If all bands have equal values, and all three colours or none are among them, it is the original one.
 
     Parameters
     ----------
     filters : Tensor, (out, 3 * groups, rows, cols)
+        Weights of the first convolution.
     order : sequence of str
-        Colours that the filters are for.
+        Colours of the filters' input, in order.
     colors : sequence of str or None
-        What each band of the model shows (`colors_of`).
+        Colour of each band of the model (`colors_of`).
     groups : int
-        Copies of the input that stand side by side: encoders that fold space into depth have several.
+        Copies of the input side by side: encoders that fold space into depth have several.
 
     Returns
     -------
@@ -68,23 +87,31 @@ def spread(
 
 
 def input_layers(encoder: torch.nn.Module, plan: NetworkPlan) -> Mapping[str, int]:
-    """Find the kernels that see the image.
+    """Find the kernels that take the image as input.
 
     Parameters
     ----------
     encoder : Module
-        Of the network of the plan.
+        Encoder of the planned network.
     plan : NetworkPlan
+        What the network is made of.
 
     Returns
     -------
     mapping of str to int
-        By their names in the encoder, how many channels each has for a band: those whose second dimension grows with
-        the bands. Of encoders that cannot have one band more, the first convolution of as many channels as bands.
+        Number of input channels per band, by the kernel's name in the encoder: kernels whose second dimension
+        grows with the bands. For encoders that cannot have one more band, the first convolution with as many
+        channels as bands.
     """
     own = encoder.state_dict()
     try:
-        made: Any = build(replace(plan, bands=plan.bands + 1))
+        # Only the options of the encoder: those of a decoder are tried out, which takes a second. The published
+        # U-Net has no others.
+        whole = plan.encoder == ENCODER
+        own_options = {
+            key: value for key, value in plan.options.items() if whole or key.startswith("encoder_")
+        }
+        made: Any = build(replace(plan, bands=plan.bands + 1, options=own_options))
     except ModelError:
         found = (
             name

@@ -1,11 +1,12 @@
-"""Weights that other programs have written, read without running anything in them.
+"""Read weights written by other programs, without running any code in them.
 
 A ``.pt``, ``.pth`` or ``.ckpt`` file is a pickle, which can hold code. It is read by torch's reader of weights,
-which knows tensors, plain numbers, texts and containers and refuses everything else; there is no way round it.
+which accepts tensors, plain numbers, texts and containers and refuses everything else; no option changes that.
 """
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import warnings
 import zipfile
@@ -19,8 +20,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from geoseg.errors import ModelError
-from geoseg.models.card import CARD_KEY, read_header
+from geoseg.models.card import CARD_KEY
+from geoseg.models.card_file import read_header
+from geoseg.models.exported import is_onnx
 from geoseg.models.one_line import first_line
+from geoseg.models.onnx_network import OnnxNetwork, read_onnx
 from geoseg.storage.foreign_text import read_json
 
 _WRAPPERS: Final = ("state_dict", "model_state_dict", "model", "weights")
@@ -40,33 +44,40 @@ _IN_A_FOLDER: Final = ("model.safetensors", "pytorch_model.bin", "model.pth")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ForeignWeights:
-    """Tensors of a network and what was written beside them.
+    """Tensors of a network and the settings stored with them.
 
     Parameters
     ----------
     tensors : mapping of str to Tensor
-        By name, without what wrappers put before it (``module.``, ``model.``, ...).
+        Tensors by name, without the prefixes of wrappers (``module.``, ``model.``, ...).
     settings : mapping
-        What the file says of its network, in the words of the program that wrote it.
+        Settings of the network in the file, with the names of the program that wrote it.
     lightning : bool
-        Whether it is a checkpoint of Lightning.
+        Whether it is a Lightning checkpoint.
+    onnx : OnnxNetwork, optional
+        The graph in the file, if it is an ONNX file.
     """
 
     tensors: Mapping[str, torch.Tensor]
     settings: Mapping[str, Any]
     lightning: bool = False
+    onnx: OnnxNetwork | None = None
 
 
 def read_weights(path: Path) -> ForeignWeights:
-    """Read a file of weights, or a folder that ``save_pretrained`` made.
+    """Read a file of weights, or a folder written by ``save_pretrained``.
 
     Raises
     ------
     ModelError
-        If it cannot be read, holds more than weights and plain values, or no weights.
+        If it cannot be read, holds other objects than weights and plain values, or holds no weights.
     """
     if path.is_dir():
         return _read_folder(path)
+    if is_onnx(path):
+        network = read_onnx(path)
+        tensors = {name: torch.from_numpy(numbers) for name, numbers in network.tensors.items()}
+        return ForeignWeights(tensors=_plain(path, tensors), settings={}, onnx=network)
     try:
         with path.open("rb") as file:
             start = file.read(4)
@@ -77,17 +88,24 @@ def read_weights(path: Path) -> ForeignWeights:
     return ForeignWeights(tensors=_plain(path, _load_safetensors(path)), settings={})
 
 
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 digest of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _read_folder(folder: Path) -> ForeignWeights:
     config = folder / "config.json"
     try:
         if config.stat().st_size > _LONGEST_CONFIG:
             raise ModelError(
-                f"{config}: is larger than {_LONGEST_CONFIG} bytes, expected the settings of a network"
+                f"{config}: is larger than {_LONGEST_CONFIG} bytes, expected a small JSON file with the "
+                "settings of a network"
             )
         settings = read_json(config.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ModelError(
-            f"{folder}: has no config.json, expected a folder that save_pretrained made"
+            f"{folder}: has no config.json, expected a folder written by save_pretrained"
         ) from error
     except (OSError, ValueError) as error:
         raise ModelError(f"{config}: cannot be read ({first_line(error)})") from error
@@ -104,12 +122,13 @@ def _load_safetensors(path: Path) -> Mapping[str, Any]:
         metadata = read_header(path).get("__metadata__")
     except ModelError as error:
         raise ModelError(
-            f"{path}: is no file of weights, expected .safetensors, a .pt, .pth or .ckpt file of torch, or a folder "
-            "of save_pretrained"
+            f"{path}: is not a file of weights, expected .safetensors, a .pt, .pth or .ckpt file of torch, "
+            ".onnx, or a "
+            "folder written by save_pretrained"
         ) from error
     if isinstance(metadata, Mapping) and CARD_KEY in metadata:
         raise ModelError(
-            f"{path}: is a geoseg model file already; use it as it is, or begin with it (model.start)"
+            f"{path}: is already a geoseg model file; use it as it is, or start a training from it (model.start)"
         )
     try:
         tensors: Mapping[str, Any] = load_file(path)
@@ -119,40 +138,42 @@ def _load_safetensors(path: Path) -> Mapping[str, Any]:
 
 
 def _load_pickle(path: Path) -> object:
-    """Read what torch has saved; anything but weights and plain values is refused, nothing of it is run."""
+    """Read a file saved by torch; anything but weights and plain values is refused, and no code is run."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of unusual pickles, which are then read or refused
+            warnings.simplefilter("ignore")  # about unusual pickles, which are read or refused anyway
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         held = _foreign_objects(path)
         what = f" ({', '.join(held[:3])}{', ...' if len(held) > 3 else ''})" if held else ""
         raise ModelError(
-            f"{path}: holds Python objects{what}, which could run code and are never loaded; where it was made, save "
-            "its weights alone: torch.save(model.state_dict(), 'weights.pth')"
+            f"{path}: holds Python objects{what}, which could run code and are never loaded; in the program "
+            "that made it, save "
+            "only its weights: torch.save(model.state_dict(), 'weights.pth')"
         ) from error
-    # A damaged archive ends in whatever the reader stumbles over.
+    # A damaged archive raises errors of any type.
     except Exception as error:
         if "TorchScript" in str(error):
             raise ModelError(
-                f"{path}: is a compiled TorchScript program, expected weights; where it was made, save them: "
+                f"{path}: is a compiled TorchScript program, expected weights; in the program that made it, "
+                "save them: "
                 "torch.save(model.state_dict(), 'weights.pth')"
             ) from error
-        raise ModelError(f"{path}: is damaged or no checkpoint of torch ({first_line(error)})") from error
+        raise ModelError(f"{path}: is damaged or not a torch checkpoint ({first_line(error)})") from error
 
 
 def _foreign_objects(path: Path) -> list[str]:
-    """Names of the classes and functions that a checkpoint asks for; found by reading, not by loading."""
+    """Return the names of the classes and functions in a checkpoint, found without loading it."""
     if not zipfile.is_zipfile(path):
         return []
     try:
         return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
-    except Exception:  # only to say more in a refusal
+    except Exception:  # only adds detail to an error message
         return []
 
 
 def _unwrapped(path: Path, content: object) -> ForeignWeights:
-    """Find the weights in what a training program has saved around them."""
+    """Find the weights in the object that a training program saved."""
     if isinstance(content, Mapping) and not _is_state(content):
         for key in _WRAPPERS:
             inner = content.get(key)
@@ -164,7 +185,8 @@ def _unwrapped(path: Path, content: object) -> ForeignWeights:
                 return ForeignWeights(tensors=_plain(path, inner), settings=settings, lightning=lightning)
     if not isinstance(content, Mapping) or not _is_state(content):
         raise ModelError(
-            f"{path}: holds no weights, expected tensors by name or these under {', '.join(_WRAPPERS)}"
+            f"{path}: holds no weights, expected a mapping of names to tensors, or one under the key "
+            f"{', '.join(_WRAPPERS)}"
         )
     return ForeignWeights(tensors=_plain(path, content), settings={})
 
@@ -176,11 +198,11 @@ def _is_state(content: Mapping[Any, Any]) -> bool:
 
 
 def _plain(path: Path, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return the network's tensors under their bare names."""
+    """Return the network's tensors under their names without prefixes."""
     bare: dict[str, torch.Tensor] = {}
     for name, tensor in _of_the_network(tensors):
         if name in bare:
-            raise ModelError(f"{path}: holds more than one network ({name} is there twice), expected one")
+            raise ModelError(f"{path}: holds more than one network ({name} occurs twice), expected one")
         bare[name] = tensor
     return bare
 

@@ -1,4 +1,4 @@
-"""Networks as OpenVINO's graphs: converted once, and kept on the disk beside nothing that could run."""
+"""Convert networks to OpenVINO graphs once, and cache them on disk."""
 
 from __future__ import annotations
 
@@ -12,64 +12,94 @@ import tempfile
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from geoseg.errors import ModelError
 from geoseg.models.network_plan import NetworkPlan
 
 if TYPE_CHECKING:
     import openvino
+    import torch
 
-    from geoseg.models.model import Model
+    from geoseg.engine.quantized import GraphBytes
+    from geoseg.models.card import Card
+    from geoseg.models.exported import ExportedNetwork
 
 _log = logging.getLogger(__name__)
 
 FOLDER = "GEOSEG_CACHE_DIR"
-"""Environment variable that names another folder for what is kept."""
+"""Environment variable that sets another folder for the cache."""
 MOST = 2 * 10**9
-"""Bytes that are kept; what was not used for longest goes first."""
+"""Maximum size of the cache in bytes; the least recently used graphs are removed first."""
 _FILE = "graph.xml"
 REMEDY = "measure it with `geoseg model quantize MODEL.safetensors SCENE... -o OUT.safetensors`"
 
 
-def graph_of(model: Model, shape: tuple[int, int]) -> openvino.Model:
-    """Return the graph of a model's network for tiles of a shape, converted unless it is kept.
+class GraphSource(Protocol):
+    """What is needed of a `Model` to make its graph."""
+
+    @property
+    def card(self) -> Card:
+        """Everything prediction needs besides the scene."""
+
+    @property
+    def network(self) -> torch.nn.Module:
+        """Maps float32 (N, band, row, col) to logits (N, channel, row, col)."""
+
+    @property
+    def exported(self) -> ExportedNetwork | None:
+        """The graph of an exported model, which has no `network`; else None."""
+
+    @property
+    def int8(self) -> GraphBytes | None:
+        """The network as an int8 graph, if it was measured."""
+
+    @property
+    def digest(self) -> str:
+        """Digest of the network's current weights."""
+
+
+def graph_of(model: GraphSource, shape: tuple[int, int]) -> openvino.Model:
+    """Return the graph of a model's network for tiles of a shape, from the cache or converted now.
 
     Parameters
     ----------
-    model : Model
+    model : GraphSource
+        The model.
     shape : tuple of int
         (rows, cols) of the tiles.
 
     Raises
     ------
     ModelError
-        If OpenVINO cannot express the network.
+        If the network cannot be converted to OpenVINO.
     """
     if (graph := kept_graph(model, shape)) is not None:
         return graph
     kept = _folder(model, shape)
-    network = model.network  # without torch that is what says so
+    network = model.network  # if torch is missing, this raises the error
     from geoseg.engine.conversion import converted
 
     graph = converted(network, (len(model.card.bands), *shape))
     try:
         _keep(graph, kept)
         trim(MOST)
-    except OSError as error:  # a full disk or a folder of somebody else: converted anew the next time
-        _log.debug("%s: the converted network is not kept (%s)", kept, error.strerror)
+    except (
+        OSError
+    ) as error:  # a full disk or a folder without write access: the network is converted again next time
+        _log.debug("%s: the converted network could not be cached (%s)", kept, error.strerror)
     return graph
 
 
-def kept_graph(model: Model, shape: tuple[int, int]) -> openvino.Model | None:
-    """Return the graph of a model's network for tiles of (rows, cols) if there is one; nothing is converted.
+def kept_graph(model: GraphSource, shape: tuple[int, int]) -> openvino.Model | None:
+    """Return the cached graph of a model's network for tiles of (rows, cols), or None; nothing is converted.
 
-    One that is kept proves that the network was built and run for such tiles. An exported model is its graph.
+    A cached graph proves that the network was built and run for such tiles. An exported model is its own graph.
 
     Raises
     ------
     ModelError, OptionError
-        If an exported model's graph is in int8, or not for such tiles.
+        If an exported model's graph is int8, or does not accept such tiles.
     """
     if (exported := model.exported) is None:
         return _read(_folder(model, shape))
@@ -78,35 +108,35 @@ def kept_graph(model: Model, shape: tuple[int, int]) -> openvino.Model | None:
     return exported.graph(shape)
 
 
-def is_kept(model: Model, shape: tuple[int, int]) -> bool:
-    """Whether the graph of a model's network for tiles of (rows, cols) is kept."""
+def is_kept(model: GraphSource, shape: tuple[int, int]) -> bool:
+    """Return whether the graph of a model's network for tiles of (rows, cols) is cached."""
     return (_folder(model, shape) / _FILE).exists()
 
 
-def int8_graph_of(model: Model, shape: tuple[int, int]) -> openvino.Model:
-    """Return the graph of a model that computes in int8, for tiles of (rows, cols).
+def int8_graph_of(model: GraphSource, shape: tuple[int, int]) -> openvino.Model:
+    """Return the int8 graph of a model for tiles of (rows, cols).
 
     Raises
     ------
     ModelError
-        If the model does not hold one of its weights, or it is not for such tiles.
+        If the model holds no int8 graph of its present weights, or the graph does not accept such tiles.
     """
     from geoseg.engine.openvino_network import reshaped
 
     found, name = model.card.quantization, model.card.name
     if found is None or model.int8 is None or found.graph_sha256 != model.int8.sha256:
-        raise ModelError(f"the model {name} does not hold what int8 needs; {REMEDY}")
+        raise ModelError(f"the model {name} holds no int8 graph; {REMEDY}")
     if found.weights_sha256 != model.digest:
-        raise ModelError(f"what the model {name} holds for int8 is of other weights; {REMEDY}")
+        raise ModelError(f"the int8 graph in the model {name} was made from other weights; {REMEDY}")
     return reshaped(model.int8.graph(), shape) if model.exported is None else model.exported.graph(shape)
 
 
-def _folder(model: Model, shape: tuple[int, int]) -> Path:
+def _folder(model: GraphSource, shape: tuple[int, int]) -> Path:
     return cache_folder() / graph_key(model, shape)
 
 
 def cache_folder() -> Path:
-    """Return the folder of converted networks; it need not exist."""
+    """Return the folder of cached graphs; it need not exist."""
     if named := os.environ.get(FOLDER):
         return Path(named) / "graphs"
     if sys.platform == "win32":
@@ -119,9 +149,9 @@ def cache_folder() -> Path:
 
 
 def kept_graphs() -> list[tuple[Path, int]]:
-    """Return the folders of kept networks and their bytes, the one that was not used for longest first."""
+    """Return the folders of cached graphs and their sizes in bytes, the least recently used first."""
     found = []
-    with suppress(OSError):  # no such folder, or one goes while it is looked at
+    with suppress(OSError):  # no such folder, or one is removed meanwhile
         for folder in cache_folder().iterdir():
             with suppress(OSError):
                 size = sum(file.stat().st_size for file in folder.iterdir())
@@ -130,7 +160,7 @@ def kept_graphs() -> list[tuple[Path, int]]:
 
 
 def trim(most: int) -> int:
-    """Remove kept networks until they take no more than `most` bytes; return how many went."""
+    """Remove cached graphs until they take at most `most` bytes; return how many were removed."""
     kept, gone = kept_graphs(), 0
     total = sum(size for _, size in kept)
     for folder, size in kept:
@@ -141,8 +171,8 @@ def trim(most: int) -> int:
     return gone
 
 
-def graph_key(model: Model, shape: tuple[int, int]) -> str:
-    """Name what a graph depends on: weights, network, shape and the version that made it."""
+def graph_key(model: GraphSource, shape: tuple[int, int]) -> str:
+    """Return the cache key of a graph: it depends on weights, network, shape and library versions."""
     from geoseg.engine.openvino_runtime import openvino
 
     about = {
@@ -156,7 +186,7 @@ def graph_key(model: Model, shape: tuple[int, int]) -> str:
 
 
 def _read(kept: Path) -> openvino.Model | None:
-    """Read a kept graph, and note that it is used; None where there is none, or none that can be read."""
+    """Read a cached graph and mark it as used; return None if there is none that can be read."""
     from geoseg.engine.openvino_runtime import core
 
     if not (kept / _FILE).exists():
@@ -173,17 +203,17 @@ def _read(kept: Path) -> openvino.Model | None:
 
 
 def _keep(graph: openvino.Model, kept: Path) -> None:
-    """Write a graph under its name in one step; what another process wrote first stays."""
+    """Write a graph into the cache atomically; if another process was first, keep its file."""
     from geoseg.engine.openvino_runtime import openvino
 
     kept.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(dir=kept.parent, prefix="part-"))
     try:
-        # Not compressed to half floats: the map would be another one.
+        # Not compressed to float16, which would change the map.
         openvino.save_model(graph, part / _FILE, compress_to_fp16=False)
         with suppress(OSError):
             part.rename(kept)
-    except RuntimeError as error:  # what OpenVINO says of a full disk
+    except RuntimeError as error:  # OpenVINO's error for a full disk
         raise OSError(None, str(error)) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)

@@ -1,6 +1,6 @@
-"""Pretrained encoders of segmentation-models-pytorch and timm, fetched once and kept where their hub keeps its files.
+"""Pretrained encoders of segmentation-models-pytorch and timm, downloaded once into their hub's cache.
 
-Both read safetensors, or torch's files with ``weights_only``; no code in them is run.
+Both read safetensors, or torch files with ``weights_only``; no code in them is run.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from geoseg.models.one_line import first_line
 from geoseg.models.smp import smp
 from geoseg.models.weight_names import IMAGENET
 
-_PATIENCE: Final = 5.0  # s until the hub has answered
+_PATIENCE: Final = 5.0  # s to wait for the hub's answer
 
 
 class Published(NamedTuple):
-    """An encoder's weights as the hub has them: of three bands in the order `colors`."""
+    """An encoder's weights as the hub has them, for three bands in the order of `colors`."""
 
     tensors: Mapping[str, torch.Tensor]
     colors: tuple[str, ...]
@@ -36,7 +36,7 @@ class Published(NamedTuple):
 
 
 def published_names(encoder: str) -> tuple[str, ...]:
-    """Names of the weights that there are of an encoder; timm's carry theirs in the encoder's name."""
+    """Return the names of the published weights of an encoder; timm's are part of the encoder's name."""
     import timm
 
     if encoder.startswith("tu-"):
@@ -50,7 +50,7 @@ def published_weights(plan: NetworkPlan, name: str) -> Published:
     Raises
     ------
     ModelError
-        Within seconds, if they are not in the cache and the hub does not answer.
+        If they are not in the cache and the hub does not answer within seconds.
     """
     with _reachable_or_cached() as silence:
         try:
@@ -80,13 +80,13 @@ def published_weights(plan: NetworkPlan, name: str) -> Published:
 
 
 def _of_colors(numbers: list[float], top: float, *, bgr: bool) -> tuple[float, float, float]:
-    """Return numbers of red, green and blue on the scale from 0 to 1."""
+    """Return the values of red, green and blue on the scale from 0 to 1."""
     red, green, blue = (number / top for number in (reversed(numbers) if bgr else numbers))
     return red, green, blue
 
 
 def _origin(encoder: str, name: str) -> tuple[str, str]:
-    """Where weights are published, and under which licence as far as that is said."""
+    """Return the address and the licence, if stated, of published weights."""
     import timm
 
     if not encoder.startswith("tu-"):
@@ -99,7 +99,9 @@ def _origin(encoder: str, name: str) -> tuple[str, str]:
 
 @contextmanager
 def _reachable_or_cached() -> Iterator[str]:
-    """Say why the hub does not answer, if so, and look only into its cache then: it would try again for a minute."""
+    """Yield why the hub does not answer, or ""; if it does not, use only its cache, since it would retry for a
+    minute.
+    """
     import huggingface_hub
     from huggingface_hub import constants
 
@@ -109,10 +111,10 @@ def _reachable_or_cached() -> Iterator[str]:
     if not offline:
         try:
             huggingface_hub.get_session().head(constants.ENDPOINT, timeout=_PATIENCE)
-        # Each HTTP library has its own exceptions, and which one it is depends on the version.
+        # Each HTTP library has its own exceptions, and the library depends on the version.
         except Exception as error:
             silence = first_line(error)
-    logger.setLevel(logging.CRITICAL)  # the refusal says in one line what it says in many
+    logger.setLevel(logging.CRITICAL)  # the error message says in one line what the hub logs in many
     constants.HF_HUB_OFFLINE = offline or bool(silence)
     try:
         yield silence

@@ -1,4 +1,6 @@
-"""Files of OpenVINO's own format: ``OUT.xml`` with the operations and notes, ``OUT.bin`` beside it with the numbers."""
+"""Files in OpenVINO's own format: ``OUT.xml`` with operations and metadata, ``OUT.bin`` beside it with the
+weights.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +23,11 @@ if TYPE_CHECKING:
 NUMBERS: Final = ".bin"
 _DIGEST: Final = re.compile(rb'<geoseg_sha256 value="([0-9a-f]{64})" ?/>')
 _MOST: Final = 2**26
-"""Bytes of the XML; those of networks with hundreds of layers have less than a million."""
+"""Maximum size of the XML in bytes; networks with hundreds of layers have less than a million."""
 
 
 def read_notes(path: Path) -> dict[str, str]:
-    """Read the notes of an XML file.
+    """Read the metadata of an XML file.
 
     Raises
     ------
@@ -36,7 +38,7 @@ def read_notes(path: Path) -> dict[str, str]:
 
 
 def read(path: Path) -> tuple[dict[str, str], GraphBytes]:
-    """Read both files and the notes, and verify that they are as they were written.
+    """Read both files and the metadata, and verify that they are unchanged.
 
     Raises
     ------
@@ -66,9 +68,11 @@ def write(path: Path, graph: openvino.Model, notes: Mapping[str, str], weights: 
     Parameters
     ----------
     path : Path
-        Of the ``.xml``.
+        Path of the ``.xml``.
     graph : openvino.Model
+        The graph.
     notes : mapping of str to str
+        Metadata by key.
     weights : str
         What its numbers are stored in.
 
@@ -84,26 +88,24 @@ def write(path: Path, graph: openvino.Model, notes: Mapping[str, str], weights: 
     try:
         openvino.save_model(graph, path, compress_to_fp16=weights == "fp16")
         path.write_bytes(_sealed(path.read_bytes(), path.with_suffix(NUMBERS).read_bytes()))
-    except (OSError, RuntimeError) as error:  # OpenVINO says the latter of a full disk
+    except (OSError, RuntimeError) as error:  # OpenVINO raises the latter for a full disk
         raise OutputError(f"cannot be written ({first_line(error)})") from error
 
 
 def _operations(path: Path) -> bytes:
-    """Read the XML."""
+    """Read the XML file."""
     try:
         if path.stat().st_size > _MOST:
-            raise ModelError(
-                f"{path}: is not a model that geoseg exported, it has more than {_MOST >> 20} MB"
-            )
+            raise ModelError(f"{path}: was not exported by geoseg: it is larger than {_MOST >> 20} MB")
         return path.read_bytes()
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def _notes(path: Path, xml: bytes) -> dict[str, str]:
-    """Find the notes in an XML file."""
+    """Return the metadata in an XML file."""
     if b"<!DOCTYPE" in xml or b"<!ENTITY" in xml:
-        raise ModelError(f"{path}: declares XML entities, which it does not need; not opened")
+        raise ModelError(f"{path}: declares XML entities, which exported models never do; it is not opened")
     try:
         noted = ElementTree.fromstring(xml).find("rt_info")  # noqa: S314  entities are refused above
     except ElementTree.ParseError as error:
@@ -120,7 +122,7 @@ def _digest(xml: bytes, weights: bytes) -> str:
 
 
 def _sealed(xml: bytes, weights: bytes) -> bytes:
-    """Add the digest to the notes, which are the last of the XML."""
+    """Add the digest at the end of the metadata, which is the last element of the XML."""
     place = xml.rindex(b"</rt_info>")
     seal = f'<{DIGEST_KEY} value="{_digest(xml, weights)}" />'.encode()
     return xml[:place] + seal + xml[place:]

@@ -1,15 +1,16 @@
-"""Whether a scene is what a model was trained on, found out before the run."""
+"""Check before a run whether a scene matches what a model was trained on."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.errors import MismatchError, OptionError, SceneError
+from geoseg.errors import Message, MismatchError, OptionError, SceneError, Text, plural
 from geoseg.grid.ground import pixel_size_m
 from geoseg.grid.window import Window
 from geoseg.models.card import Card
@@ -22,12 +23,14 @@ _GSD_TOLERANCE = 0.2
 _SAMPLE = 256  # px
 _UNSCALE = "gdal_translate -unscale -ot Float32"
 _SAMPLED = 64
-"""Rows and columns of the sample that are looked at: quantiles of more cost more than decoding a small image."""
+"""Rows and columns of the sample that are used: quantiles of more cost more than decoding a small image."""
+
+_SAY_BANDS: Final = Message("choose them with {bands}, by name or number, in this order")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:
-    """A scene as a model wants it.
+    """A scene, as a model needs it.
 
     Parameters
     ----------
@@ -36,13 +39,13 @@ class Match:
     gain, bias : tuple of float
         Per band: network input = stored * gain + bias.
     notes : tuple of str
-        What the person should know, one line each.
+        Notes for the user, one line each.
     """
 
     source: Source
     gain: tuple[float, ...]
     bias: tuple[float, ...]
-    notes: tuple[str, ...]
+    notes: tuple[Text, ...]
 
 
 def match(
@@ -54,41 +57,44 @@ def match(
     sampled: bool = True,
     looked: bool = True,
 ) -> Match:
-    """Choose the bands of a scene that a card asks for and check that they can be meant.
+    """Choose the bands of a scene that a card asks for, and check that the scene matches the card.
 
     Parameters
     ----------
     source : Source
+        The scene.
     card : Card
+        The model's card.
     bands : sequence of int or str, optional
         The scene's bands (1-based numbers or names) that are the card's, in the card's order.
     force : bool
-        Turn refusals that a person may know better about (dtype, range, names) into notes.
+        Whether doubts that the user may overrule (dtype, range, names) become notes instead of errors.
     sampled : bool
-        Whether pixels may be read, to compare them with the card's range.
+        Whether pixels may be read to compare them with the card's range.
     looked : bool
-        Whether more of them may be read, to find what is no data and was not declared.
+        Whether more pixels may be read to find undeclared no-data values.
 
     Raises
     ------
     MismatchError
-        With what was found, what the card expects and the remedy.
+        If the scene does not match; says what was found, what the card expects, and the remedy.
     """
     choice = choose_bands(source, card, bands)
-    chosen, notes = choice.source, [*choice.notes, *choice.said]
+    chosen, notes = choice.source, list[Text]([*choice.notes, *choice.said])
     tags = tags_of(chosen)
-    doubts = [*choice.doubts, *_dtype_doubts(chosen, card, tags)]
+    doubts: list[Text] = [*choice.doubts, *_dtype_doubts(chosen, card, tags)]
     look = look_at(chosen) if sampled and looked and (force or not doubts) else Look()
     notes += look.notes
     if sampled and not doubts:
         _check_range(chosen, card, look, doubts, notes)
     if tags is not None and not card.has_units:
-        notes.append(f"its tags ({tags}) do not count: the model takes numbers as they are stored")
+        notes.append(f"its tags ({tags}) are ignored: the model expects values as they are stored")
     elif tags is not None and any(tags.bands):
         notes += _partly_tagged(card, tags)
     if doubts and not force:
-        raise MismatchError(f"{_name(source)}: {doubts[0]}, or --force if you know better")
-    notes += [f"{doubt} (forced)" for doubt in doubts]
+        forcing = Message("pass {force} to continue anyway", force=True)
+        raise MismatchError(Message("{}: {}, or {}", _name(source), doubts[0], forcing))
+    notes += [Message("{} (forced)", doubt) for doubt in doubts]
     _check_gsd(chosen, card, notes)
     scaling = scaling_under(card, chosen)
     gain, bias = card.normalisation(scaling.scale, scaling.offset)
@@ -96,15 +102,15 @@ def match(
 
 
 def _partly_tagged(card: Card, tags: Scaling) -> list[str]:
-    """Say which bands have no scale and offset where others have, unless those that the model learned had none, too."""
+    """Note which bands lack scale and offset tags that others have, except where the model expects none either."""
     own = Scaling(scale=card.scale, offset=card.offset).bands
     bands = zip(card.band_names, tags.bands, own, strict=True)
     untagged = [name for name, tagged, expected in bands if expected and not tagged]
     if not untagged:
         return []
     return [
-        f"its tags ({tags}) count, and {', '.join(untagged)}, without any, as the model has it; if that is not meant, "
-        "tag all of its bands or none with gdal_translate -a_scale and -a_offset"
+        f"its tags ({tags}) are applied, and bands without tags ({', '.join(untagged)}) are scaled as the model "
+        "expects; if that is wrong, tag all of its bands or none with gdal_translate -a_scale and -a_offset"
     ]
 
 
@@ -121,15 +127,15 @@ class Choice:
     source : Source
         Reads these bands, in the card's order.
     doubts, notes : tuple of str
-        What a person may know better about, and what the person should know; one line each.
+        Doubts that the user may overrule, and notes for the user; one line each.
     said : tuple of str
-        What the person should know of a band tagged alpha.
+        Notes for the user about a band tagged alpha.
     """
 
     source: Source
-    doubts: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    said: tuple[str, ...] = ()
+    doubts: tuple[Text, ...] = ()
+    notes: tuple[Text, ...] = ()
+    said: tuple[Text, ...] = ()
 
 
 def choose_bands(
@@ -137,30 +143,34 @@ def choose_bands(
     card: Card,
     bands: Sequence[int | str] | None = None,
     *,
-    remedy: str = "say which are meant with --bands, by name or by number, in this order",
+    remedy: Text = _SAY_BANDS,
 ) -> Choice:
-    """Select the card's bands; a band that the card wants is never validity.
+    """Select the card's bands; a band that the card asks for is never used as validity.
 
     Parameters
     ----------
     source : Source
+        The scene.
     card : Card
+        The model's card.
     bands : sequence of int or str, optional
         The scene's bands (1-based numbers or names) that are the card's, in the card's order.
-    remedy : str
-        How the caller's users say so. It names no numbers: those would be a guess, and be copied.
+    remedy : str or Message
+        How the caller's users choose bands. It names no band numbers: these would be guesses that users copy.
 
     Raises
     ------
     MismatchError, OptionError
-        If it cannot be told which bands are meant, or one is not there.
+        If it is not clear which bands are meant, or one does not exist.
     """
     names = card.band_names
     wanted = f"the model expects {len(names)} ({', '.join(names)})"
     descriptions, alpha = source.descriptions, source.alpha_band
     if bands is not None:
         if len(bands) != len(names):
-            raise OptionError(f"--bands names {len(bands)} bands, {wanted}")
+            raise OptionError(
+                Message("{bands} names {}, {}", plural(len(bands), "band"), wanted, bands=tuple(bands))
+            )
         return _with_validity(source, Choice(source=source.select(bands, validity_band=None)))
     found = find_bands(names, descriptions, source.path)
     if found.numbers is not None:
@@ -171,30 +181,29 @@ def choose_bands(
         described = f" ({', '.join(text or '?' for text in descriptions)})" if any(descriptions) else ""
         doubt = f", {found.doubt}" if found.doubt else ""
         raise MismatchError(
-            f"{_name(source)}: has {len(descriptions)} bands{described}, {wanted}{doubt}; {remedy}"
+            f"{_name(source)}: has {plural(len(descriptions), 'band')}{described}, {wanted}{doubt}", remedy
         )
     numbers = [n for n in range(1, len(descriptions) + 1) if not (spare and n == alpha)]
     chosen = source.select(numbers, validity_band=None)
     unsaid = not found.doubt and source.said.alpha is None
     if unsaid and source.validity_band in numbers and alpha_of(source)[0] is not None:
         called = names[numbers.index(source.validity_band)]
-        doubt = (
-            f"band {source.validity_band} is tagged alpha and looks like it, and the model would take it for {called}; "
-            f"{remedy}, or pass --alpha none if it is {called}"
-        )
-        return Choice(source=chosen, doubts=(doubt,))
+        tagged = f"band {source.validity_band} is tagged alpha and looks like it"
+        kept = Message("pass {alpha} if it is {}", called, alpha="none")
+        taken = f"and the model would use it as {called}"
+        return Choice(source=chosen, doubts=(Message("{}, {}; {}, or {}", tagged, taken, remedy, kept),))
     return _with_validity(source, _in_order(chosen, names, found.doubt, remedy))
 
 
-def _in_order(chosen: Source, names: Sequence[str], doubt: str, remedy: str) -> Choice:
-    """Take bands in the order in which they stand, if nothing about them says otherwise."""
+def _in_order(chosen: Source, names: Sequence[str], doubt: str, remedy: Text) -> Choice:
+    """Take bands in their order in the scene, unless something about them contradicts it."""
     found = ", ".join(name or "?" for name in chosen.names)
     wanted = f"the model expects {len(names)} ({', '.join(names)})"
     if doubt:
-        return Choice(source=chosen, doubts=(f"{doubt}, {wanted}; {remedy}",))
+        return Choice(source=chosen, doubts=(Message("{}, {}; {}", doubt, wanted, remedy),))
     told = not only_counted(chosen.names, chosen.path)
     if told and all(chosen.names):
-        return Choice(source=chosen, doubts=(f"its bands are {found}, {wanted}; {remedy}",))
+        return Choice(source=chosen, doubts=(Message("its bands are {}, {}; {}", found, wanted, remedy),))
     colors = tuple(chosen.colors[i - 1] for i in chosen.bands)
     called = chosen.names if told else (None,) * chosen.count
     says = [next(iter(each)) if len(each) == 1 else None for each in meanings(called)]
@@ -202,20 +211,22 @@ def _in_order(chosen: Source, names: Sequence[str], doubt: str, remedy: str) -> 
     for evidence, whose in ((says, "some of its bands are named"), (colors, "its colour tags say")):
         if any(shown and can and shown not in can for shown, can in zip(evidence, meant, strict=True)):
             order = ", ".join(e or "?" for e in evidence)
-            doubt = f"{whose} {order}, and the model would take its bands in the order {', '.join(names)}; {remedy}"
-            return Choice(source=chosen, doubts=(doubt,))
-    note = f"bands carry no names: {', '.join(map(str, chosen.bands))} are taken for {', '.join(names)}"
+            taken = f"and the model would use its bands in the order {', '.join(names)}"
+            return Choice(source=chosen, doubts=(Message("{} {}, {}; {}", whose, order, taken, remedy),))
+    note = f"its bands have no names: {', '.join(map(str, chosen.bands))} are used as {', '.join(names)}"
     if told and any(chosen.names):
-        note = f"not all bands carry names: {found} are taken for {', '.join(names)}"
+        note = f"not all of its bands have names: {found} are used as {', '.join(names)}"
     return Choice(source=chosen, notes=(note,))
 
 
 def _with_validity(source: Source, choice: Choice) -> Choice:
-    """Give chosen bands the band that says which pixels are valid, where there is one that is not chosen itself."""
+    """Add the scene's validity band to the chosen bands, unless it is one of them."""
     chosen = choice.source
     if source.validity_band in chosen.bands:
         if source.said.alpha is not None:
-            chosen.select(chosen.bands, validity_band=source.validity_band)  # says that it cannot be both
+            chosen.select(
+                chosen.bands, validity_band=source.validity_band
+            )  # raises the error that it cannot be both
         return choice
     number, note = alpha_of(source)
     said = (note,) if note else ()
@@ -223,7 +234,7 @@ def _with_validity(source: Source, choice: Choice) -> Choice:
 
 
 def _dtype_doubts(source: Source, card: Card, tags: Scaling | None) -> list[str]:
-    """Return the doubt about the stored type; under a card with units, tags make one type as good as another."""
+    """Return the doubt about the stored data type; with tags and a card with units, any type will do."""
     found, expected = source.dtype, np.dtype(card.dtype)
     same = found == expected or (found.kind == "f" and expected.kind == "f")
     if same or (tags is not None and card.has_units):
@@ -240,8 +251,8 @@ def _dtype_doubts(source: Source, card: Card, tags: Scaling | None) -> list[str]
     return [f"is {found} and tagged with {tags}, {wanted} and no tags; {remedy}"]
 
 
-def _check_range(source: Source, card: Card, look: Look, doubts: list[str], notes: list[str]) -> None:
-    """Compare a sample from the scene's middle with the card's value range, both in the card's stored numbers."""
+def _check_range(source: Source, card: Card, look: Look, doubts: list[Text], notes: list[Text]) -> None:
+    """Compare a sample from the scene's middle with the card's value range, both in the card's stored values."""
     sample = _sample(source, look)
     if sample.size == 0:
         return
@@ -261,17 +272,18 @@ def _check_range(source: Source, card: Card, look: Look, doubts: list[str], note
 
 
 def _range_doubt(source: Source, card: Card, sample: npt.NDArray[np.float64], middle: float) -> str:
-    """Say that a scene's numbers are not the card's; where tags are the reason, say so."""
+    """Describe how a scene's values differ from the card's range, and whether its tags are the cause."""
     low, high = card.value_range
     tags = tags_of(source)
     if tags is None or not any(tags.bands):
-        return f"its middle value is {middle:g}, the model expects {low:g} to {high:g}; rescale the scene to that range"
+        found = f"the median of its values is {middle:g}, the model expects {low:g} to {high:g}"
+        return f"{found}; rescale the scene to that range"
     stored, tagged = float(np.median(sample)), float(np.median(tags.units(sample)))
     if card.has_units:
         own = Scaling(scale=card.scale, offset=card.offset)
         ends = own.units(np.array([[low, high]] * len(card.bands)))
         return (
-            f"its middle value is {stored:g}, which its tags ({tags}) make {tagged:g}, the model expects "
+            f"the median of its values is {stored:g}, which its tags ({tags}) make {tagged:g}, the model expects "
             f"{ends.min():g} to {ends.max():g}; if the tags are wrong, correct them with gdal_translate -a_scale "
             "and -a_offset"
         )
@@ -279,17 +291,17 @@ def _range_doubt(source: Source, card: Card, sample: npt.NDArray[np.float64], mi
     if low <= tagged <= high and np.dtype(card.dtype).kind == "f":
         remedy = f"{_UNSCALE} applies the tags"
     return (
-        f"its middle value is {stored:g} as stored ({tagged:g} by its tags: {tags}), the model expects stored numbers "
-        f"from {low:g} to {high:g}; {remedy}"
+        f"the median of its values is {stored:g} as stored ({tagged:g} by its tags: {tags}), the model expects "
+        f"stored values from {low:g} to {high:g}; {remedy}"
     )
 
 
 def _sample(source: Source, look: Look) -> npt.NDArray[np.float64]:
-    """Return the valid pixels of a window in the middle, shape (band, pixel); none where it cannot be read.
+    """Return the valid pixels of a window in the middle, shape (band, pixel); none if it cannot be read.
 
-    What looks like no data is left out: it would be compared in place of the data.
+    Undeclared no-data values are excluded, since they are not data.
 
-    What a damaged block does is for the run to decide (``--on-error``).
+    The run decides how to treat a damaged block (`on_error`).
     """
     height, width = source.grid.shape
     window = Window(
@@ -308,11 +320,11 @@ def _sample(source: Source, look: Look) -> npt.NDArray[np.float64]:
     return pixels[:, valid].astype(np.float64)
 
 
-def _check_gsd(source: Source, card: Card, notes: list[str]) -> None:
-    """Note a ground sample distance more than 20 % away from the card's."""
+def _check_gsd(source: Source, card: Card, notes: list[Text]) -> None:
+    """Add a note if the ground sample distance differs by more than 20 % from the card's."""
     found = pixel_size_m(source.grid) if card.gsd_m else None
     if card.gsd_m and found and abs(found / card.gsd_m - 1) > _GSD_TOLERANCE:
         notes.append(
-            f"pixels are {found:.3g} m, the model was trained on {card.gsd_m:.3g} m: expect a worse map, or resample "
-            f"with gdalwarp -tr"
+            f"pixels are {found:.3g} m, the model was trained on {card.gsd_m:.3g} m: the map may be worse; to avoid "
+            "that, resample the scene with gdalwarp -tr"
         )

@@ -1,4 +1,4 @@
-"""A network with its card, and the one file that holds both."""
+"""A network with its card, and the file that holds both."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geoseg.engine.quantized import GraphBytes
-from geoseg.errors import ModelError, OptionError
-from geoseg.grid.legend import Legend, Task, binary_legend
+from geoseg.errors import ModelError, OptionError, Text, plural
+from geoseg.grid.html import html_table
+from geoseg.grid.legend import Legend, Task, legend_of_channels
 from geoseg.models.card import Card, WeightPrecision
 from geoseg.models.exported import ExportedNetwork, ExportPrecision, is_exported, read_exported
-from geoseg.models.input_scale import InputScale
+from geoseg.models.input_scale import Factors, InputScale
 from geoseg.models.model_file import StoredNetwork, check_name, read_model, write_model
 from geoseg.models.network_plan import NetworkPlan
 from geoseg.models.weights import as_stored, digest_of
@@ -34,11 +35,11 @@ _LARGEST: Mapping[str, tuple[float, float]] = {
 }
 _BUILDING = threading.Lock()
 _KNOWN = frozenset(("torch", "segmentation_models_pytorch", "timm", "torchvision", "geoseg"))
-"""Packages whose layers do with every tile what they do with one."""
+"""Packages whose layers treat every input alike, so that a trace shows all that they do."""
 
 
 class Model:
-    """A segmentation network and the card that says how to use it.
+    """A segmentation network and the card that tells how to use it.
 
     Parameters
     ----------
@@ -46,17 +47,17 @@ class Model:
         Everything prediction needs besides the scene.
     network : torch.nn.Module
         Maps float32 (N, band, row, col) to logits (N, channel, row, col).
-    notes : tuple of str
-        What was assumed about it where it was made of something else, one line each.
+    notes : tuple of str or Message
+        Assumptions made on import, one line each.
     int8 : GraphBytes, optional
-        The network as a graph that computes in int8; made by `geoseg.quantize`.
+        The network as an int8 graph, made by `geoseg.quantize`.
     """
 
     def __init__(
         self,
         card: Card,
         network: torch.nn.Module | StoredNetwork | ExportedNetwork,
-        notes: tuple[str, ...] = (),
+        notes: tuple[Text, ...] = (),
         int8: GraphBytes | None = None,
     ) -> None:
         self.card = card
@@ -71,7 +72,7 @@ class Model:
         architecture: str,
         encoder: str,
         bands: Sequence[str],
-        legend: Legend,
+        classes: Legend | str | Sequence[str],
         task: Task = "multiclass",
         encoder_weights: str | Path | None = None,
         dtype: str = "uint8",
@@ -83,11 +84,11 @@ class Model:
         name: str | None = None,
         seed: int = 0,
     ) -> Model:
-        """Make an untrained model of any pair that segmentation-models-pytorch accepts.
+        """Make an untrained model of any architecture and encoder in segmentation-models-pytorch.
 
         Normalisation: `scale` and `offset` map `value_range` to 0..1; `mean` and `std` are those that the pretrained
-        weights ask for where the bands are red, green and blue, else 0.5 and 0.25, or what comes to the same spread for
-        weights that ask for another one (`Beginning.normalisation`).
+        weights expect if the bands are red, green and blue, else 0.5 and 0.25, adjusted to the same spread for
+        weights that expect another one (`Beginning.normalisation`).
 
         Law: equal arguments give equal weights (on one torch build).
 
@@ -97,43 +98,43 @@ class Model:
             As segmentation-models-pytorch names them: ``Unet``, ``resnet34``, ``tu-mobilenetv3_small_100``.
         bands : sequence of str
             Names of the bands, in the network's order.
-        legend : Legend
-            Classes with codes 0 to 254; network channel i is its i-th class. Of a binary task, whose one
-            channel is code 1: one class, or codes 0 and 1 (`binary_legend`).
+        classes : Legend, text or sequence of str
+            The classes in the order of the network's channels: names, or as ``water,forest=#228b22``, codes 1 to n; or
+            a Legend with codes 0 to 254 of its own. For a binary task, whose network has one channel: one class, or
+            two of which the first is the background.
         task : str
             ``multiclass``, ``binary`` or ``multilabel`` (classes may overlap).
         encoder_weights : str or path, optional
-            Pretrained weights: ``packaged``, which are part of geoseg; ``imagenet`` or a name of torchgeo's, which are
-            fetched; or a file (`encoder_weights.load_encoder_weights`).
+            Pretrained weights: ``packaged``, which are part of geoseg; ``imagenet`` or a name from torchgeo,
+            which are fetched; or a file (`encoder_weights.load_encoder_weights`).
         dtype : str
-            Type of the stored numbers.
+            Data type of the stored values.
         value_range : (float, float), optional
-            Smallest and largest stored number; the whole range of an integer `dtype`, 0..1 of a float.
+            Smallest and largest stored value; by default the whole range of an integer `dtype`, 0..1 for floats.
         gsd_m : float, optional
             Ground sample distance, m per px.
         tile_size, overlap : int
-            Default tile, px; the overlap is a quarter of the size where it is not given.
+            Default tile size and overlap, px; the overlap is a quarter of the size by default.
         decoder_options : mapping, optional
             More arguments of the architecture, such as ``decoder_channels``.
         name : str, optional
             The model's name.
         seed : int
-            Of the random weights.
+            Seed of the random weights.
 
         Raises
         ------
         ModelError
-            If the pair is refused, or the pretrained weights cannot be had.
+            If the combination is refused, or the pretrained weights cannot be obtained.
         LegendError
-            If the legend is not one of the task.
+            If the classes do not suit the task.
         """
         from geoseg.models.network import build
 
         low, high = value_range or _LARGEST.get(dtype, (0.0, 1.0))
         span = high - low or 1.0
         options = dict(decoder_options or {})
-        legend.require_bytes()
-        legend = binary_legend(legend) if task == "binary" else legend
+        legend = legend_of_channels(classes, task)
         channels = (1,) if task == "binary" else legend.codes
         plan = NetworkPlan(
             architecture=architecture,
@@ -185,39 +186,43 @@ class Model:
         value_range: tuple[float, float],
         task: Task = "multiclass",
         dtype: str | None = None,
-        input_scale: InputScale | None = None,
+        scale: Factors | None = None,
+        mean: Factors | None = None,
+        std: Factors | None = None,
         gsd_m: float | None = None,
         tile_size: int = 512,
         overlap: int | None = None,
         name: str | None = None,
     ) -> Model:
-        """Make a model of a network of your own, for `predict` and `segment` in this process.
+        """Make a model from a network of your own, for `predict` and `segment` in this process.
 
-        It has no file form: its class is code, and model files hold none. What segmentation-models-pytorch has
-        built becomes a file by its ``save_pretrained`` and `geoseg.import_model`.
+        It cannot be saved: its class is code, and model files hold none. A network that
+        segmentation-models-pytorch has built becomes a model file with its ``save_pretrained`` and
+        `geoseg.import_model`.
 
         Parameters
         ----------
         module : Module
             Maps float32 (n, band, row, col) to logits (n, channel, row, col), before softmax or sigmoid; by itself,
-            or as ``logits`` (transformers) or ``out`` (torchvision) of what it returns. Fewer rows and columns than
-            the input has are brought back, bilinearly. It is put into evaluation mode.
+            or as ``logits`` (transformers) or ``out`` (torchvision) of its result. Logits with fewer rows and
+            columns than the input are resized bilinearly. It is put into evaluation mode.
         bands : sequence of str
             Names of the bands, in the module's order.
         classes : Legend, text or sequence of str
             The classes in the order of the module's channels: names, or as ``water,forest=#228b22``, codes 1 to n; or
-            a Legend with codes of its own. Of a binary task, whose module has one channel: one class, or two of which
-            the first is what is not of the second.
+            a Legend with codes of its own. For a binary task, whose module has one channel: one class, or two of
+            which the first is the background.
         value_range : (float, float)
             Smallest and largest stored number of the scenes. The module is given them from 0 to 1, unless
-            `input_scale` says otherwise.
+            `scale`, `mean` and `std` say otherwise.
         task : str
             ``multiclass``, ``binary`` or ``multilabel`` (classes may overlap).
         dtype : str, optional
-            Type of the scenes' numbers; by default uint8 where the range is 0 to 255, uint16 where it is whole numbers
+            Data type of the scenes; by default uint8 for the range 0 to 255, uint16 for whole numbers
             from 0 to 65535, else float32.
-        input_scale : InputScale, optional
-            What is done to stored numbers before the module sees them: ``(x * scale - mean) / std``.
+        scale, mean, std : float or sequence of float, optional
+            What is done to stored numbers before the module sees them: ``(x * scale - mean) / std``, each one number,
+            or one for each band. Without `scale` the value range becomes 0 to 1 first.
         gsd_m, tile_size, overlap, name : optional
             As `Model.new` takes them.
 
@@ -228,11 +233,11 @@ class Model:
         Raises
         ------
         ModelError, OptionError, LegendError
-            If it is no module, refuses a tile, or answers with another number of channels than there are classes.
+            If it is not a module, fails on a tile, or returns another number of channels than there are classes.
         """
         import torch
 
-        from geoseg.models.wrapped import Wrapped, dtype_of, legend_of_channels
+        from geoseg.models.wrapped import Wrapped, dtype_of
 
         if not isinstance(module, torch.nn.Module):
             raise ModelError(f"expected a torch.nn.Module, found {type(module).__name__}")
@@ -241,7 +246,7 @@ class Model:
         legend = legend_of_channels(classes, task)
         low, high = (float(number) for number in value_range)
         span, count = high - low or 1.0, len(bands)
-        scale, mean, std = (input_scale or InputScale()).for_bands(count)
+        scales, means, stds = InputScale(scale=scale, mean=mean, std=std).for_bands(count)
         card = Card(
             name=name or type(module).__name__,
             created_by=created_by(),
@@ -252,10 +257,10 @@ class Model:
             dtype=dtype or dtype_of(low, high),
             value_range=(low, high),
             units="stored",
-            scale=[1 / span] * count if scale is None else scale,
-            offset=[-low / span if scale is None else 0.0] * count,
-            mean=mean,
-            std=std,
+            scale=[1 / span] * count if scales is None else scales,
+            offset=[-low / span if scales is None else 0.0] * count,
+            mean=means,
+            std=stds,
             gsd_m=gsd_m,
             tile={"size": tile_size, "overlap": tile_size // 4 if overlap is None else overlap},
             legend=legend.classes,
@@ -267,12 +272,12 @@ class Model:
 
     @property
     def wrapped(self) -> bool:
-        """Whether its network is code that no model file could hold."""
+        """Whether the network is the user's own code, which no model file can hold."""
         return self.own_network is not None
 
     @property
     def own_network(self) -> Wrapped | None:
-        """The network, where it is code that no model file could hold."""
+        """The network if it is the user's own code, which no model file can hold, else None."""
         if isinstance(self._network, StoredNetwork | ExportedNetwork):
             return None
         from geoseg.models.wrapped import Wrapped
@@ -281,7 +286,7 @@ class Model:
 
     @property
     def traceable(self) -> bool:
-        """Whether a trace shows all of the network: a layer of one's own may do something else with other numbers."""
+        """Whether a trace shows all that the network does: layers of the user's own code may depend on values."""
         if isinstance(self._network, StoredNetwork | ExportedNetwork):
             return True
         return not self.wrapped and all(
@@ -290,12 +295,12 @@ class Model:
 
     @property
     def network(self) -> torch.nn.Module:
-        """Maps float32 (N, band, row, col) to logits (N, channel, row, col); built when it is first asked for.
+        """Maps float32 (N, band, row, col) to logits (N, channel, row, col); built at the first access.
 
         Raises
         ------
         ModelError
-            If a file was opened without building it, and its weights and card do not fit; always of an exported model.
+            If a file was opened without building it, and weights and card do not match; always for an exported model.
         """
         with _BUILDING:
             if isinstance(self._network, StoredNetwork | ExportedNetwork):
@@ -304,12 +309,12 @@ class Model:
 
     @property
     def exported(self) -> ExportedNetwork | None:
-        """The graph that the model is, where `export` wrote it: it predicts, and has no `network`."""
+        """The graph of an exported model, which predicts and has no `network`; else None."""
         return self._network if isinstance(self._network, ExportedNetwork) else None
 
     @property
     def digest(self) -> str:
-        """Digest of the network's weights as they are now; those of a file are not made a network for it."""
+        """Digest of the network's current weights; for a file it is computed without building the network."""
         held = self._network
         if isinstance(held, StoredNetwork | ExportedNetwork):
             return held.digest
@@ -317,27 +322,27 @@ class Model:
 
     @property
     def stored_digest(self) -> str:
-        """What the card of a file of these weights names them by; a file may hold halves."""
+        """Digest by which the card of a model file names its weights, which may be stored as float16."""
         return self.card.weights_sha256 if isinstance(self._network, StoredNetwork) else self.digest
 
     @classmethod
     def open(cls, path: Path | str, *, build: bool = True) -> Model:
-        """Read a model file; nothing in it is executed and nothing is fetched from a network.
+        """Read a model file; no code in it is run and nothing is downloaded.
 
         Law: ``Model.open(p)`` gives the logits of the weights as they are stored in `p`.
 
         Parameters
         ----------
         path : path
-            A ``.safetensors``, or the ``.xml`` or ``.onnx`` of an exported model, which only predicts.
+            A ``.safetensors``, or the ``.xml`` or ``.onnx`` of an exported model, which can only predict.
         build : bool
-            Whether the network is built now. Else it is when `network` is first asked for, which needs torch: a
-            prediction whose network is kept converted (`geoseg.models.graphs`) never asks.
+            Whether to build the network now. Otherwise it is built when `network` is first accessed, which needs
+            torch: a prediction whose converted network is cached (`geoseg.models.graphs`) never does.
 
         Raises
         ------
         ModelError
-            If the file is no model file, was changed since it was written, or weights and card do not fit.
+            If the file is not a model file, was changed since it was written, or weights and card do not match.
         """
         path = Path(path)
         if is_exported(path):
@@ -353,9 +358,9 @@ class Model:
         return model
 
     def save(self, path: Path | str, *, weights: WeightPrecision = "fp32", overwrite: bool = False) -> Card:
-        """Write the model file, verify it by reading it back, and give it its name in one step.
+        """Write the model file, verify it by reading it back, and rename it into place.
 
-        With ``fp16`` the arrays of two or more dimensions are halved in size; biases and the numbers of
+        With ``fp16`` arrays of two or more dimensions are halved in size; biases and the values of
         normalisation layers, few but sensitive, stay fp32, and integers stay integers.
 
         Returns
@@ -366,19 +371,19 @@ class Model:
         Raises
         ------
         OutputError, OutputExistsError, ModelError
-            The previous file is untouched then.
+            The previous file is then untouched.
         """
         path = Path(path)
         check_name(path)
         if (own := self.own_network) is not None:
             raise ModelError(
-                f"{path}: a network of your own ({type(own.module).__name__}) has no file form, since model "
+                f"{path}: a network of your own ({type(own.module).__name__}) cannot be saved, since model "
                 "files hold no code; keep its weights with torch.save and wrap it again, or, where "
                 "segmentation-models-pytorch built it, use its save_pretrained and geoseg.import_model"
             )
         tensors = {name: _stored(name, tensor, weights) for name, tensor in self.network.state_dict().items()}
         card = self.card.changed(weights_sha256=weights_sha256(tensors), created_by=created_by())
-        if self.int8 is None:  # what a network was trained on from had one
+        if self.int8 is None:  # the card may come from the model that a training started from
             card = card.changed(quantization=None)
         write_model(path, card, as_stored(tensors), self.int8, overwrite=overwrite)
         return card
@@ -392,25 +397,27 @@ class Model:
         weights: WeightPrecision = "fp32",
         overwrite: bool = False,
     ) -> Card:
-        """Write the network as a graph, with its card, for predicting where there is no torch.
+        """Write the network as a graph with its card, to predict where torch is not installed.
 
-        Law: a prediction on a CPU with an ``.xml`` has the bytes of one with the model, in the same precision and with
-        tiles of that size; with an ``.onnx``, in fp32, the same class wherever the two best probabilities differ by
-        more than 1e-4.
+        Law: a prediction on a CPU with an ``.xml`` has the same bytes as with the model, in the same precision
+        and with tiles of that size; with an ``.onnx``, in fp32, the same class wherever the two best
+        probabilities differ by more than 1e-4.
 
         Parameters
         ----------
         path : path
-            ``OUT.xml`` in OpenVINO's format; its numbers go into ``OUT.bin`` beside it, and the two belong together. Or
-            ``OUT.onnx``, one file that other programs read, too: float32 ``image`` (1, band, row, col), normalised as
-            the card says, becomes ``logits`` (1, channel, row, col). `predict` and `Model.open` take either.
+            ``OUT.xml`` in OpenVINO's format; its weights go into ``OUT.bin`` beside it, and the two belong
+            together. Or ``OUT.onnx``, one file that other programs read, too: float32 ``image`` (1, band, row,
+            col), normalised as the card says, becomes ``logits`` (1, channel, row, col). `predict` and
+            `Model.open` accept either.
         tile_size : int, optional
-            Tiles that it is for, px; the card's by default. Other sizes can be predicted with, too, where the graph
-            says of them what the network says.
+            Tile size of the graph, px; the card's by default. Other sizes also work if the graph
+            gives the network's results for them.
         precision : str
-            ``fp32``, which is computed in bf16, too; or ``int8``, of a model that `geoseg.quantize` made (``.xml``).
+            ``fp32``, which can also be computed in bf16; or ``int8``, for a model made by `geoseg.quantize`
+            (``.xml``).
         weights : str
-            ``fp16`` stores the numbers of an ``.xml`` rounded to halves, in half the bytes; it is computed as before.
+            ``fp16`` stores the weights of an ``.xml`` as float16, in half the bytes; the computation is the same.
         overwrite : bool
             Whether files may be replaced.
 
@@ -422,9 +429,10 @@ class Model:
         Raises
         ------
         OutputError, OutputExistsError, OptionError
-            The previous files are untouched then. The last also where ``.onnx`` is asked for without the package onnx.
+            The previous files are then untouched. OptionError also if an ``.onnx`` is requested without the
+            package onnx.
         ModelError
-            If OpenVINO cannot compute the network, it is one of your own, or holds nothing for int8.
+            If OpenVINO cannot compute the network, it is one of your own, or it holds no int8 graph.
         """
         from geoseg.models.export import export
 
@@ -434,21 +442,21 @@ class Model:
 
     @property
     def stride_multiple(self) -> int:
-        """Edges of the network's input must be a multiple of this many px."""
+        """Px of which the edges of the network's input must be multiples."""
         if not getattr(self.network, "requires_divisible_input_shape", False):
             return 1
         stride: Any = self.network.encoder
         return int(stride.output_stride)
 
     def check_tile_size(self, size: int) -> None:
-        """Refuse a tile size that the network cannot take, naming the next one that it can.
+        """Raise OptionError for a tile size that the network cannot take, naming the next one that it can.
 
         Raises
         ------
         OptionError
         """
         if (own := self.own_network) is not None:
-            if size != self.card.tile.size:  # which was tried when it was wrapped
+            if size != self.card.tile.size:  # the card's size was tried in `wrap`
                 own.try_out(size)
             return
         if isinstance(self._network, ExportedNetwork):
@@ -465,17 +473,24 @@ class Model:
             )
 
     def _is_kept(self, size: int) -> bool:
-        """Whether the network is kept converted for such tiles, or images: it was run then, and takes them."""
+        """Return whether the converted network for such tiles or images is cached: it was run then."""
         from geoseg.models.graphs import is_kept
 
         whole = self.card.image_size
         return is_kept(self, (size, size)) or (whole is not None and size in whole and is_kept(self, whole))
 
+    def _repr_html_(self) -> str:
+        """Show the card in a notebook, the classes as a table with their colours."""
+        title, *about = str(self).splitlines()
+        subjects = (line.strip().partition(" ") for line in about if not line.startswith("  class "))
+        table = html_table((), ((subject, said.strip()) for subject, _, said in subjects), title)
+        return table + self.card.classes._repr_html_()
+
     def __repr__(self) -> str:
-        """Show the card, a line a subject."""
+        """Describe the card, one line per subject."""
         card, exported = self.card, self.exported
         if exported is None:
-            size = f"{sum(p.numel() for p in self.network.parameters()):,} weights"
+            size = f"{plural(sum(p.numel() for p in self.network.parameters()), 'weight')}"
         else:
             rows, cols = exported.about.shape
             size = f"exported for {rows} x {cols} px in {exported.precisions}"
@@ -503,12 +518,12 @@ class Model:
 
 
 def weights_sha256(tensors: Mapping[str, torch.Tensor]) -> str:
-    """Digest of a network's tensors: of each in the order of their names, name, type, shape and bytes."""
+    """Return the digest of a network's tensors: name, dtype, shape and bytes of each, in order of names."""
     return digest_of(as_stored(tensors))
 
 
 def created_by() -> str:
-    """Name and version of the program that writes a card."""
+    """Return name and version of the program, for a card."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:
@@ -518,7 +533,7 @@ def created_by() -> str:
 
 
 def _stored(name: str, tensor: torch.Tensor, weights: WeightPrecision) -> torch.Tensor:
-    """Copy a tensor as it is to be stored: dense, on the CPU, shared with no other."""
+    """Return a copy of a tensor as it is stored: dense, on the CPU, not shared."""
     import torch
 
     copy = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from geoseg.engine.quantized import GraphBytes
 from geoseg.errors import ModelError, OutputError
-from geoseg.models.card import CARD_KEY, Card, read_card
+from geoseg.models.card import CARD_KEY, Card
+from geoseg.models.card_file import read_card
 from geoseg.models.exported import is_exported, read_exported
 from geoseg.models.network_plan import NetworkPlan
 from geoseg.models.one_line import first_line
-from geoseg.models.weights import Stored, as_tensors, digest_of, read_weights, widened
+from geoseg.models.weights import StoredTensor, as_tensors, digest_of, read_weights, widened
 from geoseg.storage.output import claim
 
 if TYPE_CHECKING:
@@ -26,19 +27,21 @@ _GRAPH = ("geoseg.int8.xml", "geoseg.int8.bin")
 
 @dataclass(frozen=True)
 class StoredNetwork:
-    """A network as a model file holds it, which nobody has needed yet.
+    """A network in a model file that is not built yet.
 
     Parameters
     ----------
     path : Path
         The file, for messages.
     card : Card
+        The model's card.
     weights : dict of str to Stored
+        Weights by name, as they are stored.
     """
 
     path: Path
     card: Card
-    weights: dict[str, Stored]
+    weights: dict[str, StoredTensor]
 
     @cached_property
     def digest(self) -> str:
@@ -51,7 +54,7 @@ class StoredNetwork:
         Raises
         ------
         ModelError
-            If weights and card do not fit, or there is no torch.
+            If weights and card do not match, or torch is not installed.
         """
         try:
             from geoseg.models.network import build
@@ -61,11 +64,11 @@ class StoredNetwork:
             _require_names(tensors, network)
             network.load_state_dict(tensors, strict=True)
         except ModelError as error:
-            raise ModelError(f"{self.path}: {error}") from error
+            raise error.into(ModelError, self.path) from error
         except ModuleNotFoundError as error:
             raise ModelError(
                 f"{self.path}: building its network needs the package {error.name}, which is not installed: pip "
-                "install geoseg installs all that it needs; or use what geoseg model export wrote of it elsewhere"
+                "install geoseg installs all that it needs; or use a file written by geoseg model export elsewhere"
             ) from error
         except RuntimeError as error:
             raise ModelError(f"{self.path}: its weights do not fit its card ({first_line(error)})") from error
@@ -73,7 +76,7 @@ class StoredNetwork:
 
 
 def check_name(path: Path) -> None:
-    """Refuse a name that no model file is written under.
+    """Raise OutputError for a path that does not end in ``.safetensors``.
 
     Raises
     ------
@@ -83,13 +86,13 @@ def check_name(path: Path) -> None:
         raise OutputError(f"{path}: a model file's name ends in .safetensors")
 
 
-def read_model(path: Path) -> tuple[Card, dict[str, Stored], GraphBytes | None]:
-    """Read the card of a model file, the weights as they are stored, and the graph that computes in int8.
+def read_model(path: Path) -> tuple[Card, dict[str, StoredTensor], GraphBytes | None]:
+    """Read the card of a model file, the weights as they are stored, and the int8 graph, if any.
 
     Raises
     ------
     ModelError
-        If the file is no model file, or was changed since it was written.
+        If the file is not a model file, or was changed since it was written.
     """
     if is_exported(path):
         read_exported(path).build()
@@ -115,21 +118,23 @@ def read_model(path: Path) -> tuple[Card, dict[str, Stored], GraphBytes | None]:
 def write_model(
     path: Path,
     card: Card,
-    weights: Mapping[str, Stored],
+    weights: Mapping[str, StoredTensor],
     int8: GraphBytes | None = None,
     *,
     overwrite: bool,
 ) -> None:
-    """Write a model file, verify it by reading it back, and give it its name in one step.
+    """Write a model file, verify it by reading it back, and rename it into place.
 
     Parameters
     ----------
     path : Path
+        The file.
     card : Card
-        With the `weights_sha256` of the weights.
+        The card, with the `weights_sha256` of the weights.
     weights : mapping of str to Stored
+        Weights by name.
     int8 : GraphBytes, optional
-        The graph that computes in int8, which the card's `quantization` is of.
+        The int8 graph that the card's `quantization` describes.
     overwrite : bool
         Whether a file may be replaced.
 
@@ -143,7 +148,7 @@ def write_model(
 
     graph = () if int8 is None else int8
     parts = {
-        name: Stored("uint8", (len(part),), bytearray(part))
+        name: StoredTensor("uint8", (len(part),), bytearray(part))
         for name, part in zip(_GRAPH, graph, strict=False)
     }
     with claim(path, overwrite=overwrite) as output:
@@ -157,12 +162,14 @@ def write_model(
         except ModelError:
             written = None
         if written != card:
-            raise OutputError(f"{path}: what was read back is not what was written; the disk may be faulty")
+            raise OutputError(
+                f"{path}: the content read back differs from what was written; the disk may be faulty"
+            )
         output.commit(part)
 
 
 def _require_names(tensors: Mapping[str, torch.Tensor], network: torch.nn.Module) -> None:
-    """Refuse missing and additional tensors; torch's own strictness lets counters of BatchNorm be absent."""
+    """Raise ModelError for missing and unknown tensors; torch's own check ignores counters of BatchNorm."""
     expected = set(network.state_dict())
     odd = sorted(expected ^ set(tensors))
     if odd:

@@ -1,4 +1,4 @@
-"""Networks, those of segmentation-models-pytorch and the published U-Net, built or refused in one line."""
+"""Build networks of segmentation-models-pytorch and the published U-Net, or explain in one line why not."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ OPTION_PREFIXES = ("decoder_", "psp_", "encoder_depth", "encoder_output_stride",
 
 
 def build(plan: NetworkPlan, *, published: str | None = None, seed: int = 0) -> torch.nn.Module:
-    """Build a network; torch's own random state is left as it was.
+    """Build a network; torch's random state is not changed.
 
-    Nothing is downloaded but `published`, weights of the encoder that segmentation-models-pytorch has a name for.
+    Only the encoder weights named by `published` are downloaded, from segmentation-models-pytorch.
 
     Raises
     ------
     ModelError
-        Why there is no such network, in one line.
+        If there is no such network; says why in one line.
     """
     odd = [key for key in plan.options if not key.startswith(OPTION_PREFIXES)]
     if odd:
         raise ModelError(
-            f"decoder option {odd[0]!r} is not one of geoseg's, expected {', '.join(OPTION_PREFIXES)}"
+            f"decoder option {odd[0]!r} is not known, expected names that begin with {', '.join(OPTION_PREFIXES)}"
         )
     if ":" in plan.encoder:
         raise ModelError(f"encoder {plan.encoder!r} names a place to load from, expected a plain name")
@@ -51,7 +51,7 @@ def build(plan: NetworkPlan, *, published: str | None = None, seed: int = 0) -> 
             )
         except ModelError:
             raise
-        # Encoders come from many authors and refuse with every kind of exception there is.
+        # Encoders come from many authors and raise errors of any type.
         except Exception as error:
             raise ModelError(_refusal(plan, error)) from error
     if plan.options:
@@ -60,7 +60,7 @@ def build(plan: NetworkPlan, *, published: str | None = None, seed: int = 0) -> 
 
 
 def _try_out(network: torch.nn.Module, plan: NetworkPlan) -> None:
-    """Refuse options that a network can be built with and not run: smp looks at some of them only then."""
+    """Raise ModelError for options with which a network can be built but not run: smp checks some only then."""
     training = network.training
     try:
         with torch.inference_mode():
@@ -70,13 +70,13 @@ def _try_out(network: torch.nn.Module, plan: NetworkPlan) -> None:
             f"{plan.architecture} with {_listed(plan.options)} cannot be run: {first_line(error)}"
         ) from error
     except (RuntimeError, ValueError, AssertionError):
-        return  # of so small an image; what it says of a tile, the tile will show
+        return  # the image may be too small for the network; a real tile will show other errors
     finally:
         network.train(training)
     if found.shape != (1, plan.channels, _TRIED, _TRIED):
         raise ModelError(
-            f"{plan.architecture} with {_listed(plan.options)} makes {found.shape[-2]} x {found.shape[-1]} px of "
-            f"{_TRIED} x {_TRIED}, expected as many"
+            f"{plan.architecture} with {_listed(plan.options)} returns {found.shape[-2]} x {found.shape[-1]} px for "
+            f"{_TRIED} x {_TRIED}, expected the same size"
         )
 
 
@@ -85,21 +85,23 @@ def _listed(options: Mapping[str, Any]) -> str:
 
 
 def _published(plan: NetworkPlan) -> Unet2015:
-    """Build the published U-Net, which has no encoder to choose."""
+    """Build the published U-Net, whose encoder is fixed."""
     if plan.encoder != ENCODER:
         raise ModelError(
-            f"{Unet2015.__name__} has an encoder of its own, found {plan.encoder!r}, expected {ENCODER!r}"
+            f"{Unet2015.__name__} has a fixed encoder, found {plan.encoder!r}, expected {ENCODER!r}"
         )
     return Unet2015(plan.bands, plan.channels, **plan.options)
 
 
 def _weights_name(encoder: str, published: str | None) -> str | bool | None:
-    """Name the weights as smp wants them: timm's encoders carry theirs in their name and take a mere yes."""
+    """Return the weights' name as smp takes it: for timm's encoders only True, since the name is in the
+    encoder's.
+    """
     return bool(published) or None if encoder.startswith("tu-") else published
 
 
 def _refusal(plan: NetworkPlan, error: Exception) -> str:
-    """Say in one line why there is no such network."""
+    """Explain in one line why there is no such network."""
     architecture, encoder = plan.architecture, plan.encoder
     if architecture.lower() == _PUBLISHED:
         return f"{Unet2015.__name__} cannot be built: {first_line(error)}"

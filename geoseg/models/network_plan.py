@@ -1,4 +1,4 @@
-"""What a network is made of, as its card says it."""
+"""What a network is made of, according to its card."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from geoseg.models.card import Card
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkPlan:
-    """What a network is made of: names as smp has them, counts of bands and channels, decoder options.
+    """Names of architecture and encoder as in smp, numbers of bands and channels, and decoder options.
 
-    `Unet2015` is not smp's; its encoder is called ``published``.
+    `Unet2015` is not in smp; its encoder is called ``published``.
     """
 
     architecture: str
@@ -24,7 +24,7 @@ class NetworkPlan:
 
     @classmethod
     def of(cls, card: Card) -> NetworkPlan:
-        """Plan of the network that a card describes."""
+        """Return the plan of the network that a card describes."""
         return cls(
             architecture=card.architecture,
             encoder=card.encoder,

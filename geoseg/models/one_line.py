@@ -1,4 +1,4 @@
-"""One line out of the many that other libraries say."""
+"""Shorten the errors of other libraries to one line."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from pydantic import ValidationError
 from geoseg.storage.printable import printable, shown
 
 _SHOWN = 80
-"""Characters of a key or a value."""
+"""Maximum number of characters of a key or a value."""
 
 
 def one_line(error: ValidationError, tags: Collection[str] = ()) -> str:
-    """Say the first thing that is wrong as ``key.path: what``, and how many more there are.
+    """Describe the first validation error as ``key.path: message``, and how many more there are.
 
-    `tags` name the members of tagged unions, which pydantic puts into the path and no file has there.
+    `tags` are the names of the members of tagged unions, which pydantic adds to the path though they are not in
+    files.
     """
     problems = error.errors(include_url=False)
     first = problems[0]
@@ -37,12 +38,14 @@ def one_line(error: ValidationError, tags: Collection[str] = ()) -> str:
 
 
 def _is_kind(part: str) -> bool:
-    """Whether a part of a path is pydantic's name of a kind of value: one that may be a number or a word."""
+    """Return whether a part of a path is pydantic's name for a type, as for values that may be a number or a
+    word.
+    """
     return part in ("int", "str", "float") or part.startswith(("constrained-", "literal[", "tuple["))
 
 
 def _value(value: object) -> str:
-    """Show a value of a file, cut short where it is long."""
+    """Format a value of a file, shortened if it is long."""
     if isinstance(value, str):
         return shown(value, _SHOWN)
     text = printable(repr(value))
@@ -50,6 +53,6 @@ def _value(value: object) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first words of a foreign exception, short enough for one line."""
+    """Return the message of any exception, shortened to one line."""
     text = " ".join(str(error).split()).strip("\"'") or type(error).__name__
     return text if len(text) <= 160 else text[:157] + "..."

@@ -1,9 +1,9 @@
-"""ONNX files: notes beside the network, and what else may stand in one, read without any package for it.
+"""Read and write the metadata of ONNX files, and check what else they hold, without the package onnx.
 
-An ONNX file is one message of Protocol Buffers: fields, each a key (its number, and how it is stored) and a value, that
-may be a message again. Notes are fields at its end, and the last of them is a digest of all before it. A file may name
-other files for its numbers, anywhere on the disk: one that does is refused before anything but this module reads it.
-Numbers of fields: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
+An ONNX file is one message of Protocol Buffers (`protobuf`). Metadata are fields at its end, and the last of them
+is a digest of all before it. A file may refer to other files for its weights, anywhere on the disk: such a file
+is refused before any other code reads it, unless another program wrote it and they lie in the same folder. Field
+numbers: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
 """
 
 from __future__ import annotations
@@ -11,23 +11,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 from geoseg.engine.quantized import GraphBytes
-from geoseg.errors import ModelError
+from geoseg.errors import ModelError, plural
 from geoseg.models.export_notes import DIGEST_KEY, require_notes
+from geoseg.models.protobuf import BYTES, MOST_FIELDS, DamagedError, fields, fields_of, of_bytes
+from geoseg.storage.printable import shown
 
 MOST: Final = 2**31 - 1
-"""Bytes of a file; Protocol Buffers have no longer messages."""
+"""Maximum size of a file in bytes, a limit of Protocol Buffers."""
 _LONGEST_NOTE: Final = 2**26
-_MOST_FIELDS: Final = 10**6
-"""A network with hundreds of layers has some ten thousand."""
-_VARINT, _EIGHT, _BYTES, _FOUR = 0, 1, 2, 5
-"""How values are stored: as a number of any length, in so many bytes, or with their length before them."""
 
 _NOTE: Final = 14
 _MODEL: Final = frozenset((1, 2, 3, 4, 5, 6, 7, 8, _NOTE))
-"""Fields of a whole file; others hold functions and training, which no exported network has."""
+"""Fields of a whole file; others hold functions and training, which exported networks do not have."""
 _INNER: Final = {
     "model": {7: "graph"},
     "graph": {1: "node", 5: "tensor", 15: "sparse"},
@@ -36,45 +34,51 @@ _INNER: Final = {
     "sparse": {1: "tensor", 2: "tensor"},
     "tensor": {},
 }
-"""Messages that may hold tensors, by the number of the field that holds them."""
-_EXTERNAL: Final = frozenset((13, 14))
-"""Fields of a tensor: where else its numbers are, and that they are there."""
+"""Messages that may hold tensors, by the number of their field."""
+_EXTERNAL, _ELSEWHERE = 13, 14
+"""Fields of a tensor: the location of external data, and whether its data is external."""
 _DEEPEST: Final = 16
-
-Field = tuple[int, int, int, int]
-"""Number and way of a field, and where its value begins and ends."""
-
-
-class _DamagedError(ValueError):
-    """Bytes are no fields."""
 
 
 def read_notes(path: Path) -> dict[str, str]:
-    """Read the notes of a file; the network is skipped.
+    """Read the metadata of a file, skipping the network.
 
     Raises
     ------
     ModelError
         If the file cannot be read, or is none that geoseg exported.
     """
+    return require_notes(
+        path, all_notes(path), "; make a model file of another one with `geoseg model import`"
+    )
+
+
+def all_notes(path: Path) -> dict[str, str]:
+    """Read the metadata of any ONNX file, skipping the network.
+
+    Raises
+    ------
+    ModelError
+        If the file cannot be read, or is not an ONNX file.
+    """
     notes: dict[str, str] = {}
     try:
         size = _size(path)
         with path.open("rb") as file:
-            for number, way, begin, end in _fields_of(file, size):
-                if (number, way) == (_NOTE, _BYTES) and end - begin <= _LONGEST_NOTE:
+            for number, way, begin, end in fields_of(file, size):
+                if (number, way) == (_NOTE, BYTES) and end - begin <= _LONGEST_NOTE:
                     file.seek(begin)
-                    notes.update([_note(memoryview(file.read(end - begin)))])
+                    notes.update([entry(memoryview(file.read(end - begin)))])
                 file.seek(end)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:
         raise ModelError(f"{path}: is not an ONNX file, or is damaged ({error}); export it again") from error
-    return require_notes(path, notes)
+    return notes
 
 
 def read(path: Path) -> tuple[dict[str, str], GraphBytes]:
-    """Read a file and its notes, and verify that it is as it was written and needs no other one.
+    """Read a file and its metadata, and verify that it is unchanged and needs no other file.
 
     Raises
     ------
@@ -92,14 +96,14 @@ def read(path: Path) -> tuple[dict[str, str], GraphBytes]:
             f"{path}: is not as it was exported, it is damaged or was changed: export the model again"
         )
     try:
-        _check(memoryview(data), "model", 0, iter(range(_MOST_FIELDS)))
-    except _DamagedError as error:
+        check(data)
+    except DamagedError as error:
         raise ModelError(f"{path}: {error}; not opened, export the model again") from error
     return notes, GraphBytes(data, b"")
 
 
 def with_notes(network: bytes, notes: Mapping[str, str]) -> bytes:
-    """Return an ONNX file with notes and the digest of all at its end."""
+    """Return an ONNX file with metadata and the digest of the whole added at the end."""
     whole = network + b"".join(_field(key, value) for key, value in notes.items())
     return whole + _field(DIGEST_KEY, hashlib.sha256(whole).hexdigest())
 
@@ -107,94 +111,69 @@ def with_notes(network: bytes, notes: Mapping[str, str]) -> bytes:
 def _size(path: Path) -> int:
     size = path.stat().st_size
     if size > MOST:
-        raise _DamagedError(f"it has {size} bytes, expected {MOST} at most")
+        raise DamagedError(f"it has {plural(size, 'byte')}, expected {MOST:,} at most")
     return size
 
 
-def _check(data: memoryview, kind: str, depth: int, budget: Iterator[int]) -> None:
-    """Refuse fields that no exported network has, and numbers that are elsewhere."""
+def check(data: bytes, folder: Path | None = None) -> None:
+    """Raise DamagedError for content that a network does not need, and for external data.
+
+    Parameters
+    ----------
+    data : bytes
+        Content of a whole file.
+    folder : Path, optional
+        Folder in which external data may lie; none is allowed by default.
+
+    Raises
+    ------
+    DamagedError
+    """
+    _check(memoryview(data), "model", 0, iter(range(MOST_FIELDS)), folder)
+
+
+def beside(folder: Path, location: str) -> Path:
+    """Return the file with a given name in a folder, or raise DamagedError; links may not lead elsewhere.
+
+    Raises
+    ------
+    DamagedError
+    """
+    try:
+        found = (folder / location).resolve()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise DamagedError(f"its weights are in a file that cannot be found ({error})") from error
+    if found.parent != folder.resolve() or not found.is_file():
+        raise DamagedError(f"its weights are in {shown(location)}, expected a file in the same folder")
+    return found
+
+
+def _check(data: memoryview, kind: str, depth: int, budget: Iterator[int], folder: Path | None) -> None:
     if depth > _DEEPEST:
-        raise _DamagedError("holds messages in messages without end")
+        raise DamagedError("holds messages that are nested too deeply")
     inner = _INNER[kind]
-    for number, way, begin, end in _fields(data):
+    for number, way, begin, end in fields(data):
         if next(budget, None) is None:
-            raise _DamagedError(f"has more than {_MOST_FIELDS} parts")
+            raise DamagedError(f"has more than {MOST_FIELDS} parts")
         if kind == "model" and number not in _MODEL:
-            raise _DamagedError(f"holds more than a network (field {number})")
-        if kind == "tensor" and number in _EXTERNAL:
-            raise _DamagedError("its weights are in another file, expected all in this one")
-        if way == _BYTES and number in inner:
-            _check(data[begin:end], inner[number], depth + 1, budget)
+            raise DamagedError(f"holds more than a network (field {number})")
+        if kind == "tensor" and number in (_EXTERNAL, _ELSEWHERE) and folder is None:
+            raise DamagedError("its weights are in another file, expected all in this one")
+        if kind == "tensor" and number == _EXTERNAL and folder is not None:
+            key, text = entry(data[begin:end])
+            if key == "location":
+                beside(folder, text)
+        if way == BYTES and number in inner:
+            _check(data[begin:end], inner[number], depth + 1, budget, folder)
 
 
-def _fields(data: memoryview) -> Iterator[Field]:
-    """Go through the fields of a message."""
-    at = 0
-    while at < len(data):
-        key, at = _varint(data, at)
-        begin, end = _extent(data, key & 7, at, len(data))
-        yield key >> 3, key & 7, begin, end
-        at = end
-
-
-def _fields_of(file: BinaryIO, size: int) -> Iterator[Field]:
-    """Go through the fields of a file; whoever asks leaves it where the next one begins."""
-    for _ in range(_MOST_FIELDS):
-        if (at := file.tell()) >= size:
-            return
-        head = memoryview(file.read(20))  # a key and a length have 10 bytes each at most
-        key, after = _varint(head, 0)
-        begin, end = _extent(head, key & 7, after, size - at)
-        yield key >> 3, key & 7, at + begin, at + end
-    raise _DamagedError(f"has more than {_MOST_FIELDS} parts")
-
-
-def _extent(data: memoryview, way: int, at: int, size: int) -> tuple[int, int]:
-    """Tell where in a message of a size the value begins and ends that stands after a key."""
-    begin = end = at
-    if way == _BYTES:
-        length, begin = _varint(data, at)
-        end = begin + length
-    elif way == _VARINT:
-        _, end = _varint(data, at)
-    elif way in (_EIGHT, _FOUR):
-        end = at + (8 if way == _EIGHT else 4)
-    else:
-        raise _DamagedError("it does not consist of fields")
-    if end > size:
-        raise _DamagedError("it is cut off")
-    return begin, end
-
-
-def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    """Read a number, 7 bits a byte from the low ones on, and tell where it ends."""
-    value = 0
-    for place, byte in enumerate(data[at : at + 10]):
-        value |= (byte & 0x7F) << (7 * place)
-        if byte < 0x80:
-            return value, at + place + 1
-    raise _DamagedError("it is cut off")
-
-
-def _note(data: memoryview) -> tuple[str, str]:
-    """Read a note: fields 1 and 2 are its key and its text."""
-    parts = {number: data[begin:end] for number, way, begin, end in _fields(data) if way == _BYTES}
+def entry(data: memoryview) -> tuple[str, str]:
+    """Read a metadata entry: field 1 is the key, field 2 the text."""
+    parts = {number: data[begin:end] for number, way, begin, end in fields(data) if way == BYTES}
     return str(parts.get(1, b""), "utf-8"), str(parts.get(2, b""), "utf-8")
 
 
 def _field(key: str, text: str) -> bytes:
-    """Write a note as a field of a file."""
-    parts = b"".join(_of_bytes(number, part.encode()) for number, part in ((1, key), (2, text)))
-    return _of_bytes(_NOTE, parts)
-
-
-def _of_bytes(number: int, value: bytes) -> bytes:
-    return bytes([number << 3 | _BYTES]) + _as_varint(len(value)) + value
-
-
-def _as_varint(value: int) -> bytes:
-    found = bytearray()
-    while value > 0x7F:
-        found.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*found, value])
+    """Encode a metadata entry as a field of a file."""
+    parts = b"".join(of_bytes(number, part.encode()) for number, part in ((1, key), (2, text)))
+    return of_bytes(_NOTE, parts)

@@ -1,4 +1,4 @@
-"""Whose weights they are, and what their file says of the network and its input."""
+"""Tell from a file of weights which program wrote it, and its network and input."""
 
 from __future__ import annotations
 
@@ -11,19 +11,25 @@ from geoseg.errors import ModelError
 from geoseg.grid.legend import Task
 from geoseg.models.foreign_weights import ForeignWeights
 from geoseg.models.network import OPTION_PREFIXES
+from geoseg.models.onnx_network import OnnxNetwork
 from geoseg.models.smp import smp
+from geoseg.storage.printable import shown
 
 _ARCHITECTURE_KEYS: Final = ("_model_class", "architecture", "model")
 _ENCODER_KEYS: Final = ("encoder_name", "backbone", "encoder")
 _BANDS_KEYS: Final = ("in_channels", "num_channels")
 _CHANNELS_KEYS: Final = ("classes", "num_classes", "num_labels")
-# Of save_pretrained's settings, those that are no option of the decoder.
+# Settings of save_pretrained that are not options of the decoder.
 _SMP_OWN: Final = ("encoder_name", "encoder_weights", "in_channels", "classes", "activation", "aux_params")
+
+
+_SMALLEST_EDGE: Final = 32
+"""Px; encoders divide edges by as much as this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Habit:
-    """How a program reads its images: type and range of stored numbers, and the factor before the network."""
+    """How a program reads its images: type and range of stored values, and the factor applied to them."""
 
     dtype: str
     value_range: tuple[float, float]
@@ -33,20 +39,24 @@ class Habit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """What a file of weights says of itself; None where it says nothing.
+    """What a file of weights tells about itself; None where it tells nothing.
 
     Parameters
     ----------
     program : str
-        Who wrote it, in words.
+        The program that wrote it, in words.
+    architecture, encoder : str or None
+        Names of the network's parts.
     bands, channels : int or None
-        Counts of the network's input and output.
+        Numbers of the network's input and output channels.
+    task : str or None
+        Task of the network.
     options : mapping
         Decoder options that differ from the defaults.
     encoder_weights : str or None
-        Pretrained weights that its training began with.
+        Pretrained weights that the training started from.
     habit : Habit or None
-        How the program feeds its networks, where it always does it in one way.
+        How the program normalises its input, if it always does it in one way.
     """
 
     program: str
@@ -67,17 +77,19 @@ FTW: Final = Habit(
 
 
 def origin_of(weights: ForeignWeights) -> Origin:
-    """Tell from the settings beside some weights what network they are of.
+    """Determine the network of some weights from the settings stored with them.
 
     Raises
     ------
     ModelError
-        If it is a network that is not one of segmentation-models-pytorch, or one with more than one head.
+        If it is not a network of segmentation-models-pytorch, or it has more than one head.
     """
+    if weights.onnx is not None:
+        return _of_onnx(weights.onnx)
     settings = weights.settings
     if settings.get("use_timm_model") or "architectures" in settings:
         raise ModelError(
-            "is a network of another library (timm or transformers), expected one of segmentation-models-pytorch"
+            "is a network from another library (timm or transformers), expected one from segmentation-models-pytorch"
         )
     _refuse_extras(settings)
     known: dict[str, Any] = {
@@ -111,19 +123,46 @@ def origin_of(weights: ForeignWeights) -> Origin:
     return Origin(program="", options=_options(settings), **known)
 
 
+def _of_onnx(network: OnnxNetwork) -> Origin:
+    """Determine the numbers of bands and channels from a graph's input and output."""
+    for images, verb, expected in (
+        (network.inputs, "takes", "one image"),
+        (network.outputs, "gives", "logits or probabilities"),
+    ):
+        found = ", ".join(f"{shown(image.name)} {image}" for image in images)
+        if len(images) != 1 or not images[0].fractions or len(images[0].shape) != 4:
+            whole = " of whole numbers" if images and not images[0].fractions else ""
+            raise ModelError(
+                f"its network {verb} {found or 'nothing'}{whole}, expected {expected} (batch, band, row, col)"
+            )
+    (image,), (logits,) = network.inputs, network.outputs
+    last = image.shape[3]
+    if isinstance(last, int) and last < _SMALLEST_EDGE:
+        raise ModelError(
+            f"its network takes images (batch, row, col, band), {image}, expected (batch, band, row, col) as networks "
+            f"of torch do; what {network.producer} has written of another library's network does not become one"
+        )
+    bands, channels = image.shape[1], logits.shape[1]
+    return Origin(
+        program=f"{network.producer} as ONNX",
+        bands=bands if isinstance(bands, int) else None,
+        channels=channels if isinstance(channels, int) else None,
+    )
+
+
 def _architecture(name: str) -> str:
-    """Name an architecture as segmentation-models-pytorch does; torchgeo writes ``deeplabv3+``."""
+    """Return the name of an architecture in segmentation-models-pytorch; torchgeo writes ``deeplabv3+``."""
     found = smp.MODEL_ARCHITECTURES_MAPPING.get(name.lower().replace("+", "plus"))
     if found is None:
         known = ", ".join(c.__name__ for c in smp.MODEL_ARCHITECTURES_MAPPING.values())
-        raise ModelError(f"its network is {name!r}, expected one of segmentation-models-pytorch: {known}")
+        raise ModelError(f"its network is {name!r}, expected one from segmentation-models-pytorch: {known}")
     return str(found.__name__)
 
 
 def _refuse_extras(settings: Mapping[str, Any]) -> None:
     if settings.get("aux_params"):
         raise ModelError(
-            "its network has a second head (aux_params), which geoseg's have not; save it without that head"
+            "its network has a second head (aux_params), which geoseg does not support; save it without that head"
         )
     if settings.get("activation") not in (None, "identity"):
         raise ModelError(
@@ -133,7 +172,7 @@ def _refuse_extras(settings: Mapping[str, Any]) -> None:
 
 
 def _smp_options(architecture: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of ``save_pretrained``'s settings that differ from the architecture's defaults."""
+    """Return the settings of ``save_pretrained`` that differ from the architecture's defaults."""
     signature = inspect.signature(smp.MODEL_ARCHITECTURES_MAPPING[architecture.lower()].__init__)
     defaults = {name: parameter.default for name, parameter in signature.parameters.items()}
     options = {}
@@ -157,6 +196,6 @@ def _text(settings: Mapping[str, Any], keys: tuple[str, ...]) -> str | None:
 
 
 def _count(settings: Mapping[str, Any], keys: tuple[str, ...]) -> int | None:
-    """First positive whole number of some keys."""
+    """Return the first positive integer among the values of some keys."""
     values = (settings.get(key) for key in keys)
     return next((v for v in values if isinstance(v, int) and not isinstance(v, bool) and v > 0), None)

@@ -1,4 +1,4 @@
-"""Other names and colours for the classes of a model file."""
+"""Change the names and colours of the classes in a model file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def recolor(
     legend: Legend | str | PathLike[str] | None = None,
     overwrite: bool = False,
 ) -> Card:
-    """Write a model file again with other names and colours of its classes; codes and weights stay.
+    """Rewrite a model file with other names and colours of its classes; codes and weights are kept.
 
     Law: the weights in the new file are those of the old one, bit for bit.
 
@@ -29,7 +29,7 @@ def recolor(
     output : path
         Model file to write, ``.safetensors``.
     legend : Legend or path, optional
-        Names and colours by code; codes that it does not name keep theirs. Without it every class gets the
+        Names and colours by code; codes that it does not contain keep theirs. Without it every class gets the
         colour that its name suggests, or one of a palette.
     overwrite : bool
         Whether `output` may replace a file, which may be the model itself.

@@ -1,9 +1,9 @@
-"""What a scale and an offset that files are tagged with mean: one rule for statistics, training, prediction and card.
+"""The meaning of scale and offset tags: one rule for statistics, training, prediction and the card.
 
-Images that are trained on are measured in the units that their tags give where all of them carry tags, and in
-stored numbers where none does; a mix is refused. The card of the first kind has units: a scene's own tags count
-under it and, without tags, the card's. The card of the second kind has none: stored numbers go in, whatever a
-scene is tagged with.
+Training images are measured in the units that their tags give if all of them carry tags, and in
+stored values if none does; a mix is refused. In the first case the card has units: a scene's own tags apply
+and, without tags, the card's. In the second case it has none: stored values are used, whatever a
+scene's tags are.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.errors import DataError, SceneError
+from geoseg.errors import DataError, SceneError, plural
 from geoseg.models.card import Card
 from geoseg.raster.source import Source
 
@@ -29,6 +29,7 @@ class Scaling:
     Parameters
     ----------
     scale, offset : tuple of float
+        One number per band.
     """
 
     scale: tuple[float, ...]
@@ -36,22 +37,22 @@ class Scaling:
 
     @classmethod
     def none(cls, bands: int) -> Scaling:
-        """Scaling of numbers that are taken as they are stored."""
+        """Return the identity scaling, for values used as they are stored."""
         return cls(scale=(1.0,) * bands, offset=(0.0,) * bands)
 
     def units(self, stored: Floats) -> Floats:
-        """Numbers (band, ...) in the units that the tags give."""
+        """Convert stored values (band, ...) to the units that the tags give."""
         scale, offset = self._along(stored.ndim)
         return stored * scale + offset
 
     def stored(self, units: Floats) -> Floats:
-        """Inverse of `units`."""
+        """Convert values in units back to stored values; the inverse of `units`."""
         scale, offset = self._along(units.ndim)
         return (units - offset) / scale
 
     @property
     def bands(self) -> tuple[bool, ...]:
-        """Whether each band is tagged: GDAL gives one without tags the scale 1 and the offset 0."""
+        """Whether each band is tagged: GDAL gives untagged bands scale 1 and offset 0."""
         return tuple(pair != (1.0, 0.0) for pair in zip(self.scale, self.offset, strict=True))
 
     def _along(self, ndim: int) -> tuple[Floats, Floats]:
@@ -59,7 +60,7 @@ class Scaling:
         return np.reshape(self.scale, shape), np.reshape(self.offset, shape)
 
     def __str__(self) -> str:
-        """Name both for messages: ``scale 0.0001, offset -0.1``."""
+        """Describe both for messages: ``scale 0.0001, offset -0.1``."""
         parts = []
         for word, numbers in (("scale", self.scale), ("offset", self.offset)):
             same = len(set(numbers)) == 1
@@ -70,12 +71,12 @@ class Scaling:
 
 
 def tags_of(source: Source) -> Scaling | None:
-    """Scale and offset that a source tags its chosen bands with; None where it tags none.
+    """Return the scale and offset tags of a source's chosen bands; None if it has none.
 
     Raises
     ------
     SceneError
-        If they would make all numbers one, or none.
+        If a scale is 0, or a tag is not finite.
     """
     if source.scale is None and source.offset is None:
         return None
@@ -83,34 +84,34 @@ def tags_of(source: Source) -> Scaling | None:
     tags = Scaling(scale=source.scale or plain.scale, offset=source.offset or plain.offset)
     if 0 in tags.scale or not all(map(math.isfinite, (*tags.scale, *tags.offset))):
         raise SceneError(
-            f"{source.path}: is tagged with {tags}, which says nothing of its numbers; correct the tags with "
+            f"{source.path}: its tags {tags} make all values equal or not finite; correct the tags with "
             "gdal_translate -a_scale and -a_offset"
         )
     return tags
 
 
 def scaling_under(card: Card, source: Source) -> Scaling:
-    """Return what takes a source's stored numbers to the units of a card's mean and std.
+    """Return the scaling from a source's stored values to the units of a card's mean and std.
 
-    Under a card with units these are the source's tags, and the card's own for a band without tags.
+    If the card has units, these are the source's tags, and the card's own for bands without tags.
     """
     own = tags_of(source) if card.has_units else None
     if own is None:
         return Scaling(scale=card.scale, offset=card.offset)
     if not any(own.bands):
-        return own  # an array to which they were applied already
+        return own  # an array to which the tags were already applied
     bands = zip(own.bands, own.scale, own.offset, card.scale, card.offset, strict=True)
     pairs = [(scale, offset) if tagged else theirs for tagged, scale, offset, *theirs in bands]
     return Scaling(scale=tuple(s for s, _ in pairs), offset=tuple(o for _, o in pairs))
 
 
 def scalings_of(images: Sequence[Source]) -> tuple[Scaling, ...]:
-    """Scaling of each image of a set that is measured together, in the set's units.
+    """Return the scaling of each image of a set that is measured together, in the set's units.
 
     Raises
     ------
     DataError
-        If some are tagged and some are not: nothing tells whether their numbers are alike.
+        If some images are tagged and some are not: their values may not be comparable.
     """
     unlike = unlike_tags(images)
     if unlike:
@@ -121,9 +122,9 @@ def scalings_of(images: Sequence[Source]) -> tuple[Scaling, ...]:
 
 
 def unlike_tags(images: Sequence[Source]) -> dict[str, str]:
-    """Find the images, by name, that keep a set from having one kind of numbers, and say why.
+    """Return the images, by name, whose tags differ from those of the largest group, with an explanation.
 
-    A band has tags in all images or in none; the images that are named are not of the largest group.
+    A band must have tags in all images or in none.
     """
     tags = {image.path: tags_of(image) for image in images}
     groups: dict[tuple[bool, ...], list[str]] = {}
@@ -133,7 +134,7 @@ def unlike_tags(images: Sequence[Source]) -> dict[str, str]:
         if image.path not in alike:
             alike.append(image.path)
     usual = max(groups.values(), key=len)
-    count = "1 image differs" if len(usual) == 1 else f"{len(usual)} images differ"
+    count = f"{plural(len(usual), 'image')} {'differs' if len(usual) == 1 else 'differ'}"
     others = f"{count}: {usual[0]} {_words(tags[usual[0]])}"
     return {
         path: f"{_words(tags[path])}, and {others}; give all of them the tags that are true of their numbers, or "

@@ -1,16 +1,17 @@
-"""segmentation-models-pytorch, imported and used without torch's compiler.
+"""Import and use segmentation-models-pytorch without loading torch's compiler.
 
-smp imports torchvision, and torchvision imports ``torch._dynamo`` for one function that it calls where a compiled
-network aligns regions of interest; timm, for one that keeps a function from being compiled. That is a quarter of the
-time in which a prediction starts. So the compiler is stood in for while smp is imported; what asks for more of it
-gets the real one.
+smp imports torchvision, and torchvision imports ``torch._dynamo`` for one function that it calls when a compiled
+network aligns regions of interest, and for one that keeps a function from being compiled. That is a quarter of the
+start-up time of a prediction. So a stand-in takes the compiler's place while smp is imported; code that needs
+more of it gets the real compiler.
 
-smp also builds encoders of timm once more without storage, to learn their channels, and torch loads the compiler to
-draw the random weights that such tensors do not have (`Building`).
+smp also builds timm's encoders a second time without storage, to learn their channels, and torch loads the
+compiler to draw random weights for such tensors (`Building` prevents it).
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 import math
 import sys
@@ -35,9 +36,13 @@ def _without_compiler() -> AbstractContextManager[None]:
     def is_compile_supported(device: str) -> Any:
         return getattr(importlib.import_module(f"{_COMPILER}.utils"), _WANTED)(device)
 
-    def disable(function: Any, recursive: bool = True, **reason: Any) -> Any:  # noqa: ARG001, FBT001, FBT002
-        # torch's own way to say so without loading it.
-        return torch._disable_dynamo(function, recursive)  # type: ignore[attr-defined]
+    def disable(function: Any, recursive: bool = True, **reason: Any) -> Any:  # noqa: FBT001, FBT002
+        @functools.wraps(function)
+        def uncompiled(*given: Any, **named: Any) -> Any:
+            disabled = torch.compiler.disable(function, recursive, **reason)  # type: ignore[no-untyped-call]
+            return disabled(*given, **named)
+
+        return uncompiled
 
     setattr(utils, _WANTED, is_compile_supported)
     package.disable = disable  # type: ignore[attr-defined]
@@ -45,17 +50,18 @@ def _without_compiler() -> AbstractContextManager[None]:
 
 
 class Building(TorchFunctionMode):
-    """Watches tensors come to be: those without storage are not initialised, and too many are refused.
+    """Watches the creation of tensors: those without storage are not initialised, and too many bytes are
+    refused.
 
     Parameters
     ----------
     most : int or None
-        Bytes that all of them together may have.
+        Maximum total size in bytes.
 
     Raises
     ------
     MemoryError
-        Before the tensor that would be too much is allocated.
+        Before a tensor is allocated that would exceed the limit.
     """
 
     def __init__(self, most: int | None = None) -> None:
@@ -63,7 +69,7 @@ class Building(TorchFunctionMode):
         self._most, self._taken = most, 0
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call the function, or not."""
+        """Call the function, unless it would initialise a tensor without storage."""
         kwargs = kwargs or {}
         if getattr(function, "__module__", None) == torch.nn.init.__name__:
             tensor = kwargs.get("tensor", args[0] if args else None)
@@ -74,7 +80,7 @@ class Building(TorchFunctionMode):
         return function(*args, **kwargs)
 
     def _take(self, args: Any, kwargs: Any) -> None:
-        """Count what a layer asks for; all of them ask for an empty tensor and fill it then."""
+        """Count the bytes of a new tensor; layers allocate an empty tensor and then fill it."""
         shape = kwargs.get("size", args[0] if args and not isinstance(args[0], int) else args)
         self._taken += 4 * math.prod(shape)
         if self._most is not None and self._taken > self._most:

@@ -1,4 +1,4 @@
-"""A model file, or a whole network of torchgeo's, to go on from."""
+"""Start a training from a model file, or from a whole network of torchgeo."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 
-from geoseg.errors import ModelError
+from geoseg.errors import ModelError, plural
 from geoseg.models.beginning import Beginning
 from geoseg.models.card import Card
+from geoseg.models.first_layer import bands_in, input_layers, spread
 from geoseg.models.model import Model
 from geoseg.models.network import build
 from geoseg.models.network_plan import NetworkPlan
@@ -23,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Start:
-    """A network that was trained; of torchgeo's, `classes` are empty where nothing says them."""
+    """A trained network; for torchgeo's, `classes` is empty if they are not known."""
 
     architecture: str
     encoder: str
@@ -35,41 +36,47 @@ class _Start:
 
 
 def start_from(model: Model, source: Path | str) -> tuple[str, ...]:
-    """Go on from trained weights wherever name and shape fit; a first layer or head of other size stays new.
+    """Copy trained weights into a new model wherever name and shape match; a head of another size stays new.
 
-    Law: with equal bands and classes the logits become those of the weights' own network.
+    The first layer is adapted to the model's bands: a band that the weights know by name, or by its meaning
+    (`band_names`), takes their filters for it, any other band the mean of all, all multiplied by their number of
+    bands over the model's (`first_layer.spread`). If the number of bands is equal and no name is known, they are
+    taken in their order.
+
+    Law: with equal bands, in any order, and equal classes the logits become those of the original network.
 
     Parameters
     ----------
     model : Model
-        Of the same architecture and encoder; its network is changed in place, and its card says what it began with.
+        A model of the same architecture and encoder; its network is changed in place, and its card records the start.
     source : Path or str
-        Model file, or the name of one of torchgeo's U-Nets: ``Unet_Weights.SENTINEL2_3CLASS_FTW``.
+        Model file, or the name of a U-Net of torchgeo: ``Unet_Weights.SENTINEL2_3CLASS_FTW``.
 
     Returns
     -------
     tuple of str
-        What a person should know, one line each: what stayed new, and which bands or classes had another meaning.
+        Notes for the user, one line each: what stayed new, and which bands or classes had another meaning.
 
     Raises
     ------
     ModelError
-        If it is no model file or such a name, cannot be fetched, or is of another architecture, encoder or decoder.
+        If it is not a model file or such a name, cannot be fetched, or has another architecture, encoder or decoder.
     """
     card = model.card
     start = _of_torchgeo(str(source), card) if is_of_torchgeo(source) else _of_file(source)
     _refuse_another(source, start, card)
-    found, own = start.tensors, model.network.state_dict()
+    own = model.network.state_dict()
+    found, notes = _for_bands(start, model)
     fresh = [name for name, tensor in own.items() if name not in found or found[name].shape != tensor.shape]
     odd = sorted((set(found) ^ set(own)) | (set(fresh) - _ends(own, card) if fresh else set()))
     if odd:
         raise ModelError(
-            f"{source}: its decoder is another one ({odd[0]} has another shape or no counterpart); set "
+            f"{source}: its decoder differs ({odd[0]} has another shape or no counterpart); set "
             f"model.decoder_options to {dict(start.options)}"
         )
     model.network.load_state_dict({name: found[name] for name in own if name not in fresh}, strict=False)
     model.card = card.changed(beginning=start.beginning)
-    return tuple(_differences(start, model, fresh))
+    return (*_differences(start, model, fresh), *notes)
 
 
 def _refuse_another(source: Path | str, start: _Start, card: Card) -> None:
@@ -92,7 +99,7 @@ def _of_file(path: Path | str) -> _Start:
         bands=card.band_names,
         classes=card.classes.names,
         tensors=model.network.state_dict(),
-        # What its own weights began with tells of licence and input.
+        # The weights that it was itself started from determine licence and input.
         beginning=before.model_copy(
             update={
                 "weights": Path(path).name,
@@ -111,7 +118,8 @@ def _of_torchgeo(name: str, card: Card) -> _Start:
     meta = weights.meta
     if "encoder" not in meta:
         raise ModelError(
-            f"weights {name} are of an encoder alone, expected those of a whole network (Unet_Weights....); give them "
+            f"weights {name} are for an encoder alone, expected those of a whole network (Unet_Weights....); "
+            "pass them "
             "as model.encoder_weights"
         )
     start = _Start(
@@ -129,8 +137,29 @@ def _of_torchgeo(name: str, card: Card) -> _Start:
     return replace(start, tensors=fetched(weights, name))
 
 
+def _for_bands(start: _Start, model: Model) -> tuple[Mapping[str, torch.Tensor], tuple[str, ...]]:
+    """Return the weights with the first layer adapted to the model's bands, and notes for the user."""
+    bands = model.card.band_names
+    known = bands_in(bands, start.bands)
+    places = range(len(start.bands))
+    if known == tuple(places) or (len(bands) == len(start.bands) and not any(n is not None for n in known)):
+        return start.tensors, ()
+    tensors = dict(start.tensors)
+    encoder: Any = model.network.encoder
+    for inner, groups in input_layers(encoder, NetworkPlan.of(model.card)).items():
+        name = f"encoder.{inner}"
+        if name in tensors and tensors[name].shape[1] == groups * len(start.bands):
+            order, taken = [str(n) for n in places], [None if n is None else str(n) for n in known]
+            tensors[name] = spread(tensors[name].float(), order, taken, groups)
+    said = (
+        f"{band}: {'mean of all' if n is None else start.bands[n]}"
+        for band, n in zip(bands, known, strict=True)
+    )
+    return tensors, (f"filters of the first layer: {', '.join(said)}",)
+
+
 def _ends(own: Mapping[str, torch.Tensor], card: Card) -> set[str]:
-    """Tensors whose shape follows the number of bands or of channels: the first layer and the head."""
+    """Return the tensors whose shape depends on the number of bands or channels: first layer and head."""
     plan = NetworkPlan.of(card)
     other = build(replace(plan, bands=plan.bands + 1, channels=plan.channels + 1)).state_dict()
     return {name for name, tensor in own.items() if other[name].shape != tensor.shape}
@@ -140,7 +169,7 @@ def _differences(start: _Start, model: Model, fresh: list[str]) -> Iterator[str]
     here = model.card
     if fresh:
         kept = len(model.network.state_dict()) - len(fresh)
-        yield f"{kept} tensors are those given; new because of another size: {', '.join(fresh)}"
+        yield f"{plural(kept, 'tensor')} copied; new because of another size: {', '.join(fresh)}"
     if start.bands != here.band_names:
         yield f"its bands are {', '.join(start.bands)}, now {', '.join(here.band_names)}"
     if start.classes and start.classes != here.classes.names:

@@ -1,4 +1,4 @@
-"""Weights that torchgeo publishes, fetched once and kept where torch keeps its downloads."""
+"""Weights published by torchgeo, downloaded once into torch's cache."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from geoseg.errors import ModelError
 from geoseg.models.beginning import NOT_KNOWN
 from geoseg.models.one_line import first_line
 
-_PATIENCE: Final = 15.0  # s without an answer
+_PATIENCE: Final = 15.0  # s to wait for an answer
 
 
 def weights_of_torchgeo(name: str) -> Any:
-    """Find torchgeo's weights by their name; nothing is fetched.
+    """Find torchgeo's weights by name; nothing is downloaded.
 
     Raises
     ------
@@ -36,24 +36,24 @@ def weights_of_torchgeo(name: str) -> Any:
 
 
 def licence_of(weights: Any) -> str:
-    """Licence that torchgeo says they are under."""
+    """Return the licence that torchgeo states for the weights."""
     return str(weights.meta.get("license") or NOT_KNOWN)
 
 
 def fetched(weights: Any, name: str) -> Mapping[str, torch.Tensor]:
-    """Fetch weights, or take them from the cache; their checksum is verified and no code in them is run.
+    """Download weights, or take them from the cache; the checksum is verified and no code in them is run.
 
     Raises
     ------
     ModelError
     """
     try:
-        # torch announces a download on stderr, where a refusal has to be one line.
+        # torch announces a download on stderr, where an error has to be one line.
         with _patience(), redirect_stderr(io.StringIO()):
             found: Mapping[str, torch.Tensor] = weights.get_state_dict(
                 progress=False, check_hash=True, weights_only=True, map_location="cpu"
             )
-    # A place that does not answer, a damaged file and one that holds code fail in as many ways.
+    # An unreachable server, a damaged file and one that holds code raise errors of many types.
     except Exception as error:
         raise ModelError(
             f"weights {name} could not be fetched or read ({first_line(error)}); check the network, or take weights "
@@ -64,7 +64,7 @@ def fetched(weights: Any, name: str) -> Mapping[str, torch.Tensor]:
 
 @contextmanager
 def _patience() -> Iterator[None]:
-    """Give up on a server that is silent; torch itself would wait forever."""
+    """Set a timeout for silent servers; torch itself would wait forever."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_PATIENCE)
     try:
@@ -74,7 +74,7 @@ def _patience() -> Iterator[None]:
 
 
 def advice(weights: Any, name: str) -> Iterator[str]:
-    """Say what torchgeo's training fed to these weights, a line each."""
+    """Yield the bands and normalisation that torchgeo trained the weights with, one line each."""
     if wanted := weights.meta.get("bands"):
         yield f"weights {name} expect the bands {', '.join(wanted)} in this order"
     for mean, std in _normalisations(weights):

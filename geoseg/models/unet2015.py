@@ -1,4 +1,4 @@
-"""The U-Net as it was published, with borders kept so that the output has the input's size."""
+"""The U-Net as it was published, with padded convolutions so that the output has the input's size."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 ENCODER: Final = "published"
-"""Name of its contracting path, in the place of an encoder's."""
+"""Name of its contracting path, in place of an encoder's name."""
 WIDTHS: Final = (64, 128, 256, 512, 1024)
 
 
@@ -20,24 +20,24 @@ class Unet2015(nn.Module):
     """U-Net of Ronneberger, Fischer and Brox, "U-Net: Convolutional Networks for Biomedical Image Segmentation"
     (MICCAI 2015, arXiv:1505.04597).
 
-    Twice a 3 x 3 convolution and ReLU at each scale, 2 x 2 maximum pooling downwards, a 2 x 2 transposed
-    convolution upwards, beside which the features of the same scale are put; drop-out at the end of the
+    Two 3 x 3 convolutions with ReLU at each scale, 2 x 2 maximum pooling downwards, a 2 x 2 transposed
+    convolution upwards, concatenated with the features of the same scale; dropout at the end of the
     contracting path; weights drawn with variance 2 / N for N incoming connections; no batch normalisation.
 
-    One thing differs: convolutions there lost their borders, so that 572 px became 388. Here they are padded
-    with zeros, and images whose edges are no multiple of the deepest pixel are padded with their own edge and
-    cut again.
+    One thing differs: convolutions in the paper are not padded, so that 572 px became 388. Here they are padded
+    with zeros, and images whose edges are not multiples of the deepest scale's pixel are padded by edge
+    replication and cropped again.
 
     Parameters
     ----------
     in_channels : int
         Bands.
     classes : int
-        Channels of the output.
+        Number of output channels.
     decoder_channels : sequence of int
-        Features at each scale, finest first; those of the paper by default. Narrower ones for small machines.
+        Number of features at each scale, finest first; those of the paper by default.
     decoder_dropout : float
-        Share of the deepest features that is dropped while training.
+        Share of the deepest features that is dropped in training.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Unet2015(nn.Module):
 
 
 class _Contracting(nn.Module):
-    """From the image down to the deepest features; returns those of every scale, finest first."""
+    """The contracting path; returns the features of every scale, finest first."""
 
     def __init__(self, bands: int, widths: Sequence[int], dropout: float) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class _Contracting(nn.Module):
 
 
 class _Expanding(nn.Module):
-    """From the deepest features up to the finest."""
+    """The expanding path, from the deepest features to the finest."""
 
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ class _Expanding(nn.Module):
 
 
 def _twice(before: int, width: int) -> nn.Sequential:
-    """Two 3 x 3 convolutions, each with a ReLU."""
+    """Return two 3 x 3 convolutions, each with a ReLU."""
     return nn.Sequential(
         nn.Conv2d(before, width, 3, padding=1),
         nn.ReLU(inplace=True),
@@ -113,9 +113,9 @@ def _twice(before: int, width: int) -> nn.Sequential:
 
 
 def _draw(module: nn.Conv2d | nn.ConvTranspose2d) -> None:
-    """Draw weights with variance 2 / N, where N numbers come into each number of the output."""
+    """Draw weights with variance 2 / N, for N inputs of each output value."""
     rows, cols = module.kernel_size
-    # Of a transposed convolution with a stride of its own size, each output has one input of every channel.
+    # In a transposed convolution whose stride is its kernel size, each output has one input per channel.
     incoming = module.in_channels * (1 if isinstance(module, nn.ConvTranspose2d) else rows * cols)
     nn.init.normal_(module.weight, std=math.sqrt(2 / incoming))
     assert module.bias is not None

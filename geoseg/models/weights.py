@@ -1,4 +1,4 @@
-"""Weights as a file holds them: read, named by a digest and made tensors of; only the last needs torch."""
+"""Weights as a file holds them: read, hashed and converted to tensors; only the last needs torch."""
 
 from __future__ import annotations
 
@@ -33,19 +33,20 @@ _DTYPES: Final = {
     "BOOL": "bool",
     "C64": "complex64",
 }
-"""What torch calls the types of safetensors."""
+"""torch's names for the types of safetensors."""
 
 
-class Stored(NamedTuple):
+class StoredTensor(NamedTuple):
     """A tensor as a file holds it.
 
     Parameters
     ----------
     dtype : str
-        As torch calls it: ``float32``, ``bfloat16``.
+        torch's name of the type: ``float32``, ``bfloat16``.
     shape : tuple of int
+        Size of each dimension.
     data : bytearray or memoryview
-        Its numbers, little-endian, the last dimension fastest.
+        Values, little-endian, in row-major order.
     """
 
     dtype: str
@@ -53,8 +54,8 @@ class Stored(NamedTuple):
     data: bytearray | memoryview
 
 
-def read_weights(path: Path) -> dict[str, Stored]:
-    """Read the tensors of a safetensors file by their names.
+def read_weights(path: Path) -> dict[str, StoredTensor]:
+    """Read the tensors of a safetensors file by name.
 
     Raises
     ------
@@ -66,7 +67,8 @@ def read_weights(path: Path) -> dict[str, Stored]:
     try:
         found: list[tuple[str, dict[str, Any]]] = deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
         return {
-            name: Stored(_DTYPES[each["dtype"]], tuple(each["shape"]), each["data"]) for name, each in found
+            name: StoredTensor(_DTYPES[each["dtype"]], tuple(each["shape"]), each["data"])
+            for name, each in found
         }
     except KeyError as error:
         raise ModelError(f"{path}: its weights cannot be read (their type {error} is not known)") from error
@@ -74,8 +76,10 @@ def read_weights(path: Path) -> dict[str, Stored]:
         raise ModelError(f"{path}: its weights cannot be read ({first_line(error)})") from error
 
 
-def as_stored(tensors: Mapping[str, torch.Tensor]) -> dict[str, Stored]:
-    """Return tensors of torch as a file holds them; they share memory where they are dense and on the CPU."""
+def as_stored(tensors: Mapping[str, torch.Tensor]) -> dict[str, StoredTensor]:
+    """Convert torch tensors to the form in which a file holds them; memory is shared if they are dense and on
+    the CPU.
+    """
     import torch
 
     found = {}
@@ -83,25 +87,25 @@ def as_stored(tensors: Mapping[str, torch.Tensor]) -> dict[str, Stored]:
         dense = tensor.detach().cpu().contiguous()
         # A view as bytes works for every dtype, also for those numpy does not know; a scalar has no view.
         data = dense.reshape(-1).view(torch.uint8).numpy().data
-        found[name] = Stored(str(dense.dtype).removeprefix("torch."), tuple(dense.shape), data)
+        found[name] = StoredTensor(str(dense.dtype).removeprefix("torch."), tuple(dense.shape), data)
     return found
 
 
-def as_tensors(weights: Mapping[str, Stored]) -> dict[str, torch.Tensor]:
-    """Return stored weights as tensors of torch, which share their memory."""
+def as_tensors(weights: Mapping[str, StoredTensor]) -> dict[str, torch.Tensor]:
+    """Convert stored weights to torch tensors that share their memory."""
     import torch
 
     found = {}
     for name, (kind, shape, data) in weights.items():
         dtype = getattr(torch, kind)
-        empty = not len(data)  # of which torch makes no buffer
+        empty = not len(data)  # torch.frombuffer refuses empty buffers
         flat = torch.empty(0, dtype=dtype) if empty else torch.frombuffer(data, dtype=dtype)
         found[name] = flat.reshape(shape)
     return found
 
 
-def digest_of(weights: Mapping[str, Stored]) -> str:
-    """Digest of tensors: of each in the order of their names, name, type, shape and bytes."""
+def digest_of(weights: Mapping[str, StoredTensor]) -> str:
+    """Return the digest of tensors: name, dtype, shape and bytes of each, in order of names."""
     found = hashlib.sha256()
     for name in sorted(weights):
         dtype, shape, data = weights[name]
@@ -110,16 +114,16 @@ def digest_of(weights: Mapping[str, Stored]) -> str:
     return found.hexdigest()
 
 
-def widened(weights: Mapping[str, Stored]) -> dict[str, Stored]:
-    """Return weights as a network computes with them: halves are float32 there, which changes no number."""
+def widened(weights: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
+    """Return weights as a network computes with them: 16-bit floats become float32, with equal values."""
     return {name: _widened(each) for name, each in weights.items()}
 
 
-def _widened(weights: Stored) -> Stored:
+def _widened(weights: StoredTensor) -> StoredTensor:
     if weights.dtype == "float16":
         numbers = np.frombuffer(weights.data, dtype=np.float16).astype(np.float32)
     elif weights.dtype == "bfloat16":  # the upper half of a float32
         numbers = (np.frombuffer(weights.data, dtype=np.uint16).astype(np.uint32) << 16).view(np.float32)
     else:
         return weights
-    return Stored("float32", weights.shape, numbers.view(np.uint8).data)
+    return StoredTensor("float32", weights.shape, numbers.view(np.uint8).data)

@@ -1,11 +1,12 @@
-"""A network from anywhere as one of geoseg's: tried out once, what it answers brought to logits of the right shape."""
+"""Use a network from any source: it is tried out once, and its results are converted to logits of the right
+shape.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -13,11 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from geoseg.errors import ModelError, OptionError
-from geoseg.grid.legend import Legend, Task, binary_legend
 from geoseg.models.one_line import first_line
 
 _KEYS = ("logits", "out")
-"""Where transformers and torchvision put what others return by itself."""
+"""Attributes of the result in which transformers and torchvision return the logits."""
 
 
 class Wrapped(nn.Module):
@@ -27,8 +27,9 @@ class Wrapped(nn.Module):
     ----------
     module : Module
         Maps float32 (n, band, row, col) to logits (n, channel, row, col), by itself or as ``logits`` or ``out`` of
-        a mapping or an object. Where rows and columns are fewer they are brought back, bilinearly.
+        a mapping or an object. Logits with fewer rows and columns are resized bilinearly.
     bands, channels : int
+        Numbers of input bands and output channels.
     """
 
     def __init__(self, module: nn.Module, bands: int, channels: int) -> None:
@@ -36,19 +37,19 @@ class Wrapped(nn.Module):
         self.module, self.bands, self.channels = module, bands, channels
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return logits of the image's own rows and columns."""
+        """Return logits with the rows and columns of the image."""
         logits = _logits(self.module(image))
         if logits.shape[-2:] == image.shape[-2:]:
             return logits
         return functional.interpolate(logits, image.shape[-2:], mode="bilinear", align_corners=False)
 
     def try_out(self, size: int) -> None:
-        """Run one tile without content.
+        """Run one tile of zeros.
 
         Raises
         ------
         OptionError
-            If the module refuses it, or answers with something else than the logits of its classes.
+            If the module fails on it, or returns something other than the logits of its classes.
         """
         name, shape = type(self.module).__name__, (1, self.bands, size, size)
         device = next((each.device for each in self.module.parameters()), torch.device("cpu"))
@@ -64,7 +65,7 @@ class Wrapped(nn.Module):
                 "module for that many bands, and a tile_size that it takes"
             ) from error
         if found.ndim != 4 or found.shape[:2] != (1, self.channels):
-            one = "; for one channel that says whether a class is there pass task='binary'"
+            one = "; for a single channel with one class pass task='binary'"
             raise OptionError(
                 f"{name} answers an input of shape {shape} with shape {tuple(found.shape)}, expected "
                 f"(1, {self.channels}, row, col): a channel for each class{one if found.shape[1:2] == (1,) else ''}"
@@ -72,7 +73,7 @@ class Wrapped(nn.Module):
 
     @property
     def digest(self) -> str:
-        """Checksum of what the module is made of beside its weights, as far as Python can tell."""
+        """Checksum of the module's code, as far as Python can find it, besides its weights."""
         said = [repr(self.module)]
         for kind in {type(each) for each in self.module.modules()}:
             try:
@@ -83,7 +84,7 @@ class Wrapped(nn.Module):
 
 
 def _logits(answer: Any) -> Tensor:
-    """Find the logits in what a module returned."""
+    """Find the logits in the result of a module."""
     for key in _KEYS:
         if isinstance(answer, Mapping) and key in answer:
             answer = answer[key]
@@ -91,28 +92,15 @@ def _logits(answer: Any) -> Tensor:
             answer = getattr(answer, key)
     if not isinstance(answer, Tensor):
         raise ModelError(
-            f"the module returns a {type(answer).__name__}, expected a tensor of logits (batch, channel, row, col), by "
+            f"the module returns a {type(answer).__name__}, expected a tensor of logits (batch, channel, row, "
+            "col), by "
             "itself or as logits or out of what it returns"
         )
     return answer
 
 
-def legend_of_channels(classes: Legend | str | Sequence[str], task: Task) -> Legend:
-    """Classes in the order of a module's channels, those of a binary task with the codes 0 and 1."""
-    if isinstance(classes, Legend):
-        legend = classes
-    else:
-        legend = Legend.parse(classes if isinstance(classes, str) else ",".join(classes))
-    legend.require_bytes()
-    if task != "binary":
-        return legend
-    if legend.codes == (1, 2):
-        legend = Legend(classes=tuple(replace(c, code=c.code - 1) for c in legend.classes))
-    return binary_legend(legend)
-
-
 def dtype_of(low: float, high: float) -> str:
-    """Type that numbers of a range are probably stored in."""
+    """Return the data type in which values of a range are probably stored."""
     if not (low == 0 and high > 1 and high.is_integer()):
         return "float32"
     return "uint8" if high <= 255 else "uint16" if high <= 65535 else "float32"

@@ -1,1 +1,1 @@
-"""Files to arrays and back: scenes are read, class maps written and read."""
+"""Raster files: reading scenes, and reading and writing class maps."""

@@ -1,22 +1,26 @@
-"""Raster attribute tables: a row for each code, its name and colour among what else is known of it.
+"""Names and colours of codes beside a raster: attribute tables, and GDAL's category names.
 
-GDAL keeps them as XML, in ``.aux.xml`` or a VRT, and says what a column is for; ArcGIS beside the raster as
-``.vat.dbf``, where the columns' names have to say it.
+An attribute table has one row per code, with its name and colour among other columns.
+
+GDAL stores them as XML, in ``.aux.xml`` or a VRT, and records the usage of each column; ArcGIS stores them in
+``.vat.dbf`` beside the raster, where only the column names tell the usage.
 """
 
 from __future__ import annotations
 
+import re
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 from xml.etree import ElementTree
+from xml.sax.saxutils import escape
 
 from geoseg.grid.legend import trimmed
 
 _MIN, _NAME, _MIN_MAX, _RED, _GREEN, _BLUE = 3, 2, 5, 6, 7, 8
-"""GDAL's numbers for what a column is for (``GDALRATFieldUsage``)."""
+"""GDAL's codes for the usage of a column (``GDALRATFieldUsage``)."""
 _VALUES: Final = ("value", "code", "class_value", "gridcode")
 _NAMES: Final = (
     "class_name", "class_names", "classname", "class name", "name", "label", "land_cover", "land cover", "landcover",
@@ -24,31 +28,33 @@ _NAMES: Final = (
 )  # fmt: skip
 _COLORS: Final = (("red", "r"), ("green", "g"), ("blue", "b"))
 _MOST: Final = 65_536
-"""Rows that are read; codes of a class map are fewer."""
+"""Most rows that are read; a class map has fewer codes."""
+
+_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
 @dataclass(frozen=True, slots=True)
 class KnownClasses:
-    """What is known of codes.
+    """Names and colours of class codes.
 
     Parameters
     ----------
     names : dict of int to str
-        None of them empty.
+        Names by code; none is empty.
     colors : dict of int to str
-        ``#rrggbb``.
+        Colours by code, ``#rrggbb``.
     """
 
     names: dict[int, str] = field(default_factory=dict)
     colors: dict[int, str] = field(default_factory=dict)
 
     def __or__(self, other: KnownClasses) -> KnownClasses:
-        """Add what another knows, which counts where both know something."""
+        """Return the union of both, in which the other one takes precedence."""
         return KnownClasses(names=self.names | other.names, colors=self.colors | other.colors)
 
 
 def table_of_xml(band: ElementTree.Element) -> KnownClasses:
-    """Read the attribute table of a band as GDAL writes it; nothing where there is none, or none of classes."""
+    """Read the attribute table of a band from GDAL's XML; empty if it has none, or none of classes."""
     table = band.find("./GDALRasterAttributeTable")
     if table is None:
         return KnownClasses()
@@ -62,7 +68,7 @@ def table_of_xml(band: ElementTree.Element) -> KnownClasses:
 
 
 def table_of_dbf(content: bytes) -> KnownClasses:
-    """Read the attribute table of a ``.vat.dbf``; nothing where it is damaged, or none of classes."""
+    """Read the attribute table of a ``.vat.dbf``; empty if it is damaged or not one of classes."""
     try:
         count, start, length = struct.unpack_from("<IHH", content, 4)
         columns, widths, at = [], [], 32
@@ -94,12 +100,16 @@ class _Column:
 
 
 def _classes(columns: Sequence[_Column], rows: list[list[str]], codes: Iterable[int] | None) -> KnownClasses:
-    """Names and colours of the rows of a table.
+    """Return the names and colours in the rows of a table.
 
     Parameters
     ----------
+    columns : sequence of _Column
+        Columns of the table.
+    rows : list of list of str
+        Cells of each row.
     codes : iterable of int or None
-        Of the rows, where no column holds them.
+        Codes of the rows, for tables without a column of codes.
     """
     rows = [row for row in rows if len(row) == len(columns)]
     value = _find(columns, (_MIN_MAX, _MIN), _VALUES)
@@ -120,7 +130,7 @@ def _classes(columns: Sequence[_Column], rows: list[list[str]], codes: Iterable[
 
 
 def _colors(codes: Sequence[int | None], rows: list[list[str]], parts: Sequence[int]) -> dict[int, str]:
-    """Colours of rows, whose parts are numbers to 255, or shares to 1."""
+    """Return the colours of rows, whose components are numbers up to 255 or fractions up to 1."""
     if len(parts) < 3:
         return {}
     try:
@@ -139,7 +149,7 @@ def _colors(codes: Sequence[int | None], rows: list[list[str]], parts: Sequence[
 
 
 def _find(columns: Sequence[_Column], usages: Sequence[int], names: Sequence[str]) -> int | None:
-    """Place of the column that is for something, or that is called so."""
+    """Return the index of the column with a usage, or else with a known name."""
     for usage in usages:
         for i, column in enumerate(columns):
             if column.usage == usage:
@@ -149,7 +159,7 @@ def _find(columns: Sequence[_Column], usages: Sequence[int], names: Sequence[str
 
 
 def _number(text: str) -> int | None:
-    """Whole number of a text, None where it is none."""
+    """Parse a text as a whole number; return None if it is not one."""
     try:
         number = float(text)
         return int(number) if number == int(number) else None
@@ -158,8 +168,19 @@ def _number(text: str) -> int | None:
 
 
 def _text(cell: bytes) -> str:
-    """Text of a cell of a DBF, which does not say how it is encoded."""
+    """Decode a cell of a DBF file, which does not declare its encoding."""
     try:
         return cell.decode("utf-8").strip(" \0")
     except UnicodeDecodeError:
         return cell.decode("cp1252", errors="replace").strip(" \0")
+
+
+def categories_to_xml(*bands: Mapping[int, str]) -> str:
+    """Write the ``.aux.xml`` that names the codes of each band; other codes get an empty name."""
+    text = ["<PAMDataset>"]
+    for number, names in enumerate(bands, start=1):
+        text += [f'  <PAMRasterBand band="{number}">', "    <CategoryNames>"]
+        for code in range(max(names) + 1):
+            text.append(f"      <Category>{escape(_NOT_XML.sub(' ', names.get(code, '')))}</Category>")
+        text += ["    </CategoryNames>", "  </PAMRasterBand>"]
+    return "\n".join([*text, "</PAMDataset>", ""])

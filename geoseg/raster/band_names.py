@@ -1,8 +1,8 @@
-"""Which bands are meant by names such as red, B04, SR_B4, "Band 4 - Red" or "red (665 nm)".
+"""Meaning of band names such as red, B04, SR_B4, "Band 4 - Red" or "red (665 nm)".
 
-Words say what a band shows. A number says it only together with who numbers: B4 is red on Sentinel-2 and on
-Landsat 8 and 9, and near infrared on Landsat 4 to 7. So a file is read as each of these might have it, and bands
-are found where all readings that are possible agree. Common names are those of STAC's ``eo``
+A word says what a band shows. A number does so only together with the satellite: B4 is red on Sentinel-2 and on
+Landsat 8 and 9, and near infrared on Landsat 4 to 7. So names are interpreted for each of these satellites, and
+bands are found if all possible interpretations agree. Common names are those of STAC's ``eo``
 extension; numbers are those of ESA's and USGS's handbooks.
 """
 
@@ -35,7 +35,7 @@ _NUMBERED: Final[Mapping[str, Mapping[str, str]]] = {
     ),
     _MODIS: dict(zip("123467", ("red", "nir", "blue", "green", "swir16", "swir22"), strict=True)),
 }
-"""Common names of the bands that a satellite has under each number."""
+"""Common names of each satellite's bands by their numbers."""
 _WORDS: Final = {
     "coastal": r"coastal( aerosols?| blue)?|aerosols?|ultra ?blue",
     "blue": r"blue",
@@ -64,37 +64,37 @@ _FILLERS: Final = (
     r"|landsat( ?[4-9])?|oli|tirs?|etm|tm|hls|s2[a-d]?|msil[12][ac]|l[12][ac]?|t\d\d[a-z]{3}|\d{8}t\d{6}|\d+ ?m"
     r"|l[coetm]\d\d l\d[a-z]{2} \d{6} \d{8} \d{8} \d\d (t1|t2|rt)"
 )
-"""Words and codes beside a name or number that do not change what it means."""
+"""Words and codes beside a name or number that do not change its meaning."""
 _WAVELENGTH: Final = (
     r"\d+(\.\d+)?( ?[-–] ?\d+(\.\d+)?)? ?(nm|nanomet(er|re)s?|[µμu]m|micro(n|met(er|re))s?)\b"
 )
 _NUMBER: Final = r"(?:^| )(?:(sr|st|sur refl) )?(?:band|b) ?(\d{1,2}a?)(?= |$)"
 _LETTERS: Final = {"r": "red", "g": "green", "b": "blue", "n": "nir"}
 _ALIKE: Final = {"nir": "nir08", "nir08": "nir"}
-"""What is taken for the other where that is not there, and said."""
+"""Bands that replace each other if one is missing, with a note."""
 _HINTS: Final = (
     (r"landsat[ _-]?[4-7](?!\d)|(?<![a-z])l[etm]0?[4-7](?![a-z0-9])", (_LANDSAT_7,)),
     (r"landsat[ _-]?[89](?!\d)|(?<![a-z])l[cot]0?[89](?![a-z0-9])|hls\.l30", (_LANDSAT_8,)),
     (r"landsat", (_LANDSAT_8, _LANDSAT_7)),
     (r"sentinel[ _-]?2|(?<![a-z])s2[a-d]?_|(?<![a-z])t\d\d[a-z]{3}_\d{8}t|hls\.s30", (_SENTINEL_2,)),
 )
-"""What names of files and folders say of the satellite."""
+"""Patterns in names of files and folders that tell the satellite."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What a band's name says.
+    """Interpretation of a band's name.
 
     Parameters
     ----------
     word : str or None
-        Common name, where the name spells it out.
+        Common name, if the name spells it out.
     number : str or None
-        As in ``8a``, where it has no more than that.
+        Band number such as ``8a``, if the name has nothing else.
     padded : bool
-        Whether the number has a zero in front.
+        Whether the number has a leading zero.
     family : str
-        ``sr``, ``st`` or ``sur refl`` where that stands before the number.
+        ``sr``, ``st`` or ``sur refl`` if that precedes the number.
     """
 
     word: str | None = None
@@ -105,16 +105,16 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """Which bands of a file are meant.
+    """Result of a search for bands.
 
     Parameters
     ----------
     numbers : tuple of int or None
-        From 1, in the order wanted; None where they cannot be told.
+        Band numbers from 1, in the requested order; None if they cannot be determined.
     note : str
-        What was assumed, in words; empty where nothing was.
+        Assumptions that were made, for a message; empty if none.
     doubt : str
-        Why they cannot be told although names fit; empty where none does.
+        Why matching names are ambiguous; empty if no name matches.
     """
 
     numbers: tuple[int, ...] | None = None
@@ -124,7 +124,7 @@ class Found:
 
 @lru_cache(maxsize=4096)
 def read_name(name: str) -> Reading:
-    """Read a band's name; what holds anything that is not understood says nothing."""
+    """Interpret a band's name; a name with any unknown part has no meaning."""
     text = unicodedata.normalize("NFKC", name).lower()
     text = re.sub(_WAVELENGTH, " ", text.replace("_", " "))
     text = " ".join(re.sub(r"\W+", " ", text).split())
@@ -143,7 +143,7 @@ def read_name(name: str) -> Reading:
 
 
 def wavelength_of(name: str) -> float | None:
-    """Read the wavelength that a band's name holds, in nm; of a range its middle, None where there is none."""
+    """Return the wavelength in a band's name in nm (the middle of a range), or None."""
     text = unicodedata.normalize("NFKC", name).lower()
     found = list(re.finditer(_WAVELENGTH, text))
     if len(found) != 1:
@@ -154,7 +154,7 @@ def wavelength_of(name: str) -> float | None:
 
 
 def _word(text: str) -> str | None:
-    """Return the common name that a text spells, with fillers around it or without."""
+    """Return the common name that a text spells, with or without filler words around it."""
     if text in _LETTERS:
         return _LETTERS[text]
     for name, pattern in _WORDS.items():
@@ -164,13 +164,13 @@ def _word(text: str) -> str | None:
 
 
 def meanings(names: Sequence[str | None]) -> tuple[frozenset[str], ...]:
-    """Find what each of some bands may show by its name; nothing where that says nothing."""
+    """Return the common names that the name of each band may stand for; empty if it stands for none."""
     read = [[_meaning(name, satellite) for satellite in _satellites(names)] for name in names]
     return tuple(frozenset(common for common in each if common) for each in read)
 
 
 def only_counted(names: Sequence[str | None], path: str = "") -> bool:
-    """Whether names say nothing but where the bands stand: Band 1, Band 2, Band 3."""
+    """Tell whether names are mere positions: Band 1, Band 2, Band 3."""
     for place, name in enumerate(names, start=1):
         text = "" if name is None else " ".join(re.split(r"[\W_]+", name.lower())).strip()
         match = re.fullmatch(r"(band|layer|channel|b|)( ?)(\d+)", text)
@@ -180,19 +180,19 @@ def only_counted(names: Sequence[str | None], path: str = "") -> bool:
 
 
 def find_bands(wanted: Sequence[str], names: Sequence[str | None], path: str = "") -> Found:
-    """Find bands by what they are called.
+    """Find bands by name.
 
-    Law: bands that are called as wanted, whatever the case, are found; others only where no reading of the names
-    that has all of them says otherwise.
+    Law: bands with exactly the requested names, ignoring case, are always found; others only if all interpretations
+    of the names that contain all requested bands agree.
 
     Parameters
     ----------
     wanted : sequence of str
-        Names of the bands that are looked for.
+        Names to look for.
     names : sequence of str or None
-        Names of the bands of a file.
+        Names of the file's bands.
     path : str
-        Name of the file, which may tell the satellite.
+        Path of the file, which may tell the satellite.
     """
     called = [_called(name, names) for name in wanted]
     if all(len(places) == 1 for places in called):
@@ -228,14 +228,14 @@ def find_bands(wanted: Sequence[str], names: Sequence[str | None], path: str = "
 
 
 def _called(name: str, names: Sequence[str | None]) -> list[int]:
-    """Numbers of the bands of a name: as it stands, else without regard to case."""
+    """Return the numbers of the bands with a name: exactly, else ignoring case."""
     places = [i for i, other in enumerate(names, start=1) if other == name]
     low = name.strip().lower()
     return places or [i for i, other in enumerate(names, start=1) if other and other.strip().lower() == low]
 
 
 def _satellites(names: Sequence[str | None], path: str = "") -> list[str]:
-    """Satellites whose numbers the names may have."""
+    """Return the satellites whose numbering the names may follow."""
     numbered = [reading for name in names if name and (reading := read_name(name)).number is not None]
     if not numbered:
         return [""]
@@ -250,7 +250,7 @@ def _satellites(names: Sequence[str | None], path: str = "") -> list[str]:
 
 
 def _may_say(reading: Reading, satellite: str, hinted: Sequence[str]) -> bool:
-    """Whether a satellite's products write numbers so; only a name tells Landsat's B05 and its panchromatic B8."""
+    """Tell whether a satellite's products write band numbers in this form."""
     if satellite == _MODIS or reading.family == "sur refl":
         return satellite == _MODIS and reading.family == "sur refl"
     if satellite == _SENTINEL_2:
@@ -261,7 +261,7 @@ def _may_say(reading: Reading, satellite: str, hinted: Sequence[str]) -> bool:
 
 
 def _hint(path: str) -> tuple[str, ...]:
-    """Return the satellites that a file's name speaks of, else its folder's."""
+    """Return the satellites that the file name or else the folder name indicates."""
     places = PurePath(path.lower()).parts[-2:]
     for text in reversed(places):
         for pattern, satellites in _HINTS:
@@ -282,7 +282,7 @@ def _meaning(name: str | None, satellite: str) -> str | None:
 def _numbers(
     wanted: Sequence[str | None], called: Sequence[Sequence[int]], meant: Sequence[str | None]
 ) -> tuple[int, ...] | None:
-    """Find each band by its name, else by what it shows; all of them and each once."""
+    """Return the number of each band by its name, else by its meaning; None unless each is found once."""
     numbers = []
     for common, places in zip(wanted, called, strict=True):
         found = list(places) or _showing(common, meant) or _showing(_ALIKE.get(common or ""), meant)
@@ -297,13 +297,14 @@ def _showing(common: str | None, meant: Sequence[str | None]) -> list[int]:
 
 
 def _note(wanted: Sequence[str], found: Sequence[str | None], satellites: Sequence[tuple[str, str]]) -> str:
-    """Say what was taken for what where that is more than another spelling of one word."""
+    """Describe which bands were taken for which, unless only the spelling differs."""
     pairs = list(zip(wanted, found, strict=True))
     if all(_meaning(w, "") == _meaning(f, "") or w.lower() == str(f).lower() for w, f in pairs):
         return ""
     numbering = sorted({name for name in dict.fromkeys(sum(satellites, ())) if name})
     by = f", by the numbers of {' and '.join(numbering)}" if numbering else ""
-    return f"{_listed(found)} are taken for {_listed(wanted)}{by}"
+    verb = "is" if len(found) == 1 else "are"
+    return f"{_listed(found)} {verb} used as {_listed(wanted)}{by}"
 
 
 def _listed(names: Sequence[str | None]) -> str:

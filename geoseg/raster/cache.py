@@ -1,8 +1,7 @@
-"""GDAL's block cache, kept small while rasters stream through.
+"""Limit of GDAL's block cache while rasters are streamed.
 
-GDAL keeps decoded blocks up to 5 % of the machine's memory, for all datasets, threads and files together.
-A raster that is read or written once from top to bottom gains nothing from it and would let peak memory grow
-with its height.
+GDAL caches decoded blocks in up to 5 % of the machine's memory, for all datasets and threads together. A raster that
+is read or written once from top to bottom gains nothing from it, and peak memory would grow with its height.
 """
 
 from __future__ import annotations
@@ -11,31 +10,36 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# The limit belongs to the process, unlike GDAL's other options. Env(GDAL_CACHEMAX=...) sets it too (in
-# bytes), but puts it back in the order in which threads happen to leave their blocks.
-from rasterio._env import get_gdal_config, set_gdal_config
+# Unlike GDAL's other options, the limit is one per process. Env(GDAL_CACHEMAX=...) sets it too (in bytes), but
+# threads that leave their blocks in another order than they entered would restore wrong values.
+from rasterio.env import get_gdal_config, set_gdal_config
 
 _lock = threading.Lock()
 _limits: list[int] = []
 _before: list[int] = []
 
 
+def cache_limit() -> int:
+    """Return the limit of GDAL's block cache of this process in bytes."""
+    return int(get_gdal_config("GDAL_CACHEMAX"))
+
+
 @contextmanager
 def limited_cache(megabytes: int = 64) -> Iterator[None]:
-    """Hold GDAL's block cache of this process to `megabytes` for the length of a ``with`` block.
+    """Limit GDAL's block cache of this process to `megabytes` for the length of a ``with`` block.
 
-    It counts for all threads. Blocks may be nested and may overlap in several threads: the largest limit
-    among them holds, and what was there before comes back with the last one.
+    The limit applies to all threads. Blocks may be nested and may overlap in several threads: the largest limit
+    among them applies, and the last block to end restores the original one.
 
     Parameters
     ----------
     megabytes : int
-        Enough for one row of blocks of what is read at the same time.
+        Size of the cache, large enough for one row of blocks of all rasters read at the same time.
     """
     limit = megabytes * 2**20
     with _lock:
         if not _limits:
-            _before.append(int(get_gdal_config("GDAL_CACHEMAX")))
+            _before.append(cache_limit())
         _limits.append(limit)
         set_gdal_config("GDAL_CACHEMAX", max(_limits))
     try:

@@ -1,4 +1,4 @@
-"""Class maps as files: those geoseg writes, and those from anywhere."""
+"""Class maps in files: those of geoseg and those from elsewhere."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.errors import ClassMapError, LegendError, OptionError, SceneError
+from geoseg.errors import ClassMapError, LegendError, Message, OptionError, SceneError, plural
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import NODATA, Legend
 from geoseg.grid.qml import layered_qml, raster_qml
 from geoseg.grid.window import Window
-from geoseg.raster.attribute_table import KnownClasses
+from geoseg.raster.attribute_table import KnownClasses, categories_to_xml
 from geoseg.raster.cache import limited_cache
-from geoseg.raster.categories import categories_to_xml
 from geoseg.raster.known_classes import known_classes
 from geoseg.raster.legend_file import LEGEND_TAG, TASK_TAG, legend_from_json
 from geoseg.raster.scene import Scene
@@ -39,7 +38,7 @@ __all__ = [
 _WIDE_NODATA = 2**16 - 1
 
 Strip: TypeAlias = tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]
-"""Some rows of a map, (row, col): numbers, and what is valid of them."""
+"""Consecutive rows of a map: codes and validity, both (row, col)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -49,10 +48,13 @@ class ClassMap:
     Parameters
     ----------
     codes : ndarray of integers, shape (row, col)
+        Class codes.
     valid : ndarray of bool, shape (row, col)
+        True for pixels that have a class.
     grid : Grid
+        Grid of the map.
     legend : Legend or None
-        None where the file says nothing about its codes.
+        Meaning of the codes; None if the file does not tell it.
     """
 
     codes: npt.NDArray[np.integer[Any]]
@@ -63,13 +65,14 @@ class ClassMap:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class StoredMap:
-    """A class map in a file, which is read when it is wanted.
+    """A class map in a file, read on demand.
 
     Parameters
     ----------
     scene : Scene
+        The raster file, with the band of codes chosen.
     legend : Legend or None
-        Names and colours that count before the file's own.
+        Names and colours that take precedence over the file's own.
     """
 
     scene: Scene
@@ -77,16 +80,16 @@ class StoredMap:
 
     @property
     def grid(self) -> Grid:
-        """Where its pixels lie."""
+        """Grid of the map."""
         return self.scene.grid
 
     def strips(self) -> Iterator[Strip]:
-        """Read its rows from top to bottom, codes as integers.
+        """Read the map from top to bottom, codes as integers.
 
         Raises
         ------
         ClassMapError
-            If they cannot be read, or hold fractions.
+            If the file cannot be read or has fractional values.
         """
         for codes, valid in _read_strips(self.scene):
             if codes.dtype.kind == "f":
@@ -95,27 +98,28 @@ class StoredMap:
             del codes, valid  # before the next ones are read
 
     def legend_of(self, present: Iterable[int]) -> Legend | None:
-        """Return the legend that was given over the one that the file carries, with the codes of its pixels.
+        """Return the given legend, completed by the file's own and by the codes that are present.
 
-        Without these, the classes that the file names; what they are called does not depend on the codes.
+        Names do not depend on which codes are present.
         """
-        first = self.scene.bands == (1,)  # names and colours of the file are of its first band
+        first = self.scene.bands == (1,)  # the file's names and colours belong to its first band
         own = _own_legend(self.scene, present) if first else None
         return own if self.legend is None else self.legend.over(own)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LayeredMap:
-    """A multilabel map: classes may overlap, so each has a layer, which is read when it is wanted.
+    """A multilabel map: classes may overlap, so each has its own layer, read on demand.
 
     Parameters
     ----------
     legend : Legend
-        A class for each layer, in the same order.
+        One class per layer, in the same order.
     grid : Grid
+        Grid of the map.
     strips : callable
-        Called with the number of a layer, from 0: its rows from top to bottom, 1 where the class is, 0 where
-        it is not.
+        Takes the index of a layer, from 0, and yields its rows from top to bottom: 1 where the class is present,
+        else 0.
     """
 
     legend: Legend
@@ -123,19 +127,19 @@ class LayeredMap:
     strips: Callable[[int], Iterable[Strip]]
 
     def layer(self, index: int) -> Strip:
-        """Read a whole layer."""
+        """Read a layer as a whole."""
         return _whole(self.strips(index))
 
 
 def nodata_of(legend: Legend) -> np.uint8 | np.uint16:
-    """Return the number of no data in a map of these classes, the largest of the type that the map has.
+    """Return the no-data code of a map of these classes: the largest value of its type.
 
-    That is 255 and bytes, unless a code is above 254: then 65535 and two bytes a pixel.
+    It is 255 in uint8, or 65535 in uint16 if a code is above 254.
 
     Raises
     ------
     LegendError
-        If a code does not fit.
+        If a code does not fit into uint16.
     """
     if min(legend.codes) >= 0 and max(legend.codes) < NODATA:
         return np.uint8(NODATA)
@@ -148,7 +152,7 @@ def nodata_of(legend: Legend) -> np.uint8 | np.uint16:
 
 
 def class_map_sidecars(legend: Legend, *, layered: bool = False) -> dict[str, str]:
-    """Texts that go beside a class map, by suffix: its QGIS style and its category names."""
+    """Return the texts of a class map's sidecars by suffix: QGIS style and category names."""
     if layered:
         names = ({0: f"not {c.name}", 1: c.name} for c in legend.classes)
         return {".qml": layered_qml(legend), ".aux.xml": categories_to_xml(*names)}
@@ -157,18 +161,19 @@ def class_map_sidecars(legend: Legend, *, layered: bool = False) -> dict[str, st
 
 
 def read_map(path: str | os.PathLike[str], *, legend: Legend | None = None) -> ClassMap | LayeredMap:
-    """Read a class map, or open a multilabel map that geoseg wrote, which its tag ``GEOSEG_TASK`` says.
+    """Read a class map, or open a multilabel map of geoseg (recognised by its tag ``GEOSEG_TASK``).
 
     Parameters
     ----------
     path : path-like
+        Raster file of the map.
     legend : Legend, optional
-        In place of the file's own, which `known_classes` looks for.
+        Names and colours that take precedence over the file's own, which `known_classes` finds.
 
     Raises
     ------
     ClassMapError
-        If it is no such map or cannot be read.
+        If the file is not such a map or cannot be read.
     """
     found = open_map(path, legend=legend)
     if isinstance(found, LayeredMap):
@@ -180,25 +185,26 @@ def read_map(path: str | os.PathLike[str], *, legend: Legend | None = None) -> C
 def open_map(
     path: str | os.PathLike[str], *, legend: Legend | None = None, band: int | None = None
 ) -> StoredMap | LayeredMap:
-    """Open a map as `read_map` reads it.
+    """Open a map as `read_map` does, without reading its pixels.
 
     Parameters
     ----------
     path : path-like
+        Raster file of the map.
     legend : Legend, optional
-        Names and colours that count before the file's own.
+        Names and colours that take precedence over the file's own.
     band : int, optional
-        Number from 1 of the band of class codes, in a file that has several.
+        Number from 1 of the band of class codes, for files with several bands.
 
     Raises
     ------
     ClassMapError
-        If it is no such map.
+        If the file is not such a map.
     """
     try:
-        scene = Scene.open(path, palette_as_codes=True)
+        scene = Scene.open(path, palette_as_codes=True, allow_remote=None)
     except SceneError as error:
-        raise ClassMapError(str(error)) from error
+        raise error.into(ClassMapError) from error
     if TASK_TAG in scene.file.tags and band is not None:
         raise OptionError(
             f"{path}: is a multilabel map, whose bands are its classes; choose by class, not by band"
@@ -210,37 +216,38 @@ def open_map(
         scene = scene.select([band], validity_band=validity)
     if scene.count != 1:
         raise ClassMapError(
-            f"{path}: has {scene.count} bands, expected one band of class codes; --band says which one holds them, and "
-            "an image becomes a class map with geoseg predict"
+            f"{path}: has {plural(scene.count, 'band')}, expected one band of class codes",
+            Message("{band} says which one holds them, and an image becomes a class map with geoseg predict"),
         )
     return StoredMap(scene=scene, legend=legend)
 
 
 def read_class_map(path: str | os.PathLike[str], *, legend: Legend | None = None) -> ClassMap:
-    """Read a class map as `read_map` does: one band of whole numbers, from geoseg or not.
+    """Read a class map as `read_map` does: one band of whole numbers.
 
     Raises
     ------
     ClassMapError
-        If it is no class map or cannot be read.
+        If the file is not a class map or cannot be read.
     """
     found = read_map(path, legend=legend)
     if isinstance(found, LayeredMap):
         raise ClassMapError(
-            f"{path}: is a multilabel map with a band for each of {len(found.legend.classes)} classes, "
+            f"{path}: is a multilabel map with a band for each of {plural(len(found.legend.classes), 'class')}, "
             "expected one band of class codes"
         )
     return found
 
 
 def _layered(scene: Scene, given: Legend | None) -> LayeredMap:
-    """Open a map with a band a class."""
+    """Open a map with one band per class."""
     legend = layers_legend(_tagged_legend(scene), given)
     task, count = scene.file.tags[TASK_TAG], len(scene.descriptions)
     if task != "multilabel" or legend is None or len(legend.classes) != count or scene.alpha_band:
         classes = len(legend.classes) if legend else 0
         raise ClassMapError(
-            f"{scene.path}: is tagged {TASK_TAG} {task} with {count} bands and {classes} classes, expected "
+            f"{scene.path}: is tagged {TASK_TAG} {task} with {plural(count, 'band')} and "
+            f"{plural(classes, 'class')}, expected "
             "multilabel with a band for each class"
         )
 
@@ -251,18 +258,18 @@ def _layered(scene: Scene, given: Legend | None) -> LayeredMap:
 
 
 def layers_legend(own: Legend | None, given: Legend | None) -> Legend | None:
-    """Return the legend of layers: their own classes, called and coloured as a legend that was given says.
+    """Return the legend of layers: their own classes, renamed and recoloured by a given legend.
 
     Raises
     ------
     LegendError
-        If it names none of them.
+        If the given legend names none of the classes.
     """
     return own if given is None else given if own is None else own.relabelled(given)
 
 
 def _read_strips(scene: Scene) -> Iterator[Strip]:
-    """Read a scene's first band a few block rows at a time."""
+    """Read a scene's first band in strips of whole block rows."""
     height, width = scene.grid.shape
     block = scene.block_shape[0]
     step = min(height, max(block, 512 // block * block))
@@ -272,7 +279,7 @@ def _read_strips(scene: Scene) -> Iterator[Strip]:
             try:
                 chip = scene.read(window)
             except SceneError as error:
-                raise ClassMapError(str(error)) from error
+                raise error.into(ClassMapError) from error
             yield chip.pixels[0], chip.valid
             del chip  # before the next one is read
 
@@ -285,7 +292,7 @@ def _whole(strips: Iterable[Strip]) -> Strip:
 def _whole_numbers(
     codes: npt.NDArray[np.floating[Any]], valid: npt.NDArray[np.bool_], path: str | os.PathLike[str]
 ) -> npt.NDArray[np.int32]:
-    """Return floats as integers, where every valid one is a whole number."""
+    """Convert floats to integers if every valid one is a whole number."""
     whole = np.where(valid, codes, 0)
     wrong = (whole != np.floor(whole)) | (np.abs(whole) > np.iinfo(np.int32).max)
     if wrong.any():
@@ -300,7 +307,7 @@ def _own_legend(scene: Scene, present: Iterable[int]) -> Legend | None:
     if not known.names and not known.colors:
         return None
     codes = {*known.names, *present}
-    # Of its own maps the legend has all codes; strangers' maps may have others.
+    # A legend in geoseg's tag is complete; other files may have codes without a name.
     return _legend_of(codes if tagged is None else {*known.names}, known)
 
 
@@ -312,11 +319,13 @@ def _tagged_legend(scene: Scene) -> Legend | None:
     try:
         return legend_from_json(tag)
     except LegendError as error:
-        raise ClassMapError(f"{scene.path}: {error}; pass a legend of your own") from error
+        raise ClassMapError(
+            Message("{}: {}", scene.path, error), Message("pass a {legend} of your own")
+        ) from error
 
 
 def _present(codes: npt.NDArray[np.integer[Any]], valid: npt.NDArray[np.bool_]) -> list[int]:
-    """Codes of valid pixels."""
+    """Return the codes of the valid pixels."""
     if codes.dtype.itemsize <= 2:
         shift = int(np.iinfo(codes.dtype).min)
         counts = np.bincount(codes[valid].astype(np.intp) - shift)
@@ -325,9 +334,9 @@ def _present(codes: npt.NDArray[np.integer[Any]], valid: npt.NDArray[np.bool_]) 
 
 
 def _legend_of(codes: set[int], known: KnownClasses) -> Legend | None:
-    """Legend of codes: names made up where missing or repeated, colours found where missing.
+    """Make a legend of codes: missing names are made up, repeated ones made unique, missing colours chosen.
 
-    The file's own names go first: what a class is called does not depend on codes without a name.
+    Named codes go first, so that their names do not depend on codes without a name.
     """
     names = known.names
     called: dict[int, str] = {}

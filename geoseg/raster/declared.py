@@ -1,4 +1,4 @@
-"""What a person says about which pixels are valid, as plain values that options hold."""
+"""The user's statements about which pixels are valid."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 from geoseg.errors import OptionError
 
 Values = tuple[float, ...]
-"""No-data values of one band; none of them, where it has none."""
+"""No-data values of one band; empty if it has none."""
+
+Nodata: TypeAlias = float | str | Sequence[float | str | Sequence[float] | None]
+"""No data as a person says it: see `nodata_of`."""
 
 NodataRule = Literal["all", "any"]
-"""Whether a pixel is no data where all bands have their no-data value, or where any has."""
+"""Whether a pixel is no data if all bands have their no-data value, or if any has."""
 
 RULES: Final[tuple[NodataRule, NodataRule]] = ("all", "any")
 
@@ -23,14 +26,14 @@ _EXPECTED = "expected a number, none, or one for each band: 0 or -9999,0,0 (0/25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declared:
-    """What a person says about validity, in place of what the file says.
+    """Statements of the user about validity, which replace those of the file.
 
     Parameters
     ----------
     nodata : tuple of tuple of float, optional
         No-data values: one entry for all bands or one for each band of the scene, in the scene's order.
     rule : str, optional
-        ``all`` or ``any``; by default ``all`` where all bands have the same values, else ``any``.
+        ``all`` or ``any``; by default ``all`` if all bands have the same values, else ``any``.
     alpha : int or str, optional
         Number from 1 of the band whose pixels above 0 are valid, or ``none``.
     """
@@ -40,7 +43,7 @@ class Declared:
     alpha: int | Literal["none"] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant."""
+        """Refuse an unknown rule and an impossible band."""
         if self.rule not in (None, *RULES):
             raise OptionError(f"nodata_rule is {self.rule!r}, expected all or any")
         if self.alpha not in (None, "none") and not (type(self.alpha) is int and self.alpha >= 1):
@@ -48,27 +51,27 @@ class Declared:
 
 
 UNSAID: Final = Declared()
-"""Nothing said: the file counts."""
+"""No statements: what the file says applies."""
 
 
 def nodata_of(given: object) -> tuple[Values, ...] | None:
-    """Read what a person writes for no data.
+    """Parse no-data values as users write them.
 
     Parameters
     ----------
     given : None, number, str or sequence
-        ``-9999``; ``"none"``; ``"0,0,none"`` or a sequence: one entry for each band; an entry that is a
-        sequence, or ``"0/255"``, holds several values of one band. None: not said.
+        ``-9999``; ``"none"``; ``"0,0,none"`` or a sequence with one entry per band. An entry that is a sequence, or
+        ``"0/255"``, has several values of one band. None if nothing is stated.
 
     Returns
     -------
     tuple of tuple of float, or None
-        NaN and infinity are left out: they are never valid.
+        Values per band, without NaN and infinity, which are never valid anyway.
 
     Raises
     ------
     OptionError
-        If it cannot be read.
+        If the text or value cannot be interpreted.
     """
     if given is None:
         return None
@@ -104,14 +107,14 @@ _ALPHA_NAMES: Final = re.compile(
 
 
 def may_be_alpha(name: str | None, number: int) -> bool:
-    """Whether a band tagged alpha can be meant: writers tag the fourth band of any picture so.
+    """Tell whether a band tagged alpha may be one: writers tag the fourth band of any image so.
 
     Parameters
     ----------
     name : str or None
-        Its description. One that only counts the bands ("Band 4") says nothing.
+        Description of the band. One that only counts ("Band 4") says nothing.
     number : int
-        Of the band, from 1.
+        Number of the band, from 1.
     """
     words = " ".join(re.split(r"[\s_.-]+", (name or "").strip().lower()))
     counted = re.fullmatch(rf"(band|layer)? ?0*{number}", words)

@@ -1,4 +1,4 @@
-"""What a raster file says about itself, as plain values that can be pickled."""
+"""Description of a raster file in plain values that can be pickled."""
 
 from __future__ import annotations
 
@@ -13,56 +13,60 @@ import rasterio
 from affine import Affine
 from rasterio.enums import ColorInterp, MaskFlags
 
-from geoseg.errors import SceneError
+from geoseg.errors import SceneError, plural
 from geoseg.grid.grid import Grid
 from geoseg.raster.declared import may_be_alpha
 from geoseg.raster.handles import GDAL_ERRORS, handle, one_line
 from geoseg.raster.opening import Location
 
 _RATIO = 1_000_000
-"""DEFLATE shrinks to 1/1030 at best, a sparse file to 1/100,000: a file that claims more is an attack."""
+"""Largest plausible ratio of claimed size to file size: DEFLATE reaches 1,030, a sparse file 100,000."""
 _MOST_CLAIMED, _LARGEST_BLOCK = 4 * 2**30, 256 * 2**20
-"""Bytes that any file may claim in all, and in one block, which is decoded at once."""
+"""Size in bytes that any file may claim in all, and in one block, which is decoded at once."""
 
 _SHOWN = frozenset(["red", "green", "blue", "yellow", "nir", "coastal", "pan"])
-"""Colour tags that say what a band shows, in the words of `band_names`."""
+"""Colour tags that tell what a band shows, in the words of `band_names`."""
 
 RGBA = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
-    """A raster file as it is, before bands are chosen.
+    """Metadata of a raster file, before bands are chosen.
 
     Sequences hold one entry per band of the file.
 
     Parameters
     ----------
     location : Location
+        Where the file is and how it is opened.
     grid : Grid
+        Grid of the file.
     descriptions : tuple of str or None
+        Band names; None for a band without one.
     colors : tuple of (str or None)
-        Common names of what the bands show by their colour tags, as ``red``; None where these say no such thing.
+        Common names of the bands, such as ``red``, by their colour tags; None if these do not tell.
     dtypes : tuple of str
         Names of numpy dtypes, or of GDAL's complex integers.
     nodata : tuple of float or None
+        No-data value; None for a band without one.
     masks : tuple of (str or None)
-        "file" where GDAL has a mask that is stored (mask band, ``.msk``), "values" where it follows from the tag
-        NODATA_VALUES (no data where all bands have theirs); None where it follows from no-data values or alpha,
-        or every pixel is valid.
+        "file" if a mask is stored (mask band, ``.msk``), "values" if it follows from the tag NODATA_VALUES (no data
+        where all bands have their value); None if it follows from no-data values or alpha, or all pixels are valid.
     alpha_band : int or None
-        Number from 1 of the (last) band tagged alpha whose name does not say that it is another one.
-    scale, offset : tuple of float, or None where no band is tagged
+        Number from 1 of the (last) band tagged alpha whose name does not contradict the tag.
+    scale, offset : tuple of float or None
+        Scale and offset; None if no band is tagged.
     block_shape : tuple of int
-        (rows, cols), px.
+        Rows and columns of a block, px.
     palette : tuple of (int, (int, int, int, int)), or None
-        Code and red, green, blue, alpha, 0 to 255, of the first band's colour table.
+        The first band's colour table: code and (red, green, blue, alpha), 0 to 255.
     tags : mapping of str to str
-        The file's own metadata; not compared.
+        Metadata of the file; not compared.
     brought : tuple of (str or None)
-        How each band of a stack came onto its grid; None where nothing was done.
+        How each band of a stack was resampled; None for bands that were not.
     cut : str or None
-        What was left out of the files of a stack.
+        What was cropped from the files of a stack, for a message.
     """
 
     location: Location
@@ -83,12 +87,12 @@ class Description:
 
 
 def describe(location: Location) -> Description:
-    """Read what a file says about itself.
+    """Read the metadata of a raster file.
 
     Raises
     ------
     SceneError
-        If it cannot be opened, has no bands, no grid or claims an absurd size.
+        If it cannot be opened, has no bands or no grid, or claims an absurd size.
     """
     with handle(location) as dataset:
         try:
@@ -130,7 +134,7 @@ def _describe(location: Location, dataset: rasterio.DatasetReader) -> Descriptio
 
 
 def _check_size(location: Location, dataset: rasterio.DatasetReader) -> None:
-    """Refuse a file that claims far more pixels than its bytes could ever hold."""
+    """Refuse a file that claims far more pixels than its bytes could hold."""
     if location.signature is None or location.driver == "VRT":
         return
     pixel_bytes = sum(16 if "complex" in dtype else np.dtype(dtype).itemsize for dtype in dataset.dtypes)
@@ -143,7 +147,7 @@ def _check_size(location: Location, dataset: rasterio.DatasetReader) -> None:
         if claimed > max(allowed, _RATIO * size):
             raise SceneError(
                 f"{location.typed}: claims {what}{shape[0]} x {shape[1]} px ({claimed / 2**30:.1f} GiB) "
-                f"in a file of {size} bytes; it is damaged or malicious"
+                f"in a file of {plural(size, 'byte')}; it is damaged or malicious"
             )
 
 
@@ -160,7 +164,7 @@ def _stored_mask(flags: list[MaskFlags]) -> str | None:
 
 
 def _grid(location: Location, dataset: rasterio.DatasetReader) -> Grid:
-    """Return the grid; refuse ground control points and RPCs, which are no grid."""
+    """Return the grid; refuse files with ground control points or RPCs, which define no grid."""
     transform = Affine(*dataset.transform[:6])
     if transform == Affine.identity():
         points, _ = dataset.gcps
@@ -168,7 +172,7 @@ def _grid(location: Location, dataset: rasterio.DatasetReader) -> Grid:
             given, option = ("ground control points", "") if points else ("RPCs", "-rpc ")
             name = PurePath(location.typed)
             remedy = f"gdalwarp {option}{shlex.quote(str(name))} {shlex.quote(name.stem + '_warped.tif')}"
-            raise SceneError(f"{location.typed}: has {given} instead of a grid; mend it with: {remedy}")
+            raise SceneError(f"{location.typed}: has {given} instead of a grid; fix it with: {remedy}")
     if not all(map(math.isfinite, transform[:6])) or transform.determinant == 0:
         raise SceneError(f"{location.typed}: its affine {tuple(transform[:6])} has no area; it is damaged")
     crs = dataset.crs

@@ -1,4 +1,4 @@
-"""What a file is by its first bytes, whatever it is called: the one table of formats."""
+"""Detection of file formats by the first bytes, whatever the name."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _UNPACK: Final = "unpack it and pass what is in it"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileKind:
-    """A format of files.
+    """A file format.
 
     Parameters
     ----------
     name : str
-        With its article, as messages say it.
+        Name with its article, for messages.
     holds : str
-        ``raster``, ``vector``, ``model``, or ``other``.
+        Kind of content: ``raster``, ``vector``, ``model`` or ``other``.
     endings : tuple of str
-        How names of such files end; the first is the usual one.
+        Usual file name extensions, the most common first.
     driver : str
-        GDAL's driver that opens it as a raster; empty for others.
+        GDAL driver that opens it as a raster; empty if it is not read as one.
     remedy : str
-        What to do with a file that is not read; empty for formats that are.
+        What to do with a file that geoseg cannot read; empty for supported formats.
     """
 
     name: str
@@ -40,7 +40,7 @@ class FileKind:
 
     @property
     def bare_name(self) -> str:
-        """Its name without the article."""
+        """Name without the article."""
         return self.name.removeprefix("a ").removeprefix("an ")
 
 
@@ -82,7 +82,7 @@ KINDS: Final = (
     GEOPACKAGE, GEOJSON, GEOJSON_LINES, SHAPEFILE, FLATGEOBUF, GEOPARQUET, KML, GPX, GEODATABASE, DATABASE, GML,
     MODEL, ONNX,
 )  # fmt: skip
-"""Formats that have names of their own to go by."""
+"""Formats with file name extensions of their own."""
 
 _SQLITE: Final = b"SQLite format 3\0"
 _ZIP: Final = b"PK\x03\x04"
@@ -132,31 +132,31 @@ _ROOTS: Final = {
     "Error": _unread("an error of a server", "other", "it came in place of the file; download it again"),
     "PAMDataset": _unread("a sidecar of a raster", "other", "pass the raster"),
 }
-"""Formats by the first element of their XML."""
+"""XML formats by the name of their root element."""
 _GEO: Final = re.compile(
     rb'"type"\s*:\s*"(?:Feature(?:Collection)?|Geometry(?:Collection)|(?:Multi)?(?:Point|LineString|Polygon)|Topology)"'
 )
 
 
 def kind_of(path: Path) -> FileKind | None:
-    """Tell a file's format; None for one that is not known.
+    """Detect a file's format; return None if it is unknown.
 
     Raises
     ------
     OSError
-        If it cannot be read.
+        If the file cannot be read.
     """
     if path.is_dir():
         is_geodatabase = path.suffix.lower() == ".gdb" and (path / "a00000001.gdbtable").is_file()
         return GEODATABASE if is_geodatabase else None
     with path.open("rb") as file:
         kind = kind_of_bytes(file.read(_HEAD))
-    # Early ones lack the mark of a GeoPackage: of a database its name decides.
+    # Early GeoPackages lack the application id: for them the extension decides.
     return GEOPACKAGE if kind == DATABASE and path.suffix.lower() in GEOPACKAGE.endings else kind
 
 
 def kind_of_bytes(head: bytes) -> FileKind | None:
-    """Tell the format of a file that begins so; None for one that is not known."""
+    """Detect the format of a file by its first bytes; return None if it is unknown."""
     if head.startswith(_SQLITE):
         return GEOPACKAGE if head[68:71] in (b"GPK", b"GP1") else DATABASE
     if head.startswith(_ZIP):
@@ -170,13 +170,13 @@ def kind_of_bytes(head: bytes) -> FileKind | None:
 
 
 def kind_by_name(path: PurePath) -> FileKind | None:
-    """Tell the format that a file's name says; None where it says none."""
+    """Return the format by the extension of a file name; None if that is unknown."""
     suffix = path.suffix.lower()
     return next((kind for kind in KINDS if suffix in kind.endings), None)
 
 
 def _archive(head: bytes) -> FileKind:
-    """Tell what a ZIP archive is of by its first member."""
+    """Detect the content of a ZIP archive by its first member."""
     length = int.from_bytes(head[26:28], "little")
     first = head[30 : 30 + length]
     if first.endswith((b"data.pkl", b"/.format_version")):
@@ -187,7 +187,7 @@ def _archive(head: bytes) -> FileKind:
 
 
 def _text(head: bytes) -> bytes:
-    """Return the beginning of a text in UTF-8 without marks and blanks before it."""
+    """Return the beginning of a text as UTF-8 without byte order mark and leading blanks."""
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         head = head.decode("utf-16", errors="replace").encode()
     return head.removeprefix(b"\xef\xbb\xbf").lstrip()
@@ -215,7 +215,7 @@ def _is_json(line: bytes) -> bool:
 
 
 def _root(text: bytes) -> str:
-    """Name of the first element of an XML text, without its namespace; empty where none is found."""
+    """Return the name of the root element of an XML text, without its namespace; empty if none is found."""
     at = 0
     while True:
         at += len(text[at:]) - len(text[at:].lstrip())

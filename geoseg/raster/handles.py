@@ -1,40 +1,45 @@
-"""Open datasets: one per thread and process, never across a fork.
+"""Open datasets: one per thread and process, never shared across a fork.
 
-A dataset that two processes share through a fork moves one file position under both: reads come back wrong
-without an error. So a handle belongs to one thread of one process, and a forked child opens its own.
+Processes that share a dataset through a fork share its file position, so reads return wrong data without an error.
+So a handle belongs to one thread of one process, and a forked child opens its own. Where GDAL cannot open a URL, the
+server is asked for the reason, which GDAL's errors do not tell.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import threading
+import urllib.error
+import urllib.request
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import rasterio
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from geoseg.errors import SceneError
+from geoseg.raster.file_kinds import VRT, kind_of_bytes
 from geoseg.raster.opening import Location
-from geoseg.raster.refused_url import sends_whole, why_refused
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError, OSError)
-"""What rasterio raises for files that cannot be read or written; copying passes GDAL's own errors on."""
+"""Errors of rasterio for files that cannot be read or written; copying raises GDAL's own errors, too."""
 
 _MOST_OPEN = 32
-"""Handles a thread keeps; the one unused for longest is closed."""
+"""Most handles that a thread keeps open; the least recently used one is closed."""
 
 _OPTIONS = {
     "VRT": {"GDAL_VRT_ENABLE_PYTHON": "NO"},
-    "JPEG": {"GDAL_ERROR_ON_LIBJPEG_WARNING": "TRUE"},  # what is missing is otherwise filled with grey
+    "JPEG": {"GDAL_ERROR_ON_LIBJPEG_WARNING": "TRUE"},  # otherwise missing parts are filled with grey
 }
 _REMOTE_OPTIONS = {
-    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # no sidecars, whose first bytes we could not check
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # no sidecars, whose format could not be checked
     "GDAL_HTTP_CONNECTTIMEOUT": "20",
     "GDAL_HTTP_LOW_SPEED_TIME": "30",
     "GDAL_HTTP_LOW_SPEED_LIMIT": "1",
@@ -44,18 +49,33 @@ _REMOTE_OPTIONS = {
 _quiet = threading.Lock()
 _Kept = dict[int, OrderedDict[Location, rasterio.DatasetReader]]
 _kept: _Kept = {}
-"""Keeps a forked child from closing (and maybe dead-locking on) what it inherited."""
+"""References that keep a forked child from closing inherited handles, which may deadlock."""
+
+_local = threading.local()
+_SECONDS: Final = 20
+_START: Final = 1024  # bytes
+_AT_ONCE: Final = 2**14
+"""Size in bytes of GDAL's first request: smaller files need no range requests."""
+_WHOLE: Final = (
+    "the server sends whole files only and no parts of them (range requests), which reading from a URL needs; "
+    "fetch the file first, for example with curl -O"
+)
+_WORDS: Final = {
+    401: "the server requires authentication (HTTP 401)",
+    403: "the server denies access (HTTP 403)",
+    404: "there is no such file on the server (HTTP 404); check the address",
+}
 
 
 class _Shelf:
-    """The handles of one thread, closed with it."""
+    """The handles of one thread, closed when the thread ends."""
 
     def __init__(self) -> None:
         self.pid = os.getpid()
         self.open: OrderedDict[Location, rasterio.DatasetReader] = OrderedDict()
         _kept[id(self)] = self.open
 
-    # When the interpreter ends, globals are gone before the last shelf is.
+    # Defaults keep references: at interpreter exit globals may be gone before the last shelf is.
     def __del__(self, getpid: Callable[[], int] = os.getpid, kept: _Kept = _kept) -> None:
         if self.pid == getpid():
             kept.pop(id(self), None)
@@ -63,17 +83,14 @@ class _Shelf:
                 self.open.popitem()[1].close()
 
 
-_local = threading.local()
-
-
 @contextmanager
 def handle(location: Location) -> Iterator[rasterio.DatasetReader]:
-    """Lend this thread's dataset for the length of a ``with`` block, GDAL's options set.
+    """Provide this thread's dataset for the length of a ``with`` block, with GDAL's options set.
 
     Raises
     ------
     SceneError
-        If it cannot be opened, or is not the file that was located.
+        If it cannot be opened, or has changed since it was located.
     """
     location.check_unchanged()
     shelf: _Shelf | None = getattr(_local, "shelf", None)
@@ -90,7 +107,7 @@ def handle(location: Location) -> Iterator[rasterio.DatasetReader]:
 
 
 def _options(location: Location) -> AbstractContextManager[object]:
-    """GDAL's options for a raster; entering an Env costs more than a small read, so most have none."""
+    """Set GDAL's options for a raster; most have none, because entering an Env costs more than a small read."""
     options = {**_OPTIONS.get(location.driver, {}), **(_REMOTE_OPTIONS if location.remote else {})}
     if options:
         context: AbstractContextManager[object] = rasterio.Env(**options)
@@ -99,7 +116,7 @@ def _options(location: Location) -> AbstractContextManager[object]:
 
 
 def open_dataset(location: Location) -> rasterio.DatasetReader:
-    """Open a dataset by its driver and no other."""
+    """Open a dataset with the expected driver only."""
     location.check_sidecars()
     try:
         dataset: rasterio.DatasetReader = open_quietly(location.name, driver=location.driver)
@@ -125,18 +142,10 @@ def open_quietly(name: str | Path, mode: str = "r", **options: Any) -> Any:
         return rasterio.open(name, mode, **options)
 
 
-def close_handles() -> None:
-    """Close the handles of this thread."""
-    shelf: _Shelf | None = getattr(_local, "shelf", None)
-    if shelf is not None and shelf.pid == os.getpid():
-        while shelf.open:
-            shelf.open.popitem()[1].close()
-
-
 def drop_handle(location: Location) -> None:
-    """Close this thread's dataset of a raster after a read that failed.
+    """Close this thread's dataset of a raster after a failed read.
 
-    Some drivers report what is missing once, and from then on show it as grey without an error.
+    Some drivers report missing data only once, and return grey pixels without an error from then on.
     """
     shelf: _Shelf | None = getattr(_local, "shelf", None)
     if shelf is not None and shelf.pid == os.getpid():
@@ -146,14 +155,60 @@ def drop_handle(location: Location) -> None:
 
 
 def forget_error(dataset: rasterio.DatasetReader) -> None:
-    """Take the error of a failed read out of GDAL's state: `colorinterp` would raise it a second time."""
+    """Clear the error of a failed read from GDAL's state, which `colorinterp` would raise again."""
     with suppress(CPLE_BaseError):
         _ = dataset.colorinterp
 
 
 def one_line(error: BaseException) -> str:
-    """Return the deepest reason that GDAL gave, in one line."""
+    """Return the root cause of an error in one line."""
     reason: BaseException = error
     while reason.__cause__ is not None:
         reason = reason.__cause__
     return " ".join(str(reason).split()) or type(reason).__name__
+
+
+def why_refused(name: str) -> str | None:
+    """Explain why GDAL could not open a file of a web server.
+
+    Parameters
+    ----------
+    name : str
+        URL, or a ``/vsicurl/`` name.
+
+    Returns
+    -------
+    str or None
+        What is wrong and what to do; None if the start of the file does not tell, or if it is not a web address.
+    """
+    status, start, whole = _asked(name)
+    if not start:
+        return _WORDS.get(status)
+    kind = kind_of_bytes(start)
+    if kind is None or not kind.driver or kind is VRT:
+        what = "not one by its first bytes" if kind is None else kind.name
+        return f"is {what}, expected a GeoTIFF, JPEG 2000, PNG or JPEG file; check the address"
+    return _WHOLE if whole else None
+
+
+def sends_whole(name: str) -> str | None:
+    """Explain that a file cannot be streamed because its server ignores range requests; None if it does not."""
+    _, start, whole = _asked(name)
+    return _WHOLE if start and whole else None
+
+
+@lru_cache(maxsize=256)
+def _asked(name: str) -> tuple[int, bytes, bool]:
+    """Request the start of a file; return the status, the bytes, and whether the server sent all of a large file."""
+    url = name.removeprefix("/vsicurl/")
+    if re.match(r"https?://", url) is None:
+        return 0, b"", False
+    request = urllib.request.Request(url, headers={"Range": f"bytes=0-{_START - 1}"})  # noqa: S310  http(s) only
+    try:
+        with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310
+            size = int(answer.headers.get("Content-Length") or 0)
+            return answer.status, answer.read(_START), answer.status == 200 and not 0 < size <= _AT_ONCE
+    except urllib.error.HTTPError as error:
+        return error.code, b"", False
+    except (OSError, ValueError):
+        return 0, b"", False

@@ -1,4 +1,4 @@
-"""What a raster says of its codes, wherever it says it: names and colours of classes."""
+"""Names and colours of a raster's class codes, from all places where files store them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from xml.etree import ElementTree
 
-from geoseg.errors import LegendError, SceneError
+from geoseg.errors import LegendError, Message, SceneError
 from geoseg.grid.legend import trimmed
 from geoseg.grid.qml import palette_classes, raster_qml
 from geoseg.raster.attribute_table import KnownClasses, table_of_dbf, table_of_xml
@@ -18,21 +18,22 @@ _log = logging.getLogger(__name__)
 
 _LARGEST = 16 * 2**20
 _MEMBERS = 64
-"""Of a VRT: so many are asked what its codes mean."""
+"""Most members of a VRT that are searched."""
 
 
 def known_classes(file: Description, band: int = 1) -> KnownClasses:
-    """Names and colours that a raster gives the codes of a band.
+    """Find the names and colours that a raster gives the codes of a band.
 
-    They are looked for in the colour table, the category names and the attribute table (``.vat.dbf``,
-    ``.aux.xml``), the tag ``GEOSEG_LEGEND`` and the QGIS style beside the raster (``.qml``); of two that speak of one
-    code the later counts, as QGIS shows it. A VRT that says nothing is what its members say.
+    The sources are the colour table, the category names and the attribute table (``.vat.dbf``, ``.aux.xml``), the
+    tag ``GEOSEG_LEGEND`` and the QGIS style beside the raster (``.qml``). Later ones take precedence, as in QGIS. A
+    VRT without names takes those of its members.
 
     Parameters
     ----------
     file : Description
+        Metadata of the raster.
     band : int
-        From 1.
+        Number of the band, from 1.
 
     Raises
     ------
@@ -51,14 +52,14 @@ def known_classes(file: Description, band: int = 1) -> KnownClasses:
         )
     if not file.location.remote and band == 1:
         style = _read(Path(file.location.name).with_suffix(".qml"))
-        # An attribute of XML cannot hold every name: the style that was written with the tag says nothing new.
+        # The style that was written together with the tag is skipped: XML attributes cannot hold every name.
         if style is not None and (tagged is None or style != raster_qml(tagged).encode()):
             known |= _of_style(style)
     return known
 
 
 def names_classes(file: Description) -> bool:
-    """Whether a raster says anything of its codes."""
+    """Tell whether a raster has names or colours for its codes."""
     try:
         known = known_classes(file)
     except LegendError:
@@ -67,7 +68,7 @@ def names_classes(file: Description) -> bool:
 
 
 def _beside(raster: Path, band: int, *, vrt: bool) -> KnownClasses:
-    """Return what the files beside a raster say, and a VRT itself."""
+    """Return the classes named in the sidecars of a raster, and in a VRT itself."""
     known = KnownClasses()
     if vrt and (element := _band_of(raster, band)) is not None:
         own = _of_band(element)
@@ -79,14 +80,14 @@ def _beside(raster: Path, band: int, *, vrt: bool) -> KnownClasses:
 
 
 def _of_band(band: ElementTree.Element) -> KnownClasses:
-    """Return what the XML of a band says: category names, and the attribute table."""
+    """Return the classes named in the XML of a band: category names and attribute table."""
     categories = band.findall("./CategoryNames/Category")
     names = {code: trimmed(element.text or "") for code, element in enumerate(categories)}
     return KnownClasses(names={code: name for code, name in names.items() if name}) | table_of_xml(band)
 
 
 def _of_members(vrt: Path, band: ElementTree.Element) -> KnownClasses:
-    """Return what the members of a VRT say; the first that names a code counts, and a contradiction is told."""
+    """Return the classes of a VRT's members; the first name of a code applies, and conflicts are logged."""
     known, told = KnownClasses(), False
     for source in band.findall(".//*[SourceFilename]")[:_MEMBERS]:
         name = source.find("./SourceFilename")
@@ -104,15 +105,15 @@ def _of_members(vrt: Path, band: ElementTree.Element) -> KnownClasses:
         if other is not None and not told:
             told = True
             _log.warning(
-                "%s: its members call code %d %r and %r; the first counts, --legend decides",
-                vrt.name, other, known.names[other], said.names[other],
+                "%s: its members call code %d %r and %r; the first counts, %s",
+                vrt.name, other, known.names[other], said.names[other], Message("{legend} decides"),
             )  # fmt: skip
         known = said | known
     return known
 
 
 def _of_style(content: bytes) -> KnownClasses:
-    """Return what the style of a paletted raster says; a label that is the code is no name."""
+    """Return the classes of the style of a paletted raster; a label that repeats the code is not a name."""
     try:
         classes = palette_classes(content.decode("utf-8-sig"))
     except UnicodeDecodeError:
@@ -128,7 +129,7 @@ def _of_style(content: bytes) -> KnownClasses:
 
 
 def _band_of(path: Path, band: int) -> ElementTree.Element | None:
-    """Element of a band in a VRT or an ``.aux.xml`` without a document type (and so without entities)."""
+    """Return the element of a band in a VRT or ``.aux.xml`` without document type (and so without entities)."""
     text = _read(path)
     if text is None or b"<!DOCTYPE" in text or b"<!ENTITY" in text:
         return None
@@ -141,7 +142,7 @@ def _band_of(path: Path, band: int) -> ElementTree.Element | None:
 
 
 def _read(path: Path) -> bytes | None:
-    """Return what a small file holds, None where it is not there or not small."""
+    """Return the content of a small file; None if it is missing or large."""
     try:
         return path.read_bytes() if path.stat().st_size <= _LARGEST else None
     except OSError:

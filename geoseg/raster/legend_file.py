@@ -1,4 +1,4 @@
-"""Legends as text: CSV files, colour tables, QGIS styles, the tag of a raster."""
+"""Legends in text form: CSV files, colour tables, QGIS styles, the tag of a raster."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from geoseg.errors import LegendError
+from geoseg.errors import LegendError, plural
 from geoseg.grid.legend import Legend, LegendClass, trimmed
 from geoseg.grid.qml import style_classes
 from geoseg.storage.foreign_text import read_json
 from geoseg.storage.printable import shown
 
 LEGEND_TAG = "GEOSEG_LEGEND"
-"""Tag of a class map that holds its legend as JSON: a list of {code, name, color}."""
+"""Tag of a class map with its legend as JSON: a list of {code, name, color}."""
 TASK_TAG = "GEOSEG_TASK"
-"""Tag of a class map with a band of 0 and 1 for each class of its legend, in that order: ``multilabel``."""
+"""Tag of a map with one band of 0 and 1 per class, in the order of the legend. Its value is ``multilabel``."""
 
 
 _LARGEST = 16 * 2**20
@@ -35,11 +35,15 @@ _COLUMNS = {
     "green": ("green", "g"),
     "blue": ("blue", "b"),
 }  # fmt: skip
-"""What the columns of a table are called, in small letters; the first that is there counts."""
+"""Names of table columns in lower case, in order of preference."""
+
+_LONGEST_LINE = 10_000
+"""Characters of a line in a table of classes. The csv module's own limit is one for the whole process, which readers of
+run lengths raise."""
 
 
 def legend_of(given: Legend | str | os.PathLike[str] | None) -> Legend | None:
-    """Return a legend that was given as such or as the name of a file.
+    """Return a legend given as such or as the path of a file.
 
     Raises
     ------
@@ -56,13 +60,14 @@ def legend_of(given: Legend | str | os.PathLike[str] | None) -> Legend | None:
 
 
 def read_legend(path: Path) -> Legend:
-    """Read a legend from a CSV file, a colour table (``.clr``, or as QGIS exports it, ``.txt``) or a QGIS style.
+    """Read a legend from a CSV file, a colour table (``.clr``, or ``.txt`` as QGIS exports it) or a QGIS style.
 
-    What the file holds decides, not what it is called.
+    The format is detected by content.
 
     Raises
     ------
     LegendError
+        If the file is not one of these.
     """
     text = _read_text(path)
     if text.lstrip().startswith("<") or path.suffix.lower() == ".qml":
@@ -73,7 +78,7 @@ def read_legend(path: Path) -> Legend:
 
 
 def _is_color_table(text: str) -> bool:
-    """Whether the first line that says something is one of a colour table."""
+    """Tell whether the first line with content is one of a colour table."""
     first = next(
         (line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")), ""
     )
@@ -90,7 +95,7 @@ def _read_text(path: Path) -> str:
 
 
 def _read_colors(path: Path, content: str) -> Legend:
-    """Read lines of value, red, green, blue, maybe opacity, maybe a name, parted by spaces or commas."""
+    """Read lines of value, red, green, blue, optional opacity and optional name, separated by spaces or commas."""
     found = []
     for number, line in enumerate(content.splitlines(), start=1):
         text = line.strip()
@@ -114,17 +119,17 @@ def _read_colors(path: Path, content: str) -> Legend:
 
 
 def _read_style(path: Path, text: str) -> Legend:
-    """Read the classes of a style of a paletted raster, or of a layer with categories."""
+    """Read the classes of the QGIS style of a paletted raster or of a categorised vector layer."""
     found = style_classes(text)
     if found is None:
         raise LegendError(
-            f"{path}: is no QGIS style with classes, expected a paletted raster's or categories"
+            f"{path}: is not a QGIS style with classes, expected that of a paletted raster or a categorised layer"
         )
     return _legend_of_entries(path, found)
 
 
 def _legend_of_entries(path: Path, entries: Iterable[tuple[str, str, str | None]]) -> Legend:
-    """Legend of value, name and colour; what has no name is called after its code."""
+    """Make a legend of values, names and colours; a class without a name is named after its code."""
     classes = []
     for value, name, color in entries:
         try:
@@ -137,7 +142,7 @@ def _legend_of_entries(path: Path, entries: Iterable[tuple[str, str, str | None]
     try:
         return Legend.of(classes)
     except LegendError as error:
-        raise LegendError(f"{path}: {error}") from error
+        raise error.into(LegendError, path) from error
 
 
 def _read_csv(path: Path, text: str) -> Legend:
@@ -146,7 +151,13 @@ def _read_csv(path: Path, text: str) -> Legend:
     Semicolons and tabs separate as well as commas; a colour is ``#rrggbb``, ``rrggbb`` or ``#rgb``.
     """
     delimiter = max(",;\t", key=text.split("\n", 1)[0].count)  # the comma where none occurs
-    rows = csv.DictReader(text.splitlines(), delimiter=delimiter, skipinitialspace=True)
+    lines = text.splitlines()
+    for number, line in enumerate(lines, start=1):
+        if len(line) > _LONGEST_LINE:
+            raise LegendError(
+                f"{path}, line {number}: has {plural(len(line), 'character')}, expected at most {_LONGEST_LINE:,}"
+            )
+    rows = csv.DictReader(lines, delimiter=delimiter, skipinitialspace=True)
     try:
         header = [name or "" for name in rows.fieldnames or []]
     except csv.Error as error:
@@ -163,22 +174,22 @@ def _read_csv(path: Path, text: str) -> Legend:
             classes.append((_whole(cells["code"]), cells["name"], _color_of(cells)))
             Legend.of(classes[-1:])
         except LegendError as error:
-            raise LegendError(f"{where}: {error}") from error
+            raise error.into(LegendError, where) from error
         except ValueError as error:
             raise LegendError(f"{where}: code is {shown(cells['code'])}, expected a whole number") from error
         code, name, _ = classes[-1]
         for earlier in classes[:-1]:
             if code == earlier[0] or name == earlier[1]:
                 repeated = f"the code {code}" if code == earlier[0] else f"the name {name!r}"
-                raise LegendError(f"{where}: repeats {repeated}, expected a code and a name of its own")
+                raise LegendError(f"{where}: repeats {repeated}, expected unique codes and names")
     try:
         return Legend.of(classes)
     except LegendError as error:
-        raise LegendError(f"{path}: {error}") from error
+        raise error.into(LegendError, path) from error
 
 
 def _rows(path: Path, rows: csv.DictReader[str]) -> Iterator[dict[str, str]]:
-    """Yield the rows of a table; what the csv module refuses is named with its line."""
+    """Yield the rows of a table, naming the line of an error of the csv module."""
     try:
         yield from rows
     except csv.Error as error:
@@ -186,7 +197,7 @@ def _rows(path: Path, rows: csv.DictReader[str]) -> Iterator[dict[str, str]]:
 
 
 def _columns(header: Sequence[str]) -> dict[str, str]:
-    """Say which column holds the code, the name and the colour, by `_COLUMNS`; none holds two."""
+    """Find the columns of code, name and colour by `_COLUMNS`; no column serves twice."""
     fields = {name.strip().lower(): name for name in header if name}
     found: dict[str, str] = {}
     for key, names in _COLUMNS.items():
@@ -197,12 +208,12 @@ def _columns(header: Sequence[str]) -> dict[str, str]:
 
 
 def _color_of(cells: dict[str, str]) -> str | None:
-    """Colour of a row of a table, None where it has none: one column, or red, green and blue.
+    """Return the colour of a row, from one column or from red, green and blue; None if it has none.
 
     Raises
     ------
     LegendError
-        If red, green or blue is no number from 0 to 255.
+        If red, green or blue is not a number from 0 to 255.
     """
     if cells.get("color"):
         return _color(cells["color"])
@@ -219,17 +230,18 @@ def _color_of(cells: dict[str, str]) -> str | None:
 
 
 def _whole(text: str) -> int:
-    """Whole number of a text, also of ``10.0``.
+    """Parse a whole number, also in the form ``10.0``.
 
     Raises
     ------
     ValueError
+        If it is not a whole number.
     """
     return int(re.sub(r"\.0*$", "", text.strip()))
 
 
 def _color(text: str) -> str:
-    """Return a colour as people write it in the form ``#rrggbb``; anything else as it is."""
+    """Normalise a colour to ``#rrggbb``; return any other text unchanged."""
     color = text.strip().lower()
     numbers = re.fullmatch(r"(?:rgb)?\(?\s*(\d{1,3})[\s,]+(\d{1,3})[\s,]+(\d{1,3})\s*\)?", color)
     if numbers and all(int(number) < 256 for number in numbers.groups()):
@@ -241,7 +253,7 @@ def _color(text: str) -> str:
 
 
 def legend_to_json(legend: Legend) -> str:
-    """Return the legend as the text of `LEGEND_TAG`."""
+    """Write a legend as the text of `LEGEND_TAG`."""
     entries = [{"code": c.code, "name": c.name, "color": c.color} for c in legend.classes]
     return json.dumps(entries, ensure_ascii=False, separators=(",", ":"))
 

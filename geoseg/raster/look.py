@@ -1,4 +1,4 @@
-"""A look at a scene before long work: what is no data and was not declared, what rules differ on, what alpha is."""
+"""Quick inspection of a scene before long work: undeclared no data, effect of no-data rules, alpha band."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from geoseg.errors import Message, Text, plural
 from geoseg.raster.declared import Values
 from geoseg.raster.sample import sample, share_words
 from geoseg.raster.source import Source
@@ -18,21 +19,21 @@ from geoseg.raster.validity import NoData, counts_together, equal, holds, nodata
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """What `look_at` found in a scene.
+    """Result of `look_at`.
 
     Parameters
     ----------
     suspects : tuple of Suspect
-        Numbers that look like no data and count as data.
+        Values that look like no data but count as data.
     notes : tuple of str
-        What a person should know, one line each.
+        Notes for the user, one line each.
     """
 
     suspects: tuple[Suspect, ...] = ()
-    notes: tuple[str, ...] = ()
+    notes: tuple[Text, ...] = ()
 
     def unlike_data(self, pixels: npt.NDArray[Any], no_data: NoData) -> npt.NDArray[np.bool_]:
-        """Pixels (row, col) of the scene that hold a suspect."""
+        """Return which pixels (row, col) have a suspect value."""
         found = np.zeros(pixels.shape[1:], dtype=bool)
         for suspect in self.suspects:
             held = [equal(pixels[i], suspect.value, no_data.dtypes[i]) for i in suspect.bands]
@@ -43,66 +44,68 @@ class Look:
 
 
 def look_at(source: Source) -> Look:
-    """Look at some blocks of a scene for what is no data and was not declared, and what the rules differ on.
+    """Inspect sample blocks of a scene for undeclared no data and for the effect of the no-data rules.
 
     Parameters
     ----------
     source : Source
-        With the bands that are read.
+        Scene with the bands to read chosen.
     """
     look, no_data = sample(source), source.no_data
     watch = Watch(no_data)
     watch.add(look.pixels, look.valid)
-    notes = [] if not watch.partly else partly_notes(no_data, look.amount(watch.partly))
+    notes: list[Text] = [] if not watch.partly else partly_notes(no_data, look.amount(watch.partly))
     if no_data.said and not any(no_data.values):
-        return Look(notes=tuple(notes))  # a person said that there is none
+        return Look(notes=tuple(notes))  # the user stated that there is none
     suspects = undeclared(watch.suspects(), no_data)
     block = None if no_data.said else zero_block(look)
     suspects = (*suspects, *([block] if block else []))
     if suspects:
         what = " and ".join(f"{look.amount(s.pixels)} {holding(s)}" for s in suspects)
         remedy = Remedy.of(suspects, source)
-        notes.append(f"{what} and count as data; pass {remedy.flags}, or {remedy.not_flags} if they are data")
+        notes.append(
+            Message(
+                "{} and count as data; pass {}, or {} if they are data", what, remedy.declared, remedy.as_data
+            )
+        )
     return Look(suspects=suspects, notes=tuple(notes))
 
 
 def undeclared(suspects: Sequence[Suspect], no_data: NoData) -> tuple[Suspect, ...]:
-    """Leave out the suspects that are declared in all bands that hold them: `partly_notes` tells of those."""
+    """Drop the suspects that are declared in all bands that have them: `partly_notes` reports those."""
     return tuple(s for s in suspects if not all(s.value in no_data.values[place] for place in s.bands))
 
 
 def holding(suspect: Suspect) -> str:
-    """Say what pixels hold, with them as the subject."""
+    """Describe the suspect pixels in words that follow their number."""
     if suspect.block:
         return "at the border are 0" + (" in all bands" if len(suspect.bands) > 1 else "")
     return f"hold {number_words(suspect.value)}"
 
 
-def partly_notes(no_data: NoData, amount: str) -> list[str]:
-    """Say how many pixels the two rules differ on, unless a person chose one."""
+def partly_notes(no_data: NoData, amount: str) -> list[Text]:
+    """Describe how many pixels depend on the no-data rule, unless the user chose one."""
     if no_data.rule is not None:
         return []
     if no_data.together:
         values = "/".join(map(number_words, no_data.values[0]))
-        return [
-            f"{values} is no data where all bands have it: {amount} that have it in some bands only count as data; "
-            "--nodata-rule any makes them no data"
-        ]
-    return [
-        f"{amount} are no data because some of their bands are, and others are not; --nodata-rule all makes them data"
-    ]
+        found = f"{values} is no data where all bands have it"
+        partly = f"{amount} that have it in some bands only count as data"
+        return [Message("{}: {}; {nodata_rule} makes them no data", found, partly, nodata_rule="any")]
+    found = f"{amount} are no data because some of their bands are, and others are not"
+    return [Message("{}; {nodata_rule} makes them data", found, nodata_rule="all")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remedy:
-    """How a person declares suspects, and how that they are data.
+    """Options that declare suspects as no data, or as data.
 
     Parameters
     ----------
     nodata, data : str
-        Values for ``nodata``, with the suspects and without.
+        Values of the option ``nodata`` with the suspects, and without.
     any_band : bool
-        Whether the rule has to be ``any`` for them to count.
+        Whether the rule must be ``any`` for the suspects to take effect.
     """
 
     nodata: str
@@ -111,7 +114,7 @@ class Remedy:
 
     @classmethod
     def of(cls, suspects: Sequence[Suspect], source: Source) -> Remedy:
-        """Add the suspects to what a source declares already."""
+        """Combine the suspects with the no-data values that a source already declares."""
         no_data, count = source.no_data, len(source.descriptions)
         plain = [
             tuple(v for v in values if holds(d, v))
@@ -132,23 +135,24 @@ class Remedy:
         )
 
     @property
-    def flags(self) -> str:
-        """On the command line."""
-        return f"--nodata {self.nodata}" + (" --nodata-rule any" if self.any_band else "")
+    def declared(self) -> Message:
+        """Keywords that declare the suspects."""
+        template = "{nodata} and {nodata_rule}" if self.any_band else "{nodata}"
+        return Message(template, nodata=self.nodata, nodata_rule="any")
 
     @property
     def rule_too(self) -> str:
-        """What a configuration has to say beside, in words."""
+        """Words for what a configuration must set besides ``nodata``."""
         return " and data.nodata_rule to any" if self.any_band else ""
 
     @property
-    def not_flags(self) -> str:
-        """On the command line, where they are data."""
-        return f"--nodata {self.data}"
+    def as_data(self) -> Message:
+        """Keyword that declares the suspects as data."""
+        return Message("{nodata}", nodata=self.data)
 
 
 def _listed(values: Sequence[Values], bands: Sequence[int], count: int) -> str:
-    """No-data values as the option takes them, of all bands of a scene."""
+    """Format no-data values of all bands of a scene as the option takes them."""
     if len(set(values)) == 1:
         return nodata_words(values)
     entries: list[Values] = [()] * count
@@ -158,26 +162,26 @@ def _listed(values: Sequence[Values], bands: Sequence[int], count: int) -> str:
 
 
 _MANY_VALUES: Final = 16
-"""So many numbers between nothing and opaque are said; a mask has none, a soft edge a few."""
+"""Number of distinct alpha values above which a note is given; a mask has one, soft edges add a few."""
 
 
-def alpha_of(source: Source) -> tuple[int | None, str | None]:
-    """Decide which band is validity, and say so in a line where that is not plain.
+def alpha_of(source: Source) -> tuple[int | None, Text | None]:
+    """Decide which band is the validity band, with a note if that is not obvious.
 
-    A band tagged alpha of whose pixels most are between nothing and opaque is an image: writers of TIFF tag the fourth
-    band of any picture alpha. It is then no validity.
+    A band tagged alpha in which most pixels are partly transparent is taken for data: TIFF writers tag the fourth
+    band of any image as alpha.
 
     Parameters
     ----------
     source : Source
-        Its `validity_band` is what its tags say.
+        Scene whose `validity_band` follows from its tags.
 
     Returns
     -------
     int or None
-        Number from 1 of the band.
-    str or None
-        What a person should know.
+        Number from 1 of the validity band.
+    str, Message or None
+        Note for the user.
     """
     number = source.validity_band
     if number is None or source.said.alpha is not None:
@@ -187,16 +191,13 @@ def alpha_of(source: Source) -> tuple[int | None, str | None]:
     if len(values) <= _MANY_VALUES:
         return number, None
     between = 1 - counts.max() / counts.sum()
-    found = (
-        f"band {number} is tagged alpha and takes {len(values):,} values from {values[0]:g} to {values[-1]:g}"
-    )
+    taken = f"{plural(len(values), 'value')} from {values[0]:g} to {values[-1]:g}"
+    found = f"band {number} is tagged alpha and takes {taken}"
     if between > 0.5:
-        return None, (
-            f"{found}: it is taken for data and leaves no pixel out; pass --alpha {number} if it says which pixels "
-            "are valid, --alpha none if not"
-        )
+        taken = "it is taken for data and leaves no pixel out"
+        valid = Message("{alpha} if it says which pixels are valid", alpha=number)
+        return None, Message("{}: {}; pass {}, {alpha} if not", found, taken, valid, alpha="none")
     out = share_words(float((plane <= 0).mean()))
-    return number, (
-        f"{found}: pixels where it is above 0 are valid ({out} are not); pass --alpha none if it is data, "
-        f"--alpha {number} if not"
-    )
+    taken = f"pixels where it is above 0 are valid ({out} are not)"
+    data = Message("{alpha} if it is data", alpha="none")
+    return number, Message("{}: {}; pass {}, {alpha} if not", found, taken, data, alpha=number)

@@ -1,4 +1,4 @@
-"""A colour table as three bands."""
+"""Expansion of a colour table to three bands."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.errors import SceneError
+from geoseg.errors import Message, SceneError, plural
 from geoseg.raster.declared import Values
 from geoseg.raster.description import RGBA, Description
 from geoseg.raster.validity import usable, values_of
@@ -19,12 +19,12 @@ _NAMES = ("red", "green", "blue")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Palette:
-    """What the codes of a paletted band stand for.
+    """Colour table of a band.
 
     Parameters
     ----------
     colors : tuple of (int, (int, int, int, int))
-        Code and red, green, blue, alpha, 0 to 255.
+        Code and (red, green, blue, alpha), 0 to 255.
     dtype : str
         Dtype of the codes.
     nodata : tuple of float
@@ -39,29 +39,31 @@ class Palette:
     masked: tuple[int, ...]
 
     @classmethod
-    def of(cls, file: Description, *, expand: bool) -> Palette:
-        """Return the palette of a file.
+    def of(cls, file: Description, *, expand: bool | None) -> Palette:
+        """Make the palette of a file; with None the caller offers no choice to expand it.
 
         Raises
         ------
         SceneError
-            If its codes were not to be expanded, or are one band of many.
+            If expansion was not requested, or the file has several bands.
         """
         path, colors = file.location.typed, file.palette or ()
         if len(file.dtypes) > 1:
             raise SceneError(
-                f"{path}: has a colour table and {len(file.dtypes)} bands, expected one band with it"
+                f"{path}: has a colour table and {plural(len(file.dtypes), 'band')}, expected one band with it"
             )
         if not expand:
             raise SceneError(
-                f"{path}: has a colour table, so its numbers are codes and no image; "
-                "pass --expand-palette to use the colours"
+                f"{path}: has a colour table, so its numbers are codes and no image",
+                Message("pass {expand_palette} to use the colours", expand_palette=True)
+                if expand is False
+                else "convert it first with gdal_translate -expand rgb",
             )
         masked = (1,) if file.masks[0] is not None else ()
         return cls(colors=colors, dtype=file.dtypes[0], nodata=values_of(file.nodata[0]), masked=masked)
 
     def describe(self, file: Description) -> Description:
-        """Return the description of the file with colours in place of codes."""
+        """Return the description of the file as three colour bands."""
         return dataclasses.replace(
             file, descriptions=_NAMES, colors=_NAMES, dtypes=("uint8",) * 3, nodata=(None,) * 3, masks=(None,) * 3,
             alpha_band=None, scale=None, offset=None,
@@ -70,13 +72,14 @@ class Palette:
     def expand(
         self, codes: npt.NDArray[np.integer], bands: Sequence[int]
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
-        """Colours of codes; valid where a code has a colour that is not transparent.
+        """Replace codes by colours; pixels are valid where the colour exists and is not transparent.
 
         Parameters
         ----------
         codes : ndarray of integers, shape (row, col)
+            Codes of a window.
         bands : sequence of int
-            1 red, 2 green, 3 blue.
+            Bands to return: 1 for red, 2 for green, 3 for blue.
 
         Returns
         -------

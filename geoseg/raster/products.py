@@ -1,6 +1,6 @@
-"""Scenes that are a file for each band: lists of files, Sentinel-2's .SAFE folders, Landsat's folders.
+"""Scenes with one file per band: lists of files, Sentinel-2's .SAFE folders, Landsat's folders.
 
-Nothing is opened as a raster here: names and metadata tell which files are which bands.
+No raster is opened here: file names and metadata tell which file is which band.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from geoseg.errors import OptionError, SceneError
-from geoseg.raster.members import elements_of
-from geoseg.raster.opening import is_remote
+from geoseg.errors import Message, OptionError, SceneError, plural
+from geoseg.raster.opening import elements_of, is_remote
 
 _SENTINEL_2: Final = re.compile(
     r"(?:.*_)?(T\d\d[A-Z]{3}(?:_\d{8}T\d{6})?)_(B(?:0[1-9]|1[0-2]|8A))(?:_(\d\d)m)?\.(?:jp2|tiff?)",
@@ -24,17 +23,18 @@ _LANDSAT: Final = re.compile(
     r"(L[COETM]\d\d_\w+?)_((?:SR_|ST_)?B\d{1,2})(?:_VCID_[12])?\.tiff?", re.IGNORECASE
 )
 _PANCHROMATIC: Final = "B8"
-"""Of Landsat's bands the one of another resolution and meaning; whoever wants it names the files."""
+"""Landsat's panchromatic band, left out for its other resolution; to use it, list the files."""
 _LANDSAT_GROUPS: Final = {
     "LEVEL2_SURFACE_REFLECTANCE_PARAMETERS": re.compile(r"REFLECTANCE_(MULT|ADD)_BAND_()(\d+)"),
     "LEVEL2_SURFACE_TEMPERATURE_PARAMETERS": re.compile(r"TEMPERATURE_(MULT|ADD)_BAND_(ST_)B(\d+)"),
 }
-"""Where ``MTL.txt`` says what numbers of level 2 mean; other groups have the same keys with numbers of level 1."""
+"""Groups of ``MTL.txt`` with scale and offset of level 2; other groups have the same keys for level 1."""
 _LARGEST_MTL: Final = 2**20
 _METADATA: Final = re.compile(r"MTD_MSIL[12][AC]\.xml", re.IGNORECASE)
 _IDS: Final = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
-"""Sentinel-2's bands in the order in which its metadata count them."""
+"""Sentinel-2's bands in the order of their ids in the metadata."""
 _SEARCHED_DEEP: Final = 5
+_NAME_FILES: Final = Message("name the files of one with {stack}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,11 +46,11 @@ class Member:
     path : str
         File, URL or GDAL's ``/vsi...`` name.
     name : str or None
-        Of its one band; without it bands are called as the file describes them, else as the file is called.
+        Name of its only band; by default the file's band description, else its file name.
     scale, offset : float or None
-        Of its band, where they stand beside the file.
+        Scale and offset of its band from metadata beside the file.
     nodata : float or None
-        Of its band, where the file declares none.
+        No-data value of its band, if the file declares none.
     """
 
     path: str
@@ -62,13 +62,14 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stack:
-    """Files whose bands are one scene.
+    """Files whose bands form one scene.
 
     Parameters
     ----------
     members : tuple of Member
+        The files, in the order of the bands.
     typed : str
-        What messages call it.
+        Name for messages.
     """
 
     members: tuple[Member, ...]
@@ -76,31 +77,32 @@ class Stack:
 
     @property
     def name(self) -> str:
-        """Last part of what messages call it."""
+        """Last part of the name for messages."""
         return Path(self.typed).name
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The files that are local."""
+        """Paths of the local files."""
         return tuple(Path(m.path) for m in self.members if not is_remote(m.path))
 
     def __str__(self) -> str:
-        """Return what messages call it."""
+        """Return the name for messages."""
         return self.typed
 
 
 def stack_of(scene: Any) -> Stack | None:
-    """Return the files of a scene that is a file for each band, None of any other.
+    """Return the stack of a scene with one file per band; None for any other scene.
 
     Parameters
     ----------
     scene : Stack, mapping of name to path, sequence of path, or path
-        A path may be a .SAFE folder, the ``MTD_MSIL….xml`` in it, or a folder of one Landsat product.
+        What the user passed as a scene. A path may be a .SAFE folder, the ``MTD_MSIL….xml`` in it, or a folder of
+        one Landsat product.
 
     Raises
     ------
     OptionError, SceneError
-        If a list is empty, or a folder is no single product.
+        If a list is empty, or a folder is not one product.
     """
     if isinstance(scene, Stack):
         return scene
@@ -116,11 +118,11 @@ def stack_of(scene: Any) -> Stack | None:
 def listed_stack(files: Sequence[tuple[str | None, Any]]) -> Stack:
     """Make a stack of files, each with the name of its band or None."""
     if not files:
-        raise OptionError("a stack of no files, expected a file for each band")
+        raise OptionError("the stack is empty, expected a file for each band")
     for _, path in files:
         if not isinstance(path, str | os.PathLike):
             raise OptionError(
-                f"a stack holds a {type(path).__name__}, expected the path of a file for each band"
+                f"a stack has an entry of type {type(path).__name__}, expected the path of a file for each band"
             )
     members = tuple(Member(path=os.fspath(path), name=name) for name, path in files)
     more = f" and {len(members) - 1} more" if len(members) > 1 else ""
@@ -128,7 +130,7 @@ def listed_stack(files: Sequence[tuple[str | None, Any]]) -> Stack:
 
 
 def is_product(path: str | os.PathLike[str]) -> bool:
-    """Whether a path is a folder of Sentinel-2 or Landsat bands, or the metadata file of the former."""
+    """Tell whether a path is a folder of Sentinel-2 or Landsat bands, or Sentinel-2's metadata file."""
     text = os.fspath(path)
     if is_remote(text):
         return False
@@ -150,17 +152,17 @@ def is_product(path: str | os.PathLike[str]) -> bool:
 
 
 def is_metadata(path: Path) -> bool:
-    """Whether a name is that of the metadata file of a Sentinel-2 product."""
+    """Tell whether a path is named like the metadata file of a Sentinel-2 product."""
     return _METADATA.fullmatch(path.name) is not None
 
 
 def product(path: Path) -> Stack:
-    """Find the bands of a product.
+    """Find the bands of a satellite product.
 
     Raises
     ------
     SceneError
-        If there are none, or those of several products.
+        If there are no bands, or those of several products.
     """
     folder = path if path.is_dir() else path.parent
     files = sorted(
@@ -171,9 +173,7 @@ def product(path: Path) -> Stack:
         return _sentinel_2(path, folder, sentinel_2)
     landsat = [(match, file) for file in files if (match := _LANDSAT.fullmatch(file.name))]
     if not landsat:
-        raise SceneError(
-            f"{path}: holds no bands of Sentinel-2 (..._B02.jp2), expected some; name the files with --stack"
-        )
+        raise SceneError(f"{path}: holds no bands of Sentinel-2 (..._B02.jp2), expected some", _NAME_FILES)
     _refuse_several(path, {match[1].upper() for match, _ in landsat})
     members = {match[2].upper(): file for match, file in landsat if match[2].upper() != _PANCHROMATIC}
     name = landsat[0][0][1]
@@ -189,7 +189,7 @@ def product(path: Path) -> Stack:
 
 
 def _sentinel_2(path: Path, folder: Path, found: list[tuple[re.Match[str], Path]]) -> Stack:
-    """Take each band of a Sentinel-2 product in its finest resolution, with the scale that the metadata give."""
+    """Take each band of a Sentinel-2 product in its finest resolution, with scale and offset of the metadata."""
     _refuse_several(path, {match[1].upper() for match, _ in found})
     finest: dict[str, tuple[int, Path]] = {}
     for match, file in found:
@@ -210,13 +210,13 @@ def _sentinel_2(path: Path, folder: Path, found: list[tuple[re.Match[str], Path]
 def _refuse_several(path: Path, names: set[str]) -> None:
     if len(names) > 1:
         raise SceneError(
-            f"{path}: holds {len(names)} scenes ({', '.join(sorted(names)[:3])}), expected one; name the files of one "
-            "with --stack"
+            f"{path}: holds {plural(len(names), 'scene')} ({', '.join(sorted(names)[:3])}), expected one",
+            _NAME_FILES,
         )
 
 
 def _tags(metadata: Path | None) -> dict[str, dict[str, float]]:
-    """Scale and offset of reflectance by band, as a product's metadata have them; offsets since baseline 04.00."""
+    """Read scale and offset of reflectance by band from Sentinel-2 metadata; offsets exist since baseline 04.00."""
     if metadata is None:
         return {}
     quantification, offsets = None, dict.fromkeys(_IDS, 0.0)
@@ -238,9 +238,9 @@ def _tags(metadata: Path | None) -> dict[str, dict[str, float]]:
 
 
 def _landsat_tags(metadata: Path | None) -> dict[str, dict[str, float]]:
-    """Scale and offset by band of reflectance and temperature at the surface, as ``MTL.txt`` has them.
+    """Read scale and offset of surface reflectance and temperature by band from Landsat's ``MTL.txt``.
 
-    Bands of level 1 have none: their reflectance depends on the height of the sun, too.
+    Bands of level 1 have none, because their reflectance also depends on the elevation of the sun.
     """
     tags: dict[str, dict[str, float]] = {}
     if metadata is None:

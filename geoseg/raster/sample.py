@@ -1,4 +1,4 @@
-"""A look at a scene that costs little: all of a small one, some blocks of a large one."""
+"""Sampling of a scene at low cost: all of a small one, some blocks of a large one."""
 
 from __future__ import annotations
 
@@ -15,26 +15,27 @@ from geoseg.raster.chip import Chip
 from geoseg.raster.source import Source
 
 _WHOLE: Final = 2**20
-"""Px of a scene that is read whole. Of a larger one as many, or a sixteenth of it, are decoded at most."""
+"""Most pixels of a scene that is read as a whole. Of a larger one this many, or a sixteenth of it, are decoded."""
 _MOST: Final = 4 * _WHOLE
 _NUMBERS: Final = 2**23
-"""Numbers that are kept, of all bands."""
+"""Most values that are kept, over all bands."""
 _SMALLEST: Final = 128  # px
 _PARTS: Final = 8
-"""Groups of rows that are read of a file of strips."""
+"""Number of groups of rows that are read from a striped file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Sample:
-    """Some pixels of a scene, in their order: its borders are theirs.
+    """Sampled pixels of a scene in their order; its borders are the scene's borders.
 
     Parameters
     ----------
     pixels : ndarray, shape (band, row, col)
+        Stored values.
     valid : ndarray of bool, shape (row, col)
-        False also where nothing could be read.
+        True for valid pixels; False also where the file could not be read.
     whole : bool
-        Whether it is every pixel.
+        Whether the sample is the whole scene.
     """
 
     pixels: npt.NDArray[Any]
@@ -42,22 +43,22 @@ class Sample:
     whole: bool
 
     def amount(self, count: int) -> str:
-        """Say how many pixels are meant by so many of the sample."""
+        """Express a number of sampled pixels as an amount of the scene, in words."""
         share = share_words(count / max(self.valid.size, 1))
         return f"{count:,} px ({share})" if self.whole else f"about {share} of the pixels"
 
 
 def share_words(share: float) -> str:
-    """Return a share in per cent, never rounded to nothing or to all."""
+    """Format a share in per cent, never rounded to nothing or to all."""
     if 0 < share < 0.001:
         return "less than 0.1 %"
     return f"{100 * share:.1f} %" if share < 0.9995 or share == 1 else "more than 99.9 %"
 
 
 def sample(source: Source) -> Sample:
-    """Read some blocks of a scene, those at its borders among them.
+    """Read sample blocks of a scene, including its borders.
 
-    What cannot be read is left out: what becomes of damaged blocks is for the run to decide.
+    Unreadable blocks are marked invalid: the run itself decides what to do with damaged files.
     """
     height, width = source.grid.shape
     rows, cols = _parts((height, width), source.block_shape)
@@ -72,11 +73,11 @@ def sample(source: Source) -> Sample:
 
 
 Part = tuple[int, int]
-"""First row or column, and the one after the last."""
+"""First row or column, and one past the last."""
 
 
 def _parts(shape: tuple[int, int], block: tuple[int, int]) -> tuple[list[Part], list[Part]]:
-    """Rows and columns that are read: whole blocks, evenly spread from border to border."""
+    """Return the row and column ranges to read: whole blocks, evenly spread from border to border."""
     height, width = shape
     if height * width <= _WHOLE:
         return [(0, height)], [(0, width)]
@@ -90,7 +91,7 @@ def _parts(shape: tuple[int, int], block: tuple[int, int]) -> tuple[list[Part], 
 
 
 def _spread(length: int, edge: int, budget: int) -> list[Part]:
-    """Choose among parts of `edge` as many as `budget` allows, the first and the last among them."""
+    """Choose evenly spread ranges of length `edge` within a budget, including the first and the last."""
     count = -(-length // edge)
     wanted = min(count, max(1, budget // edge))
     chosen: Sequence[int] = (

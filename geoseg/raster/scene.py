@@ -1,11 +1,10 @@
-"""A raster file as a scene: bands, a grid, and windows of pixels with their validity."""
+"""Scenes: raster files as bands on a grid, read in windows with their validity."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -21,11 +20,9 @@ from geoseg.raster.declared import UNSAID, Declared, Values
 from geoseg.raster.description import Description, describe
 from geoseg.raster.handles import GDAL_ERRORS, drop_handle, forget_error, handle, one_line
 from geoseg.raster.opening import locate
-from geoseg.raster.padding import border_indices
 from geoseg.raster.palette import Palette
 from geoseg.raster.products import stack_of
-from geoseg.raster.selection import band_numbers
-from geoseg.raster.source import ChosenBands
+from geoseg.raster.source import Source
 from geoseg.raster.stack import describe_stack
 from geoseg.raster.validity import NoData, for_bands, values_of
 
@@ -33,35 +30,35 @@ __all__ = ["Chip", "Scene"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scene(ChosenBands):
-    """Chosen bands of one raster file.
+class Scene(Source):
+    """Chosen bands of a raster file.
 
-    It holds no open file: it is pickled and shared between threads and processes freely, and each of them
-    opens its own dataset when it reads.
+    It holds no open file, so it can be pickled and shared freely between threads and processes, each of which opens
+    its own dataset.
 
-    A pixel is valid when every chosen band is finite and not masked, the chosen bands are not no data, and the
-    validity band, where there is one, is above 0. Bands that all have the same no-data value are no data
-    together or not at all; others where any of them is (`Declared` says otherwise). Where a band tagged alpha
-    is read as data, GDAL's masks are not used at all.
+    A pixel is valid if every chosen band is finite and not masked, the chosen bands are not no data, and the validity
+    band, if there is one, is above 0. If all bands have the same no-data value, a pixel is no data where all bands
+    have it; otherwise where any band has its own (`Declared` can change this). If a band tagged alpha is read as
+    data, GDAL's masks are ignored.
 
     Parameters
     ----------
     file : Description
-        What the file says about itself.
+        Metadata of the file.
     grid : Grid
-        Of `extent`.
+        Grid of `extent`.
     extent : Window
-        The part of the file that this scene is.
+        The part of the file that the scene covers.
     bands : tuple of int
-        Numbers from 1 of the bands that `read` returns, in that order.
+        Numbers from 1 of the bands that `read` returns, in this order.
     validity_band : int or None
         Number from 1 of the band whose pixels above 0 are valid.
     nodata : tuple of tuple of float
         No-data values of each band of the file.
     said : Declared
-        What a person said about validity.
+        The user's statements about validity.
     palette : Palette or None
-        Where codes become colours.
+        Colour table, if codes are expanded to colours.
     """
 
     file: Description
@@ -79,38 +76,38 @@ class Scene(ChosenBands):
         path: Any,
         *,
         resolution: float | None = None,
-        expand_palette: bool = False,
+        expand_palette: bool | None = False,
         palette_as_codes: bool = False,
-        allow_remote: bool = False,
+        allow_remote: bool | None = False,
         assume_crs: str | None = None,
     ) -> Scene:
-        """Open a GeoTIFF (or COG), JPEG 2000, PNG or JPEG file, a VRT or URL named as such, or a file for each band.
+        """Open a GeoTIFF (or COG), JPEG 2000, PNG or JPEG file, a VRT, a URL, or several files, one per band.
 
-        All bands are chosen but one tagged alpha, which is validity, unless it has a name that says otherwise.
+        All bands are chosen except one tagged alpha, which becomes the validity band unless its name contradicts.
 
         Parameters
         ----------
         path : path-like, or sequence of path-like, or mapping of str to path-like
-            Several files are the bands of one scene: a list, or a mapping of names to them; a .SAFE folder or the
-            metadata file in it, and a folder of a Landsat product, stand for theirs. All lie on the grid of the
-            finest, others are resampled bilinearly.
+            File of the scene, or several files that are its bands: a list, a mapping from band names to files, a
+            .SAFE folder or the metadata file in it, or a folder of a Landsat product. The grid is that of the file
+            with the finest resolution; others are resampled bilinearly.
         resolution : float, optional
-            Edge of the pixels of several files in units of the CRS, in place of the finest's.
-        expand_palette : bool
-            Whether a colour table becomes three bands red, green, blue.
+            Pixel size for several files in units of the CRS, instead of the finest.
+        expand_palette : bool or None
+            Whether a colour table is expanded to the bands red, green and blue; None as for `allow_remote`.
         palette_as_codes : bool
-            Whether the codes themselves are wanted, as for labels.
-        allow_remote : bool
-            Whether a VRT may have remote members.
+            Whether the codes of a colour table are read as they are, as for labels.
+        allow_remote : bool or None
+            Whether a VRT may have remote members. None: no, and errors advise no keyword, since the caller offers none.
         assume_crs : str, optional
-            CRS (anything PROJ understands) of a file that has none.
+            CRS (anything that PROJ understands) for a file without one.
 
         Raises
         ------
         SceneError
-            If there is nothing there that can be read as a scene.
+            If the file does not exist or cannot be read as a scene.
         OptionError
-            If `assume_crs` is no CRS, or `resolution` is given for one file.
+            If `assume_crs` is not a CRS, or `resolution` is given for a single file.
         """
         file = _described(path, resolution, allow_remote=allow_remote)
         if file.grid.crs is None and assume_crs is not None:
@@ -135,42 +132,42 @@ class Scene(ChosenBands):
 
     @property
     def path(self) -> str:
-        """Name as it was given."""
+        """Name as given by the user."""
         return self.file.location.typed
 
     @property
     def driver(self) -> str:
-        """GDAL's name of the driver."""
+        """Name of the GDAL driver."""
         return self.file.location.driver
 
     @property
     def descriptions(self) -> tuple[str | None, ...]:
-        """Names of all bands of the file, in order; None where it gives none."""
+        """Names of all bands of the file, in order; None for bands without one."""
         return self.file.descriptions
 
     @property
     def colors(self) -> tuple[str | None, ...]:
-        """What all bands of the file show by their colour tags, in order; None where these do not say it."""
+        """Common names of all bands of the file by their colour tags; None for bands whose tag does not tell."""
         return self.file.colors
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Dtype that holds the numbers of all chosen bands."""
+        """Common dtype of the chosen bands."""
         return np.result_type(*self._dtypes)
 
     @property
     def alpha_band(self) -> int | None:
-        """Number from 1 of the band tagged alpha (or named so by a person), chosen or not, validity or not."""
+        """Number from 1 of the band tagged alpha (or named by the user), whether chosen or validity band or not."""
         return self.file.alpha_band
 
     @property
     def scale(self) -> tuple[float, ...] | None:
-        """Scale the file tags the chosen bands with; None where it tags none of them."""
+        """Scale of the chosen bands from the file's tags; None if none of them is tagged."""
         return None if self._tags is None else self._tags[0]
 
     @property
     def offset(self) -> tuple[float, ...] | None:
-        """Offset the file tags the chosen bands with; None where it tags none of them."""
+        """Offset of the chosen bands from the file's tags; None if none of them is tagged."""
         return None if self._tags is None else self._tags[1]
 
     @property
@@ -184,12 +181,12 @@ class Scene(ChosenBands):
 
     @property
     def block_shape(self) -> tuple[int, int]:
-        """(rows, cols) in px of the file's blocks."""
+        """Rows and columns of the file's blocks, px."""
         return self.file.block_shape
 
     @property
     def stacking(self) -> tuple[str, ...]:
-        """What was done to the files of a stack so that the chosen bands are one scene, one line each."""
+        """Notes on how the files of a stack were resampled and cropped to one scene."""
         brought: dict[str, list[str]] = {}
         for i in self.bands:
             if self.file.brought and (words := self.file.brought[i - 1]) is not None:
@@ -197,39 +194,25 @@ class Scene(ChosenBands):
         lines = [f"{', '.join(names)} resampled (bilinear), {words}" for words, names in brought.items()]
         return (*lines, self.file.cut) if self.file.cut else tuple(lines)
 
-    def select(self, bands: Sequence[int | str], *, validity_band: int | None) -> Scene:
-        """Return the scene with other bands.
-
-        Parameters
-        ----------
-        bands : sequence of int or str
-            Numbers from 1 or descriptions, in the order wanted.
-        validity_band : int or None
-            Number of the band whose pixels above 0 are valid; None: no band is.
+    def with_bands(self, bands: tuple[int, ...], validity_band: int | None) -> Self:
+        """Return the scene with other bands, whose numbers exist.
 
         Raises
         ------
-        OptionError
-            If there is no such band, or the validity band is wanted as data.
+        SceneError
+            If a band holds complex numbers.
         """
-        numbers = band_numbers(bands, self.descriptions, self.path)
-        if validity_band is not None:
-            band_numbers([validity_band], self.descriptions, self.path)
-            if validity_band in numbers:
-                raise OptionError(
-                    f"{self.path}: band {validity_band} is wanted as data and as validity; choose one"
-                )
-        scene = dataclasses.replace(self, bands=numbers, validity_band=validity_band)
+        scene = dataclasses.replace(self, bands=bands, validity_band=validity_band)
         scene._refuse_complex()
         return scene
 
-    def declared(self, said: Declared) -> Scene:
-        """Return the scene with what a person says about validity, in place of what the file says.
+    def declared(self, said: Declared) -> Self:
+        """Return the scene with the user's statements about validity instead of the file's.
 
         Raises
         ------
         OptionError
-            If there is no such band, or its bands cannot hold such a number.
+            If there is no such band, or the bands cannot hold such a value.
         """
         scene = dataclasses.replace(self, said=said)
         if said.nodata is not None and self.palette is not None:
@@ -248,52 +231,18 @@ class Scene(ChosenBands):
         file = scene.file if number is None else dataclasses.replace(scene.file, alpha_band=number)
         return dataclasses.replace(scene, file=file).select(bands, validity_band=number)
 
-    def crop(self, window: Window) -> Scene:
-        """Return the part of the scene in a window.
-
-        Raises
-        ------
-        OptionError
-            If the window sticks out of the scene.
-        """
-        if window.within(self.grid.shape) != window:
-            raise OptionError(
-                f"{self.path}: {window} sticks out of its {self.grid.height} x {self.grid.width} px"
-            )
+    def part(self, window: Window) -> Self:
+        """Return the part of the scene in a window."""
         extent = window.shifted(self.extent.row, self.extent.col)
         return dataclasses.replace(self, grid=self.grid.cropped(window), extent=extent)
 
-    def read(self, window: Window) -> Chip:
-        """Read a window; what sticks out of the scene is padded by reflection, `valid` with it.
-
-        Parameters
-        ----------
-        window : Window
-            May stick out on every side.
-
-        Returns
-        -------
-        Chip
-            Stored numbers, (band, row, col) in `dtype`, and valid.
-
-        Raises
-        ------
-        SceneError
-            If the file is damaged there or has changed.
-        """
-        rows = border_indices(window.row, window.height, self.extent.height)
-        cols = border_indices(window.col, window.width, self.extent.width)
-        top, left = int(rows.min()), int(cols.min())
-        inside = Window(row=top, col=left, height=int(rows.max()) - top + 1, width=int(cols.max()) - left + 1)
-        chip = self._read_inside(inside.shifted(self.extent.row, self.extent.col))
-        if inside == window:
-            return chip
-        rows, cols = rows[:, None] - top, cols - left
-        return Chip(pixels=chip.pixels[:, rows, cols], valid=chip.valid[rows, cols])
+    def read_inside(self, window: Window) -> Chip:
+        """Read a window that lies inside the scene."""
+        return self._read_file(window.shifted(self.extent.row, self.extent.col))
 
     @property
     def no_data(self) -> NoData:
-        """What is no data in the chosen bands."""
+        """No-data values and rule of the chosen bands."""
         return NoData.of([self.nodata[i - 1] for i in self.bands], self._dtypes, self.said)
 
     @property
@@ -308,8 +257,8 @@ class Scene(ChosenBands):
                     "store amplitude or phase as bands of their own"
                 )
 
-    def _read_inside(self, window: Window) -> Chip:
-        """Read a window of the file that does not stick out."""
+    def _read_file(self, window: Window) -> Chip:
+        """Read a window that lies inside the file."""
         with handle(self.file.location) as dataset:
             try:
                 if self.palette is not None:
@@ -321,7 +270,7 @@ class Scene(ChosenBands):
                     valid &= dataset.read_masks(band, window=_rasterio(window)) != 0
             except GDAL_ERRORS as error:
                 forget_error(dataset)
-                if dataset.driver != "GTiff":  # a GeoTIFF fails again by itself, block by block
+                if dataset.driver != "GTiff":  # a GeoTIFF reports the error again at the next read
                     drop_handle(self.file.location)
                 raise SceneError(
                     f"{self.path}: damaged or incomplete at rows {window.row} to {window.row_stop - 1}, "
@@ -332,12 +281,12 @@ class Scene(ChosenBands):
     def _decode(
         self, dataset: rasterio.DatasetReader, window: Window
     ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
-        """Pixels, and where they are finite, not no data, and validity is above 0."""
+        """Read pixels and their validity from finiteness, no-data values and the validity band."""
         numbers = self.bands if self.validity_band is None else (*self.bands, self.validity_band)
         if len({self.file.dtypes[i - 1] for i in numbers}) == 1:
             pixels = dataset.read(numbers, window=_rasterio(window))
         else:
-            # rasterio reads bands of one dtype only; GDAL converts each on its own.
+            # rasterio reads several bands only if their dtypes are equal, so each is read on its own.
             dtype = np.result_type(*(self.file.dtypes[i - 1] for i in numbers))
             pixels = np.empty((len(numbers), *window.shape), dtype=dtype)
             for i, out in zip(numbers, pixels, strict=True):
@@ -349,7 +298,7 @@ class Scene(ChosenBands):
         return data, valid
 
     def _masked_bands(self) -> tuple[int, ...]:
-        """Bands whose stored masks count; a mask of the whole file is named once."""
+        """Return the bands whose stored masks apply."""
         if self.palette is not None:
             return self.palette.masked
         if self.alpha_band in self.bands:
@@ -358,22 +307,22 @@ class Scene(ChosenBands):
 
 
 def grid_of_raster(path: Any) -> Grid:
-    """Return the grid of what `Scene.open` takes, whatever its pixels hold.
+    """Return the grid of anything that `Scene.open` takes, even if its pixels cannot be read as a scene.
 
     Raises
     ------
     SceneError
-        If there is nothing there that can be opened as a raster.
+        If the file does not exist or cannot be opened as a raster.
     """
-    return _described(path, None, allow_remote=False).grid
+    return _described(path, None, allow_remote=None).grid
 
 
 def _rasterio(window: Window) -> rasterio.windows.Window:
     return rasterio.windows.Window(window.col, window.row, window.width, window.height)
 
 
-def _described(path: Any, resolution: float | None, *, allow_remote: bool) -> Description:
-    """Describe a raster, or the files that are the bands of one."""
+def _described(path: Any, resolution: float | None, *, allow_remote: bool | None) -> Description:
+    """Read the metadata of a raster, or of several files that are its bands."""
     stack = stack_of(path)
     if stack is not None:
         return describe_stack(stack, resolution=resolution, allow_remote=allow_remote)

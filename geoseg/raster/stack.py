@@ -1,6 +1,6 @@
-"""Files of a band or more each as one raster: a VRT that is written here, in memory, and never read from a file.
+"""Several files as the bands of one raster, by a VRT that is built in memory.
 
-GDAL's VRT resamples what has another resolution bilinearly; its result does not depend on the window that is read.
+GDAL's VRT resamples files of other resolutions bilinearly; the result does not depend on the window that is read.
 """
 
 from __future__ import annotations
@@ -16,22 +16,20 @@ from xml.etree import ElementTree
 
 from affine import Affine
 
-from geoseg.errors import OptionError, SceneError
-from geoseg.grid.grid import Grid, same_crs
+from geoseg.errors import OptionError, SceneError, plural
+from geoseg.grid.grid import SAME_PIXEL, Grid, same_crs
 from geoseg.grid.window import Window
 from geoseg.raster.band_names import read_name
 from geoseg.raster.description import Description, describe
 from geoseg.raster.opening import Location, locate
 from geoseg.raster.products import Member, Stack
 
-_SAME_PIXEL: Final = 1e-3
-"""Grids that differ by less than this share of a pixel are the same: some writers round."""
 _ALONG: Final = 1e-6
-"""How far pixels may be turned against each other, as a share of their edge."""
+"""Largest rotation between grids, as a share of the pixel size."""
 _NUMBER: Final = re.compile(
     r"(?:^|[_\-. ])((?:(?:SR|ST)_)?B(?:and)?[_ ]?\d{1,2}A?)(?:_\d\dm)?$", re.IGNORECASE
 )
-"""The number of a band at the end of a file's name."""
+"""Band number at the end of a file name."""
 _TYPES: Final = {
     "uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32", "int32": "Int32",
     "uint64": "UInt64", "int64": "Int64", "float32": "Float32", "float64": "Float64",
@@ -45,10 +43,13 @@ class _Band:
     Parameters
     ----------
     file : Description
+        Metadata of the file.
     number : int
-        From 1.
+        Number of the band in the file, from 1.
     name : str
+        Name of the band in the stack.
     member : Member
+        The file as an entry of the stack.
     place : tuple of float
         Column, row, width and height of the file in px of the stack.
     """
@@ -60,23 +61,24 @@ class _Band:
     place: tuple[float, float, float, float]
 
 
-def describe_stack(stack: Stack, *, resolution: float | None, allow_remote: bool) -> Description:
+def describe_stack(stack: Stack, *, resolution: float | None, allow_remote: bool | None) -> Description:
     """Describe the files of a stack as one raster.
 
-    It has the grid of the file with the finest pixels, where all files have data.
+    Its grid is that of the file with the finest resolution, cropped to the area that all files cover.
 
     Parameters
     ----------
     stack : Stack
+        Files to combine.
     resolution : float, optional
-        Edge of its pixels in units of the CRS, in place of the finest's.
-    allow_remote : bool
+        Pixel size in units of the CRS, instead of the finest.
+    allow_remote : bool or None
         Whether a VRT among the files may have remote members.
 
     Raises
     ------
     SceneError
-        If a file cannot be opened, or lies in another CRS, askew or elsewhere.
+        If a file cannot be opened, has another CRS, or is rotated or elsewhere.
     """
     files = [describe(locate(member.path, allow_remote=allow_remote)) for member in stack.members]
     for file in files:
@@ -108,16 +110,18 @@ def describe_stack(stack: Stack, *, resolution: float | None, allow_remote: bool
 
 
 def _refuse(stack: Stack, file: Description) -> None:
-    """Refuse files of which a stack would show something else than they are."""
+    """Refuse files that a stack would misrepresent."""
     path = file.location.typed
     member = next(member for member in stack.members if member.path == path)
     if member.name is not None and len(file.dtypes) > 1:
-        raise SceneError(f"{path}: has {len(file.dtypes)} bands, expected one, called {member.name}")
+        raise SceneError(
+            f"{path}: has {plural(len(file.dtypes), 'band')}, expected one, called {member.name}"
+        )
     if file.palette is not None:
-        raise SceneError(f"{path}: has a colour table, so its numbers are codes and no image; leave it out")
+        raise SceneError(f"{path}: has a colour table, so its values are codes, not an image; leave it out")
     if any(file.masks):
         raise SceneError(
-            f"{path}: has a mask, which a stack does not know; write it as a no-data value with gdalwarp -dstnodata"
+            f"{path}: has a mask, which stacks do not support; write it as a no-data value with gdalwarp -dstnodata"
         )
     unknown = next((dtype for dtype in file.dtypes if dtype not in _TYPES), None)
     if unknown is not None:
@@ -129,13 +133,13 @@ def _finest(files: Sequence[Description]) -> Grid:
 
 
 def _with_resolution(grid: Grid, resolution: float | None) -> Grid:
-    """Return a grid with pixels of a size, from the same corner on."""
+    """Return a grid with another pixel size and the same top-left corner."""
     if resolution is None:
         return grid
     if not (math.isfinite(resolution) and resolution > 0):
         raise OptionError(f"resolution is {resolution}, expected a size of pixels above 0")
     cols, rows = (resolution / edge for edge in _edges(grid.transform))
-    height, width = math.floor(grid.height / rows + _SAME_PIXEL), math.floor(grid.width / cols + _SAME_PIXEL)
+    height, width = math.floor(grid.height / rows + SAME_PIXEL), math.floor(grid.width / cols + SAME_PIXEL)
     if not height or not width:
         raise OptionError(f"resolution is {resolution:g}, larger than the whole scene")
     return dataclasses.replace(
@@ -144,7 +148,7 @@ def _with_resolution(grid: Grid, resolution: float | None) -> Grid:
 
 
 def _edges(transform: Affine) -> tuple[float, float]:
-    """Width and height of a pixel, in units of the CRS."""
+    """Return the width and height of a pixel, in units of the CRS."""
     return math.hypot(transform.a, transform.d), math.hypot(transform.b, transform.e)
 
 
@@ -153,29 +157,29 @@ def _place(stack: Stack, file: Description, grid: Grid) -> tuple[float, float, f
     own, path = file.grid, file.location.typed
     if not same_crs(own.crs, grid.crs):
         raise SceneError(
-            f"{path}: lies in another CRS than the rest of {stack}; bring it there with gdalwarp -t_srs"
+            f"{path}: has another CRS than the rest of {stack}; reproject it with gdalwarp -t_srs"
         )
     if own.transform.is_identity and grid.transform.is_identity and own.shape != grid.shape:
         raise SceneError(
             f"{path}: has {own.height} x {own.width} px, expected {grid.height} x {grid.width} as the rest of {stack}: "
-            "nothing else tells where it lies"
+            "without georeferencing only files of one shape can be combined"
         )
     onto = ~grid.transform @ own.transform
     if max(abs(onto.b), abs(onto.d)) > _ALONG * max(abs(onto.a), abs(onto.e)) or onto.a <= 0 or onto.e <= 0:
         raise SceneError(
-            f"{path}: its pixels are turned against those of {stack}; bring it onto them with gdalwarp"
+            f"{path}: its grid is rotated against that of {stack}; resample it to that grid with gdalwarp"
         )
     col, row, width, height = onto.c, onto.f, onto.a * own.width, onto.e * own.height
     return _whole(col), _whole(row), _whole(width), _whole(height)
 
 
 def _whole(number: float) -> float:
-    """Round what differs from a whole number by no more than writers' rounding."""
-    return float(round(number)) if abs(number - round(number)) < _SAME_PIXEL else number
+    """Round a number that differs from a whole one only by writers' rounding."""
+    return float(round(number)) if abs(number - round(number)) < SAME_PIXEL else number
 
 
 def _shared(stack: Stack, places: Sequence[tuple[float, float, float, float]], grid: Grid) -> Window:
-    """Find the pixels that all files cover."""
+    """Find the window of pixels that all files cover."""
     left = max(0, *(math.ceil(col) for col, _, _, _ in places))
     top = max(0, *(math.ceil(row) for _, row, _, _ in places))
     right = min(grid.width, *(math.floor(col + width) for col, _, width, _ in places))
@@ -188,7 +192,7 @@ def _shared(stack: Stack, places: Sequence[tuple[float, float, float, float]], g
 def _bands(
     stack: Stack, files: Sequence[Description], places: Sequence[tuple[float, float, float, float]]
 ) -> Iterator[_Band]:
-    """Name all bands of all files."""
+    """Yield all bands of all files with their names."""
     for member, file, place in zip(stack.members, files, places, strict=True):
         for number, described in enumerate(file.descriptions, start=1):
             name = member.name or described or _called(Path(member.path.split("?")[0]).stem)
@@ -198,7 +202,7 @@ def _bands(
 
 
 def _called(stem: str) -> str:
-    """Name the band of a file that does not describe it: what its name ends in, if that is a band's, else its name."""
+    """Name the band of an undescribed file: by a band name at the end of its file name, else by the whole name."""
     number = _NUMBER.search(stem)
     if number is not None:
         return number[1]
@@ -208,7 +212,7 @@ def _called(stem: str) -> str:
 
 
 def _vrt(bands: Sequence[_Band], grid: Grid) -> str:
-    """Write the stack as a VRT."""
+    """Write the stack as the XML of a VRT."""
     root = ElementTree.Element("VRTDataset", rasterXSize=str(grid.width), rasterYSize=str(grid.height))
     if grid.crs is not None:
         _add(root, "SRS", grid.crs)
@@ -254,7 +258,7 @@ def _add(parent: ElementTree.Element, tag: str, text: str) -> ElementTree.Elemen
 def _block_shape(
     files: Sequence[Description], places: Sequence[tuple[float, float, float, float]], grid: Grid
 ) -> tuple[int, int]:
-    """Rows and columns of the stack's pixels that are decoded at once by the file with the largest blocks."""
+    """Return the rows and columns, in px of the stack, of the largest blocks among its files."""
     shapes = [
         (file.block_shape[0] * height / file.grid.height, file.block_shape[1] * width / file.grid.width)
         for file, (_, _, width, height) in zip(files, places, strict=True)
@@ -264,12 +268,12 @@ def _block_shape(
 
 
 def _words(band: _Band, grid: Grid) -> str | None:
-    """Say how the pixels of a band became those of the stack; None where they are the same."""
+    """Describe how the pixels of a band were resampled to the stack; None if they were not."""
     col, row, width, height = band.place
     own = band.file.grid
     if (width, height) == (own.width, own.height) and col.is_integer() and row.is_integer():
         return None
     found, wanted = _edges(own.transform)[0], _edges(grid.transform)[0]
-    if math.isclose(found, wanted, rel_tol=_SAME_PIXEL):
+    if math.isclose(found, wanted, rel_tol=SAME_PIXEL):
         return "lying between the others' pixels"
     return f"of pixels of {found:g} brought to {wanted:g}"

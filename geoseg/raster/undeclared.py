@@ -1,7 +1,7 @@
-"""Numbers that look like no data and count as data, since nobody declared them.
+"""Detection of undeclared no data: values that look like no data but count as data.
 
-Found by value (-3.4e38, -9999, the least and largest numbers of a type, ...) where nothing else in the band comes near
-them, and as a block of zeros at the border. What is found is told, never acted on.
+They are detected by value (-3.4e38, -9999, the extremes of a type, ...) if no other value of the band is near them,
+and as a block of zeros at the border. They are only reported, never changed.
 """
 
 from __future__ import annotations
@@ -17,32 +17,33 @@ from geoseg.raster.sample import Sample
 from geoseg.raster.validity import HUGE, NoData, equal
 
 _FAR: Final = 1e15
-"""Floats beyond are no measurements: 1e20, 9.97e36 and 3.4e38 are what programs fill with."""
+"""Magnitude above which floats are fill values (1e20, 9.97e36, 3.4e38), not measurements."""
 _SURE: Final = (-9999.0, -99999.0, -32768.0)
-"""Believed where a single pixel has one and nothing else comes near."""
+"""Fill values that are recognised in a single pixel, if no other value is near."""
 _LIKELY: Final = (-99.0, -999.0, -32767.0, -999999.0, 9999.0, 99999.0, 999999.0)
-"""Believed where many pixels have one and it is farther from all others than they are from each other."""
+"""Fill values that are recognised in many pixels, if farther from all others than these are from each other."""
 _NEAR: Final = 0.05
 _MANY: Final = 1e-3
 _BLOCK, _BLOCK_PX = 0.01, 64
-"""Share of the scene, and px, from which on zeros at the border are a block."""
+"""Smallest share of the scene, and smallest number of pixels, that make zeros at the border a block."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suspect:
-    """A number that looks like no data.
+    """A value that looks like no data.
 
     Parameters
     ----------
     value : float
+        The value.
     bands : tuple of int
-        Places, from 0, of the bands that hold it among those that are read.
+        Indices, from 0, of the bands with this value among those that are read.
     pixels : int
-        That hold it in any band and count as data.
+        Number of pixels that have it in any band and count as data.
     block : bool
-        Whether it is in all bands, at the border.
+        Whether it fills all bands of an area at the border.
     apart : bool
-        Whether a pixel holds it in one band and not in another.
+        Whether a pixel has it in one band and not in another.
     """
 
     value: float
@@ -54,7 +55,7 @@ class Suspect:
 
 @dataclass(slots=True)
 class _Band:
-    """What a band holds, as far as it was seen: candidates with their pixels, and the range of all others."""
+    """Statistics of a band so far: candidates with their pixel counts, and the range of all other values."""
 
     found: Counter[float] = field(default_factory=Counter)
     low: float = np.inf
@@ -62,25 +63,25 @@ class _Band:
 
 
 class Watch:
-    """Counts what looks like no data in pixels that pass by, window after window.
+    """Counter of values that look like no data, fed window by window.
 
     Parameters
     ----------
     no_data : NoData
-        Of the bands that pass.
+        No-data values and rule of the bands.
     """
 
     def __init__(self, no_data: NoData) -> None:
         self.no_data = no_data
         self.pixels = 0
         self.partly = 0
-        """Pixels on which the two rules of no data differ."""
+        """Number of pixels on which the two no-data rules differ."""
         self._bands = [_Band() for _ in no_data.dtypes]
         self._held: Counter[float] = Counter()
         self._everywhere: Counter[float] = Counter()
 
     def add(self, pixels: npt.NDArray[Any], valid: npt.NDArray[np.bool_]) -> None:
-        """Look at pixels (band, row, col) and which of them are valid (row, col)."""
+        """Count pixels (band, row, col) with their validity (row, col)."""
         self.pixels += valid.size
         if len(pixels) > 1 and any(self.no_data.values):
             self.partly += int(self.no_data.in_some_bands(pixels).sum())
@@ -98,7 +99,7 @@ class Watch:
                 self._everywhere[value] += int(np.logical_and.reduce(wheres).sum())
 
     def suspects(self) -> tuple[Suspect, ...]:
-        """Return what looks like no data, that most pixels hold first."""
+        """Return the values that look like no data, the most frequent first."""
         found = []
         for value, pixels in self._held.most_common():
             bands = tuple(
@@ -115,7 +116,7 @@ class Watch:
 def _candidates(
     plane: npt.NDArray[Any], valid: npt.NDArray[np.bool_], dtype: np.dtype[Any], band: _Band
 ) -> list[tuple[float, npt.NDArray[np.bool_]]]:
-    """Find candidates in a band, count them, and take the range of everything else into account."""
+    """Find and count the candidates in a band, and update the range of all other values."""
     values = plane[valid]
     low, high = float(values.min()), float(values.max())
     wanted = [value for value in _values_of(dtype) if low <= value <= high]
@@ -145,7 +146,7 @@ def _limits() -> tuple[float, float]:
 
 
 def _values_of(dtype: np.dtype[Any]) -> tuple[float, ...]:
-    """Numbers that may be no data in a band of a dtype."""
+    """Return the values that may be no data in a band of a dtype."""
     if dtype.kind == "f":
         return (*_SURE, *_LIKELY)
     limits = np.iinfo(dtype)
@@ -154,7 +155,7 @@ def _values_of(dtype: np.dtype[Any]) -> tuple[float, ...]:
 
 
 def _believed(value: float, band: _Band, dtype: np.dtype[Any], pixels: int) -> bool:
-    """Whether a candidate stands apart from everything else in its band."""
+    """Tell whether a candidate is far enough from all other values of its band."""
     if dtype.kind == "f" and abs(value) >= _FAR:
         return True
     if band.high < band.low:
@@ -167,9 +168,9 @@ def _believed(value: float, band: _Band, dtype: np.dtype[Any], pixels: int) -> b
 
 
 def border_block(look: Sample) -> npt.NDArray[np.bool_]:
-    """Pixels (row, col) that are 0 in all bands and from which nothing but 0 lies between them and a border.
+    """Find pixels (row, col) that are 0 in all bands and connected to a border by zeros in a straight line.
 
-    Straight up, down, left or right: what a turned or cut-out scene leaves empty is reached so.
+    The line runs up, down, left or right, which reaches the empty corners of rotated and cropped scenes.
     """
     zero: npt.NDArray[np.bool_] = look.valid & (look.pixels == 0).all(axis=0)
     if not zero.any():
@@ -184,7 +185,7 @@ def border_block(look: Sample) -> npt.NDArray[np.bool_]:
 
 
 def zero_block(look: Sample) -> Suspect | None:
-    """Return the block of zeros at the border of a scene, where there is a large one."""
+    """Return the block of zeros at the border of a scene if it is large, else None."""
     pixels = int(border_block(look).sum())
     if pixels < max(_BLOCK_PX, _BLOCK * look.valid.size) or pixels == look.valid.sum():
         return None

@@ -1,4 +1,4 @@
-"""Which pixels may be used: the one rule for files, arrays, lazy arrays and pictures."""
+"""Which pixels are valid: one rule for files, arrays, lazy arrays and pictures."""
 
 from __future__ import annotations
 
@@ -10,40 +10,40 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.errors import OptionError
+from geoseg.errors import Message, OptionError, plural
 from geoseg.raster.declared import RULES, Declared, NodataRule, Values
 
 _TOLERANCE = 4
-"""GDAL calls two floats equal when they differ by less than 2 * epsilon * |a + b|: 4 epsilon of either."""
+"""Tolerance in epsilons: GDAL takes floats as equal if they differ by less than 2 * epsilon * |a + b|."""
 HUGE: Final = 3e38
-"""Numbers beyond are no measurements: -3.4e38 is written with many different last digits, all of them the same."""
+"""Magnitude above which floats count as the same fill value: -3.4e38 is written with various last digits."""
 
 
 def values_of(nodata: float | None) -> Values:
-    """Values of a band of which a file declares one; NaN and infinity are never valid anyway."""
+    """Return the no-data values of a band from the file's one, without NaN and infinity (never valid anyway)."""
     return () if nodata is None or not math.isfinite(nodata) else (float(nodata),)
 
 
 def for_bands(
     nodata: Sequence[Values], dtypes: Sequence[str], path: str, alpha: int | None = None
 ) -> tuple[Values, ...]:
-    """Give each band of a scene the no-data values that a person declared.
+    """Assign the declared no-data values to the bands of a scene.
 
     Parameters
     ----------
     nodata : sequence of Values
-        As `Declared.nodata`.
+        Values as in `Declared.nodata`.
     dtypes : sequence of str
-        Of the bands.
+        Dtype of each band.
     path : str
-        What messages call the scene.
+        Name of the scene for messages.
     alpha : int, optional
-        Number from 1 of a band that may be left out.
+        Number from 1 of a band for which values may be omitted.
 
     Raises
     ------
     OptionError
-        If they are for another number of bands, or no band can hold one of them.
+        If their number does not match the bands, or no band can hold one of them.
     """
     count, spread = len(dtypes), tuple(nodata)
     if len(spread) == 1:
@@ -52,43 +52,50 @@ def for_bands(
         spread = (*spread[: alpha - 1], (), *spread[alpha - 1 :])
     if len(spread) != count:
         raise OptionError(
-            f"{path}: has {count} bands, and --nodata has {len(nodata)} values; expected one for all of "
-            "them, or one for each (none where a band has none)"
+            Message(
+                "{}: has {}, and {nodata} has {}", path, plural(count, "band"), plural(len(nodata), "value")
+            ),
+            "expected one for all of them, or one for each (none where a band has none)",
         )
     for value in dict.fromkeys(value for values in spread for value in values):
         own = [np.dtype(dtype) for dtype, values in zip(dtypes, spread, strict=True) if value in values]
         if not any(holds(dtype, value) for dtype in own):
             raise OptionError(
-                f"{path}: --nodata {value:.9g} is no number of {own[0]}, in which its bands are stored; "
-                "name the number that the file really has"
+                Message(
+                    "{}: {nodata} is no number of {}, in which its bands are stored",
+                    path,
+                    own[0],
+                    nodata=number_words(value),
+                ),
+                "name the number that the file really has",
             )
     return spread
 
 
 def nodata_words(nodata: Sequence[Values]) -> str:
-    """Return no-data values as the option takes them."""
+    """Format no-data values as the option takes them."""
     entries = ["/".join(number_words(value) for value in values) or "none" for values in nodata]
     return entries[0] if len(set(entries)) == 1 else ",".join(entries)
 
 
 def number_words(value: float) -> str:
-    """Return a number as the option takes it: the same when it is read."""
+    """Format a number so that reading it gives the same number."""
     if abs(value) < 1e15 and value == int(value):
         return str(int(value))
     if HUGE <= abs(value) <= float(np.finfo(np.float32).max):
-        return str(np.float32(value))  # all of them are one
+        return str(np.float32(value))  # all of them count as the same
     return repr(float(value))
 
 
 def counts_together(nodata: Sequence[Values], rule: NodataRule | None) -> bool:
-    """Whether a pixel is no data only where all bands are, as gdalwarp has it for bands that share the value.
+    """Tell whether a pixel is no data only if all bands are, as in gdalwarp for bands with the same value.
 
     Parameters
     ----------
     nodata : sequence of Values
-        Of the bands that are read.
+        Values of the bands that are read.
     rule : str or None
-        As `Declared.rule`.
+        Rule as in `Declared.rule`.
     """
     return rule == "all" if rule is not None else len(set(nodata)) == 1
 
@@ -99,17 +106,18 @@ def usable(
     dtypes: Sequence[np.dtype[Any]],
     rule: NodataRule | None = None,
 ) -> npt.NDArray[np.bool_]:
-    """Pixels that are finite in every band and not no data.
+    """Return the pixels that are finite in every band and not no data.
 
     Parameters
     ----------
     pixels : ndarray, shape (band, row, col)
+        Pixel values.
     nodata : sequence of Values
         No-data values of each band.
     dtypes : sequence of dtype
-        Dtype each band is stored in; `pixels` may have a wider one that all bands share.
+        Dtype in which each band is stored; `pixels` may have a wider common one.
     rule : str, optional
-        As `Declared.rule`.
+        Rule as in `Declared.rule`.
 
     Returns
     -------
@@ -119,7 +127,7 @@ def usable(
     for band, dtype in zip(pixels, dtypes, strict=True):
         if dtype.kind == "f":
             valid &= np.isfinite(band)
-    # A band without a value, or of a dtype that cannot hold it, has no say.
+    # Bands without a value, or with a dtype that cannot hold it, do not count.
     absent = [
         found
         for band, values, dtype in zip(pixels, nodata, dtypes, strict=True)
@@ -132,18 +140,18 @@ def usable(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoData:
-    """What is no data in the bands that are read.
+    """No-data values and rule of the bands that are read.
 
     Parameters
     ----------
     values : tuple of Values
-        Of each band.
+        Values of each band.
     dtypes : tuple of dtype
-        Dtype each band is stored in.
+        Dtype in which each band is stored.
     rule : str, optional
-        As `Declared.rule`.
+        Rule as in `Declared.rule`.
     said : bool
-        Whether a person declared the values, and not the file.
+        Whether the user declared the values, not the file.
     """
 
     values: tuple[Values, ...]
@@ -153,26 +161,26 @@ class NoData:
 
     @classmethod
     def of(cls, nodata: Sequence[Values], dtypes: Sequence[np.dtype[Any]], said: Declared) -> NoData:
-        """Of the bands that are read: what a file or a person declares, and what the person says about it."""
+        """Combine the values of the bands that are read with the user's statements."""
         return cls(values=tuple(nodata), dtypes=tuple(dtypes), rule=said.rule, said=said.nodata is not None)
 
     @property
     def together(self) -> bool:
-        """Whether a pixel is no data only where all bands are."""
+        """Whether a pixel is no data only if all bands are."""
         return counts_together(self.values, self.rule)
 
     def usable(self, pixels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-        """See `usable`."""
+        """Return the valid pixels (row, col); see the function `usable`."""
         return usable(pixels, self.values, self.dtypes, self.rule)
 
     def in_some_bands(self, pixels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-        """Pixels (row, col) that are no data in one band and not in another: where the two rules differ."""
+        """Return the pixels (row, col) that are no data in some bands only, on which the two rules differ."""
         every, some = (usable(pixels, self.values, self.dtypes, rule) for rule in RULES)
         return every & ~some
 
 
 def _absent(band: npt.NDArray[Any], values: Values, dtype: np.dtype[Any]) -> npt.NDArray[np.bool_] | None:
-    """Where a band holds one of its no-data values; None where it cannot hold any."""
+    """Tell where a band has one of its no-data values; None if it cannot hold any."""
     found: npt.NDArray[np.bool_] | None = None
     for value in values:
         if (same := equal(band, value, dtype)) is not None:
@@ -181,21 +189,23 @@ def _absent(band: npt.NDArray[Any], values: Values, dtype: np.dtype[Any]) -> npt
 
 
 def equal(band: npt.NDArray[Any], value: float, dtype: np.dtype[Any]) -> npt.NDArray[np.bool_] | None:
-    """Where a band holds a number, as files mean it; None where its dtype cannot hold it.
+    """Tell where a band has a value, up to the rounding of files; None if its dtype cannot hold it.
 
     Parameters
     ----------
     band : ndarray
+        Pixel values.
     value : float
+        Value to look for.
     dtype : dtype
-        In which the band is stored.
+        Dtype in which the band is stored.
     """
     if dtype.kind == "f":
         if abs(value) >= HUGE:
             if np.finfo(dtype).max < HUGE:
                 return None
             return band <= -HUGE if value < 0 else band >= HUGE
-        # A no-data value written as decimal text comes back a few units in the last place off.
+        # A no-data value that was written as decimal text differs in the last digits.
         with np.errstate(over="ignore"):
             exact = np.array(value, dtype=dtype)
             slack = abs(exact) * np.finfo(dtype).eps * _TOLERANCE
@@ -207,7 +217,7 @@ def equal(band: npt.NDArray[Any], value: float, dtype: np.dtype[Any]) -> npt.NDA
 
 
 def _code(value: float, dtype: np.dtype[Any]) -> int | None:
-    """Whole number of an integer dtype that a value stands for, if any."""
+    """Return the integer of a dtype that a value stands for, or None."""
     limits = np.iinfo(dtype)
     code = int(value)
     if dtype.itemsize == 8 and code == limits.max + 1:
@@ -218,5 +228,5 @@ def _code(value: float, dtype: np.dtype[Any]) -> int | None:
 
 
 def holds(dtype: np.dtype[Any], value: float) -> bool:
-    """Whether a band of a dtype can hold a number."""
+    """Tell whether a band of a dtype can hold a value."""
     return dtype.kind == "f" or _code(value, dtype) is not None

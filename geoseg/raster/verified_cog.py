@@ -1,6 +1,6 @@
-"""Cloud optimized GeoTIFFs that are what they should be, or an error.
+"""Cloud optimized GeoTIFFs that are verified after writing.
 
-GDAL's GTiff driver hides a full disk: nothing is raised and the file cannot be read, or reads as zeros. So
+GDAL's GTiff driver does not report a full disk: no error is raised and the file is unreadable, or reads as zeros. So
 what was written is read back and compared, twice.
 """
 
@@ -24,7 +24,7 @@ from rasterio.crs import CRS
 from rasterio.shutil import copy
 from rasterio.windows import Window as FileWindow
 
-from geoseg.errors import OutputError
+from geoseg.errors import OutputError, plural
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend
 from geoseg.raster.cache import limited_cache
@@ -39,7 +39,7 @@ _CACHE = 32  # MB
 _BYTES = np.dtype(np.uint8)
 _WORDS = np.dtype(np.uint16)
 Rows = npt.NDArray[Any]
-"""uint8, uint16 or float32."""
+"""Rows of pixels in uint8, uint16 or float32."""
 
 
 def write_cog(
@@ -51,32 +51,33 @@ def write_cog(
     description: str | Sequence[str],
     tags: Mapping[str, str],
 ) -> None:
-    """Write a raster of bytes, uint16 or float32 as a COG and verify every pixel of it.
+    """Write a raster of uint8, uint16 or float32 as a COG and verify every pixel of it.
 
-    Laws: the pixels and the affine in the file are those that came in, bit for bit; overviews of a class map
-    hold no class that the map does not; memory does not grow with the height.
+    Laws: pixels and affine in the file equal those given, bit for bit; overviews of a class map have no class that
+    the map has not; memory does not grow with the height.
 
     Parameters
     ----------
     path : Path
-        Scratch name; a second scratch file beside it is gone afterwards. On failure both are.
+        File to write. A second scratch file beside it is removed afterwards; on failure both are.
     strips : iterable of ndarray of uint8, uint16 or float32, shape (rows, width) or (band, rows, width)
-        From top to bottom, any number of rows each; 255 is no data, of uint16 65535. Of float32 NaN is, and numbers
-        that half floats hold take half the room.
+        Rows from top to bottom, any number per strip. No data is 255, 65535 for uint16 and NaN for float32. Numbers
+        that fit into half floats take half the space.
     grid : Grid
-        Its height is the sum of the strips' rows.
+        Grid whose height is the sum of the strips' rows.
     legend : Legend or None
-        Of a class map: becomes a tag, and the colour table where a band holds its codes. None: numbers that
-        may be averaged.
+        Legend of a class map, which becomes a tag and, for a band of codes, the colour table. None for quantities
+        that overviews may average.
     description : str or sequence of str
-        Of the only band; or of each band of strips with an axis of bands. Such a class map has a band of 0
-        and 1 for each class of the legend, and no colour table.
+        Description of the only band, or of each band of strips with a band axis. Such a class map has one band of 0
+        and 1 per class of the legend, and no colour table.
     tags : mapping of str to str
+        Further tags of the file.
 
     Raises
     ------
     OutputError
-        With the path and the bytes needed, if the file could not be written whole.
+        If the file could not be written completely; the message has the path and the bytes needed.
     ValueError
         If the strips do not fill the grid.
     """
@@ -100,7 +101,7 @@ def write_cog(
 
 @dataclass(slots=True, kw_only=True)
 class _Target:
-    """A COG in the making."""
+    """A COG that is being written."""
 
     path: Path
     grid: Grid
@@ -110,7 +111,7 @@ class _Target:
     dtype: np.dtype[Any] = _BYTES
 
     def write_rows(self, scratch: Path, strips: Iterable[Rows], tags: Mapping[str, str]) -> int:
-        """Write a plain tiled TIFF of block rows and return the checksum of what was given."""
+        """Write a plain tiled TIFF in rows of blocks and return the checksum of the pixels."""
         grid, count = self.grid, len(self.names)
         if self.legend is not None:
             if self.dtype == _BYTES:
@@ -125,7 +126,7 @@ class _Target:
             "compress": "deflate", "zlevel": 1, "bigtiff": "if_safer",
         }  # fmt: skip
         if self.layered:
-            # Three or four bands of bytes would be taken for colours, the fourth for alpha.
+            # Three or four uint8 bands would be taken for colours, the fourth for alpha.
             profile |= {"photometric": "minisblack", "interleave": "band"}
         with self._explained():
             dataset = open_quietly(scratch, "w", **profile)
@@ -140,7 +141,7 @@ class _Target:
             for block in _block_rows(strips, (count, grid.width), self.dtype, layered=self.layered):
                 height = block.shape[1]
                 if row + height > grid.height:
-                    raise ValueError(f"strips have more than the grid's {grid.height} rows")
+                    raise ValueError(f"strips have more than the grid's {plural(grid.height, 'row')}")
                 crc = _checksum(block, crc)
                 with self._explained():
                     dataset.write(block, window=FileWindow(0, row, grid.width, height))
@@ -149,14 +150,14 @@ class _Target:
             with self._explained():
                 dataset.close()
         if row != grid.height:
-            raise ValueError(f"strips have {row} rows, the grid {grid.height}")
+            raise ValueError(f"strips have {plural(row, 'row')}, the grid {grid.height}")
         return crc
 
     def copy(self, scratch: Path) -> None:
-        """Copy the rows with the COG driver, which reports errors."""
+        """Copy the plain TIFF with the COG driver, which reports errors."""
         with self._explained():
-            # Not NBITS=16: where a block sticks out of the raster, the driver then writes what was in its memory,
-            # and equal work gives other bytes. The predictor makes the zeros behind halves as small.
+            # Not NBITS=16: the driver then writes uninitialised memory in blocks that extend beyond the raster, so
+            # equal work gives different bytes. With the predictor, the zero bits of halves compress as well.
             predictor = {} if self.dtype == _BYTES else {"predictor": "YES"}
             copy(
                 scratch, self.path, driver="COG", compress="DEFLATE", blocksize=_BLOCK, bigtiff="IF_SAFER",
@@ -165,7 +166,7 @@ class _Target:
             )  # fmt: skip
 
     def verify(self, path: Path, crc: int) -> None:
-        """Read every block and overview back; raise OutputError unless they are what was given."""
+        """Read every block and overview back; raise OutputError unless they equal the pixels given."""
         with self._explained():
             with open_quietly(path, driver="GTiff") as dataset:
                 found, seen = _scan(dataset)
@@ -176,10 +177,10 @@ class _Target:
                 with open_quietly(path, driver="GTiff", overview_level=level) as overview:
                     _, classes = _scan(overview)
                 if self.legend is not None and (classes & ~seen).any():
-                    raise OutputError(f"{self.path}: its overviews hold classes that the map does not")
+                    raise OutputError(f"{self.path}: its overviews have classes that the map has not")
         if found != crc:
             raise OutputError(f"{self._failure()}: it reads back differently")
-        # GDAL says nothing where the part that makes it one could not be written.
+        # GDAL reports no error if the COG layout could not be written.
         if path == self.path and layout != "COG":
             raise OutputError(f"{self._failure()}: it is not cloud optimized")
         if transform != self.grid.transform:
@@ -195,24 +196,24 @@ class _Target:
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Turn what rasterio raises into one line with the bytes needed."""
+        """Convert errors of rasterio to one line with the bytes needed."""
         try:
             yield
         except GDAL_ERRORS as error:
             raise OutputError(f"{self._failure()}: {one_line(error)}") from error
 
     def _failure(self) -> str:
-        # Rows and COG stand side by side for a while; with overviews the COG is 4/3 of its base.
+        # The plain TIFF and the COG exist together for a while; overviews make the COG 4/3 of its base.
         needed = self.grid.height * self.grid.width * len(self.names) * self.dtype.itemsize * 7 // 3
         try:
             free = f"{shutil.disk_usage(self.path.parent).free} are free"
         except OSError as error:
             free = f"{self.path.parent}: {error.strerror}"
-        return f"{self.path}: could not be written whole (needs up to {needed} bytes, {free})"
+        return f"{self.path}: could not be written whole (needs up to {plural(needed, 'byte')}, {free})"
 
 
 def _storable(crs: str | None) -> CRS | None:
-    """CRS as GeoTIFF tags can hold it: of one with heights the horizontal part, which is all a map needs."""
+    """Return the CRS that GeoTIFF tags can hold: the horizontal part of one with heights."""
     if crs is None:
         return None
     if ",3]," in crs:  # the axis count of a WKT2 coordinate system
@@ -223,7 +224,7 @@ def _storable(crs: str | None) -> CRS | None:
 
 
 def _typed(strips: Iterable[Rows]) -> tuple[np.dtype[Any], Iterable[Rows]]:
-    """Look at the first strip: return what the file will hold, and all strips."""
+    """Determine the dtype of the file from the first strip; return it with all strips."""
     coming = iter(strips)
     first = list(islice(coming, 1))
     dtype = first[0].dtype if first else _BYTES
@@ -233,7 +234,7 @@ def _typed(strips: Iterable[Rows]) -> tuple[np.dtype[Any], Iterable[Rows]]:
 def _block_rows(
     strips: Iterable[Rows], shape: tuple[int, int], dtype: np.dtype[Any], *, layered: bool
 ) -> Iterator[Rows]:
-    """Cut strips anew into (band, rows, width), so that every block of the file is written once."""
+    """Regroup strips into rows of blocks (band, rows, width), so that every block is written once."""
     count, width = shape
     pending = np.empty((count, _BLOCK, width), dtype=dtype)
     filled = 0
@@ -255,14 +256,14 @@ def _block_rows(
 
 
 def _checksum(rows: Rows, crc: int) -> int:
-    """Go on with a checksum: row by row of blocks, band by band."""
+    """Update a checksum with rows of blocks, band by band."""
     for band in rows:
         crc = zlib.crc32(np.ascontiguousarray(band).data, crc)
     return crc
 
 
 def _scan(dataset: rasterio.DatasetReader) -> tuple[int, npt.NDArray[np.bool_]]:
-    """Checksum of all pixels as `_checksum` goes, and (band, value): whether a band holds a whole number."""
+    """Read a dataset; return the checksum of all pixels and which whole numbers each band has, (band, value)."""
     dtype = np.dtype(dataset.dtypes[0])
     values_of = int(np.iinfo(dtype).max) + 1 if dtype.kind == "u" else 0
     crc, seen = 0, np.zeros((dataset.count, values_of), dtype=bool)

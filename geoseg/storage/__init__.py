@@ -1,1 +1,1 @@
-"""How an output replaces the old one: claim, lock, journal, verified rename."""
+"""Safe writing of outputs: claims, locks, journals and verified renames."""

@@ -1,19 +1,19 @@
-"""Files that are the old or the new one at every instant, also after a power cut."""
+"""Durable file writes: a name holds the old or the new file at every instant, also after a power cut."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from geoseg.errors import OutputError
+from geoseg.errors import OutputError, plural
 
 _WINDOWS = os.name == "nt"
 
 
 def fsync(path: Path) -> None:
-    """Force a file's bytes, or a folder's names, to the disk.
+    """Force the content of a file, or the names in a folder, to the disk.
 
-    Windows writes names by itself and opens no folder, and forces only what is open for writing.
+    On Windows folders cannot be opened and need no flushing, and a file must be open for writing to be flushed.
     """
     if _WINDOWS and path.is_dir():
         return
@@ -25,7 +25,7 @@ def fsync(path: Path) -> None:
 
 
 def replace(finished: Path, final: Path) -> None:
-    """Give a finished file its final name on the same file system, durably and in one step."""
+    """Rename a finished file to its final name on the same file system, atomically and durably."""
     try:
         fsync(finished)
         # Path.replace is os.replace: atomic on POSIX and on Windows.
@@ -38,8 +38,8 @@ def replace(finished: Path, final: Path) -> None:
         fsync(final.parent)
     except OSError as error:
         raise OutputError(
-            f"{final}: is written, but the disk does not confirm its name ({error.strerror}), which a power cut "
-            "could take back; check the disk"
+            f"{final}: is written, but the disk did not confirm its new name ({error.strerror}), so a power cut "
+            "could undo it; check the disk"
         ) from error
 
 
@@ -52,9 +52,10 @@ def write_bytes(path: Path, data: bytes | memoryview) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise OutputError(
-            f"{path}: {len(data)} bytes could not be written ({error.strerror}); make room and run the command again"
+            f"{path}: {plural(len(data), 'byte')} could not be written ({error.strerror}); make room and run the "
+            "command again"
         ) from error
     try:
         replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)  # where it did not get its name
+        temporary.unlink(missing_ok=True)  # if it was not renamed

@@ -1,7 +1,7 @@
-"""Text that strangers wrote, read within bounds.
+"""Safe reading of JSON from untrusted files, within limits of depth and size.
 
-A few hundred bytes can stand for a number of millions of digits, or be nested deeper than readers go. What is read
-here is small, plain and finite, or is refused in one line.
+A small file can hold a number with millions of digits, or be nested deeper than parsers can follow. Only plain,
+finite values of limited size are accepted; anything else is refused in one line.
 """
 
 from __future__ import annotations
@@ -11,32 +11,33 @@ import math
 from collections.abc import Hashable
 from typing import Any, Final
 
+from geoseg.errors import plural
 from geoseg.storage.printable import shown
 
 DEEPEST: Final = 100
-"""Lists in lists; what people write is ten deep at most, and readers that follow call themselves at each depth."""
+"""Deepest nesting of lists and objects. Real files have at most ten levels; parsers recurse once per level."""
 LONGEST_NUMBER: Final = 64
-"""Characters; a float64 has 25, and the time to read a whole number grows with the square of its digits."""
+"""Most characters of a number. A float64 has 25; the time to parse an integer grows with the square of its digits."""
 _LARGEST_NUMBER: Final = 2**64
 
 
 def read_json(text: str | bytes) -> Any:
-    """Read JSON that a stranger may have written.
+    """Parse JSON from an untrusted source.
 
     Parameters
     ----------
     text : str or bytes
-        Bytes are UTF-8.
+        JSON text; bytes are decoded as UTF-8.
 
     Returns
     -------
     dict, list, str, int, float, bool or None
-        Nested 100 deep at most, numbers finite and whole ones below 2**64, texts whole.
+        Nested at most 100 deep, with finite numbers, integers below 2**64 and strings of valid Unicode.
 
     Raises
     ------
     ValueError
-        One line: what is wrong with it.
+        If the text is not acceptable; the message is one line that says why.
     """
     try:
         value = json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=_refuse_constant)
@@ -50,23 +51,23 @@ TOO_DEEP: Final = f"is nested more than {DEEPEST} deep"
 
 def _whole(text: str) -> int:
     if len(text) > LONGEST_NUMBER:
-        raise ValueError(f"holds a number of {len(text)} digits, expected {LONGEST_NUMBER} at most")
+        raise ValueError(f"holds a number of {plural(len(text), 'digit')}, expected {LONGEST_NUMBER} at most")
     return int(text)
 
 
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"{shown(text)} is larger than any number that a computer knows")
+        raise ValueError(f"{shown(text)} is too large for a number, expected one that a float64 can hold")
     return number
 
 
 def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def checked(value: Any) -> Any:
-    """Return plain values as they are, unless they are too deep, too large or no text."""
+    """Return plain values unchanged; raise ValueError if they are too deep, too large or not valid Unicode."""
     waiting: list[tuple[Any, int]] = [(value, 1)]
     while waiting:
         each, depth = waiting.pop()
@@ -88,4 +89,4 @@ def _check_one(value: Hashable) -> None:
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise ValueError(f"{shown(value)} holds half a character (a lone surrogate)") from None
+            raise ValueError(f"{shown(value)} contains a lone surrogate (half a character)") from None

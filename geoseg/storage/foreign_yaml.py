@@ -1,7 +1,7 @@
-"""YAML that strangers wrote, read within bounds.
+"""Safe reading of YAML from untrusted files, within limits of depth and size.
 
-A few hundred bytes of YAML can stand for gigabytes (aliases of aliases), for something that contains itself, or for a
-number of millions of digits. What is read here is small, plain and finite, or is refused in one line.
+A few hundred bytes of YAML can expand to gigabytes (aliases of aliases), contain themselves, or hold a number with
+millions of digits. Only plain, finite values of limited size are accepted; anything else is refused in one line.
 """
 
 from __future__ import annotations
@@ -10,31 +10,33 @@ from typing import Any, Final
 
 import yaml
 
+from geoseg.errors import plural
 from geoseg.storage.foreign_text import DEEPEST, LONGEST_NUMBER, TOO_DEEP, checked
 from geoseg.storage.printable import shown
 
 _MOST_VALUES: Final = 100_000
-"""Values that aliases may stand for; a configuration of every data set that we know has below a thousand."""
+"""Most values after expansion of aliases; configurations of known data sets have fewer than a thousand."""
 
 
 def read_yaml(text: str) -> Any:
-    """Read YAML that a stranger may have written: plain values only, no code.
+    """Parse YAML from an untrusted source: plain values only, no code.
 
-    Aliases work as long as what they stand for, written out, has no more than 100,000 values.
+    Aliases work as long as the expanded document has at most 100,000 values.
 
     Parameters
     ----------
     text : str
+        YAML text of one document.
 
     Returns
     -------
     object
-        As `geoseg.storage.foreign_text.read_json` says, and what else plain YAML knows (dates, sets, infinity).
+        Values as `geoseg.storage.foreign_text.read_json` returns them, and YAML's dates, sets and infinity.
 
     Raises
     ------
     ValueError
-        One line: what is wrong with it, and where.
+        If the text is not acceptable; the message is one line that says why and where.
     """
     try:
         value = _load(text)
@@ -63,7 +65,7 @@ def _load(text: str) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, whose every refusal says where, before what is refused takes memory."""
+    """PyYAML's safe loader that refuses oversized values before they take memory, with their line and column."""
 
     _depth = 0
 
@@ -79,12 +81,14 @@ class _Loader(yaml.SafeLoader):
         kind = node.tag.rpartition(":")[2]
         plain = node.value if isinstance(node, yaml.ScalarNode) else ""
         if kind in ("int", "float") and len(plain) > LONGEST_NUMBER:
-            raise _refused(node, f"a number of {len(plain)} characters, expected {LONGEST_NUMBER} at most")
+            raise _refused(
+                node, f"a number of {plural(len(plain), 'character')}, expected {LONGEST_NUMBER} at most"
+            )
         try:
             return super().construct_object(node, deep=deep)
-        # What no tag's reader makes anything of ends in as many ways as there are readers.
+        # Each type's parser raises its own kind of error for text that it cannot parse.
         except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as error:
-            raise _refused(node, f"{shown(plain)} is no {kind}") from error
+            raise _refused(node, f"{shown(plain)} is not a valid {kind}") from error
 
 
 def _refused(node: yaml.Node, what: str) -> yaml.MarkedYAMLError:
@@ -92,7 +96,7 @@ def _refused(node: yaml.Node, what: str) -> yaml.MarkedYAMLError:
 
 
 def _weigh(node: yaml.Node, known: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
-    """Count the values that a node stands for with its aliases written out, and how deep they are nested."""
+    """Count the values of a node with its aliases expanded, and their depth."""
     if id(node) in known:
         found = known[id(node)]
         if found is None:
@@ -104,7 +108,7 @@ def _weigh(node: yaml.Node, known: dict[int, tuple[int, int] | None]) -> tuple[i
         more, deep = _weigh(part, known)
         count, depth = count + more, max(depth, deep + 1)
     if count > _MOST_VALUES:
-        raise _refused(node, f"its aliases (*name) stand for more than {_MOST_VALUES:,} values")
+        raise _refused(node, f"its aliases (*name) expand to more than {_MOST_VALUES:,} values")
     if depth > DEEPEST:
         raise _refused(node, TOO_DEEP)
     known[id(node)] = count, depth

@@ -1,4 +1,4 @@
-"""What a long run has finished, so that the same command can go on after a kill."""
+"""The journal of a long run: what is finished, so that the same command can resume after a kill."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from geoseg.errors import OutputError, ResumeError
+from geoseg.errors import ANEW, Message, OutputError, ResumeError, plural
 
 JOURNAL = "journal.jsonl"
 _NAMED: Final = 3
-"""Differences that a message names."""
+"""Most differences that a message lists."""
 _LENGTH: Final = 80
-"""Characters of a value in a message; a legend would take a page."""
+"""Most characters of a value in a message; a legend could take a page."""
 
 
 class Journal:
     """A file of JSON lines: the fingerprint of the work, then one line per finished piece.
 
-    A line counts once it is whole: a kill can tear only the last one, which is cut off on opening.
+    A line counts once it is complete: a kill can only truncate the last one, which is removed on opening.
 
     Parameters
     ----------
@@ -28,6 +28,8 @@ class Journal:
         Scratch folder of the output.
     fingerprint : mapping
         Everything the result depends on, as plain JSON values.
+    what : str
+        What the folder holds, for messages.
 
     Raises
     ------
@@ -36,7 +38,8 @@ class Journal:
         cannot be read.
     """
 
-    def __init__(self, folder: Path, fingerprint: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, fingerprint: Mapping[str, Any], what: str = "unfinished work") -> None:
+        self._what = what
         self.path = folder / JOURNAL
         self.entries: list[dict[str, Any]] = []
         if self.path.exists():
@@ -47,7 +50,7 @@ class Journal:
             self._write(dict(fingerprint))
 
     def append(self, entry: Mapping[str, Any]) -> None:
-        """Record a finished piece; on return it is on the disk."""
+        """Record a finished piece durably: on return it is on the disk."""
         self._write(dict(entry))
         self.entries.append(dict(entry))
 
@@ -64,7 +67,7 @@ class Journal:
             self.entries = [dict(json.loads(line)) for line in whole.splitlines()]
         except (ValueError, TypeError, RecursionError) as error:
             raise ResumeError(
-                f"{self.path}: is damaged, its unfinished work cannot go on ({error}); pass --fresh to start anew"
+                f"{self.path}: is damaged, its unfinished work cannot go on ({error})", ANEW
             ) from error
 
     def _compare(self, found: dict[str, Any], wanted: dict[str, Any]) -> None:
@@ -77,10 +80,10 @@ class Journal:
                 )
                 for values in (found, wanted)
             )
-            more = f" (and {len(other) - _NAMED} more differences)" if len(other) > _NAMED else ""
+            more = f" (and {plural(len(other) - _NAMED, 'more difference')})" if len(other) > _NAMED else ""
             raise ResumeError(
-                f"{self.path.parent}: holds unfinished work with {theirs}{more}, this command has {ours}; run the "
-                "first command again to finish it, or pass --fresh to start anew"
+                f"{self.path.parent}: holds {self._what} with {theirs}{more}, this command has {ours}",
+                Message("run the first command again to finish it, or {}", ANEW),
             )
 
     def _write(self, entry: dict[str, Any]) -> None:
@@ -97,14 +100,14 @@ class Journal:
 
 
 def flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """Return nested settings by their paths, so that a difference is named by its own key.
+    """Flatten nested settings into dot-separated keys, so that a difference can be named by its key.
 
     Parameters
     ----------
     values : mapping
-        Of plain JSON values and further mappings; an empty one has no key.
+        Plain JSON values and nested mappings; an empty mapping yields no key.
     before : str
-        What the paths begin with.
+        Prefix of the keys.
     """
     result: dict[str, Any] = {}
     for key, value in values.items():
@@ -116,7 +119,7 @@ def flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
 
 
 def _words(value: Any) -> str:
-    """Write a value as a person gave it: numbers without .0, lists as options take them."""
+    """Format a value as given on the command line: numbers without .0, lists with commas."""
     text = _text(value, ",")
     return text if len(text) <= _LENGTH else f"{text[:_LENGTH]}…"
 

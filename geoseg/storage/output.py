@@ -1,4 +1,4 @@
-"""The claim on one output: probed, locked, with a scratch folder, committed at the end."""
+"""Exclusive claims on outputs: checked, locked, prepared in a scratch folder and committed at the end."""
 
 from __future__ import annotations
 
@@ -10,9 +10,22 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
-from geoseg.errors import GeosegError, OutputBusyError, OutputError, OutputExistsError, ResumeError
+from geoseg.errors import (
+    ELSEWHERE,
+    REPLACE,
+    GeosegError,
+    Message,
+    OptionError,
+    OutputBusyError,
+    OutputError,
+    OutputExistsError,
+    ResumeError,
+    Text,
+)
 from geoseg.storage.durable import replace, write_bytes
 from geoseg.storage.journal import JOURNAL
 from geoseg.storage.lock import locked
@@ -20,33 +33,33 @@ from geoseg.storage.lock import locked
 _REMOTE = re.compile("/vsi|[a-z][a-z0-9]+:/")
 RASTER_SUFFIXES = (".tif", ".tiff")
 _SIDECARS = "sidecars.json"
-"""In the scratch folder: what a commit has still to write."""
+"""File in the scratch folder that lists the sidecars a commit has yet to write."""
 _PART = ".geoseg-part"
 _RUN_FILE = ".run.json"
-"""What `geoseg.inference.summary` adds to the name of an output."""
+"""Suffix that `geoseg.storage.run_record` adds to the name of an output."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to write one output, and the folder beside it to prepare it in.
+    """Exclusive right to write one output, with a folder beside it to prepare it in.
 
     Parameters
     ----------
     path : Path
         The output.
     scratch : Path
-        Folder on the same file system, absolute: what a name begins with, as ``http:`` or a blank, means nothing to
-        libraries behind a slash. Whatever lies in it is gone after success.
+        Folder on the same file system, removed after success. Its path is absolute, so that libraries do not
+        interpret the beginning of a name such as ``http:``.
     """
 
     path: Path
     scratch: Path
 
     def prepare(self, name: str | None = None) -> Path:
-        """Return a path in the scratch folder to write a product at, with what a killed try left there gone.
+        """Return a path in the scratch folder for a product, after removing leftovers of a killed run.
 
-        Writers would append to half a GeoPackage, or count its changes on. The name says nothing of the
-        output's, which may be any: ``band-000000`` too, or 243 bytes long.
+        Writers would append to an incomplete GeoPackage, or continue its change counter. The name does not
+        derive from the output's, which may collide with other scratch files or be too long.
         """
         suffix = Path(name or self.path.name).suffix
         for leftover in self.scratch.glob("product*"):
@@ -56,20 +69,20 @@ class Claim:
     def commit(
         self, finished: Path, final: Path | None = None, sidecars: Mapping[str, str] | None = None
     ) -> None:
-        """Give a verified file from the scratch folder its final name.
+        """Move a verified file from the scratch folder to its final name.
 
-        Law: the final name holds the old complete file or the new complete file at every instant. Sidecars
-        that described the old file go first, the new ones come last; where a kill falls between, the next `claim`
-        of the name puts them there.
+        Law: the final name holds the old complete file or the new complete file at every instant. Sidecars of the
+        old file are removed before, new ones written after; if a kill falls in between, the next `claim` of the
+        name writes them.
 
         Parameters
         ----------
         finished : Path
             Complete, verified file in the scratch folder.
         final : Path, optional
-            Its name; the claimed output by default.
+            Final name; the claimed output by default.
         sidecars : mapping of str to str, optional
-            Text by suffix: ``.qml`` takes the place of the extension, ``.aux.xml`` is added to the name.
+            Text by suffix: ``.qml`` replaces the extension, ``.aux.xml`` is added to the name.
 
         Raises
         ------
@@ -78,7 +91,7 @@ class Claim:
         """
         target = final or self.path
         _check_transactions(target)
-        # Some writers make private files; a product gets what the umask gives, as its folder did.
+        # Some writers create private files; a product gets the permissions of the umask, as its folder did.
         finished.chmod(self.scratch.stat().st_mode & 0o666)
         sidecar_path(target, _RUN_FILE).unlink(missing_ok=True)
         if target.suffix.lower() in RASTER_SUFFIXES:
@@ -94,7 +107,7 @@ class Claim:
 
 
 def _put_sidecars(scratch: Path) -> None:
-    """Write the sidecars that a commit had not written yet when it was killed, its file having its name already."""
+    """Write the sidecars that are missing because a commit was killed after its rename."""
     try:
         note = json.loads((scratch / _SIDECARS).read_text(encoding="utf-8"))
         target = scratch.parent / note["name"]
@@ -107,22 +120,22 @@ def _put_sidecars(scratch: Path) -> None:
 
 
 def sidecar_path(path: Path, suffix: str) -> Path:
-    """Name of a sidecar: QGIS styles replace the extension, GDAL's files are added to the name."""
+    """Return the name of a sidecar: QGIS styles replace the extension, GDAL's suffixes are appended."""
     return path.with_suffix(suffix) if suffix == ".qml" else path.with_name(path.name + suffix)
 
 
 def scratch_folder(path: Path) -> Path:
-    """Folder beside an output in which it is prepared, as an absolute path."""
+    """Return the folder beside an output in which it is prepared, as an absolute path."""
     return path.absolute().with_name(path.name + _PART)
 
 
 def clear_leftovers(path: Path) -> None:
-    """Remove what a writer that was killed left beside a finished output: its scratch folder and its lock.
+    """Remove the scratch folder and lock that a killed writer left beside a finished output.
 
     Raises
     ------
     OutputBusyError
-        If it was not killed.
+        If the writer is still running.
     """
     if scratch_folder(path).exists() or _lock_file(path).exists():
         with claim(path, overwrite=True):
@@ -134,11 +147,12 @@ def _lock_file(path: Path) -> Path:
 
 
 def check_local(path: Path) -> None:
-    """Refuse a name on object storage, which has neither rename nor locks.
+    """Refuse a path on object storage, which has neither rename nor locks.
 
     Raises
     ------
     OutputError
+        If the path is remote or not valid UTF-8.
     """
     if _REMOTE.match(str(path)):
         raise OutputError(
@@ -148,16 +162,16 @@ def check_local(path: Path) -> None:
 
 
 def check_encoding(path: Path, error: type[GeosegError]) -> None:
-    """Raise `error` for a path with bytes that are no UTF-8, which GDAL, PROJ and JSON cannot be given."""
+    """Raise `error` for a path that is not valid UTF-8, which GDAL, PROJ and JSON cannot handle."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
         shown = ascii(os.fspath(path))
-        raise error(f"{shown}: is no text in UTF-8, as paths have to be; choose another name") from None
+        raise error(f"{shown}: is not valid UTF-8, as paths must be; choose another name") from None
 
 
 def output_of(path: Path) -> Path:
-    """Name the output that a file in a scratch folder becomes, for messages; any other path is its own."""
+    """Return the output that a file in a scratch folder belongs to, for messages; other paths are unchanged."""
     return (
         path.parent.with_name(path.parent.name.removesuffix(_PART))
         if path.parent.name.endswith(_PART)
@@ -166,28 +180,28 @@ def output_of(path: Path) -> Path:
 
 
 def check_output(path: Path) -> None:
-    """Refuse a name that cannot become an output, before any work is done.
+    """Refuse a path that cannot become an output, before any work is done.
 
     Raises
     ------
     OutputError
-        If it is remote, a folder or a device, or lies in a folder that is not there.
+        If it is remote, a folder or a device, or lies in a folder that does not exist.
     """
     check_local(path)
     if path.is_dir():
         raise OutputError(f"{path}: is a folder, expected a file name")
     if path.exists() and not path.is_file():
-        # A rename would put a file in the place of /dev/null.
+        # A rename would replace /dev/null by a file.
         raise OutputError(f"{path}: is a device or a pipe, expected a file name")
     if not path.parent.is_dir():
         raise OutputError(
-            f"{path}: the folder {path.parent} does not exist; make it or choose another with -o"
+            f"{path}: the folder {path.parent} does not exist", Message("make it or choose another {output}")
         )
 
 
 @contextmanager
 def claim(path: Path, *, overwrite: bool, resumable: bool = False, fresh: bool = False) -> Iterator[Claim]:
-    """Take an output for the length of a `with` block.
+    """Claim an output for the length of a `with` block.
 
     Parameters
     ----------
@@ -196,15 +210,15 @@ def claim(path: Path, *, overwrite: bool, resumable: bool = False, fresh: bool =
     overwrite : bool
         Whether an existing output may be replaced.
     resumable : bool
-        Whether unfinished work is kept on failure and found again; it also lets an output that this very
-        work has already renamed pass (the caller compares the journal).
+        Whether unfinished work is kept on failure and found again. An existing output is then accepted if its
+        scratch folder still exists (the caller compares the journal).
     fresh : bool
-        Throw unfinished work away first.
+        Discard unfinished work first.
 
     Raises
     ------
     OutputExistsError, OutputBusyError, OutputError
-        Before anything is written.
+        If the output exists, is in use or cannot be written; before anything is written.
     """
     check_output(path)
     scratch = scratch_folder(path)
@@ -214,18 +228,16 @@ def claim(path: Path, *, overwrite: bool, resumable: bool = False, fresh: bool =
             _discard(scratch)
         if path.exists():
             if not overwrite and not scratch.exists():
-                raise OutputExistsError(f"{path}: already exists; pass --overwrite to replace it")
+                raise OutputExistsError(f"{path}: already exists", REPLACE)
             _check_transactions(path)
         try:
             scratch.mkdir(exist_ok=True)
         except OSError as error:
-            raise OutputError(
-                f"{scratch}: cannot be made ({error.strerror}); choose another folder with -o"
-            ) from error
+            raise OutputError(f"{scratch}: cannot be made ({error.strerror})", ELSEWHERE) from error
         try:
             yield Claim(path, scratch)
         except BaseException as error:
-            # A journal alone saves nothing: what was refused before the work began leaves no trace.
+            # A journal alone is of no use: a run that was refused before it began leaves no trace.
             if not resumable or {item.name for item in scratch.glob("*")} <= {JOURNAL}:
                 _discard(scratch)
             if isinstance(error, OSError) and _of_writing(error, scratch):
@@ -233,36 +245,69 @@ def claim(path: Path, *, overwrite: bool, resumable: bool = False, fresh: bool =
                     f"{path}: cannot be written ({error.strerror}); the previous file is untouched"
                 ) from error
             if isinstance(error, GeosegError) and not isinstance(error, ResumeError):
-                error.args = (_named(str(error), scratch, path),)
+                error.problem = _named(error.problem, scratch, path)
             raise
         _discard(scratch)
 
 
 def _check_transactions(path: Path) -> None:
-    """Refuse to replace a GeoPackage under an open transaction: SQLite would play it into the new file."""
+    """Refuse to replace a GeoPackage with an open transaction, which SQLite would apply to the new file."""
     for suffix in ("-wal", "-journal"):
         if path.with_name(path.name + suffix).exists():
             raise OutputBusyError(
-                f"{path}: is open in another program (QGIS?), or one died in it and left {path.name}{suffix}; "
-                "close it there or choose another -o"
+                f"{path}: is open in another program (QGIS?), or one died in it and left {path.name}{suffix}",
+                Message("close it there or choose another {output}"),
             )
 
 
-def _named(message: str, scratch: Path, output: Path) -> str:
-    """Put the name of the output in the place of files in its scratch folder, which nobody has heard of."""
-    return re.sub(re.escape(str(scratch)) + r"/[\w.-]+", lambda _: str(output), message)
+def _named(problem: Text, scratch: Path, output: Path) -> Text:
+    """Replace paths in the scratch folder by the output's in a message: users do not know the former."""
+    working = re.compile(re.escape(str(scratch)) + r"/[\w.-]+")
+    if isinstance(problem, Message):
+        return problem.changed(lambda text: working.sub(lambda _: str(output), text))
+    return working.sub(lambda _: str(output), problem)
 
 
 def _of_writing(error: OSError, scratch: Path) -> bool:
-    """Whether an error is of a working file; that of a write names none."""
+    """Tell whether an error concerns a file in the scratch folder; errors of a write name no file."""
     if error.filename is None:
         return error.errno not in (None, errno.EPIPE)
     return str(error.filename).startswith(str(scratch))
 
 
 def _discard(scratch: Path) -> None:
-    """Remove a scratch folder, its journal first: a clean-up that is killed leaves no work to go on with."""
+    """Remove a scratch folder, its journal first, so that a killed clean-up leaves nothing to resume."""
     if not scratch.is_dir():
         return
     (scratch / JOURNAL).unlink(missing_ok=True)
     shutil.rmtree(scratch)
+
+
+def path_of(name: str, value: Any) -> Path | None:
+    """Return the path that a keyword names, None where it is left out.
+
+    Raises
+    ------
+    OptionError
+        If it is something else, such as True.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, str | PathLike):
+        raise OptionError(f"{name} is {value!r}, expected the path of a file to write")
+    return Path(value)
+
+
+def refuse_without_output(**given: object) -> None:
+    """Raise OptionError where a keyword speaks of files that are written, and none is: its value is not None or False.
+
+    Parameters
+    ----------
+    **given
+        Values by their keywords.
+    """
+    for name, value in given.items():
+        if value is not None and value is not False:
+            raise OptionError(
+                f"{name} is about files that are written; pass output, too, or leave {name} out"
+            )

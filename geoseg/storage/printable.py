@@ -1,32 +1,33 @@
-"""Text that strangers wrote (names of files, tags, layers, classes), shown without what a terminal would obey."""
+"""Safe display of text from untrusted files (names of files, tags, layers, classes) in a terminal."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Any, Final
 
 _SHOWN: Final = 40
 
-# Control characters (a terminal obeys them, ESC and the one-byte CSI first of all), marks that reorder the text
-# around them, line ends of Unicode, and halves of characters, which cannot be written at all.
+# Control characters (terminals execute them, above all ESC and the one-byte CSI), marks that reorder the text around
+# them, Unicode line ends, and lone surrogates, which cannot be encoded.
 _NOT_PRINTABLE: Final = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
 )
 
 
 def printable(text: str) -> str:
-    r"""Return a text with everything that is not for the eye spelled out: ESC becomes ``\x1b``.
+    r"""Escape all control and formatting characters of a text: ESC becomes ``\x1b``.
 
-    Line ends and tabs stay as they are, and so does every letter of every script.
+    Line ends, tabs and the letters of every script are kept.
     """
     return _NOT_PRINTABLE.sub(_spelled, text)
 
 
 def json_text(value: Any) -> str:
-    """Return a value as indented JSON, letters as they are, all else that a terminal would obey as escapes."""
+    """Format a value as indented JSON, with control and formatting characters escaped."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
-    # What is not printable stands inside texts only, where JSON has this escape for it.
+    # Unprintable characters occur inside strings only, where JSON has this escape for them.
     return _NOT_PRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
@@ -36,6 +37,16 @@ def _spelled(match: re.Match[str]) -> str:
 
 
 def shown(text: str, longest: int = _SHOWN) -> str:
-    """Quote a text that somebody else wrote, cut short where it is long."""
-    quoted = repr(text if len(text) <= longest else f"{text[: longest - 3]}...")
-    return printable(quoted)
+    """Quote a text from an untrusted source, shortened if it is long."""
+    return printable(repr(shortened(text, longest)))
+
+
+def shortened(text: str, longest: int = _SHOWN) -> str:
+    """Cut a text that is long, marking the end with an ellipsis."""
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."
+
+
+def listed(values: Iterable[object]) -> str:
+    """Join values for a message: the first eight, with an ellipsis if there are more."""
+    words = [str(value) for value in values]
+    return ", ".join(words[:8]) + (", ..." if len(words) > 8 else "")

@@ -1,16 +1,16 @@
-"""Whether the disk can hold what a run will write."""
+"""Check of free disk space before a run."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
 
-from geoseg.errors import OutputError
+from geoseg.errors import Message, OutputError, Text
 
-_REMEDY = "make room, choose another folder with -o, or pass --force"
+_REMEDY = Message("make room, choose another {output}, or pass {force}", force=True)
 
 
-def check_space(folder: Path, needed: int, remedy: str = _REMEDY) -> None:
+def check_space(folder: Path, needed: int, remedy: Text = _REMEDY) -> None:
     """Refuse a run that would fill the disk.
 
     Parameters
@@ -18,17 +18,17 @@ def check_space(folder: Path, needed: int, remedy: str = _REMEDY) -> None:
     folder : Path
         Where the run writes.
     needed : int
-        Bytes it will hold at once at most.
-    remedy : str
-        What to do.
+        Largest number of bytes that the run will occupy at once.
+    remedy : str or Message
+        Advice that ends the message.
 
     Raises
     ------
     OutputError
-        With both figures.
+        If less space is free; the message has both figures.
     """
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise OutputError(
-            f"{folder}: has {free / 1e6:,.1f} MB free, the run may need {needed / 1e6:,.1f} MB; {remedy}"
+            f"{folder}: has {free / 1e6:,.1f} MB free, the run may need {needed / 1e6:,.1f} MB", remedy
         )

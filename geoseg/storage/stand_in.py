@@ -1,7 +1,7 @@
-"""Modules that are stood in for while another one is imported, which wants them although it hardly uses them.
+"""Lazy substitutes for slow modules that other libraries import but rarely use.
 
-Some libraries import at their top what few of their callers need, and that takes longer than all else. A stand-in
-answers in place of such a module, and gives way to the real one as soon as somebody wants more than it has.
+Some libraries import modules at their top that few callers need and that take long to load. A stand-in takes the
+place of such a module and gives way to the real one as soon as an attribute is used that it does not have.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Any
 
 
 class StandIn(ModuleType):
-    """A module that is not loaded before anybody wants something of it.
+    """Substitute of a module that loads the real one when an unknown attribute is used.
 
-    What it is given as attributes it answers itself.
+    Attributes that are set on it are answered without loading.
     """
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # what the import system asks of any module
+        if name.startswith("__"):  # asked by the import system of every module
             raise AttributeError(name)
         _leave(self.__name__)
         return getattr(importlib.import_module(self.__name__), name)
@@ -29,9 +29,9 @@ class StandIn(ModuleType):
 
 @contextmanager
 def standing_in(*modules: StandIn) -> Iterator[None]:
-    """Put these modules' stand-ins where Python looks for imported modules, for the length of a ``with`` block.
+    """Register stand-ins in ``sys.modules`` for the length of a ``with`` block.
 
-    Modules that are loaded already are left in place.
+    Modules that are already loaded are left in place.
     """
     missing = [module for module in modules if module.__name__ not in sys.modules]
     sys.modules.update({module.__name__: module for module in missing})
@@ -43,7 +43,7 @@ def standing_in(*modules: StandIn) -> Iterator[None]:
 
 
 def _leave(name: str) -> None:
-    """Take the stand-ins of a package out of the way of the real one."""
+    """Remove the stand-ins of a package from ``sys.modules``, so that the real modules can load."""
     package = name.split(".")[0]
     for each, module in list(sys.modules.items()):
         if isinstance(module, StandIn) and each.split(".")[0] == package:

@@ -1,1 +1,1 @@
-"""Class maps to polygons: regions, rings, well-known binary, GeoPackages."""
+"""The verbs vectorize, rasterize and write: class maps to polygons and back."""

@@ -1,12 +1,11 @@
-"""The rows of the class map that polygons make on a grid: the inverse of vectorizing.
+"""Rasterization of polygons to the rows of a class map: the inverse of vectorizing.
 
-Law: polygons of a class map, which were not simplified, on the grid of that map give the map back, whatever its
-affine. A pixel gets the class of the polygon that its centre lies in, of several that of the one that `overlap` says.
-A centre on a border belongs to the polygon
-on its right, on a horizontal one to that below: a coverage, simplified or not, leaves no pixel between its polygons
-out.
+Law: unsimplified polygons of a class map, on the grid of that map, give the map back, whatever its affine. A pixel
+gets the class of the polygon in which its centre lies, and of several the one that `overlap` determines. A centre on
+a border belongs to the polygon on its right, on a horizontal border to the one below: a coverage, simplified or not,
+leaves no pixel out between its polygons.
 
-GDAL burns shapes one by one, from Python's lists; a coverage of a scene has millions.
+rasterio burns shapes one by one from Python lists, which is too slow for the millions of polygons of a scene.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ from geoseg.grid.grid import Grid
 from geoseg.grid.legend import NODATA
 from geoseg.grid.window import Window
 from geoseg.kernels.kernel import kernel
-from geoseg.vector.class_names import whole_code
-from geoseg.vector.overlap import OVERLAP, Drawn, Overlap, overlap_words
-from geoseg.vector.pixel_shapes import corners_in_pixels, parts_of, present
+from geoseg.labels.overlap import OVERLAP, Drawn, Overlap, overlap_words
+from geoseg.labels.pixel_shapes import corners_in_pixels, parts_of, present
 from geoseg.vector.polygon_source import PolygonSource
-from geoseg.vector.reprojection import Reprojection
+from geoseg.vectorfiles.class_names import whole_code
+from geoseg.vectorfiles.reprojection import Reprojection
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +39,7 @@ Longs = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 _PIXELS = 2**23
-"""Pixels of a band: polygons that reach into several are read once for each."""
+"""Pixels of a strip; polygons that reach into several strips are read once for each."""
 
 
 def map_rows(
@@ -51,31 +50,33 @@ def map_rows(
     overlap: Overlap = OVERLAP,
     nodata: NoData = BYTE_NODATA,
 ) -> Iterator[Codes]:
-    """Yield the codes of the pixels from the first row to the last.
+    """Yield the codes of the pixels in strips from the first row to the last.
 
-    Memory holds a band of rows and the polygons that meet it. At the end it is said how many pixels lie in polygons
-    of several classes, and what was left out: lines, points and polygons without an area cover no pixel.
+    Memory holds a strip of rows and the polygons that meet it. At the end a log line says how many pixels lie in
+    polygons of several classes, and what was left out: lines, points and polygons without an area cover no pixel.
 
     Parameters
     ----------
     source : PolygonSource
+        Polygons with class codes.
     grid : Grid
+        Grid of the map.
     rows : int, optional
-        Of a band.
+        Rows per strip.
     overlap : str
-        Whose class a pixel in several polygons has: that of the ``last``, of the ``smallest`` (of equal ones the last),
+        Which class a pixel in several polygons gets: that of the ``last``, of the ``smallest`` (among equals the last),
         or none (``ignore``).
     nodata : uint8 or uint16
-        What pixels are where no polygon is; the codes have its type.
+        Code of pixels outside all polygons; its type is that of the codes.
 
     Raises
     ------
     DataError
-        If polygons cannot be read or brought to the grid.
+        If polygons cannot be read or reprojected to the grid.
     """
     rows = rows or max(1, _PIXELS // grid.width)
     several = 0
-    flat: set[bytes] = set()  # a shape may meet several bands
+    flat: set[bytes] = set()  # a shape may meet several strips
     for row in range(0, grid.height, rows):
         window = Window(row=row, col=0, height=min(rows, grid.height - row), width=grid.width)
         codes, contested = filled(
@@ -94,21 +95,24 @@ def map_rows(
 
 
 def filled(drawn: Drawn, grid: Grid, window: Window, nodata: NoData = BYTE_NODATA) -> tuple[Codes, Bools]:
-    """Give the pixels of a window the codes of polygons, of several that of the last one.
+    """Rasterize polygons in a window; of several at a pixel, the last one applies.
 
     Parameters
     ----------
     drawn : Drawn
         Polygons in the CRS of the grid.
     grid : Grid
+        Grid of the map.
     window : Window
+        Window of the map.
     nodata : uint8 or uint16
+        Code of pixels outside all polygons.
 
     Returns
     -------
     ndarray of the type of `nodata`, shape (row, col)
     ndarray of bool, shape (row, col)
-        Where polygons of several codes are.
+        True for pixels in polygons of different codes.
     """
     import shapely
 
@@ -125,23 +129,22 @@ def filled(drawn: Drawn, grid: Grid, window: Window, nodata: NoData = BYTE_NODAT
 def _fill(
     corner: Floats, rings: tuple[Longs, Longs], code: Codes, filled: tuple[Codes, Bools], nodata: NoData
 ) -> None:
-    """Fill polygons one by one between their crossings of the lines of centres, taken in pairs."""
+    """Fill polygons between pairs of their crossings with the horizontal lines through pixel centres."""
     height, width = filled[0].shape
     rows = np.clip(np.ceil(corner[:, 1] - 0.5), 0, height)
-    # More than enough: the steps from ring to ring are counted, too.
+    # An upper bound, because the steps from ring to ring are counted, too.
     crossing = np.empty(int(np.abs(np.diff(rows)).sum()), np.int64)
-    count = _cross(corner, *rings, (height, width), crossing)
+    count = _cross(corner, *rings, height, width, crossing)
     crossing = np.sort(crossing[:count])
     _paint(crossing, code, *filled, nodata)
 
 
 @kernel
-def _cross(corner: Floats, first: Longs, ring_first: Longs, shape: tuple[int, int], crossing: Longs) -> int:
-    """List where polygons cross the lines of centres, each by the number of its spot; return how many there are.
+def _cross(corner: Floats, first: Longs, ring_first: Longs, height: int, width: int, crossing: Longs) -> int:
+    """List the crossings of polygons with the lines through pixel centres as position numbers; return their count.
 
     The spots of a polygon, a row's followed by one behind it, are numbered behind those of the polygon before.
     """
-    height, width = shape
     count = 0
     for polygon in range(len(ring_first) - 1):
         origin = polygon * height * (width + 1)
@@ -163,7 +166,7 @@ def _cross(corner: Floats, first: Longs, ring_first: Longs, shape: tuple[int, in
 
 @kernel
 def _paint(crossing: Longs, code: Codes, codes: Codes, contested: Bools, nodata: NoData) -> None:
-    """Fill between crossings, in their order taken in pairs: a polygon crosses each line an even number of times."""
+    """Fill between pairs of consecutive crossings: a polygon crosses each line an even number of times."""
     height, width = codes.shape
     size = height * (width + 1)
     for pair in range(0, len(crossing) - 1, 2):
@@ -176,7 +179,7 @@ def _paint(crossing: Longs, code: Codes, codes: Codes, contested: Bools, nodata:
 
 
 def _shapes_of(source: PolygonSource, grid: Grid, window: Window, flat: set[bytes]) -> Drawn:
-    """Polygons that meet a window, in the CRS of the grid, in their order; shapes without an area go to `flat`."""
+    """Read the polygons that meet a window, in the CRS of the grid and in their order; add others to `flat`."""
     import shapely
 
     place = grid.cropped(window)
@@ -186,7 +189,7 @@ def _shapes_of(source: PolygonSource, grid: Grid, window: Window, flat: set[byte
     known = _known(found.values)
     shapes = shapely.from_wkb(found.geometry[known], on_invalid="fix")
     drawn = parts_of(*present(shapes, found.values[known].astype(float).astype(np.uint16)))
-    # The area of coordinates such as 1e308 is no number; such shapes are left out below.
+    # The area of coordinates such as 1e308 is not finite; such shapes are left out below.
     with np.errstate(over="ignore", invalid="ignore"):
         without = ~(shapely.area(drawn.geometry) > 0) & np.isfinite(shapely.bounds(drawn.geometry)).all(
             axis=1
@@ -195,12 +198,12 @@ def _shapes_of(source: PolygonSource, grid: Grid, window: Window, flat: set[byte
     drawn = drawn.at(~without)
     drawn = replace(drawn, geometry=way(drawn.geometry))
     whole = shapely.get_type_id(drawn.geometry) == shapely.GeometryType.POLYGON
-    whole &= np.isfinite(shapely.bounds(drawn.geometry)).all(axis=1)  # what could not be projected is not
+    whole &= np.isfinite(shapely.bounds(drawn.geometry)).all(axis=1)  # False if not reprojectable
     return drawn.at(whole)
 
 
 def _known(code: npt.NDArray[Any]) -> Bools:
-    """(polygon,): which have a code."""
+    """Tell which polygons have a code."""
     if code.dtype.kind in "iu":
         return np.ones(len(code), np.bool_)
     if code.dtype.kind == "f":

@@ -1,4 +1,4 @@
-"""Land-cover polygons from a file or a frame: what classes they are of, where they lie, and those of a place."""
+"""Land cover polygons from a file or a GeoDataFrame: their classes, extent, and those near a place."""
 
 from __future__ import annotations
 
@@ -11,15 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.errors import DataError
-from geoseg.raster.file_kinds import FLATGEOBUF, GEOPACKAGE, GEOPARQUET
-from geoseg.raster.labels import listed
-from geoseg.vector.class_names import CODE, NAME, Called
-from geoseg.vector.databases import opened
-from geoseg.vector.geopackage_tables import read_metadata
-from geoseg.vector.proof import COVERAGE, coverage_entries
-from geoseg.vector.styles import class_styles
-from geoseg.vector.vector_file import (
+from geoseg.errors import DataError, Message
+from geoseg.raster.file_kinds import FLATGEOBUF, GEOPACKAGE
+from geoseg.storage.printable import listed
+from geoseg.vectorfiles.batches import stated_coverages
+from geoseg.vectorfiles.class_names import CODE, NAME, Called
+from geoseg.vectorfiles.reading import (
     Bounds,
     VectorFeatures,
     VectorLayer,
@@ -29,23 +26,26 @@ from geoseg.vector.vector_file import (
     read_features,
     total_bounds,
 )
+from geoseg.vectorfiles.styles import class_styles
 
 if TYPE_CHECKING:
     import geopandas as gpd
     import shapely
 
 _BY_PLACE = (GEOPACKAGE, FLATGEOBUF)
-"""Formats with a spatial index: of others everything is read at once."""
+"""Formats with a spatial index; files of other formats are read as a whole."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PolygonFile:
-    """A layer of land-cover polygons in a file.
+    """A layer of land cover polygons in a file.
 
     Parameters
     ----------
     path : Path
+        The file.
     about : VectorLayer
+        Description of the layer.
     alone : bool
         Whether the file has no other layer.
     """
@@ -56,19 +56,20 @@ class PolygonFile:
 
     @classmethod
     def open(cls, path: Path, layer: str | None, encoding: str | None = None) -> PolygonFile:
-        """Open a layer, the only one of the file where none is named.
+        """Open a layer by name, or the only layer of the file.
 
-        The text of a Shapefile has an encoding, which is found where none is given.
+        The text encoding of a Shapefile is detected unless it is given.
 
         Raises
         ------
         DataError
-            If the file cannot be read, has several layers, or the layer no classes.
+            If the file cannot be read, has several layers and none is named, or the layer has no class codes.
         """
         layers = choose_layers(path, None, encoding)
         if layer is None and len(layers) > 1:
             raise DataError(
-                f"{path}: has the layers {listed(each.name for each in layers)}; choose one with --layer"
+                f"{path}: has the layers {listed(each.name for each in layers)}",
+                Message("choose one with {layer}"),
             )
         if layer is None:
             (about,) = layers
@@ -83,12 +84,12 @@ class PolygonFile:
 
     @property
     def name(self) -> str:
-        """How messages call it."""
+        """Name used in messages."""
         return f"{self.path}, layer {self.about.name}"
 
     @property
     def crs(self) -> str | None:
-        """WKT."""
+        """CRS as WKT, or None."""
         if self.about.crs is None:
             return None
         import pyproj
@@ -97,32 +98,23 @@ class PolygonFile:
 
     @cached_property
     def bounds(self) -> Bounds | None:
-        """(west, south, east, north) of all polygons; None where there are none."""
+        """Bounding box (west, south, east, north) of all polygons; None if there are none."""
         return total_bounds(self.path, self.about)
 
     @cached_property
     def called(self) -> Called:
-        """What the polygons and the style call the classes."""
+        """Names of the classes, from the polygons and the style."""
         fields = [CODE, *(field for field in (NAME,) if field in self.about.fields)]
         styles = class_styles(self.path, self.about.name, CODE, alone=self.alone)
         return Called.of(count_rows(self.path, self.about, fields), self.name, styles)
 
     def grids(self) -> list[dict[str, Any]]:
-        """Return what the file says of the grids that the polygons were traced on."""
-        text: str | None = None
-        if self.about.kind == GEOPACKAGE:
-            with opened(self.path) as database:
-                text = read_metadata(database, self.about.name).get(COVERAGE)
-        elif self.about.kind == GEOPARQUET:
-            import pyarrow.parquet as pq
-
-            stored = (pq.read_metadata(self.path).metadata or {}).get(COVERAGE.encode())
-            text = None if stored is None else stored.decode(errors="replace")
-        grids = [entry.get("grid") for entry in coverage_entries(text)]
+        """Return the grids on which the polygons were traced, from the file's metadata."""
+        grids = [entry.get("grid") for entry in stated_coverages(self.path, self.about)]
         return [grid for i, grid in enumerate(grids) if isinstance(grid, dict) and grid not in grids[:i]]
 
     def near(self, bounds: Bounds | None) -> VectorFeatures:
-        """Read the polygons whose boxes meet a rectangle, in their order."""
+        """Read the polygons whose bounding boxes meet a rectangle, in their order."""
         if self.about.kind in _BY_PLACE:
             return read_features(self.path, self.about, CODE, bounds)
         return self._held.near(bounds)
@@ -136,7 +128,7 @@ class PolygonFile:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PolygonFrame:
-    """Land-cover polygons in memory."""
+    """Land cover polygons in memory."""
 
     frame: gpd.GeoDataFrame
     name: str = "the frame"
@@ -150,27 +142,27 @@ class PolygonFrame:
 
     @property
     def crs(self) -> str | None:
-        """WKT."""
+        """CRS as WKT, or None."""
         return known_crs(self.frame.crs.to_wkt() if self.frame.crs else None)
 
     @property
     def bounds(self) -> Bounds | None:
-        """(west, south, east, north) of all polygons; None where there are none."""
+        """Bounding box (west, south, east, north) of all polygons; None if there are none."""
         west, south, east, north = map(float, self.frame.total_bounds)
         return (west, south, east, north) if np.isfinite(west) else None
 
     @cached_property
     def called(self) -> Called:
-        """What the polygons call the classes."""
+        """Names of the classes, from the polygons."""
         columns = [self._column(name).tolist() for name in (CODE, NAME) if name in self.frame.columns]
         return Called.of(Counter(zip(*columns, strict=True)), self.name)
 
     def grids(self) -> list[dict[str, Any]]:
-        """Return nothing: a frame does not say on which grid it was traced."""
+        """Return an empty list: a frame does not record the grid on which it was traced."""
         return []
 
     def near(self, bounds: Bounds | None) -> VectorFeatures:
-        """Return the polygons whose boxes meet a rectangle, in their order."""
+        """Return the polygons whose bounding boxes meet a rectangle, in their order."""
         return self._held.near(bounds)
 
     @cached_property
@@ -179,7 +171,7 @@ class PolygonFrame:
         return _Held(geometry=wkb, codes=self._column(CODE))
 
     def _column(self, name: str) -> npt.NDArray[Any]:
-        """Values of a column, None where there are none."""
+        """Return the values of a column, None for missing ones."""
         column = self.frame[name]
         values: npt.NDArray[Any] = column.astype(object).where(column.notna(), None).to_numpy()
         return values
@@ -190,7 +182,7 @@ PolygonSource: TypeAlias = PolygonFile | PolygonFrame
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Held:
-    """Polygons in memory, found by their place."""
+    """Polygons in memory with a spatial index."""
 
     geometry: npt.NDArray[np.object_]
     codes: npt.NDArray[Any]

@@ -1,9 +1,9 @@
-"""Whatever a class map comes as, as rows that are read when they are wanted."""
+"""Class maps in any form, read as rows on demand."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -11,16 +11,28 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from affine import Affine
 
-from geoseg.errors import ClassMapError, OptionError
+from geoseg.errors import ClassMapError, OptionError, SceneError, plural
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend
 from geoseg.grid.window import Window
+from geoseg.polygons.areas import NO_CONFIDENCE
+from geoseg.polygons.strips import MapRows
 from geoseg.raster.classmap import ClassMap, LayeredMap, Strip, open_map
 from geoseg.raster.scene import Scene
-from geoseg.vector.areas import NO_CONFIDENCE
-from geoseg.vector.bands import Band
-from geoseg.vector.lattice import confidence_of, flags_of, grid_of, layered_map_of, strips_of
+from geoseg.raster.xarray_bridge import grid_of_array, is_dataset, is_xarray
+from geoseg.vector.xarray_maps import (
+    codes_and_valid,
+    confidence_of,
+    flags_of,
+    flat_array,
+    layered_map_of,
+    map_variable,
+    share_of_array,
+    share_planes,
+    strips_of,
+)
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -28,10 +40,10 @@ if TYPE_CHECKING:
     Source: TypeAlias = (
         str | PathLike[str] | ClassMap | LayeredMap | xr.DataArray | xr.Dataset | npt.NDArray[Any]
     )
-    Confidence: TypeAlias = str | PathLike[str] | xr.DataArray | npt.NDArray[Any]
+    Confidence: TypeAlias = str | PathLike[str] | xr.DataArray | xr.Dataset | npt.NDArray[Any]
 
 Rows: TypeAlias = Callable[[int, int], npt.NDArray[np.uint8]]
-"""Gives the shares from a row up to another one: (row, col), or (band, row, col)."""
+"""Returns stored probabilities of a range of rows: (row, col), or (band, row, col)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -41,13 +53,14 @@ class ReadMap:
     Parameters
     ----------
     grid : Grid
+        Grid of the map.
     legend_of : callable
-        Called with the codes that occur: the map's legend, or None. The names do not depend on these codes.
+        Takes the codes that occur and returns the map's legend, or None. The names do not depend on these codes.
     strips : callable
-        Its rows; of a multilabel map called with the number of a layer, else with 0. A layer is 1 where the
-        class is and 0 where it is not.
+        Takes the index of a layer of a multilabel map, else 0, and yields its rows. A layer is 1 where the class is
+        present, else 0.
     layers : Legend or None
-        The classes of a multilabel map, a layer for each.
+        Classes of a multilabel map, one layer each; None for other maps.
     """
 
     grid: Grid
@@ -55,14 +68,14 @@ class ReadMap:
     strips: Callable[[int], Iterable[Strip]]
     layers: Legend | None = None
 
-    def bands(
+    def rows(
         self, index: int = 0, confidence: Rows | None = None, probabilities: Rows | None = None
-    ) -> Iterator[Band]:
-        """Return the rows of a layer with what is known of them."""
+    ) -> Iterator[MapRows]:
+        """Yield the rows of a layer with their confidence and probabilities."""
         row = 0
         for codes, valid in self.strips(index):
             stop = row + len(codes)
-            yield Band(
+            yield MapRows(
                 codes=codes,
                 valid=valid,
                 confidence=None if confidence is None else confidence(row, stop),
@@ -73,17 +86,19 @@ class ReadMap:
 
 
 def opened(source: Source, legend: Legend | None, band: int | None = None) -> ReadMap:
-    """Open any map, a legend over the map's own; of a file with several bands the one with codes.
+    """Open a class map of any kind; a given legend takes precedence over the map's own.
 
     Raises
     ------
     ClassMapError
-        If it is no map.
+        If the source is not a class map.
     OptionError
         If it has no such band.
     """
     if band is not None and not isinstance(source, str | PathLike):
-        raise OptionError(f"band is {band}, and bands are of files; pass the band of the array itself")
+        raise OptionError(
+            f"band is {band}, and a band can be chosen in files only; pass the band of the array itself"
+        )
     if isinstance(source, str | PathLike):
         stored = open_map(Path(source), legend=legend, band=band)
         if isinstance(stored, LayeredMap):
@@ -95,27 +110,31 @@ def opened(source: Source, legend: Legend | None, band: int | None = None) -> Re
         return ReadMap(grid=source.grid, legend_of=lambda _: known, strips=lambda _: [whole])
     if isinstance(source, LayeredMap):
         return _layered(source, legend)
-    import xarray as xr
-
-    if isinstance(source, xr.Dataset):
-        if "landcover" not in source:
-            names = ", ".join(map(str, source)) or "nothing"
-            raise ClassMapError(f"the Dataset holds {names}, expected a variable landcover")
-        source = source["landcover"]
     if isinstance(source, np.ndarray):
         rows = source[0] if source.ndim == 3 and len(source) == 1 else source
         if rows.ndim != 2:
             raise ClassMapError(f"the array has shape {source.shape}, expected (row, col)")
-        source = xr.DataArray(rows, dims=("y", "x"))
-    if isinstance(source, xr.DataArray):
-        if "class" in source.dims:
-            return _layered(layered_map_of(source, legend))
-        array, own = source, flags_of(source.attrs)
-        known = own if legend is None else legend.over(own)
-        return ReadMap(grid=grid_of(array), legend_of=lambda _: known, strips=lambda _: strips_of(array))
+        lattice = Grid(height=rows.shape[0], width=rows.shape[1], transform=Affine.identity())
+        return ReadMap(grid=lattice, legend_of=lambda _: legend, strips=lambda _: [codes_and_valid(rows)])
+    if is_xarray(source):
+        return _opened_array(source, legend)
     raise ClassMapError(
         f"the class map is a {type(source).__name__}, expected a path, an array, a DataArray or a Dataset"
     )
+
+
+def _opened_array(source: Any, legend: Legend | None) -> ReadMap:
+    """Open a DataArray or Dataset."""
+    try:
+        array = map_variable(source) if is_dataset(source) else source
+        if "class" in array.dims:
+            return _layered(layered_map_of(array, legend))
+        flat, own = flat_array(array), flags_of(array.attrs)
+        grid = grid_of_array(flat)
+    except SceneError as error:
+        raise error.into(ClassMapError) from error
+    known = own if legend is None else legend.over(own)
+    return ReadMap(grid=grid, legend_of=lambda _: known, strips=lambda _: strips_of(flat))
 
 
 def _layered(source: LayeredMap, legend: Legend | None = None) -> ReadMap:
@@ -133,77 +152,80 @@ def _layered(source: LayeredMap, legend: Legend | None = None) -> ReadMap:
 
 
 def share_rows(share: Confidence, grid: Grid, *, expected: int, what: str) -> list[Rows]:
-    """Open probabilities band by band, each on the grid of the class map: uint8 with 255 for none.
+    """Open probabilities band by band, on the grid of the class map: uint8 with 255 for none.
 
     Parameters
     ----------
-    share : path, DataArray or array
-        uint8 in steps of 1/254 with 255 for none, or floats 0 to 1 with NaN for none; with several bands
-        (band, row, col).
+    share : path, DataArray, Dataset or array
+        uint8 in steps of 1/254 with 255 for none, or floats 0 to 1 with NaN for none; (band, row, col) for several
+        bands.
     grid : Grid
+        Grid of the class map.
     expected : int
-        Number of bands.
+        Expected number of bands.
     what : str
-        For messages.
+        Name of the quantity for messages.
 
     Raises
     ------
     ClassMapError
-        If it has another number of bands or does not lie on the grid.
+        If it has another number of bands or another grid.
     """
     if isinstance(share, str | PathLike):
-        scene = Scene.open(share)
+        scene = Scene.open(share, expand_palette=None, allow_remote=None)
         if len(scene.descriptions) != expected:
             raise ClassMapError(
-                f"{share}: has {len(scene.descriptions)} bands, expected {_bands(expected)} of {what}"
+                f"{share}: has {plural(len(scene.descriptions), 'band')}, expected {_bands(expected)} of {what}"
             )
-        if problem := _misfit(scene.grid, grid):
+        if problem := scene.grid.differs_from(grid):
             raise ClassMapError(f"{scene.path}: does not lie on the grid of the class map: {problem}")
         return [_stored_rows(scene, band, grid) for band in range(1, expected + 1)]
-    bands = list(share) if share.ndim == 3 else [share]
+    if is_xarray(share):
+        return _array_share_rows(share, grid, expected=expected, what=what)
+    bands = [np.asarray(one) for one in (share if share.ndim == 3 else [share])]
     if len(bands) != expected:
-        raise ClassMapError(f"the {what} has {len(bands)} bands, expected {_bands(expected)}")
+        raise ClassMapError(f"the {what} has {plural(len(bands), 'band')}, expected {_bands(expected)}")
     if bands[0].shape != grid.shape:
         raise ClassMapError(f"{what} has shape {share.shape}, expected that of the grid, {grid.shape}")
     return [partial(_array_rows, one) for one in bands]
 
 
+def _array_share_rows(share: Any, grid: Grid, *, expected: int, what: str) -> list[Rows]:
+    """Open shares in a DataArray or Dataset; without coordinates, only the shape is compared."""
+    try:
+        bands = share_planes(share, what)
+        own = grid_of_array(bands[0])
+    except SceneError as error:
+        raise error.into(ClassMapError) from error
+    if len(bands) != expected:
+        raise ClassMapError(f"the {what} has {plural(len(bands), 'band')}, expected {_bands(expected)}")
+    if own.transform.is_identity:
+        own = replace(own, transform=grid.transform)
+    if problem := own.differs_from(grid):
+        raise ClassMapError(f"the {what} does not lie on the grid of the class map: {problem}")
+    return [lambda row, stop, band=band: share_of_array(band[row:stop]) for band in bands]  # type: ignore[misc]
+
+
 def stacked(bands: list[Rows]) -> Rows:
-    """Read several bands as one array (band, row, col)."""
+    """Combine the rows of several bands into one array (band, row, col)."""
     return lambda row, stop: np.stack([rows(row, stop) for rows in bands])
 
 
 def _bands(count: int) -> str:
-    return "one band" if count == 1 else f"one for each of {count} classes"
+    return "one band" if count == 1 else f"one for each of {plural(count, 'class')}"
 
 
-def _array_rows(share: xr.DataArray | npt.NDArray[Any], row: int, stop: int) -> npt.NDArray[np.uint8]:
+def _array_rows(share: npt.NDArray[Any], row: int, stop: int) -> npt.NDArray[np.uint8]:
     return confidence_of(share[row:stop])
 
 
 def _stored_rows(scene: Scene, band: int, grid: Grid) -> Rows:
-    """Read a band of a file."""
+    """Return the rows of a band of a file."""
     selected = scene.select([band], validity_band=None)
 
     def rows(row: int, stop: int) -> npt.NDArray[np.uint8]:
         chip = selected.read(Window(row=row, col=0, height=stop - row, width=grid.width))
-        values = np.where(chip.valid, chip.pixels[0], 0)  # whatever is stored under no data may be anything
+        values = np.where(chip.valid, chip.pixels[0], 0)  # values of invalid pixels are arbitrary
         return np.where(chip.valid, confidence_of(values), np.uint8(NO_CONFIDENCE))
 
     return rows
-
-
-def _misfit(found: Grid, expected: Grid) -> str:
-    """Say how a grid differs from the one that was expected; nothing where they are the same."""
-    if found.shape != expected.shape:
-        return f"is {found.height} x {found.width} px, expected {expected.height} x {expected.width} px"
-    if not found.transform.almost_equals(expected.transform):
-        ours, theirs = (", ".join(f"{n:.10g}" for n in g.transform[:6]) for g in (found, expected))
-        return f"its affine is {ours}, expected {theirs}"
-    if found.crs and expected.crs and found.crs != expected.crs:
-        from pyproj import CRS
-
-        ours_crs, theirs_crs = CRS.from_wkt(found.crs), CRS.from_wkt(expected.crs)
-        if not ours_crs.equals(theirs_crs, ignore_axis_order=True):
-            return f"its CRS is {ours_crs.name}, expected {theirs_crs.name}"
-    return ""

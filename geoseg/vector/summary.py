@@ -1,4 +1,4 @@
-"""What a vectorization gave: polygons and areas per class, and what would help against specks."""
+"""Summary of a vectorization: polygons and areas per class, and advice against specks."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from geoseg.errors import OptionError
+from geoseg.errors import Message, OptionError, Text, plural
 from geoseg.grid.legend import Legend
-from geoseg.raster.labels import listed
-from geoseg.vector.features import Features
-from geoseg.vector.proof import Proof
-from geoseg.vector.stream import complete_legend
+from geoseg.polygons.features import Features
+from geoseg.polygons.proof import Proof
+from geoseg.polygons.stream import complete_legend
+from geoseg.storage.printable import listed
 
 SPECK = 4
-"""A region of at most so many pixels is a speck: finer than land cover can be mapped at this resolution."""
+"""Most pixels of a region that counts as a speck, finer than land cover can be mapped at the resolution."""
 
 _MANY_CLASSES = 256
 _MANY_POLYGONS = 100
@@ -30,18 +30,19 @@ class _Row:
 
 
 def chosen_codes(classes: Sequence[str | int], legend: Legend | None) -> frozenset[int] | None:
-    """Codes of classes that are named, or given by their codes; None where none is.
+    """Return the codes of classes given by name or code; None if none is given.
 
     Parameters
     ----------
     classes : sequence of str or int
+        Names or codes.
     legend : Legend or None
-        Of the map; without one only codes can be given.
+        Legend of the map; without one only codes can be given.
 
     Raises
     ------
     OptionError
-        If a class is not there.
+        If a class does not exist.
     """
     if not classes:
         return None
@@ -63,22 +64,22 @@ def chosen_codes(classes: Sequence[str | int], legend: Legend | None) -> frozens
     return frozenset(found)
 
 
-class Tally:
-    """Counts features while they stream by.
+class ClassTotals:
+    """Counts of features per class, collected while the features are written.
 
     Parameters
     ----------
     legend_of : callable
-        Called with the codes that occur: the map's legend, or None.
+        Takes the codes that occur and returns the map's legend, or None.
     kept : set of int, optional
-        Codes of the only classes whose features come.
+        Codes of the only classes whose features are counted.
 
     Attributes
     ----------
     proofs : list of Proof
-        What is known of the features, layer by layer.
+        Measurements of the features, layer by layer.
     distorted : int or None
-        What `write_polygons` returned.
+        Result of `write_polygons`.
     """
 
     def __init__(
@@ -96,15 +97,15 @@ class Tally:
         self.specks = 0
 
     @classmethod
-    def of(cls, features: Features) -> Tally:
-        """Count features that are there."""
-        tally = cls(lambda _: features.legend)
-        for _ in tally.watch([features]):
+    def of(cls, features: Features) -> ClassTotals:
+        """Count features in memory."""
+        totals = cls(lambda _: features.legend)
+        for _ in totals.watch([features]):
             pass
-        return tally
+        return totals
 
     def watch(self, parts: Iterable[Features]) -> Iterator[Features]:
-        """Let features pass and count them."""
+        """Yield features unchanged while counting them."""
         for part in parts:
             self._placed = part.crs is not None
             codes, place = np.unique(part.class_code, return_inverse=True)
@@ -123,18 +124,18 @@ class Tally:
 
     @property
     def codes(self) -> frozenset[int]:
-        """Codes of the features."""
+        """Codes of the features seen."""
         return frozenset(self._rows)
 
     @property
     def legend(self) -> Legend:
-        """Classes of all codes that have been seen, and those of the map's own legend."""
+        """Legend of all codes seen, and of the map's own legend."""
         codes = sorted(self._rows)
         return complete_legend(self._legend_of(codes), sorted({*codes, *self._second}))
 
     @property
     def style(self) -> Legend:
-        """Classes that the features may be of."""
+        """Legend of the classes that features can have, for the style."""
         legend = self.legend
         if self._kept is None:
             return legend
@@ -145,16 +146,16 @@ class Tally:
 
     @property
     def polygons(self) -> int:
-        """Features that have been seen."""
+        """Number of features seen."""
         return sum(row.polygons for row in self._rows.values())
 
     @property
     def pixels(self) -> int:
-        """Pixels of all features."""
+        """Number of pixels of all features."""
         return sum(row.pixels for row in self._rows.values())
 
     def class_rows(self) -> list[dict[str, Any]]:
-        """One row per class that occurs: code, name, pixels, area_m2 (None where unknown), polygons."""
+        """Return one row per class that occurs: code, name, pixels, area_m2 (None if unknown), polygons."""
         return [
             {
                 "code": c.code,
@@ -172,15 +173,15 @@ class Tally:
         """Share of the polygons that are specks, 0 to 1."""
         return self.specks / self.polygons if self.polygons else 0.0
 
-    def hints(self, calmer: str = "") -> list[str]:
-        """Lines for a person: how many polygons came out, and what would help where that is a worry.
+    def hints(self, calmer: Text = "") -> list[Text]:
+        """Return lines for the terminal: the number of polygons, and advice if there are problems.
 
         Parameters
         ----------
-        calmer : str
-            What would make the map itself calmer, where a model made it just now.
+        calmer : str or Message
+            Advice that would make the map itself smoother, if a model has just made it.
         """
-        lines = ["1 polygon" if self.polygons == 1 else f"{self.polygons:,} polygons"]
+        lines: list[Text] = [plural(self.polygons, "polygon")]
         if not self.polygons and self._kept is None:
             lines.append("no polygon: every pixel is no data, so the layer is empty")
         if self._kept is not None and (absent := self._kept - set(self._rows)):
@@ -189,13 +190,12 @@ class Tally:
             lines.append("no CRS: coordinates are as in the raster, areas on the ground are unknown")
         if len(self._rows) > _MANY_CLASSES:
             lines.append(
-                f"{len(self._rows):,} classes: is it a class map? Numbers that measure something, such as heights, "
-                "are to be put into classes first"
+                f"{plural(len(self._rows), 'class')}: is it a class map? Measurements, such as heights, must be "
+                "classified first"
             )
         elif self.speck_share > 0.5 and self.polygons >= _MANY_POLYGONS:
-            calm = f"{calmer} calms the map, and " if calmer else ""
-            lines.append(
-                f"{self.speck_share:.0%} of the polygons are specks of {SPECK} pixels or fewer; {calm}"
-                f"--min-area {SPECK + 1}px merges them into their neighbours"
-            )
+            specks = f"{self.speck_share:.0%} of the polygons are specks of {SPECK} pixels or fewer"
+            merged = Message("{min_area} merges them into their neighbours", min_area=f"{SPECK + 1}px")
+            calm = Message("{} calms the map, and {}", calmer, merged)
+            lines.append(Message("{}; {}", specks, calm if str(calmer) else merged))
         return lines

@@ -1,9 +1,9 @@
-"""Class map from anywhere to polygons: the public verb."""
+"""The verb vectorize: class maps in any form to polygons."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from os import PathLike
@@ -12,27 +12,30 @@ from typing import TYPE_CHECKING, TypeAlias, overload
 
 import numpy as np
 
-from geoseg.errors import OptionError
+from geoseg.errors import Message, OptionError
 from geoseg.grid.legend import Legend
+from geoseg.polygons.absorb import absorbed
+from geoseg.polygons.features import Features
+from geoseg.polygons.outline import Outline
+from geoseg.polygons.proof import Proof
+from geoseg.polygons.stream import Wanted, nothing_of, polygonize_strips
+from geoseg.progress import OnProgress, ShowProgress, shown
+from geoseg.raster.classmap import Strip
 from geoseg.raster.file_kinds import GEOPACKAGE, kind_by_name
 from geoseg.raster.legend_file import legend_of
-from geoseg.storage.output import claim
-from geoseg.vector.absorb import absorbed
-from geoseg.vector.appending import Base
-from geoseg.vector.arrow_writer import Layer, check_layer_name
-from geoseg.vector.dissolve import multipolygon_tables, one_row_a_class
-from geoseg.vector.features import Features
-from geoseg.vector.formats import check_append, check_vector_name, write_polygons
-from geoseg.vector.geopackage import write_tables
-from geoseg.vector.kept_layers import kept_beside
-from geoseg.vector.lattice import ComputedTogether, dataset_of
-from geoseg.vector.layers import layer_names_of, stream_layer
+from geoseg.raster.xarray_bridge import is_dataset
+from geoseg.storage.output import claim, refuse_without_output
 from geoseg.vector.options import VectorizeOptions
-from geoseg.vector.outline import Outline
-from geoseg.vector.proof import Proof
 from geoseg.vector.sources import ReadMap, Rows, opened, share_rows, stacked
-from geoseg.vector.stream import Wanted, nothing_of, polygonize_strips
-from geoseg.vector.summary import Tally, chosen_codes
+from geoseg.vector.summary import ClassTotals, chosen_codes
+from geoseg.vector.xarray_maps import ComputedTogether
+from geoseg.vectorfiles.appending import Base
+from geoseg.vectorfiles.arrow_writer import Layer, check_layer_name
+from geoseg.vectorfiles.dissolve import multipolygon_tables, one_row_a_class
+from geoseg.vectorfiles.formats import check_append, check_vector_name, write_polygons
+from geoseg.vectorfiles.geopackage import write_tables
+from geoseg.vectorfiles.kept_layers import kept_beside
+from geoseg.vectorfiles.layers import layer_names_of, stream_layer
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -49,9 +52,19 @@ def vectorize(
     source: Source,
     *,
     confidence: Confidence | None = ...,
+    probabilities: Confidence | None = ...,
     legend: LegendLike | None = ...,
-    options: VectorizeOptions | None = ...,
+    min_area: str | None = ...,
+    simplify: str | None = ...,
+    smooth: bool = ...,
+    classes: Sequence[str | int] = ...,
+    scene_name: str | None = ...,
+    band: int | None = ...,
+    multipolygon: bool = ...,
+    workers: int = ...,
+    rows: int | None = ...,
     output: None = ...,
+    progress: ShowProgress = ...,
 ) -> gpd.GeoDataFrame: ...
 
 
@@ -60,13 +73,23 @@ def vectorize(
     source: Source,
     *,
     confidence: Confidence | None = ...,
+    probabilities: Confidence | None = ...,
     legend: LegendLike | None = ...,
-    options: VectorizeOptions | None = ...,
+    min_area: str | None = ...,
+    simplify: str | None = ...,
+    smooth: bool = ...,
+    classes: Sequence[str | int] = ...,
+    scene_name: str | None = ...,
+    band: int | None = ...,
+    multipolygon: bool = ...,
+    workers: int = ...,
+    rows: int | None = ...,
     output: str | PathLike[str],
     layer: str | None = ...,
     overwrite: bool = ...,
     append: bool = ...,
     duplicate: bool = ...,
+    progress: ShowProgress = ...,
 ) -> Path: ...
 
 
@@ -74,18 +97,27 @@ def vectorize(
     source: Source,
     *,
     confidence: Confidence | None = None,
+    probabilities: Confidence | None = None,
     legend: LegendLike | None = None,
-    options: VectorizeOptions | None = None,
+    min_area: str | None = None,
+    simplify: str | None = None,
+    smooth: bool = False,
+    classes: Sequence[str | int] = (),
+    scene_name: str | None = None,
+    band: int | None = None,
+    multipolygon: bool = False,
+    workers: int = 1,
+    rows: int | None = None,
     output: str | PathLike[str] | None = None,
     layer: str | None = None,
     overwrite: bool = False,
     append: bool = False,
     duplicate: bool = False,
+    progress: ShowProgress = None,
 ) -> gpd.GeoDataFrame | Path:
     """Turn a class map into land-cover polygons.
 
-    A file, and a lazy array, is read once, a few rows at a time; polygons are written as soon as their regions
-    end.
+    Files and lazy arrays are read once, a few rows at a time; polygons are written as soon as their regions end.
 
     Parameters
     ----------
@@ -96,49 +128,83 @@ def vectorize(
     confidence : path, DataArray or (row, col) array, optional
         Probability of the written class on the same grid: uint8 in steps of 1/254 with 255 for none, or
         floats 0 to 1 with NaN for none. Of a multilabel map with a band a class.
+    probabilities : path, DataArray or (class, row, col) array, optional
+        Of the classes of the map's legend, in their order, as confidence has them: polygons say which other
+        class is the most probable.
     legend : Legend or path, optional
         Names and colours, or a file of them; codes that it does not name keep the map's own.
-    options : VectorizeOptions, optional
+    min_area : str, optional
+        Area that a polygon has at least, ``20px``, or on the ground, as ``area_m2`` says it: ``500m2``, ``0.5ha``
+        or ``2km2``. Smaller regions go to the neighbour with the longest shared border (`geoseg.polygons.absorb`).
+    simplify : str, optional
+        Tolerance, ``1px``, or ``5m`` on the ground where a vertex lies: vertices go whose triangle with their
+        neighbours on the boundary is at most the square of it large, on both sides of the boundary alike
+        (`geoseg.polygons.simplify`). Borders of the map and of no data stay, and so do corners where three or
+        more regions meet.
+    smooth : bool
+        Whether boundaries run through the midpoints of pixel edges instead of along them, before they are
+        simplified (`geoseg.polygons.smooth`).
+    classes : sequence of str or int
+        Names or codes of the legend: only polygons of these classes come out, as they would with all others
+        around them; all by default.
+    scene_name : str, optional
+        Name of the scene that the map is of, which every polygon says.
+    band : int, optional
+        Number from 1 of the band of class codes, in a file that has several.
+    multipolygon : bool
+        Whether each class is one row, a multipolygon, instead of a row for each region. In a GeoPackage that
+        polygons are appended to, those of a class grow together across the seam. All of them are held in memory.
+    workers : int
+        Threads; the polygons do not depend on it.
+    rows : int, optional
+        Rows of the map in work at a time, by default about four million pixels; nor on this. Where boundaries are
+        redrawn the width of the map says how many there are.
     output : path, optional
-        File to write: a GeoPackage, ``.gpkg``, with the legend as QGIS's default style; GeoParquet,
-        ``.parquet``; FlatGeobuf, ``.fgb``, in the order of its spatial index; or GeoJSON, ``.geojson``, in
-        longitude and latitude. Without it a GeoDataFrame is returned.
+        File to write: a GeoPackage, ``.gpkg``, with the legend as QGIS's default style; GeoParquet, ``.parquet``;
+        FlatGeobuf, ``.fgb``, in the order of its spatial index; or GeoJSON, ``.geojson``, in longitude and latitude.
+        By default a GeoDataFrame is returned.
     layer : str, optional
-        Layer of the file, ``landcover`` by default. A multilabel map becomes a layer of a GeoPackage for each
-        class, named as the class is; then this stands before each name.
+        Layer of the file, ``landcover`` by default. A multilabel map becomes one GeoPackage layer per class, named
+        after it, with this as a prefix.
     overwrite : bool
-        Whether `output` may replace a file; of a GeoPackage with other content only the layers of these names are
+        Whether `output` may replace a file; in a GeoPackage with other content only the layers of these names are
         replaced.
     append : bool
-        Whether the polygons are added to the layer of a GeoPackage, which then is the old complete file or the new
-        complete one at every instant. CRS and the names of codes must be those that the layer has. A
-        file or layer that is not there is made.
+        Whether the polygons are added to the layer of a GeoPackage, which is the old complete file or the new complete
+        one at every instant. CRS and class names must match those of the layer. A missing file or layer is created.
     duplicate : bool
         Whether polygons may be added of a scene that the layer already has on the same grid.
+    progress : bool or callable, optional
+        As `geoseg.predict` takes it.
 
     Returns
     -------
     GeoDataFrame or Path
         Polygons with `class_code`, `class_name`, `area_m2`, `pixels`, where given `confidence`, `perimeter_m`,
-        and as the options say `second_code`, `second_name`, `second_share` and `scene`; or `output`.
+        where asked for `second_code`, `second_name`, `second_share` and `scene`; or `output`.
         Of a multilabel map a coverage for each class, one after the other.
 
     Raises
     ------
     ClassMapError, LegendError, OptionError, OutputError
+        If the map, the legend, an option or the output cannot be used.
     """
-    names, chosen = legend_of(legend), options or VectorizeOptions()
+    chosen, names = VectorizeOptions.of(locals()), legend_of(legend)
     if output is None:
-        frame = Vectorization.of(source, confidence, names, chosen).features().to_geodataframe()
+        refuse_without_output(layer=layer, overwrite=overwrite, append=append, duplicate=duplicate)
+        with shown(progress) as told:
+            job = Vectorization.of(source, confidence, names, chosen).watched(told)
+            frame = job.features().to_geodataframe()
         return one_row_a_class(frame) if chosen.multipolygon else frame
     target = Target(path=Path(output), layer=layer, overwrite=overwrite, append=append, duplicate=duplicate)
-    vectorize_file(source, target, confidence=confidence, legend=names, options=chosen)
+    with shown(progress) as told:
+        vectorize_file(source, target, confidence=confidence, legend=names, options=chosen, progress=told)
     return target.path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A file of polygons that is to be written; as `vectorize` takes it."""
+    """Output of `vectorize`: a file of polygons and how to write it."""
 
     path: Path
     layer: str | None = None
@@ -147,7 +213,7 @@ class Target:
     duplicate: bool = False
 
     def check(self) -> None:
-        """Raise OptionError unless it can be written."""
+        """Raise OptionError for a combination of options that cannot be written."""
         if self.layer is not None:
             check_layer_name(self.layer)
         check_vector_name(self.path)
@@ -156,7 +222,7 @@ class Target:
         if self.append and self.overwrite:
             raise OptionError("append adds to a file and overwrite replaces it, expected one of the two")
         if self.duplicate and not self.append:
-            raise OptionError("duplicate is about polygons that are added, expected append with it")
+            raise OptionError("duplicate applies to append only, expected both")
 
 
 def vectorize_file(
@@ -166,8 +232,9 @@ def vectorize_file(
     confidence: Confidence | None = None,
     legend: Legend | None = None,
     options: VectorizeOptions | None = None,
-) -> Tally:
-    """Write the polygons of a class map, as `vectorize` with an output does; return what they count."""
+    progress: OnProgress | None = None,
+) -> ClassTotals:
+    """Write the polygons of a class map as `vectorize` with an output does; return their counts."""
     target.check()
     chosen = options or VectorizeOptions()
     if chosen.multipolygon and kind_by_name(target.path) != GEOPACKAGE:
@@ -176,7 +243,7 @@ def vectorize_file(
         )
     with claim(target.path, overwrite=target.overwrite or target.append) as claimed:
         base = Base.of(target.path) if target.append and target.path.exists() else None
-        job = Vectorization.of(source, confidence, legend, chosen)
+        job = Vectorization.of(source, confidence, legend, chosen).watched(progress)
         names = layer_names_of(job.map.layers, target.layer)
         if target.overwrite and kind_by_name(target.path) == GEOPACKAGE:
             base = kept_beside(target.path, job.written(names))
@@ -188,38 +255,41 @@ def vectorize_file(
             anew = base and replace(base, replaced=frozenset(job.written(names)), styled=target.append)
             write_tables(finished, multipolygon_tables(layers, base if target.append else None), anew)
         else:
-            job.tally.distorted = write_polygons(finished, layers, base)
-        for line in job.tally.hints():
+            job.totals.distorted = write_polygons(finished, layers, base)
+        for line in job.totals.hints():
             _log.info(line)
-        if legend is not None and (strange := legend.strange_to(job.tally.codes)):
-            _log.warning("%s: %s; no class got a name of it", target.path, strange)
+        if legend is not None and (strange := legend.strange_to(job.totals.codes)):
+            _log.warning("%s: %s; no class was renamed", target.path, strange)
         if base is not None:
             base.check_unchanged()
         claimed.commit(finished)
-    return job.tally
+    return job.totals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Vectorization:
-    """A map that is about to be vectorized, in a pass over its rows.
+    """A vectorization that is about to start, in one pass over the rows of a map.
 
     Parameters
     ----------
     map : ReadMap
+        The map to read.
     wanted : Wanted
-        What its polygons are to say.
+        Requested polygons and attributes.
     confidence : list of Rows
-        Of the written class; of a multilabel map for each layer. Empty where there is none.
+        Confidence of the written class, for a multilabel map one per layer; empty without confidence.
     probabilities : Rows or None
+        Probabilities of all classes.
     options : VectorizeOptions
+        Options of the user.
     kept : set of int or None
-        Codes of the only classes whose polygons come out.
-    tally : Tally
-        What came out.
+        Codes of the only classes whose polygons are returned.
+    totals : ClassTotals
+        Counts of the polygons.
     scene : str or None
-        What is known of the polygons is said of this scene.
+        Name of the scene in the metadata of the layers.
     metadata : mapping of str to str
-        Kept with the layers of a GeoPackage.
+        Further metadata of the layers of a GeoPackage.
     """
 
     map: ReadMap
@@ -228,7 +298,7 @@ class Vectorization:
     probabilities: Rows | None
     options: VectorizeOptions
     kept: frozenset[int] | None
-    tally: Tally
+    totals: ClassTotals
     scene: str | None
     metadata: Mapping[str, str] = field(default_factory=dict)
 
@@ -236,10 +306,10 @@ class Vectorization:
     def of(
         cls, source: Source, confidence: Confidence | None, legend: Legend | None, options: VectorizeOptions
     ) -> Vectorization:
-        """Open everything that is to be read."""
+        """Open all inputs."""
         together = ComputedTogether.of(source) if confidence is None else None
-        if confidence is None and (dataset := dataset_of(source)) is not None:
-            confidence = dataset.get("confidence")
+        if confidence is None and is_dataset(source):
+            confidence = source.get("confidence")
         found = opened(source, legend, options.band)
         known = found.legend_of(()) if found.layers is None else found.layers
         shares: list[Rows] = []
@@ -253,7 +323,8 @@ class Vectorization:
             if found.layers is not None or known is None:
                 raise OptionError(
                     "probabilities are of the classes of a map's legend, and this map "
-                    + ("is multilabel: pass its confidence" if found.layers else "has none: pass --legend")
+                    + ("is multilabel" if found.layers else "has none"),
+                    Message("pass its {confidence}" if found.layers else "pass {legend}"),
                 )
             expected = len(known.classes)
             probable = stacked(
@@ -269,12 +340,12 @@ class Vectorization:
         options: VectorizeOptions,
         probabilities: Rows | None = None,
     ) -> Vectorization:
-        """Plan the polygons of rows that are there or still to come.
+        """Prepare the vectorization of rows that exist or are still to come.
 
         Raises
         ------
         OptionError
-            If the options do not suit the map: a class that it has not, a unit that its grid has not.
+            If the options do not suit the map, such as an unknown class or a unit that its grid does not support.
         """
         known = found.legend_of(()) if found.layers is None else found.layers
         kept = chosen_codes(options.classes, known)
@@ -284,7 +355,7 @@ class Vectorization:
             legend=known,
             confidence=bool(confidence),
             classes=known.codes if probabilities is not None and known is not None else None,
-            scene=options.scene,
+            scene=options.scene_name,
             outline=Outline.of(options.simplify, smooth=options.smooth, grid=found.grid),
         )
         return cls(
@@ -294,24 +365,41 @@ class Vectorization:
             probabilities=probabilities,
             options=options,
             kept=kept,
-            tally=Tally(found.legend_of, kept),
-            scene=options.scene,
+            totals=ClassTotals(found.legend_of, kept),
+            scene=options.scene_name,
         )
+
+    def watched(self, told: OnProgress | None) -> Vectorization:
+        """Return the same with a function that is called as rows are read."""
+        if told is None:
+            return self
+        layers = 1 if self.map.layers is None else len(self.map.layers.classes)
+        total, strips = self.map.grid.height * layers, self.map.strips
+
+        def counted(index: int) -> Iterator[Strip]:
+            done = index * self.map.grid.height
+            for strip in strips(index):
+                done += len(strip[0])
+                yield strip
+                del strip  # before the next ones are read
+                told(done, total, "vectorize")
+
+        return replace(self, map=replace(self.map, strips=counted))
 
     def features(self) -> Features:
         """Return all polygons at once."""
         parts = [part for _, _, stream in self.streams() for part in stream]
-        return Features.joined(parts, self.tally.legend)
+        return Features.joined(parts, self.totals.legend)
 
     def streams(self) -> Iterator[tuple[int, Proof, Iterator[Features]]]:
-        """Yield the layers' numbers, what will be known of their polygons, and these, which are counted."""
+        """Yield the index of each layer, the measurements of its polygons, and the polygons themselves."""
         classes = self.map.layers
         for index in range(1 if classes is None else len(classes.classes)):
             if classes is not None and self.kept is not None and classes.codes[index] not in self.kept:
                 continue
             proof = self._proof()
-            self.tally.proofs.append(proof)
-            yield index, proof, self.tally.watch(proof.watch(self._polygons(index, proof)))
+            self.totals.proofs.append(proof)
+            yield index, proof, self.totals.watch(proof.watch(self._polygons(index, proof)))
 
     def _proof(self) -> Proof:
         return Proof(
@@ -324,7 +412,7 @@ class Vectorization:
     def _polygons(self, index: int, proof: Proof) -> Iterator[Features]:
         workers, rows = self.options.workers, self.options.rows
         share = self.confidence[index] if self.confidence else None
-        strips = self.map.bands(index, share, self.probabilities)
+        strips = self.map.rows(index, share, self.probabilities)
         if self.map.layers is None and self.kept is None:
             strips = proof.rows(strips)
         least, ground = self.options.least_size(self.map.grid)
@@ -339,25 +427,25 @@ class Vectorization:
         return (part.of_codes(codes) for part in parts)
 
     def written(self, names: str | dict[int, str]) -> list[str]:
-        """Names of the layers that are written."""
+        """Return the names of the layers that will be written."""
         if isinstance(names, str):
             return [names]
         return [name for code, name in names.items() if self.kept is None or code in self.kept]
 
     def check_new(self, names: str | dict[int, str], base: Base) -> None:
-        """Raise OptionError if a layer has polygons of this map."""
+        """Raise OptionError if a layer already has polygons of this map."""
         for name in self.written(names):
             base.check_new(base.spelled(name), self._proof().entry(), self.wanted.legend)
 
     def layers(
         self, names: str | dict[int, str], base: Base | None = None
     ) -> Iterator[tuple[Layer, Iterable[Features]]]:
-        """Return what is to be written, as an addition to what is there already.
+        """Return the layers to write, after checking that they can be added to an existing file.
 
         Raises
         ------
         OptionError, LegendError
-            If it cannot be added.
+            If they cannot be added.
         """
         classes = self.map.layers
         legends: list[Legend | None] = [self.wanted.legend]
@@ -387,8 +475,8 @@ class Vectorization:
             yield layer, parts
 
     def _style(self, name: str, own: Legend | None, base: Base | None) -> Legend:
-        """Legend of what was written to a layer; codes that had no name until now may not fit what is there."""
-        legend = own or self.tally.style
+        """Return the legend of what was written to a layer, after checking it against the existing layer."""
+        legend = own or self.totals.style
         if base is not None:
             base.check_legend(name, legend)
         return legend

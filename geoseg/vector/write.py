@@ -1,4 +1,4 @@
-"""A GeoDataFrame to a styled GeoPackage: the public verb for frames that were edited."""
+"""The verb write: edited GeoDataFrames as styled GeoPackages."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy.typing as npt
 
 from geoseg.errors import OptionError
 from geoseg.grid.legend import Legend
+from geoseg.polygons.features import GEOMETRY
+from geoseg.polygons.stream import complete_legend
 from geoseg.raster.legend_file import legend_of
 from geoseg.storage.output import claim
-from geoseg.vector.arrow_writer import Layer, table_batches
-from geoseg.vector.features import GEOMETRY
-from geoseg.vector.geopackage import check_geopackage_name, write_tables
-from geoseg.vector.kept_layers import kept_beside
-from geoseg.vector.stream import complete_legend
+from geoseg.vectorfiles.arrow_writer import Layer, table_batches
+from geoseg.vectorfiles.geopackage import check_geopackage_name, write_tables
+from geoseg.vectorfiles.kept_layers import kept_beside
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -33,13 +33,13 @@ def write(
 ) -> Path:
     """Write land-cover polygons as a GeoPackage with the legend as QGIS's default style.
 
-    What `geoseg.vectorize` returned gives the features and the style that its `output` would have got; what is known
-    of a coverage is not said of a frame, which may have been edited.
+    A frame from `geoseg.vectorize` gives the same features and style as its `output`, but without the stored proof of a
+    coverage, because a frame may have been edited.
 
     Parameters
     ----------
     gdf : GeoDataFrame
-        With `class_code` (integers); every other column is kept.
+        Polygons with `class_code` (integers); every other column is kept.
     path : path
         File to write, ``.gpkg``.
     legend : Legend or path, optional
@@ -84,13 +84,13 @@ def write(
 
 
 def _uniform(geometry: npt.NDArray[np.object_]) -> tuple[npt.NDArray[np.object_], str]:
-    """Geometries of one type, and that type: where there are multipolygons, polygons become such."""
+    """Convert geometries to one type and return that type: with any multipolygon, all become multipolygons."""
     import shapely
 
     kinds = set(shapely.get_type_id(geometry).tolist())
     if kinds <= {shapely.GeometryType.POLYGON}:
         return geometry, "Polygon"
     if not kinds <= {shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON}:
-        raise OptionError("the frame holds geometries that are no polygons; drop them or use gdf.to_file")
+        raise OptionError("the frame holds geometries other than polygons; drop them or use gdf.to_file")
     parts, owner = shapely.get_parts(geometry, return_index=True)
     return shapely.multipolygons(parts, indices=owner), "MultiPolygon"

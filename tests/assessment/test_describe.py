@@ -13,10 +13,10 @@ import pytest
 import rasterio
 from affine import Affine
 from click.testing import CliRunner
+from geoseg_cli.info import describe_versions
 from geoseg_cli.main import group
 
 from geoseg.assessment.describe import describe
-from geoseg.assessment.installation import describe_versions
 from geoseg.errors import GeosegError
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import NODATA, Legend
@@ -172,7 +172,7 @@ def test_a_database_that_is_no_geopackage_is_an_error(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as database:
         database.execute("CREATE TABLE t (a)")
         database.commit()
-    with pytest.raises(GeosegError, match="no GeoPackage"):
+    with pytest.raises(GeosegError, match="not a GeoPackage"):
         describe(path)
 
 

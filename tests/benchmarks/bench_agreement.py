@@ -2,7 +2,7 @@
 
 Run: ``python tests/benchmarks/bench_agreement.py [--device auto] [--compile] [--tile 256]``
 
-The demo's model on the demo's two Sentinel-2 scenes, each against the network as it was built, in fp32: the share of
+A model of three bands on two Sentinel-2 patches, each against the network as it was built, in fp32: the share of
 valid pixels with another class, and the confidence that these pixels had beside that of all. Pixels that change
 should be those that could have gone either way. Where a scene has labels, the accuracy of each is said too.
 "fp32" is as the engine computes it: on CPUs by OpenVINO. int8 is measured on tiles of the first scene.
@@ -11,7 +11,8 @@ should be those that could have gone either way. Where a scene has labels, the a
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -19,21 +20,22 @@ import numpy.typing as npt
 import torch
 
 import geoseg
-from geoseg.demo.scenes import BANDS, MODEL, SCENES, data_file
 from geoseg.engine.devices import choose_device
 from geoseg.engine.quantized import check_int8
 from geoseg.errors import OptionError
-from geoseg.inference.options import PredictOptions
 from geoseg.models.model import Model
 from geoseg.raster.classmap import read_class_map
+
+KOREA = Path(__file__).parents[1] / "data" / "korea"
+NAMES = "202309_patchN_16", "202412_patchN_6"
 
 Maps = list[tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]]
 
 
-def predicted(model: Model, options: PredictOptions) -> Maps:
+def predicted(model: Model, options: dict[str, Any]) -> Maps:
     found = []
-    for scene in SCENES:
-        result = geoseg.predict(scene.image, model, options=options)
+    for name in NAMES:
+        result = geoseg.predict(KOREA / f"{name}.tif", model, **options)
         found.append((result["landcover"].to_numpy(), result["confidence"].to_numpy()))
     return found
 
@@ -41,8 +43,8 @@ def predicted(model: Model, options: PredictOptions) -> Maps:
 def accuracy(maps: Maps) -> float:
     """Share of labelled pixels with the label's class."""
     right = labelled = 0
-    for scene, (codes, _) in zip(SCENES, maps, strict=True):
-        labels = read_class_map(scene.labels)
+    for name, (codes, _) in zip(NAMES, maps, strict=True):
+        labels = read_class_map(KOREA / f"{name}_labels.tif")
         counts = labels.valid & (codes != 255)
         right += int((codes == labels.codes)[counts].sum())
         labelled += int(counts.sum())
@@ -55,28 +57,26 @@ def main() -> None:
     parser.add_argument("--tile", type=int, default=256)
     parser.add_argument("--compile", action="store_true")
     arguments = parser.parse_args()
-    model = Model.open(data_file(MODEL))
-    plain = PredictOptions(
-        device=arguments.device, precision="fp32", tile_size=arguments.tile, overlap=arguments.tile // 4,
-        bands=tuple(BANDS[name] for name in model.card.band_names),
-    )  # fmt: skip
+    model = Model.open(KOREA / "korea.safetensors")
+    cut = {"tile_size": arguments.tile, "overlap": arguments.tile // 4, "bands": (1, 2, 3)}
+    plain = {"device": arguments.device, "precision": "fp32", **cut}
     others = {
         "fp32": plain,
-        "bf16": replace(plain, precision="bf16"),
-        "fp16": replace(plain, precision="fp16"),
-        "tta": replace(plain, tta=True),
+        "bf16": plain | {"precision": "bf16"},
+        "fp16": plain | {"precision": "fp16"},
+        "tta": plain | {"tta": True},
     }
     try:
         check_int8(choose_device(arguments.device))
-        model = geoseg.quantize(model, [SCENES[0].image], options=plain)
-        others["int8"] = replace(plain, precision="int8")
+        model = geoseg.quantize(model, [KOREA / f"{NAMES[0]}.tif"], **cut)
+        others["int8"] = plain | {"precision": "int8"}
     except OptionError as error:
         print(error)
     if arguments.compile:
-        others["compile"] = replace(plain, compile=True)
+        others["compile"] = plain | {"compile": True}
     with (
         mock.patch("geoseg.engine.network.folded", torch.nn.Module.eval),
-        mock.patch("geoseg.inference.assemble.with_runtime", lambda settings, *_: settings),
+        mock.patch("geoseg.inference.machine.with_runtime", lambda settings, *_: settings),
     ):
         reference = predicted(model, plain)
     sure = np.concatenate([share[codes != 255] for codes, share in reference])

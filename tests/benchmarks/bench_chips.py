@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterable
 from itertools import count, islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -36,11 +37,11 @@ from torchgeo.samplers import RandomGeoSampler
 from geoseg.datasets.dataset import Channels, Chips, Pair
 from geoseg.datasets.loading import loader
 from geoseg.datasets.sampler import RandomSampler
-from geoseg.datasets.visits import visiting
 from geoseg.grid.window import Window
+from geoseg.labels.coded_labels import CodedLabels
+from geoseg.labels.label import Meanings
+from geoseg.learning.sampling import visiting
 from geoseg.raster.cache import limited_cache
-from geoseg.raster.coded_labels import CodedLabels
-from geoseg.raster.labels import Meanings
 from geoseg.raster.scene import Scene
 
 CHIP = 256
@@ -95,8 +96,10 @@ def alone(pair: Pair, image: Path, labels: Path, part: Window, epoch: int) -> di
     """Endless chips of a part, read by this process; ours by epochs."""
     chips, images = Chips([pair]), RasterDataset(image)
     both = images & Labels(labels)
-    sampler = visiting(RandomSampler([pair], CHIP, epoch, roi=part, seed=0), [pair], CHIP, 0)
-    ours = (sampler.draw(*divmod(step, epoch)) for step in count())
+    inside = SimpleNamespace(grid=pair.grid.cropped(part))
+    sampler = visiting(RandomSampler([inside], CHIP, epoch, seed=0), [pair], CHIP, 0)
+    drawn = (sampler.draw(*divmod(step, epoch)) for step in count())
+    ours = ((index, window.shifted(part.row, part.col)) for index, window in drawn)
     theirs = iter(RandomGeoSampler(images, CHIP, 10**9, roi=shapely.box(*pair.grid.window_bounds(part))))
     return {
         "geoseg": (chips[place] for place in ours),

@@ -37,9 +37,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from geoseg.engine.plan import Plan
 from geoseg.engine.rows import RowReader
-from geoseg.inference.assemble import plan_of
-from geoseg.inference.summary import peak_memory_mb
 from geoseg.raster.cache import limited_cache
+from geoseg.storage.process_memory import peak_memory_mb
 
 THREADS = (1, 2, 4, 8, 16, 32)
 
@@ -145,8 +144,8 @@ def decoding(subject: Subject) -> None:
 def device_memory(subject: Subject, folder: Path) -> None:
     """Tell what a run needs on the device beyond the bare model, and what the formula allows."""
     job, settings = subject.job, subject.settings
-    plan, channels = plan_of(job, settings), len(job.card.channels)
-    rows = max(band.read_stop - band.start for band in plan.bands)
+    plan, channels = replace(job, settings=settings).plan, len(job.card.channels)
+    rows = max(strip.read_stop - strip.start for strip in plan.strips)
     stored = len(job.card.bands) * job.source.dtype.itemsize + 2
     allowed = plan.padded[1] * rows * (4 * channels + 16 + stored)
     allowed += 8 * settings.batch_size * job.tiling.size**2 * channels
@@ -171,8 +170,9 @@ def device_peak(work: Callable[[], object]) -> int:
 
 
 def chips(reader: RowReader, plan: Plan) -> Iterator[object]:
-    for band in plan.bands:
-        yield reader.read(band.start - plan.margin, band.read_stop - plan.margin)
+    for strip in plan.strips:
+        reads = plan.reads(strip)
+        yield reader.read(reads.start, reads.stop)
 
 
 def main() -> None:

@@ -44,10 +44,10 @@ def make_scene(path: Path, width: int, height: int) -> None:
 
 
 def bound(width: int, height: int, arguments: argparse.Namespace) -> float:
-    """MB by the formula of `geoseg.engine.bands.Engine`, without the batch, and GDAL's cache of blocks."""
+    """MB by the formula of `geoseg.engine.engine.Engine`, without the batch, and GDAL's cache of blocks."""
     tiling = Tiling(size=TILE, overlap=OVERLAP)
     plan = Plan.of((height, width), tiling, arguments.batch_size)
-    rows = max(band.read_stop - band.start for band in plan.bands)
+    rows = max(strip.read_stop - strip.start for strip in plan.strips)
     columns, ahead = plan.padded[1], BLOCK
     cache = min(width * height * (BANDS + 1), 64 * 2**20)
     return (columns * ((4 * CLASSES + 8) * rows + 3 * (rows + ahead) * (BANDS + 2)) + cache) / 1e6
@@ -74,7 +74,7 @@ def main() -> None:
             architecture="Unet",
             encoder="tu-mobilenetv3_small_050",
             bands=["red", "green", "blue"],
-            legend=Legend.parse(",".join("abcdefg"[:CLASSES])),
+            classes=Legend.parse(",".join("abcdefg"[:CLASSES])),
             tile_size=TILE,
             overlap=OVERLAP,
             decoder_options={"decoder_channels": [16, 16, 8, 8, 8]},
@@ -83,6 +83,8 @@ def main() -> None:
         down = max(n for n in range(1, int(arguments.batch_size**0.5) + 1) if arguments.batch_size % n == 0)
         base_shape = arguments.batch_size // down * (TILE - OVERLAP), down * (TILE - OVERLAP)
         make_scene(scene, *base_shape)
+        # It converts the network, for which torch is loaded; the others find it kept.
+        peak(model, scene, arguments)
         base, own = peak(model, scene, arguments), bound(*base_shape, arguments)
         print(f"one batch: peak {base:.0f} MB, what the imports, the network and a batch need", flush=True)
         # Strips of each width grow in height, and one is wider at the smallest height.

@@ -3,7 +3,7 @@
 Run: ``python tests/benchmarks/bench_predict.py [--size 8192] [--precision int8] [--encoder tu-tf_efficientnet_lite0]``
 
 Two scenes of smoothed noise, tiled deflate GeoTIFFs: 3 bands of uint8 and 10 of uint16; the model is an
-untrained U-Net of 7 classes. "engine" is everything from the opened file to stored, verified bands of rows; "bare
+untrained U-Net of 7 classes. "engine" is everything from the opened file to stored, verified strips; "bare
 model" is torch's ``model(x)`` on batches that lie ready on the device, "own network" what the engine has computed: on a
 CPU OpenVINO's graph of the same weights on tiles that lie ready, else the network folded. They run whole scenes in
 turns. Against its own network a ratio of 1 means that reading, stitching and storing cost nothing. Where the rest goes
@@ -17,11 +17,11 @@ import argparse
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from prediction import KINDS, Subject, case, rates
 
-from geoseg.inference.options import PredictOptions
-from geoseg.inference.predict import Writing, predict
+from geoseg.inference.predict import predict
 from geoseg.models.model import Model
 
 
@@ -34,15 +34,15 @@ def compare(kind: str, arguments: argparse.Namespace, scratch: Path) -> None:
         f"{arguments.tile}, overlap {arguments.tile // 8}, batch {settings.batch_size}, {arguments.encoder}, "
         f"{settings.device} {settings.precision} by {settings.runtime}, {settings.threads} threads"
     )
-    rates(subject, arguments.rounds, scratch / kind)
+    rates(subject, arguments.rounds, scratch / kind, torch_too=not arguments.without_torch)
     if arguments.map:
         finished(scene, model, options, scratch)
 
 
-def finished(scene: Path, model: Model, options: PredictOptions, scratch: Path) -> None:
+def finished(scene: Path, model: Model, options: dict[str, Any], scratch: Path) -> None:
     """The whole job, up to the map."""
     started = time.perf_counter()
-    predict(scene, model, options=options, output=scratch / "map.tif", writing=Writing(overwrite=True))
+    predict(scene, model, **options, output=scratch / "map.tif", overwrite=True)
     print(f"with the finished map: {time.perf_counter() - started:.2f} s")
 
 
@@ -56,6 +56,9 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--tile", type=int, default=512)
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument(
+        "--without-torch", action="store_true", help="leave the bare model out, which is slow"
+    )
     parser.add_argument("--map", action="store_true", help="the whole job up to the map, too")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:

@@ -5,10 +5,10 @@ Run it as a script::
     python tests/benchmarks/bench_processes.py [--edge 4096] [--rounds 3] [--noise 0]
 
 `vectorize` goes from a GeoTIFF to a GeoPackage with an R-tree, and so do the others: a script of
-`rasterio.features.shapes` and geopandas, and GDAL's `gdal_polygonize.py` where it is found. `predict` maps a scene of
-the demo, 512 x 512 px, on the CPU in fp32: with the converted network kept, and without. `train` is timed until it says
-that it reads the data. All take turns, after one turn that is not counted: bytecode, kernels and the network are cached
-then.
+`rasterio.features.shapes` and geopandas, and GDAL's `gdal_polygonize.py` where it is found. `predict` maps a patch of
+Sentinel-2, 512 x 512 px, on the CPU in fp32: with the converted network kept, and without. `train` is timed until it
+says that it reads the data. All take turns, after one turn that is not counted: bytecode, kernels and the network are
+cached then.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import rasterio
 from affine import Affine
 from bench_vectorize import class_map
 
-from geoseg.demo.scenes import MODEL, SCENES, data_file
+KOREA = Path(__file__).parents[1] / "data" / "korea"
 
 SCRIPT = """
 import sys
@@ -146,7 +146,16 @@ def runs_of(folder: Path, edge: int, noise: float) -> dict[str, Callable[[], flo
         runs["gdal_polygonize.py"] = whole(*theirs, anew=folder / "gdal.gpkg")
     predicted = folder / "predicted.tif"
     predict = (
-        *(*GEOSEG, "predict", data_file(SCENES[1].image.name), "-m", data_file(MODEL), "-o", predicted, "-q"),
+        *(
+            *GEOSEG,
+            "predict",
+            KOREA / "202412_patchN_6.tif",
+            "-m",
+            KOREA / "korea.safetensors",
+            "-o",
+            predicted,
+            "-q",
+        ),
         *("--bands", "1,2,3", "--device", "cpu", "--precision", "fp32"),
     )
     return runs | {

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.raster.rle import decode, encode
+from geoseg.labels.rle import decode, encode
 
 Mask = npt.NDArray[np.bool_]
 _SHARE = 20

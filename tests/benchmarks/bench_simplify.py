@@ -22,10 +22,10 @@ from affine import Affine
 from bench_vectorize import Codes, class_map
 
 from geoseg.grid.grid import Grid
-from geoseg.vector.absorb import absorbed
-from geoseg.vector.bands import Band
-from geoseg.vector.outline import Outline
-from geoseg.vector.stream import Wanted, polygonize_strips
+from geoseg.polygons.absorb import absorbed
+from geoseg.polygons.outline import Outline
+from geoseg.polygons.stream import Wanted, polygonize_strips
+from geoseg.polygons.strips import MapRows
 
 Shapes = npt.NDArray[np.object_]
 
@@ -42,7 +42,7 @@ def redrawn(
     """Polygons of so many pixels at least, and the seconds in which they came to be, without geometry objects."""
     grid = grid_of(codes)
     wanted = Wanted(grid=grid, outline=Outline.of(tolerance, smooth=smooth, grid=grid))
-    whole = Band(codes=codes, valid=np.ones(codes.shape, np.bool_))
+    whole = MapRows(codes=codes, valid=np.ones(codes.shape, np.bool_))
     begin = time.perf_counter()
     strips = absorbed([whole], grid, least) if least else [whole]
     parts = list(polygonize_strips(strips, wanted))

@@ -41,7 +41,7 @@ def megabytes(key):
 limit = int((megabytes("VmData") + float(sys.argv[3])) * 2**20)
 resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 before = megabytes("VmHWM")
-train(sys.argv[1], sys.argv[2])
+train(sys.argv[1], output=sys.argv[2])
 print(f"peak {megabytes('VmHWM'):.0f} MB, of which imports {before:.0f} MB")
 """
 

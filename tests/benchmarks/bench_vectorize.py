@@ -8,7 +8,7 @@ From a class map in memory to a GeoPackage on disk. Ours is `vectorize` with one
 the file again and verifies it is taken off, and told apart. Theirs is `rasterio.features.shapes`, shapely geometries,
 a GeoDataFrame and `to_file`; xarray-spatial's polygonizer ends with a GeoDataFrame in memory. The rounds alternate, so
 that all see the same machine, and the processor's time is told beside the clock's for machines that do other things
-as well. "tracer" is `find_regions` and `trace` alone. Then the stages of ours, band by band, each with its floor: the
+as well. "tracer" is `find_regions` and `trace` alone. Then the stages of ours, strip by strip, each with its floor: the
 time in which this machine copies the bytes that the stage has to read and to write.
 """
 
@@ -33,18 +33,19 @@ from scipy.ndimage import gaussian_filter
 
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend
+from geoseg.polygons import stream
+from geoseg.polygons.areas import Ground, columns, sum_regions
+from geoseg.polygons.runs import find_regions
+from geoseg.polygons.seams import Seams
+from geoseg.polygons.stream import Wanted
+from geoseg.polygons.strips import MapRows, cut, rows_of_band
+from geoseg.polygons.trace import complete_regions, trace, trace_band
 from geoseg.raster.classmap import ClassMap
-from geoseg.vector import geopackage, stream
-from geoseg.vector.areas import Ground, columns, sum_regions
-from geoseg.vector.arrow_writer import Layer
-from geoseg.vector.bands import Band, cut, rows_of_band
-from geoseg.vector.geopackage import write_layers
 from geoseg.vector.options import VectorizeOptions
-from geoseg.vector.runs import find_regions
-from geoseg.vector.seams import Seams
-from geoseg.vector.stream import Wanted
-from geoseg.vector.trace import complete_regions, trace, trace_band
 from geoseg.vector.vectorize import Target, vectorize_file
+from geoseg.vectorfiles import geopackage
+from geoseg.vectorfiles.arrow_writer import Layer
+from geoseg.vectorfiles.geopackage import write_layers
 
 Codes = npt.NDArray[np.uint8]
 
@@ -127,14 +128,14 @@ def stages(codes: Codes, grid: Grid, path: Path) -> dict[str, tuple[float, float
         moved[name] = moved.get(name, 0) + sum(array.nbytes for array in arrays)
 
     ground, wanted, seams = Ground(grid), Wanted(grid=grid), Seams(columns(0))
-    whole = Band(codes=codes, valid=np.ones(codes.shape, np.bool_))
+    whole = MapRows(codes=codes, valid=np.ones(codes.shape, np.bool_))
     parts = []
-    for band in cut(whole, rows_of_band(grid.width)):
+    for strip in cut(whole, rows_of_band(grid.width)):
         runs = timed(
-            "runs", find_regions, band.codes, band.valid, row=band.row, halo=band.halo, last=band.last
+            "runs", find_regions, strip.codes, strip.valid, row=strip.row, halo=strip.halo, last=strip.last
         )
         table = (runs.first, runs.start, runs.region, runs.code)
-        bytes_of("runs", band.codes, band.valid, *table)
+        bytes_of("runs", strip.codes, strip.valid, *table)
         complete = complete_regions(runs)
         rings, arcs, _ = timed("tracing", trace_band, runs, complete)
         bytes_of("tracing", *table, rings.corner, rings.ring_first, rings.polygon_first, arcs.corner)

@@ -64,24 +64,24 @@ def measure(path: Path, workers: int) -> None:
 
 def percolate(edge: int) -> None:
     """Print what is held for every open vertex of a map that hangs together."""
-    from geoseg.vector.areas import Ground, columns, sum_regions
-    from geoseg.vector.bands import Band, cut, rows_of_band
-    from geoseg.vector.runs import find_regions
-    from geoseg.vector.seams import Seams
-    from geoseg.vector.trace import complete_regions, trace_band
+    from geoseg.polygons.areas import Ground, columns, sum_regions
+    from geoseg.polygons.runs import find_regions
+    from geoseg.polygons.seams import Seams
+    from geoseg.polygons.strips import MapRows, cut, rows_of_band
+    from geoseg.polygons.trace import complete_regions, trace_band
 
     codes = (np.random.default_rng(0).random((edge, edge)) < 0.62).astype(np.uint8)
     seams = Seams(columns(0))
     ground = Ground(Grid(height=edge, width=edge, transform=Affine.identity(), crs=None))
-    whole = Band(codes=codes, valid=np.ones(codes.shape, np.bool_))
-    for band in cut(whole, rows_of_band(edge)):
-        runs = find_regions(band.codes, band.valid, row=band.row, halo=band.halo, last=band.last)
+    whole = MapRows(codes=codes, valid=np.ones(codes.shape, np.bool_))
+    for strip in cut(whole, rows_of_band(edge)):
+        runs = find_regions(strip.codes, strip.valid, row=strip.row, halo=strip.halo, last=strip.last)
         _, arcs, _ = trace_band(runs, complete_regions(runs))
         sums, last = sum_regions(runs, ground)
         seams.join(runs, arcs, last, sums)
         if seams.open_vertices:
             print(
-                f"after row {band.row + len(band.codes)}: {seams.open_vertices:,} open vertices, "
+                f"after row {strip.row + len(strip.codes)}: {seams.open_vertices:,} open vertices, "
                 f"{seams.nbytes / 1e6:.0f} MB, {seams.nbytes / seams.open_vertices:.1f} bytes for each"
             )
 

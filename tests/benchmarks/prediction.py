@@ -24,17 +24,16 @@ from geoseg.engine.openvino_network import OpenVinoNetwork
 from geoseg.engine.plan import tile_starts
 from geoseg.engine.settings import Settings, calls
 from geoseg.grid.legend import Legend
-from geoseg.inference.assemble import build_engine, cache_megabytes, choose_settings, compile_for, plan_of
-from geoseg.inference.bandstore import BandStore
-from geoseg.inference.filling import fill
+from geoseg.inference.machine import build_engine, compile_for, network_for, settings_of
 from geoseg.inference.options import PredictOptions
-from geoseg.inference.precision import network_for
-from geoseg.inference.prepare import Job, prepare
+from geoseg.inference.prepare import Job, prepare_job
 from geoseg.inference.quantize import quantize
-from geoseg.inference.summary import profile_line
+from geoseg.inference.run import fill
+from geoseg.inference.strip_store import StripStore
 from geoseg.models.model import Model
 from geoseg.raster.cache import limited_cache
 from geoseg.storage.journal import Journal
+from geoseg.storage.run_record import profile_line
 
 RGB = ("red", "green", "blue")
 TEN = tuple(f"b{number}" for number in range(1, 11))
@@ -68,23 +67,21 @@ def make_model(kind: str, tile: int, encoder: str = "resnet34") -> Model:
     light = {"decoder_channels": [64, 48, 32, 24, 16]} if "lite" in encoder else {}
     return Model.new(
         architecture="Unet", encoder=encoder, decoder_options=light,
-        bands=bands, dtype=dtype, legend=Legend.parse("a,b,c,d,e,f,g"),
+        bands=bands, dtype=dtype, classes=Legend.parse("a,b,c,d,e,f,g"),
         value_range=None if dtype == "uint8" else (0, 10_000), tile_size=tile,
     )  # fmt: skip
 
 
-def case(kind: str, arguments: argparse.Namespace, scratch: Path) -> tuple[Path, Model, PredictOptions]:
+def case(kind: str, arguments: argparse.Namespace, scratch: Path) -> tuple[Path, Model, dict[str, Any]]:
     """Make the scene and the model of a kind, with the options of the command line."""
     scene = scratch / f"{kind}.tif"
     make_scene(scene, arguments.size, kind)
-    options = PredictOptions(
-        device=arguments.device, precision=arguments.precision, batch_size=arguments.batch_size,
-        tile_size=arguments.tile, overlap=arguments.tile // 8,
-    )  # fmt: skip
+    cut = {"tile_size": arguments.tile, "overlap": arguments.tile // 8}
     model = make_model(kind, arguments.tile, arguments.encoder)
     if arguments.precision == "int8":
-        model = quantize(model, [scene], tiles=4, options=options)
-    return scene, model, options
+        model = quantize(model, [scene], tiles=4, **cut)
+    chosen = {name: getattr(arguments, name) for name in ("device", "precision", "batch_size")}
+    return scene, model, {**chosen, **cut}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,9 +93,9 @@ class Subject:
     settings: Settings
 
     @classmethod
-    def of(cls, scene: Path, model: Model, options: PredictOptions) -> Subject:
-        job = prepare(scene, model, options)
-        return cls(job=job, model=model, settings=choose_settings(job, model))
+    def of(cls, scene: Path, model: Model, options: dict[str, Any]) -> Subject:
+        job = prepare_job(scene, model, PredictOptions(**options))
+        return cls(job=job, model=model, settings=settings_of(job, model))
 
     @property
     def tiles(self) -> int:
@@ -112,15 +109,15 @@ class Subject:
         return self.job.grid.height * self.job.grid.width / 1e6
 
     def engine(self, folder: Path, *, profile: bool = False) -> Pass:
-        """Compute the scene from the opened file to stored, verified bands."""
-        job = replace(self.job, options=replace(self.job.options, profile=profile))
+        """Compute the scene from the opened file to stored, verified strips."""
+        job = replace(self.job, options=replace(self.job.options, profile=profile), settings=self.settings)
         folder.mkdir()
-        journal, plan = Journal(folder, {}), plan_of(job, self.settings)
-        engine = build_engine(job, self.model, self.settings, plan)
+        journal, plan = Journal(folder, {}), job.plan
+        engine = build_engine(job, self.model)
         compile_for(job, engine)
-        with limited_cache(cache_megabytes(job)):
+        with limited_cache(job.cache_megabytes):
             started = time.perf_counter()
-            fill(engine, BandStore(folder, plan, journal), range(len(plan.bands)), journal, lambda _: None)
+            fill(engine, StripStore(folder, plan, journal), range(len(plan.strips)), journal, lambda _: None)
             seconds = time.perf_counter() - started
         return Pass(seconds=seconds, profile=engine.clock.profile(seconds))
 
@@ -213,9 +210,10 @@ def spread(values: Sequence[float], form: str = ".2f") -> str:
     return f"{middle:{form}} ({low:{form}} to {high:{form}})"
 
 
-def rates(subject: Subject, rounds: int, folder: Path) -> None:
+def rates(subject: Subject, rounds: int, folder: Path, *, torch_too: bool = True) -> None:
     """Bare model, the network as the engine runs it and the engine in turns, then where the engine's time goes."""
-    alone = {"bare model": subject.bare(), "own network": subject.own()}
+    alone: dict[str, Alone | AloneInOpenVino] = {"bare model": subject.bare()} if torch_too else {}
+    alone["own network"] = subject.own()
     found: dict[str, list[float]] = {name: [] for name in (*alone, "engine")}
     subject.engine(folder.with_name(f"{folder.name}-first"))
     for i in range(rounds):

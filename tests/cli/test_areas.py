@@ -20,7 +20,7 @@ from tests.toys import SMALL
 
 EARTH, MOON = pyproj.Geod(ellps="WGS84"), pyproj.Geod(a=1_737_400, b=1_737_400)
 HEIGHT, WIDTH = 40, 60
-MODEL = {**SMALL, "bands": ["red", "nir"], "legend": geoseg.Legend.parse("water,forest,field")}
+MODEL = {**SMALL, "bands": ["red", "nir"], "classes": geoseg.Legend.parse("water,forest,field")}
 
 
 @pytest.fixture(scope="module")

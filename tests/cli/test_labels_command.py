@@ -40,10 +40,10 @@ def test_what_would_be_lost_is_one_line(codes: Path, tmp_path: Path) -> None:
     table.write_text("Image_Label,EncodedPixels\na.tif_x,1 3\na.tif_y,3 2\n")
     code, said = run(table, "-o", tmp_path / "o.tif", "--like", codes)
     assert (code, said.count("\n")) == (1, 1)
-    assert "1 px of several classes would be of none (--layered keeps them, a band for each class)" in said
+    assert "1 px of several classes would have no class (--layered keeps them, a band for each class)" in said
     code, said = run(table, "-o", tmp_path / "o.tif", "--like", codes, "--lossy")
     assert code == 0
-    assert "  lost: 1 px of several classes would be of none" in said
+    assert "  lost: 1 px of several classes would have no class" in said
     code, said = run(table, "-o", tmp_path / "o.tif", "--like", codes, "--layered", "--overwrite")
     assert code == 0
     with rasterio.open(tmp_path / "o.tif") as file:
@@ -54,8 +54,8 @@ def test_what_would_be_lost_is_one_line(codes: Path, tmp_path: Path) -> None:
     ("arguments", "exit_code", "words"),
     [
         (["-o", "x.shp"], 2, "a Shapefile cuts the names of columns"),
-        (["-o", "x.svg"], 2, "expected a name that ends so"),
-        (["-o", "x.tif", "--size", "3"], 2, "'3' is not 2 whole numbers, expected for example 640,640"),
+        (["-o", "x.svg"], 2, "expected a name with one of these extensions"),
+        (["-o", "x.tif", "--size", "3"], 2, "'3' is no size, expected rows and columns: 1400x2100"),
         (["-o", "x.tif", "--content", "1,2,3,-4"], 2, "is not 4 whole numbers"),
         (["-o", "x.tif", "--classes", "a,a"], 2, "repeats a name"),
         (["-o", "x.tif", "--classes", "one"], 1, "holds label codes 2, expected 1"),

@@ -192,13 +192,6 @@ def test_the_version_is_printed() -> None:
     assert run("--version").output.strip().endswith(geoseg.__version__)
 
 
-def test_the_plugin_of_rio_is_the_same_group() -> None:
-    from importlib.metadata import entry_points
-
-    (found,) = [e for e in entry_points(group="rasterio.rio_plugins") if e.name == "geoseg"]
-    assert found.load() is group
-
-
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_prints_a_script(shell: str) -> None:
     result = run("completion", shell)

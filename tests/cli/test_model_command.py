@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from geoseg_cli.main import group
 
 import geoseg
-from geoseg.models.importing import InputScale, import_model
+from geoseg.models.importing import import_model
 
 CHIP = torch.rand(1, 4, 64, 64, generator=torch.Generator().manual_seed(0))
 
@@ -128,10 +128,12 @@ def test_weights_from_elsewhere_become_what_the_library_makes_of_them(
         architecture="Unet",
         encoder="tu-test_resnet",
         bands=["red", "green", "blue", "nir"],
-        legend=geoseg.Legend.parse("water,forest=#228B22,town"),
+        classes=geoseg.Legend.parse("water,forest=#228B22,town"),
         dtype="uint16",
         value_range=(0, 10000),
-        input_scale=InputScale(scale=[1 / 3000], mean=[0.5, 0.4, 0.3, 0.2], std=[0.25]),
+        scale=[1 / 3000],
+        mean=[0.5, 0.4, 0.3, 0.2],
+        std=[0.25],
         gsd_m=10,
         tile_size=64,
         name="mine",

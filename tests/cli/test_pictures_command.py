@@ -10,11 +10,10 @@ import pytest
 from PIL import Image
 
 import geoseg
-from geoseg.inference.options import PredictOptions
 from tests.cli.test_scene_commands import run
 
 OPTIONS = ("--batch-size", "500", "--device", "cpu", "--precision", "fp32")
-PYTHON_OPTIONS = PredictOptions(batch_size=500, device="cpu", precision="fp32")
+PYTHON_OPTIONS = {"batch_size": 500, "device": "cpu", "precision": "fp32"}
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +24,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         architecture="Unet",
         encoder="tu-mobilenetv3_small_050",
         bands=["red", "green", "blue"],
-        legend=geoseg.Legend.parse("Sugar,Fish"),
+        classes=geoseg.Legend.parse("Sugar,Fish"),
         task="multilabel",
         tile_size=32,
         decoder_options={"encoder_depth": 3, "decoder_channels": [16, 8, 8]},
@@ -54,7 +53,7 @@ def test_a_folder_of_masks(folder: Path, tmp_path: Path) -> None:
     assert "pictures/s, " in first.stderr
     assert "million px/s; device cpu, precision fp32" in first.stderr
     geoseg.predict_pictures(
-        folder / "images", folder / "m.safetensors", tmp_path / "python", options=PYTHON_OPTIONS
+        folder / "images", folder / "m.safetensors", output=tmp_path / "python", **PYTHON_OPTIONS
     )
     names = sorted(path.name for path in (tmp_path / "python").glob("*.png"))
     assert names == [f"{i}.{name}.png" for i in range(3) for name in ("Fish", "Sugar")]
@@ -76,7 +75,7 @@ def test_a_table_and_a_picture_that_fails(folder: Path, tmp_path: Path) -> None:
     )
     result = run(
         *("predict", folder / "images", tmp_path / "broken.png", "-m", folder / "m.safetensors", *OPTIONS),
-        *("--submission", tmp_path / "sub.csv", "--size", "35x52", "--like", tmp_path / "like.csv"),
+        *("--submission", tmp_path / "sub.csv", "--size", "35x52", "--sample", tmp_path / "like.csv"),
         *("--content", "0,0,8,8"),
     )
     assert result.exit_code == 3, result.stderr
@@ -85,13 +84,13 @@ def test_a_table_and_a_picture_that_fails(folder: Path, tmp_path: Path) -> None:
     lines = (tmp_path / "sub.csv").read_text().splitlines()
     assert lines[:2] == ["Image_Label,EncodedPixels", "broken.png_Fish,"]
     assert [line.partition(",")[0] for line in lines[2:]] == ["1.png_Sugar", "1.png_Fish"]
-    form = geoseg.Submission(size=(35, 52), like=tmp_path / "like.csv", content=(0, 0, 8, 8))
+    form = {"size": (35, 52), "sample": tmp_path / "like.csv", "content": (0, 0, 8, 8)}
     geoseg.predict_pictures(
         [folder / "images", tmp_path / "broken.png"],
         folder / "m.safetensors",
-        tmp_path / "python.csv",
-        submission=form,
-        options=PYTHON_OPTIONS,
+        submission=tmp_path / "python.csv",
+        **form,
+        **PYTHON_OPTIONS,
     )
     assert (tmp_path / "python.csv").read_bytes() == (tmp_path / "sub.csv").read_bytes()
 

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from geoseg_cli.main import group
 from PIL import Image
 
-from geoseg.raster.rle_files import encode_file
+from geoseg.pictures.rle_files import encode_file
 
 CODES = np.array([[0, 3, 3], [5, 5, 3]], dtype=np.uint8)
 

@@ -16,11 +16,9 @@ from click.testing import CliRunner, Result
 from geoseg_cli.main import group
 
 import geoseg
-from geoseg.inference.options import PredictOptions
-from geoseg.inference.predict import PredictOutputs
 
 OPTIONS = ("--batch-size", "2", "--device", "cpu", "--precision", "fp32")
-PYTHON_OPTIONS = PredictOptions(batch_size=2, device="cpu", precision="fp32")
+PYTHON_OPTIONS = {"batch_size": 2, "device": "cpu", "precision": "fp32"}
 
 
 def run(*arguments: str | Path, stdin: str | None = None) -> Result:
@@ -35,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         architecture="Unet",
         encoder="tu-mobilenetv3_small_100",
         bands=["red", "nir"],
-        legend=geoseg.Legend.parse("water=#3070c0,forest=#228b22,field=#d0c040"),
+        classes=geoseg.Legend.parse("water=#3070c0,forest=#228b22,field=#d0c040"),
         tile_size=32,
         decoder_options={"decoder_channels": [16, 16, 8, 8, 8]},
     )
@@ -75,7 +73,17 @@ def made(folder: Path) -> Path:
     assert predicted.stdout == ""
     assert "million px/s" in predicted.stderr
     segmented = run(
-        *("segment", scene, *model, "-o", folder / "s.gpkg", "--raster", folder / "s.tif", "--layer", "x"),
+        *(
+            "segment",
+            scene,
+            *model,
+            "-o",
+            folder / "s.gpkg",
+            "--raster",
+            folder / "s.tif",
+            "--output-layer",
+            "x",
+        ),
         *("--save-confidence", folder / "s_c.tif"),
     )
     assert segmented.exit_code == 0, segmented.stderr
@@ -88,21 +96,22 @@ def test_predict_writes_what_python_writes_and_returns(made: Path, tmp_path: Pat
     geoseg.predict(
         scene,
         model,
-        options=PYTHON_OPTIONS,
-        output=PredictOutputs(classes=tmp_path / "p.tif", confidence=tmp_path / "p_c.tif"),
+        **PYTHON_OPTIONS,
+        output=tmp_path / "p.tif",
+        confidence=tmp_path / "p_c.tif",
     )
     for name in ("p.tif", "p_c.tif", "p.qml", "p.tif.aux.xml"):
         assert (tmp_path / name).read_bytes() == (made / name).read_bytes()
     with rasterio.open(made / "p.tif") as written:
         codes = written.read(1)
     assert (codes[:8, :8] == 255).all()
-    returned = geoseg.predict(scene, model, options=PYTHON_OPTIONS)
+    returned = geoseg.predict(scene, model, **PYTHON_OPTIONS)
     np.testing.assert_array_equal(codes, returned["landcover"].to_numpy())
     assert json.loads((made / "p.tif.run.json").read_text())["classes"]
 
 
 def test_segment_writes_what_python_returns(made: Path) -> None:
-    frame = geoseg.segment(made / "a.tif", made / "m.safetensors", options=PYTHON_OPTIONS)
+    frame = geoseg.segment(made / "a.tif", made / "m.safetensors", **PYTHON_OPTIONS)
     written = pyogrio.read_dataframe(made / "s.gpkg", layer="x")
     assert written.columns.tolist() == frame.columns.tolist()
     for column in ("class_code", "class_name", "area_m2", "pixels", "confidence"):
@@ -115,7 +124,7 @@ def test_segment_is_predict_and_vectorize(made: Path, tmp_path: Path) -> None:
     assert (made / "s_c.tif").read_bytes() == (made / "p_c.tif").read_bytes()
     vectorized = run(
         *("vectorize", made / "p.tif", "--confidence", made / "p_c.tif"),
-        *("-o", tmp_path / "v.gpkg", "--layer", "x"),
+        *("-o", tmp_path / "v.gpkg", "--output-layer", "x"),
     )
     assert vectorized.exit_code == 0, vectorized.stderr
     one = pyogrio.read_dataframe(made / "s.gpkg", layer="x")
@@ -236,7 +245,7 @@ def test_bounds_and_bands_reach_the_scene(command, tmp_path: Path) -> None:
         (["predict", "a.tif", "-o", "o.tif", "--tile-size", "32", "--overlap", "20"], 2, "overlap"),
         (["predict", "a.tif", "-o", "o.tif", "--device", "abacus"], 2, "abacus"),
         (["predict", "a.tif", "-o", "o.tif", "--device", "mps"], 2, "mps"),
-        (["segment", "a.tif", "-o", "o.gpkg", "--layer", "gpkg_x"], 2, "gpkg_x"),
+        (["segment", "a.tif", "-o", "o.gpkg", "--output-layer", "gpkg_x"], 2, "gpkg_x"),
         (["segment", "a.tif", "-o", "o.shp"], 2, "expected a name that ends in .gpkg"),
         (["segment", "a.tif", "-o", "o.gpkg", "--raster", "o.png"], 2, "expected a name that ends in .tif"),
         (["segment", "a.tif", "-o", "s3://bucket/maps/"], 2, "need a local file system"),

@@ -15,7 +15,7 @@ import yaml
 from click.testing import CliRunner, Result
 from geoseg_cli.main import group
 
-from geoseg.models.card import read_card
+from geoseg.models.card_file import read_card
 from geoseg.models.model import Model
 from tests.toys import WriteRaster
 
@@ -161,7 +161,7 @@ def test_undeclared_no_data_is_refused_until_it_is_declared(
     scene, output = write_raster(tmp_path / "f.tif", pixels), tmp_path / "m.safetensors"
     command = (scene, polygons, "--class-field", "kind", "-o", output, *SMALL)
     message = error_of(train(*command))
-    assert message.startswith(f"Error: 1 of 1 images cannot be used: {scene}, 12.5 % of its pixels: ")
+    assert message.startswith(f"Error: 1 of 1 image cannot be used: {scene}, 12.5 % of its pixels: ")
     assert "hold -3.4028235e+38 and count as data; set data.nodata to -3.4028235e+38 (--nodata" in message
     assert not output.exists()
     advice = re.search(r"\((--nodata [^)]*)\)", message)
@@ -277,7 +277,7 @@ def test_a_report_that_cannot_be_written_does_not_lose_the_model(toy: Path, tmp_
     (tmp_path / "run" / "report.html").mkdir(parents=True)
     result = train(toy, "-o", tmp_path / "run", "--set", "train.epochs=1")
     model = tmp_path / "run" / "model.safetensors"
-    assert result.stderr.count("bands carry no names") == 1
+    assert result.stderr.count("its bands have no names") == 1
     assert error_of(result).startswith(f"Error: the model is finished ({model}), but not its report: ")
     assert result.exit_code == 1
     assert read_card(model).training is not None
@@ -285,7 +285,7 @@ def test_a_report_that_cannot_be_written_does_not_lose_the_model(toy: Path, tmp_
     assert "already exists" not in error_of(train(toy, "-o", tmp_path / "run", "--set", "train.epochs=1"))
     (tmp_path / "run" / "report.html").rmdir()
     page = tmp_path / "run" / "report.html"
-    again = CliRunner().invoke(group, ["report", str(model)])
+    again = CliRunner().invoke(group, ["report", str(model), "--overwrite"])
     assert again.exit_code == 0, again.stderr
     assert again.stderr == f"Wrote {page}\n", "what is said of the data belongs to the training"
     page.unlink()
@@ -297,7 +297,7 @@ def test_a_report_that_cannot_be_written_does_not_lose_the_model(toy: Path, tmp_
     other = CliRunner().invoke(group, ["report", str(model.parent), "-o", str(tmp_path / "other.html"), "-q"])
     assert (other.exit_code, other.stderr) == (0, "")
     assert (tmp_path / "other.html").read_bytes() == (tmp_path / "run" / "report.html").read_bytes()
-    assert "is no run" in error_of(CliRunner().invoke(group, ["report", str(tmp_path)]))
+    assert "is not a run" in error_of(CliRunner().invoke(group, ["report", str(tmp_path)]))
 
 
 @pytest.mark.parametrize(

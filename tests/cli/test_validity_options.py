@@ -16,12 +16,12 @@ from geoseg_cli.main import group
 from rasterio.enums import ColorInterp
 
 import geoseg
-from geoseg.inference.options import Progress
+from geoseg.progress import OnProgress
 from tests.toys import SMALL
 
 HEIGHT, WIDTH = 96, 64
 BOTH, ONE, CLEAR = np.s_[:10], np.s_[40:50], np.s_[:, :7]
-MODEL = {**SMALL, "bands": ["red", "nir"], "legend": geoseg.Legend.parse("water,forest,field")}
+MODEL = {**SMALL, "bands": ["red", "nir"], "classes": geoseg.Legend.parse("water,forest,field")}
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_int8_is_measured_on_valid_pixels_only(scene: Path, model: Path, tmp_pat
         assert "empty.tif: no tile has data in half of its pixels; pass other scenes" in result.stderr
 
 
-def interrupted() -> Progress:
+def interrupted() -> OnProgress:
     def stop(done: int, _total: int, _label: str) -> None:
         if done:
             raise KeyboardInterrupt
@@ -139,7 +139,7 @@ def test_an_interrupted_map_goes_on_with_the_same_validity_only(
         return run("predict", scene, "-m", model, "-o", tmp_path / output, *fixed, *options)
 
     @contextmanager
-    def progress() -> Iterator[Progress]:
+    def progress() -> Iterator[OnProgress]:
         yield interrupted()
 
     with monkeypatch.context() as patched:

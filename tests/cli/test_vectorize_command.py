@@ -16,8 +16,7 @@ from click.testing import CliRunner, Result
 from geoseg_cli.main import group
 
 import geoseg
-from geoseg.vector.options import VectorizeOptions
-from geoseg.vector.proof import COVERAGE, coverage_entries
+from geoseg.polygons.proof import COVERAGE, coverage_entries
 
 UTM = Affine(10, 0, 500000, 0, -10, 5400000)
 
@@ -72,7 +71,8 @@ def test_only_the_chosen_classes_are_written_as_they_are_among_all(folder: Path)
     frame = geoseg.vectorize(
         folder / "a.tif",
         legend=folder / "l.csv",
-        options=VectorizeOptions(min_area="3px", classes=[1, "bare soil"]),
+        min_area="3px",
+        classes=[1, "bare soil"],
     )
     gpd.testing.assert_geodataframe_equal(found, frame, check_dtype=False)
 
@@ -94,7 +94,7 @@ def test_a_class_that_is_not_there_is_refused_with_those_that_are(folder: Path) 
 
 def test_a_scene_is_added(folder: Path) -> None:
     def command(name: str) -> tuple[str | Path, ...]:
-        legend = ("--legend", folder / "l.csv", "--scene", name)
+        legend = ("--legend", folder / "l.csv", "--scene-name", name)
         return ("vectorize", folder / f"{name}.tif", "-o", folder / "o.gpkg", *legend, "--append")
 
     for name in "ab":
@@ -183,7 +183,8 @@ def test_lines_are_redrawn_and_the_file_says_so(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tolerance", "message"), [("3", "expected a number with its unit, as 1px or 5m"), ("-1m", "expected")]
+    ("tolerance", "message"),
+    [("3", "expected a number with its unit, such as 1px or 5m"), ("-1m", "expected")],
 )
 def test_a_tolerance_without_a_unit_is_refused_before_anything(
     folder: Path, tolerance: str, message: str

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from geoseg.datasets.dataset import Area, Channels, Pair
 from geoseg.grid.window import Window
+from geoseg.labels.label import UNKNOWN, Codes
 from geoseg.raster.array_scene import ArraySource
-from geoseg.raster.labels import UNKNOWN, Codes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -145,7 +145,7 @@ def test_groups_keep_images_together(toy: Path, small: dict[str, Any]) -> None:
     [
         ("train: [a]", "train: [c]", ConfigError, "there is no group c, expected a, b"),
         ("split:", "groups: [[a], [b]]\n  split:", ConfigError, "there is no group a, expected 0, 1"),
-        (SPLIT, "groups: [[a, x], [b]]\n  split: {train: [0], val: [1]}", DataError, "no such image"),
+        (SPLIT, "groups: [[a, x], [b]]\n  split: {train: [0], val: [1]}", DataError, "not an image of the data"),
         (SPLIT, "groups: [[a], [a, b]]\n  split: {train: [0], val: [1]}", DataError, "in groups 0 and 1, expected one"),
         ("split:", "groups: none.json\n  split:", ConfigError, "none.json cannot be read"),
         ("images/*.tif", "pictures/*.tif", DataError, "matches no file"),

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from geoseg.datasets.description import DataConfig
 from geoseg.datasets.label_config import ColorsConfig, RunLengthsConfig, VectorConfig, form_of
 from geoseg.datasets.split_config import GivenSplit
-from geoseg.raster.labels import UNKNOWN
+from geoseg.labels.label import UNKNOWN
 from tests.datasets.sets import description
 
 

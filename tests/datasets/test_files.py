@@ -94,7 +94,7 @@ def test_excluded_images_are_left_out(tmp_path: Path) -> None:
     touch(tmp_path, *(f"{kind}/{n}.tif" for n in (1, 2, 3) for kind in ("images", "labels")))
     assert list(found(tmp_path, exclude=["2"])) == ["1", "3"]
     with pytest.raises(
-        ConfigError, match="data.exclude names 5, and there is no such image; expected some of 1, 2, 3"
+        ConfigError, match="data.exclude names 5, which are not images of the data; expected some of 1, 2, 3"
     ):
         found(tmp_path, exclude=["2", "5"])
     with pytest.raises(ConfigError, match="leaves out all 3 images"):

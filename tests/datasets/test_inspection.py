@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyproj
 import pytest
+from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from geoseg.datasets.blocks import Lattice
+from geoseg.datasets.block_split import Lattice
 from geoseg.datasets.dataset import Channels, Pair
 from geoseg.datasets.inspection import Problem, inspect, refusal, windows
 from geoseg.grid.legend import Task
 from geoseg.grid.window import Window
+from geoseg.labels.coded_labels import CodedLabels
+from geoseg.labels.label import UNKNOWN, Meanings
 from geoseg.raster.array_scene import ArraySource
-from geoseg.raster.coded_labels import CodedLabels
-from geoseg.raster.labels import UNKNOWN, Meanings
 from geoseg.raster.scene import Scene
 from tests.datasets.sets import write_tif
 
@@ -142,6 +145,31 @@ def test_one_place_at_two_times_may_have_one_mask(tmp_path: Path) -> None:
     elsewhere = pair(tmp_path, "elsewhere", noise(2), mask, at=100)
     assert told(then, now) == {}
     assert set(told(then, elsewhere)) == {"then", "elsewhere"}
+    # Other words for one CRS, and an affine that was written down with fewer digits, are no other place.
+    assert isinstance(now.image, Scene)
+    grid = now.image.grid
+    words = pyproj.CRS(grid.crs).to_wkt()
+    rounded = dataclasses.replace(grid, crs=words, transform=grid.transform @ Affine.translation(1e-6, 0))
+    again = dataclasses.replace(now, image=dataclasses.replace(now.image, grid=rounded))
+    assert again.grid != then.grid
+    assert told(then, again) == {}
+
+
+def test_images_without_a_place_show_one_where_a_person_says_so(tmp_path: Path) -> None:
+    mask = noise(7, (40, 50), 3)
+    then, now, other = (
+        pair(tmp_path, name, noise(i), mask) for i, name in enumerate(("then", "now", "other"))
+    )
+    groups = {"then": "lake", "now": "lake", "other": "hill"}
+    assert not inspect([then, now], {}, groups).problems
+    assert {each.key for each in inspect([then, now, other], {}, groups).problems} == {"then", "now", "other"}
+    assert {each.key for each in inspect([then, now], {}, {"now": "lake"}).problems} == {"then", "now"}
+    # Where files say what ground they show, that counts.
+    here, there = (
+        pair(tmp_path, "here", noise(3), mask, at=0),
+        pair(tmp_path, "there", noise(4), mask, at=100),
+    )
+    assert inspect([here, there], {}, {"here": "lake", "there": "lake"}).problems
 
 
 def in_memory(codes: npt.NDArray[np.uint8], valid: npt.NDArray[np.bool_], task: Task) -> Pair:
@@ -204,7 +232,7 @@ def problem(key: str, what: str) -> Problem:
 def test_the_refusal_counts_names_and_tells_what_to_do() -> None:
     assert refusal([problem("a", "is empty")], 9) == (
         "1 of 9 images cannot be used: a.tif: is empty; correct it, name it in data.exclude, or go on without it "
-        "with --skip-bad"
+        "with skip_bad=True"
     )
     several = [
         problem("a", "x"),
@@ -216,5 +244,5 @@ def test_the_refusal_counts_names_and_tells_what_to_do() -> None:
     ]
     assert refusal(several, 6) == (
         "6 of 6 images cannot be used: (1) a.tif (and 2 others): x; (2) b.tif: y; (3) e.tif: z; "
-        "and 1 more kinds of problems; correct them"
+        "and 1 more kind of problems; correct them"
     )

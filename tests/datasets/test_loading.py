@@ -12,16 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from rasterio._env import get_gdal_config
 
 from geoseg.datasets import loading
 from geoseg.datasets.dataset import Channels, Chips, Pair
 from geoseg.datasets.loading import ChipLoader, StartMethod, loader
 from geoseg.datasets.sampler import RandomSampler
 from geoseg.errors import SceneError
-from geoseg.raster.cache import limited_cache
-from geoseg.raster.coded_labels import CodedLabels
-from geoseg.raster.labels import Meanings
+from geoseg.labels.coded_labels import CodedLabels
+from geoseg.labels.label import Meanings
+from geoseg.raster.cache import cache_limit, limited_cache
 from geoseg.raster.scene import Scene
 
 Batches = list[dict[str, torch.Tensor]]
@@ -105,18 +104,34 @@ def test_what_is_wrong_with_the_data_stays_one_line(pairs: tuple[Pair, ...], wor
     assert "\n" not in str(caught.value)
 
 
+def test_an_epoch_that_breaks_off_can_be_repeated(pairs: tuple[Pair, ...]) -> None:
+    sampler = RandomSampler(pairs[:1], 32, 4, seed=0)
+    batches = loader(Chips(pairs[:1]), sampler, 2, workers=1, start_method="fork")
+    expected = list(loader(Chips(pairs[:1]), sampler, 2))
+    path = Path(pairs[0].image.path)
+    path.rename(path.with_suffix(".away"))
+    with forking_allowed(), pytest.raises(SceneError):
+        list(batches)
+    path.with_suffix(".away").rename(path)
+    with forking_allowed():
+        found = list(batches)
+    assert len(found) == len(batches) == 2
+    assert all(torch.equal(one["image"], other["image"]) for one, other in zip(found, expected, strict=True))
+    batches.close()
+
+
 class _Settings(torch.utils.data.Dataset[torch.Tensor]):
     """What a worker is set to."""
 
     def __getitem__(self, _place: object) -> Any:
-        return torch.tensor([torch.get_num_threads(), int(get_gdal_config("GDAL_CACHEMAX"))])
+        return torch.tensor([torch.get_num_threads(), cache_limit()])
 
 
 def test_workers_have_one_thread_and_share_a_bounded_cache(pairs: tuple[Pair, ...]) -> None:
     sampler = RandomSampler(pairs, 32, 2, seed=0)
     with limited_cache(64), forking_allowed():
         found = list(loader(_Settings(), sampler, 1, workers=2, start_method="fork"))  # type: ignore[arg-type]
-        assert int(get_gdal_config("GDAL_CACHEMAX")) == 64 * 2**20, "this process keeps what it has"
+        assert cache_limit() == 64 * 2**20, "this process keeps what it has"
     assert [batch.tolist() for batch in found] == [[[1, 64 * 2**20]]] * 2
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geoseg.datasets.class_index import Cells
-from geoseg.datasets.positions import Positions
+from geoseg.datasets.labelled_samplers import Positions
 from geoseg.grid.window import Window
 
 
@@ -21,18 +21,13 @@ def test_law_every_useful_position_has_one_number(
     shape: tuple[int, int], size: tuple[int, int], share: float | None, seed: int
 ) -> None:
     random = np.random.default_rng(seed)
-    top, left = (int(random.integers(edge)) * (seed % 2) for edge in shape)
-    height, width = (
-        edge - start - int(random.integers(edge - start)) * (seed % 3 == 0)
-        for edge, start in zip(shape, (top, left), strict=True)
-    )
     cells = None
     if share is not None:
         cells = Cells.empty(shape, 2)
         cells.labelled[...] = random.random(cells.labelled.shape) < share
     expected = set()
-    for row in range(top, top + max(1, height - size[0] + 1)):
-        for col in range(left, left + max(1, width - size[1] + 1)):
+    for row in range(max(1, shape[0] - size[0] + 1)):
+        for col in range(max(1, shape[1] - size[1] + 1)):
             window = Window(row=row, col=col, height=size[0], width=size[1])
             if cells is not None:
                 on_image = window.within(shape)
@@ -42,7 +37,7 @@ def test_law_every_useful_position_has_one_number(
                 if not cells.labelled[rows, cols].any():
                     continue
             expected.add(window)
-    positions = Positions(Window(row=top, col=left, height=height, width=width), size, cells)
+    positions = Positions(shape, size, cells)
     assert positions.count == len(expected)
     found = [positions.window(number) for number in range(positions.count)]
     assert len(found) == len(set(found))

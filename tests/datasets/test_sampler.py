@@ -20,13 +20,14 @@ from hypothesis import strategies as st
 from geoseg.datasets.class_index import ClassIndex
 from geoseg.datasets.dataset import Pair
 from geoseg.datasets.labelled_samplers import BalancedSampler, ShuffledGridSampler, WholeSampler
-from geoseg.datasets.sampler import GridSampler, Kind, RandomSampler, training_sampler
+from geoseg.datasets.sampler import Kind, RandomSampler, training_sampler
 from geoseg.datasets.series import Share, TrainingSampler
 from geoseg.datasets.statistics import measure
 from geoseg.errors import DataError, OptionError
 from geoseg.grid.grid import Grid
+from geoseg.grid.tiling import Tiling
 from geoseg.grid.window import Window
-from geoseg.learning.surroundings import quiet_lightning
+from geoseg.learning.process_state import quiet_lightning
 from tests.datasets.in_memory import labelled
 
 
@@ -42,29 +43,6 @@ def places(*shapes: tuple[int, int]) -> list[Place]:
 
 
 SHAPES = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40)), min_size=1, max_size=4)
-
-
-@given(SHAPES, st.integers(1, 20), st.data())
-def test_the_grid_covers_every_pixel_and_repeats_no_window(
-    shapes: list[tuple[int, int]], size: int, data: st.DataObject
-) -> None:
-    stride = data.draw(st.integers(-(-size // 2), size))
-    sampler = GridSampler(places(*shapes), size, stride)
-    windows = list(sampler)
-    assert len(windows) == len(sampler) == len(set(windows))
-    hits = [np.zeros(shape, dtype=int) for shape in shapes]
-    for index, window in windows:
-        part = window.within(shapes[index])
-        assert part is not None
-        hits[index][part.slices] += 1
-    assert all(hit.all() for hit in hits)
-
-
-def test_the_grid_keeps_to_its_region_of_interest() -> None:
-    roi = Window(row=10, col=5, height=8, width=6)
-    windows = list(GridSampler(places((40, 40), (12, 40), (4, 4)), 4, roi=roi))
-    assert all(w.within((40, 40)) == w and w.row >= 10 and w.col >= 5 for _, w in windows)
-    assert Counter(index for index, _ in windows) == {0: 4, 1: 2}
 
 
 @given(SHAPES, st.integers(1, 50), st.integers(0, 2**40))
@@ -124,13 +102,6 @@ def test_every_position_is_equally_likely() -> None:
     assert all(abs(count - 2000) < 5 * 2000**0.5 for count in counts.values())
 
 
-def test_random_windows_keep_to_the_region_of_interest() -> None:
-    roi = [Window(row=10, col=20, height=6, width=7), None, Window(row=500, col=0, height=5, width=5)]
-    windows = list(RandomSampler(places((40, 40), (10, 10), (40, 40)), 6, 300, roi=roi, seed=0))
-    assert {index for index, _ in windows} == {0, 1}
-    assert {(w.row, w.col) for index, w in windows if index == 0} == {(10, 20), (10, 21)}
-
-
 class _Recorder(lightning.LightningModule):  # type: ignore[misc]
     """Keeps the windows it is given."""
 
@@ -183,19 +154,12 @@ def test_lightning_draws_every_epoch_anew_and_as_the_sampler_alone_would(tmp_pat
 
 def test_what_cannot_be_sampled_is_refused() -> None:
     scenes = places((10, 10))
-    outside = Window(row=20, col=20, height=5, width=5)
-    with pytest.raises(DataError, match="nothing to sample"):
-        RandomSampler(scenes, 4, roi=outside)
     with pytest.raises(DataError, match="nothing to sample"):
         RandomSampler([], 4)
     with pytest.raises(OptionError, match="rank is 2 of 2"):
         Share(RandomSampler(scenes, 4), rank=2, world=2)
     with pytest.raises(OptionError, match="at least 1"):
         RandomSampler(scenes, 0)
-    with pytest.raises(OptionError, match="2 regions of interest for 1 scenes"):
-        GridSampler(scenes, 4, roi=[None, None])
-    with pytest.raises(OptionError, match="overlap"):
-        GridSampler(scenes, 4, stride=1)
 
 
 def codes_of(*shapes: tuple[int, int], unlabelled: float = 0.0) -> list[npt.NDArray[Any]]:
@@ -355,7 +319,8 @@ def test_balanced_cells_are_drawn_by_their_pixels_and_positions_evenly() -> None
 def test_the_shuffled_grid_sees_every_labelled_pixel_once_an_epoch_in_any_order() -> None:
     sampler = ShuffledGridSampler(INDEX, 50)
     series = list(sampler)
-    everything = set(GridSampler(PAIRS, 50))
+    tiling = Tiling(size=50, overlap=0)
+    everything = {(i, window) for i, pair in enumerate(PAIRS) for window in tiling.windows(pair.grid.shape)}
     assert len(series) == len(set(series)) == len(sampler)
     assert set(series) < everything, "tiles without labels are left out"
     for index, pair in enumerate(PAIRS):

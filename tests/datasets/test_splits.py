@@ -189,7 +189,7 @@ A_B = {"train": ["a"], "val": ["b"]}
         ({"a": None, "b": None}, {"split": {"train": ["a"], "val": ["x"]}}, ConfigError, "no group x, expected a, b"),
         ({"a": "g", "b": None}, {"split": A_B}, ConfigError, "no group a, expected g, b"),
         ({"a": "g", "b": None}, {"split": A_B, "groups": [["a"]]}, ConfigError, "two groupings"),
-        ({"a": None, "b": None}, {"split": A_B, "groups": [["x"]]}, DataError, "names 'x', and there is no such image"),
+        ({"a": None, "b": None}, {"split": A_B, "groups": [["x"]]}, DataError, "names 'x', which is not an image"),
         ({"a": None, "b": None}, {"split": A_B, "groups": [["a"], ["a"]]}, DataError, "'a' is in groups 0 and 1"),
         ({"a": None, "b": None}, {"split": A_B, "groups": "none.json"}, ConfigError, "cannot be read"),
         ({"a": None, "b": None}, {"split": {"method": "column"}}, DataError, "puts no image into train"),

@@ -66,7 +66,7 @@ def test_a_missing_column_is_named_beside_those_that_are_there(tmp_path: Path, n
         ("t.xlsx", b"PK", "expected .csv, .gpkg or .parquet"),
         ("t.csv", b"", "is empty"),
         ("t.csv", b"image,label\n", "has no rows"),
-        ("t.csv", b"image,label\na.tif\n", "row 1 has 1 cells, expected 2"),
+        ("t.csv", b"image,label\na.tif\n", "row 1 has 1 cell, expected 2"),
         ("t.csv", b"image,label,Label\na,b,c\n", "has two columns label"),
         ("t.csv", "image,label\nü,b\n".encode("latin-1"), "is not a CSV file in UTF-8"),
         ("t.csv", b'image,label\n"a,b\n', "is not a CSV file in UTF-8"),

@@ -1,4 +1,4 @@
-"""torchgeo's datasets as ours and ours as torchgeo's, on the versions of both interpreters."""
+"""torchgeo's datasets as images and labels to train on, with the versions of both interpreters."""
 
 from __future__ import annotations
 
@@ -14,34 +14,31 @@ import pytest
 import rasterio
 import shapely
 import torch
-import torchgeo.samplers
 from hypothesis import given
 from hypothesis import strategies as st
 from rasterio.crs import CRS
 from rasterio.features import rasterize
 from rasterio.transform import from_origin
-from torch.utils.data import DataLoader
-from torchgeo.datasets import RasterDataset, VectorDataset, stack_samples
+from torchgeo.datasets import RasterDataset, VectorDataset
 
 from geoseg.datasets import torchgeo_parts
-from geoseg.datasets.dataset import IGNORED, Channels, Chips, Pair
-from geoseg.datasets.from_torchgeo import images_from_torchgeo, pairs_from_torchgeo
+from geoseg.datasets.dataset import Channels, Chips, Pair
+from geoseg.datasets.from_torchgeo import entries_of
 from geoseg.datasets.loading import loader
 from geoseg.datasets.sampler import RandomSampler
 from geoseg.datasets.statistics import measure
-from geoseg.datasets.to_torchgeo import PairDataset
 from geoseg.errors import DataError, OptionError
 from geoseg.grid.window import Window
-from geoseg.raster.coded_labels import CodedLabels
-from geoseg.raster.labels import UNKNOWN, Meanings
+from geoseg.labels.coded_labels import CodedLabels
+from geoseg.labels.label import UNKNOWN, Meanings
+from geoseg.raster.declared import Declared
 from geoseg.raster.scene import Scene
 
-# What torchgeo 0.10 says of its older samplers, and itself does that pandas 3 wants otherwise; and what Python
+# What torchgeo 0.10 itself does that pandas 3 wants otherwise; and what Python
 # 3.12 says of forking a process with threads, of which none is at work here.
 pytestmark = [
     pytest.mark.filterwarnings(f"ignore:{message}:DeprecationWarning")
     for message in (
-        "Use torchgeo.samplers.(RandomPatchSampler|GriddedPatchSampler) instead",
         "Use geopandas.GeoSeries.sample_points instead",
         "Use torchgeo.samplers.utils.convolution_arithmetic instead",
         "The inplace keyword in GeoDataFrame.drop is deprecated",
@@ -83,6 +80,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def pairs_of(dataset: Any, channels: Channels, meanings: Meanings | None = None) -> tuple[Pair, ...]:
+    """The pairs of a torchgeo dataset; its masks are codes unless `meanings` says otherwise."""
+    meanings = meanings or Meanings(codes=channels.codes, code_of={code: code for code in channels.codes})
+    return tuple(
+        Pair(
+            name=entry.key,
+            image=entry.image,
+            labels=entry.labels.opened(meanings, layered=channels.task == "multilabel"),
+            channels=channels,
+        )
+        for entry in entries_of(dataset)
+    )
+
+
 def stored(folder: Path, name: str) -> npt.NDArray[Any]:
     with rasterio.open(folder / name) as file:
         return np.asarray(file.read())
@@ -98,7 +109,7 @@ def opened(folder: Path, name: str) -> Pair:
 @pytest.fixture(scope="module")
 def both(folder: Path) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
     """The pairs as torchgeo has them, and as geoseg does."""
-    theirs = pairs_from_torchgeo(Images(folder) & Codes(folder), CHANNELS)
+    theirs = pairs_of(Images(folder) & Codes(folder), CHANNELS)
     return theirs, tuple(opened(folder, name) for name in "ab")
 
 
@@ -124,7 +135,8 @@ def test_names_bands_and_parts_are_chosen_as_of_a_scene(folder: Path) -> None:
     class Named(Images):
         all_bands = ("blue", "green", "red")
 
-    first, second = images_from_torchgeo(Named(folder), nodata=float(stored(folder, "image_a.tif")[2, 3, 4]))
+    first, second = (entry.image for entry in entries_of(Named(folder) & Codes(folder)))
+    first = first.declared(Declared(nodata=((float(stored(folder, "image_a.tif")[2, 3, 4]),),)))
     assert (first.path, second.path) == ("image_a", "image_b")
     assert first.names == ("blue", "green", "red")
     chosen = first.select(["red", "blue"], validity_band=2).crop(Window(row=2, col=3, height=20, width=30))
@@ -134,7 +146,7 @@ def test_names_bands_and_parts_are_chosen_as_of_a_scene(folder: Path) -> None:
     assert np.array_equal(chip.valid, (expected != expected[0, 1, 1]).any(axis=0)), (
         "no data where all bands are"
     )
-    with pytest.raises(OptionError, match="sticks out"):
+    with pytest.raises(OptionError, match="extends beyond"):
         first.crop(Window(row=60, col=0, height=20, width=20))
     with pytest.raises(OptionError, match="as data and as validity"):
         first.select([1, 2], validity_band=2)
@@ -142,7 +154,7 @@ def test_names_bands_and_parts_are_chosen_as_of_a_scene(folder: Path) -> None:
 
 def test_polygons_are_labels_and_the_rest_is_unlabelled(folder: Path) -> None:
     dataset = Images(folder) & VectorDataset(folder / "labels.gpkg", label_name="class")
-    (pair,) = pairs_from_torchgeo(dataset, CHANNELS)
+    (pair,) = pairs_of(dataset, CHANNELS)
     frame = gpd.read_file(folder / "labels.gpkg")
     on_image = from_origin(500_000, 4_000_000, 10, 10)
     # Labels are known within the bounds of their file; torchgeo cuts to them, we to whole pixels in them.
@@ -156,7 +168,7 @@ def test_polygons_are_labels_and_the_rest_is_unlabelled(folder: Path) -> None:
     assert np.array_equal(pair.labels.read(whole), truth[rows, cols])
     assert np.array_equal(pair.image.read(whole).pixels, stored(folder, "image_a.tif")[:, rows, cols])
     background = Meanings(codes=(1, 2, 3), code_of={1: 1, 3: 3}, unlabelled=2)
-    (other,) = pairs_from_torchgeo(dataset, CHANNELS, meanings=background)
+    (other,) = pairs_of(dataset, CHANNELS, background)
     assert np.array_equal(other.labels.read(whole), np.where(truth == UNKNOWN, 2, truth)[rows, cols])
     found = measure([other])
     assert found.pixels == tuple((other.labels.read(whole) == code).sum() for code in (1, 2, 3))
@@ -168,10 +180,10 @@ def test_labels_of_another_crs_are_unknown_where_they_do_not_reach(folder: Path,
     dataset = Images(folder) & VectorDataset(
         tmp_path / "labels.gpkg", label_name="class", task="semantic_segmentation"
     )
-    (pair,) = pairs_from_torchgeo(dataset, CHANNELS)
+    (pair,) = pairs_of(dataset, CHANNELS)
     whole = Window(row=0, col=0, height=pair.grid.height, width=pair.grid.width)
     background = Meanings(codes=(1, 2, 3), code_of={1: 1, 3: 3}, unlabelled=2)
-    (other,) = pairs_from_torchgeo(dataset, CHANNELS, meanings=background)
+    (other,) = pairs_of(dataset, CHANNELS, background)
     codes = other.labels.read(whole)
     covered = rasterize(
         [dataset.index.geometry.iloc[0]], out_shape=whole.shape, transform=pair.grid.transform
@@ -187,39 +199,42 @@ def test_layers_of_several_classes(tmp_path: Path, write_raster: Any) -> None:
     write_raster(tmp_path / "codes_a.tif", layers)
     channels = Channels(codes=(4, 6), task="multilabel")
     window = Window(row=-3, col=50, height=40, width=60)
-    (pair,) = pairs_from_torchgeo(Images(tmp_path) & Codes(tmp_path), channels)
+    (pair,) = pairs_of(Images(tmp_path) & Codes(tmp_path), channels)
     codes = pair.labels.read(window)
     assert np.array_equal(codes[:, 3:, :40], layers[:, :37, 50:])
     assert (codes[:, :3] == UNKNOWN).all()
     assert (codes[..., 40:] == UNKNOWN).all()
     with pytest.raises(DataError, match="expected 3 of 0, 1"):
-        pairs_from_torchgeo(Images(tmp_path) & Codes(tmp_path), Channels(codes=(4, 6, 7), task="multilabel"))
+        pairs_of(Images(tmp_path) & Codes(tmp_path), Channels(codes=(4, 6, 7), task="multilabel"))
     with pytest.raises(DataError, match="2 layers of labels, expected one"):
-        pairs_from_torchgeo(Images(tmp_path) & Codes(tmp_path), CHANNELS)
+        pairs_of(Images(tmp_path) & Codes(tmp_path), CHANNELS)
 
 
 def test_what_is_no_pair_is_refused(folder: Path) -> None:
     with pytest.raises(DataError, match="has no mask"):
-        pairs_from_torchgeo(Images(folder), CHANNELS)
+        pairs_of(Images(folder), CHANNELS)
     with pytest.raises(DataError, match="has no image"):
-        images_from_torchgeo(Codes(folder))
-    pair, _ = pairs_from_torchgeo(
-        Images(folder) & Codes(folder), CHANNELS, meanings=Meanings(codes=(1, 2), code_of={1: 1, 2: 2, 3: 2})
+        entries_of(Codes(folder))
+    pair, _ = pairs_of(
+        Images(folder) & Codes(folder), CHANNELS, Meanings(codes=(1, 2), code_of={1: 1, 2: 2, 3: 2})
     )
     assert set(np.unique(pair.labels.read(Window(row=0, col=0, height=70, width=90)))) == {1, 2}
     with pytest.raises(DataError, match="holds label values 3, expected 1, 2"):
-        pair, _ = pairs_from_torchgeo(Images(folder) & Codes(folder), Channels(codes=(1, 2)))
+        pair, _ = pairs_of(Images(folder) & Codes(folder), Channels(codes=(1, 2)))
         pair.labels.read(Window(row=0, col=0, height=70, width=90))
 
     def halved(sample: dict[str, Any]) -> dict[str, Any]:
         return sample | {"image": sample["image"][..., ::2, ::2]}
 
-    image, _ = images_from_torchgeo(Images(folder, transforms=halved))
+    image, _ = (entry.image for entry in entries_of(Images(folder, transforms=halved)))
     with pytest.raises(DataError, match=r"shape \(3, 5, 10\), expected 10 x 20 px"):
         image.read(Window(row=0, col=0, height=10, width=20))
 
 
 def test_threads_and_forked_processes_have_open_files_of_their_own(folder: Path) -> None:
+    """If torchgeo keeps open files in another way, or joined datasets elsewhere than in ``datasets``: threads and
+    workers read each other's pixels.
+    """
     dataset = Images(folder) & Codes(folder)
     here = torchgeo_parts._own(dataset)
     assert torchgeo_parts._own(dataset) is here
@@ -237,7 +252,7 @@ def test_threads_and_forked_processes_have_open_files_of_their_own(folder: Path)
 
 
 def test_forked_workers_open_torchgeos_files_anew(folder: Path) -> None:
-    pairs = pairs_from_torchgeo(Images(folder) & Codes(folder), CHANNELS)
+    pairs = pairs_of(Images(folder) & Codes(folder), CHANNELS)
     pairs = tuple(
         Pair(name=p.name, image=p.image, labels=p.labels, channels=CHANNELS, gain=(1.0,) * 3, bias=(0.0,) * 3)
         for p in pairs
@@ -250,107 +265,3 @@ def test_forked_workers_open_torchgeos_files_anew(folder: Path) -> None:
         for key in ("image", "mask", "valid", "scene"):
             assert torch.equal(one[key], other[key])
             assert torch.equal(one[key], own[key])
-
-
-def torchgeo_samplers(dataset: Any, size: int) -> dict[str, Any]:
-    """Every sampler of the installed version that knows pixels."""
-    samplers = {
-        "random": torchgeo.samplers.RandomGeoSampler(dataset, size, 10),
-        "grid": torchgeo.samplers.GridGeoSampler(dataset, size, size // 2),
-    }
-    if hasattr(torchgeo.samplers, "RandomPatchSampler"):  # from 0.10 on
-        samplers["random patch"] = torchgeo.samplers.RandomPatchSampler(
-            dataset, size=size, length=10, generator=0
-        )
-        samplers["gridded patch"] = torchgeo.samplers.GriddedPatchSampler(dataset, size=size)
-    return samplers
-
-
-def test_torchgeos_samplers_draw_from_our_pairs_what_they_draw_from_the_files(folder: Path) -> None:
-    pairs = [opened(folder, name) for name in "ab"]
-    dataset, theirs = PairDataset(pairs), Images(folder) & Codes(folder)
-    assert dataset.res == theirs.res
-    assert dataset.bounds == theirs.bounds
-    inside = 0
-    for name, sampler in torchgeo_samplers(dataset, 32).items():
-        queries = list(sampler)
-        assert queries, name
-        for query in queries:
-            try:
-                sample = dataset[query]
-            except IndexError:
-                assert "patch" in name, "patches are drawn between the images too"
-                continue
-            assert sample["image"].shape == (3, 32, 32)
-            assert sample["mask"].shape == (32, 32)
-            if sample["mask"].min() == IGNORED:  # sticks out; torchgeo has 0 there
-                continue
-            expected = theirs[query]
-            assert torch.equal(sample["image"], expected["image"])
-            assert torch.equal(sample["mask"] + 1, expected["mask"])
-            inside += 1
-    assert inside > 15
-
-
-def test_a_batch_holds_what_the_installed_torchgeo_puts_into_its_own(folder: Path) -> None:
-    dataset = PairDataset([opened(folder, name) for name in "ab"])
-    sampler = torchgeo_samplers(dataset, 16)["random"]
-    batch = next(iter(DataLoader(dataset, batch_size=4, sampler=sampler, collate_fn=stack_samples)))
-    theirs = next(iter(DataLoader(Images(folder), batch_size=4, sampler=sampler, collate_fn=stack_samples)))
-    assert batch["image"].shape == theirs["image"].shape == (4, 3, 16, 16)
-    assert set(batch) == {*theirs, "mask", "valid", "scene"}
-    assert all(type(batch[key]) is type(theirs[key]) for key in theirs)
-    assert all(batch[key].shape == theirs[key].shape for key in theirs if torch.is_tensor(theirs[key]))
-
-
-@given(st.floats(-0.49, 0.49), st.floats(-0.49, 0.49), st.integers(-5, 60), st.integers(-5, 80))
-def test_bounds_between_pixels_are_snapped_and_told(
-    folder: Path, right: float, down: float, row: int, col: int
-) -> None:
-    pair = opened(folder, "a")
-    dataset = PairDataset([pair])
-    window = Window(row=row, col=col, height=9, width=11)
-    west, south, east, north = pair.grid.window_bounds(window)
-    shift = 10 * right, -10 * down
-    query = slice(west + shift[0], east + shift[0]), slice(south + shift[1], north + shift[1])
-    sample = dataset[query]
-    expected = pair.sample(window)
-    assert torch.equal(sample["image"], expected["image"])
-    assert torch.equal(sample["mask"], expected["mask"])
-    if torch.is_tensor(sample["bounds"]):
-        told = sample["bounds"][[0, 3, 1, 4]].tolist()
-        assert sample["transform"].tolist() == [10, 0, west, 0, -10, north, 0, 0, 1]
-    else:
-        told = [sample["bounds"][axis].start for axis in (0, 1)]
-        told += [sample["bounds"][axis].stop for axis in (0, 1)]
-    assert told == [west, south, east, north]
-
-
-def test_what_torchgeo_cannot_ask_of_our_pairs_is_refused(
-    folder: Path, tmp_path: Path, write_raster: Any
-) -> None:
-    pairs = [opened(folder, name) for name in "ab"]
-    dataset = PairDataset(pairs)
-    with pytest.raises(OptionError, match="never resampled, found 20 x 20"):
-        dataset[500_000:500_100:20, 3_999_900:4_000_000:20]
-    with pytest.raises(OptionError, match="put this dataset first"):
-        Images(folder, res=20) & dataset
-    with pytest.raises(OptionError, match="these images stay in"):
-        Images(folder, crs=CRS.from_epsg(32651), res=10) & dataset
-    with pytest.raises(IndexError, match="not found"):
-        dataset[0:100, 0:100]
-    both = dataset & Codes(folder)
-    assert len(both) == 2
-    with pytest.raises(DataError, match="no pairs"):
-        PairDataset([])
-    write_raster(tmp_path / "x.tif", np.zeros((1, 9, 9), np.uint8))
-    with rasterio.open(tmp_path / "x.tif", "r+") as file:
-        file.transform = from_origin(0, 0, 5, 5)
-    fine = Scene.open(tmp_path / "x.tif")
-    with pytest.raises(DataError, match="another CRS or pixel size"):
-        PairDataset([*pairs, Pair(name="x", image=fine, labels=pairs[0].labels, channels=CHANNELS)])
-    with rasterio.open(tmp_path / "x.tif", "r+") as file:
-        file.transform = from_origin(0, 0, 5, 5) @ rasterio.Affine.rotation(20)
-    askew = Scene.open(tmp_path / "x.tif")
-    with pytest.raises(DataError, match="north-up"):
-        PairDataset([Pair(name="x", image=askew, labels=pairs[0].labels, channels=CHANNELS)])

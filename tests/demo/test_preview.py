@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from affine import Affine
 
-from geoseg.demo.preview import Preview, draw, paint, round_length
+from geoseg.demo.preview import Preview, draw, fitted, paint, round_length
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend
 from geoseg.raster.classmap import ClassMap
@@ -49,14 +49,33 @@ def test_it_is_drawn_at_any_size_with_and_without_a_crs(height: int, width: int,
     preview = Preview(
         colors=colors,
         class_map=class_map,
-        labels=class_map,
+        reference=class_map,
+        held_back=nothing_valid,
         legend=LEGEND,
         title="title",
         subtitle="subtitle",
+        names=("scene", "reference", "map"),
         credit="credit",
     )
     figure = draw(preview)
     words = [text.get_text() for axes in figure.axes for text in axes.texts]
     assert any(word.endswith((" m", " km")) for word in words) == (crs is not None)
     assert {"water", "forest", "0.0%"} <= set(words)
-    assert {"title", "subtitle", "credit"} <= {text.get_text() for text in figure.texts}
+    found = {text.get_text() for text in figure.texts}
+    assert {"title", "subtitle", "credit", "scene", "reference", "map"} <= found
+
+
+@pytest.mark.parametrize(("height", "width"), [(7, 5), (30, 100), (61, 31)])
+def test_an_image_that_is_too_large_becomes_the_means_of_squares(height: int, width: int) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype(np.uint8)
+    found = fitted(image, 30)
+    longest = max(height, width)
+    if longest <= 30:
+        times = 30 // longest
+        np.testing.assert_array_equal(found, np.kron(image, np.ones((times, times, 1), np.uint8)))
+        return
+    edge = -(-longest // 30)
+    assert found.shape == (height // edge, width // edge, 3)
+    for row, col in np.ndindex(*found.shape[:2]):
+        square = image[row * edge : (row + 1) * edge, col * edge : (col + 1) * edge].astype(float)
+        np.testing.assert_allclose(found[row, col], square.mean(axis=(0, 1)), atol=0.51)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from geoseg.assessment.accuracy import Accuracy
-from geoseg.demo.verdict import verdict
+from geoseg.assessment.comparison import Accuracy
+from geoseg.demo.run import verdict
 from geoseg.grid.legend import Legend
 from geoseg.learning.metrics import Confusion
 
@@ -21,12 +21,11 @@ def test_each_class_that_occurs_gets_one_word() -> None:
     counts[2, 2] = 3
     counts[2, 0] = 1
     counts[3, 3] = 10
-    text = "\n".join(verdict(Accuracy(legend=LEGEND, confusion=Confusion(counts), excluded=0), 3))
-    assert "18 pixels of 3 scenes" in text
+    text = "\n".join(verdict(Accuracy(legend=LEGEND, confusion=Confusion(counts), excluded=0)))
+    assert "held back, 18 pixels" in text
     assert "Good for: field, forest (" in text
     assert "With care: road (" in text
     assert "Not good for: building (" in text
-    assert "static map" in text
-    assert "part of 'other'" in text
+    assert "the label under its centre" in text
     assert "Most often wrong: building mapped as road (5.6% of all pixels); road mapped as field" in text
     assert "forest mapped" not in text

@@ -84,6 +84,6 @@ def test_what_is_tried_out_before_a_run_is_no_part_of_it() -> None:
 
 @pytest.mark.parametrize("device", ["cpu", "mps"])
 def test_compiling_is_for_cuda(device: str) -> None:
-    with pytest.raises(OptionError, match=f"--compile is for cuda, found {device}; leave it out"):
+    with pytest.raises(OptionError, match=f"compile=True is for cuda, found {device}; leave it out"):
         check_compiler(device)
     check_compiler("cuda")

@@ -17,8 +17,9 @@ from geoseg.errors import OptionError
 SCRIPT = """
 import sys
 from geoseg.engine import devices
-from geoseg.engine.memory import fitted_to_memory, free_memory, resident
-from geoseg.engine.search import with_fastest_batch
+from geoseg.engine.memory import fitted_to_memory, free_memory
+from geoseg.storage.process_memory import resident
+from geoseg.engine.settings import with_fastest_batch
 from geoseg.engine.compiled import check_compiler
 from geoseg.engine.clock import Clock
 from geoseg.engine.settings import Settings

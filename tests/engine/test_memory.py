@@ -12,9 +12,10 @@ import torch
 from torch import nn
 
 import geoseg.engine.memory as module
-from geoseg.engine.memory import check_memory, fitted_to_memory, free_memory, peak, resident
+from geoseg.engine.memory import check_memory, fitted_to_memory, free_memory
 from geoseg.engine.settings import Settings
 from geoseg.errors import OptionError
+from geoseg.storage.process_memory import peak, resident
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of its memory in /proc")
 CPU = Settings(device="cpu", precision="fp32", batch_size=500, threads=1)

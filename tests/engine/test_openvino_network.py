@@ -13,13 +13,14 @@ import segmentation_models_pytorch as smp
 import torch
 from torch import Tensor, nn
 
-from geoseg.engine.bands import BandResult, Engine
 from geoseg.engine.conversion import converted
+from geoseg.engine.engine import Engine
 from geoseg.engine.network import Network
 from geoseg.engine.openvino_network import CompiledGraph, OpenVinoNetwork
 from geoseg.engine.plan import Plan
 from geoseg.engine.rows import RowReader
 from geoseg.engine.settings import Settings
+from geoseg.engine.strip_work import StripResult
 from geoseg.errors import GeosegError, ModelError
 from geoseg.grid.legend import Task
 from geoseg.grid.tiling import Tiling
@@ -92,6 +93,9 @@ def square(network: nn.Module) -> Any:
 
 
 def test_it_says_what_torch_says(network: nn.Module, compiled: CompiledGraph) -> None:
+    """If OpenVINO moves ``frontend.pytorch.ts_decoder``: every torch model is predicted with torch on a CPU, and none
+    can be exported to ``.xml`` or made int8.
+    """
     assert_alike(network, plain(compiled), noise(3, 96, bands=5)[:, :, :64])
 
 
@@ -137,7 +141,7 @@ def test_stored_numbers_are_normalised_and_what_is_not_valid_is_nought(
 
 def bands_of(
     network: Network | OpenVinoNetwork, source: ArraySource, bands: int, **more: Any
-) -> list[BandResult]:
+) -> list[StripResult]:
     plan = Plan.of(source.grid.shape, Tiling(size=64, overlap=16), bands)
     engine = Engine(
         network=network,
@@ -149,7 +153,7 @@ def bands_of(
     return list(engine.run())
 
 
-def joined(results: Sequence[BandResult], name: str) -> npt.NDArray[Any]:
+def joined(results: Sequence[StripResult], name: str) -> npt.NDArray[Any]:
     return np.concatenate([getattr(each, name) for each in results], axis=-2)
 
 
@@ -168,22 +172,69 @@ def test_a_scene_is_what_torch_makes_of_it(network: nn.Module, square: Any) -> N
     sure = (best[-1] - best[-2] > 1e-4) | ~valid
     assert np.array_equal(joined(theirs, "codes")[sure], joined(ours, "codes")[sure])
     assert np.abs(joined(theirs, "confidence").astype(int) - joined(ours, "confidence")).max() <= 1
-    # Bands are for memory alone, and to go on in the middle changes nothing.
+    # Strips are for memory alone, and to go on in the middle changes nothing.
     again = bands_of(found, source, 3)
     assert np.array_equal(joined(again, "codes"), joined(theirs, "codes"))
     plan = Plan.of(source.grid.shape, Tiling(size=64, overlap=16), 1)
-    for start in range(len(plan.bands)):
+    for start in range(len(plan.strips)):
         engine = Engine(
             network=found, plan=plan, reader=RowReader(source, plan, tolerant=False), channels=(9, 4, 6, 2)
         )
         part = list(engine.run(start))
-        assert [each.band.index for each in part] == list(range(start, len(plan.bands)))
-        rows = plan.bands[start].rows.start
+        assert [each.strip.index for each in part] == list(range(start, len(plan.strips)))
+        rows = plan.strips[start].rows.start
         assert np.array_equal(joined(part, "codes"), joined(theirs, "codes")[rows:])
         assert np.array_equal(joined(part, "confidence"), joined(theirs, "confidence")[rows:])
 
 
-def test_a_scene_whose_output_is_not_a_number_is_an_error(network: nn.Module, square: Any) -> None:
+@pytest.mark.parametrize("task", ["multiclass", "binary", "multilabel"])
+@pytest.mark.parametrize("storage", [None, "uint8", "float16"])
+def test_a_scene_that_is_seen_whole_is_what_torch_makes_of_it(
+    network: nn.Module, task: Task, storage: Any
+) -> None:
+    random = np.random.default_rng(3)
+    valid = random.random((90, 70)) < 0.9
+    source = ArraySource.of(random.integers(0, 255, (5, 90, 70), dtype=np.uint8), valid=valid)
+    scaling, plan = ([1 / 255] * 5, [-0.5] * 5), Plan.whole((90, 70))
+    module = nn.Sequential(network, nn.Conv2d(4, 1, 1)) if task == "binary" else network
+    graph = CompiledGraph(converted(module.eval(), (5, 64, 96)), "fp32", 2, task)
+
+    def clip(first: int, stop: int) -> npt.NDArray[np.bool_]:
+        return np.broadcast_to(np.arange(70) > 9, (stop - first, 70))
+
+    results = []
+    for each in (Network(module, *scaling, TORCH, task=task), OpenVinoNetwork(graph, *scaling, OPENVINO)):
+        (result,) = Engine(
+            network=each,
+            plan=plan,
+            reader=RowReader(source, plan, tolerant=False),
+            channels=(1,) if task == "binary" else (9, 4, 6, 2),
+            thresholds=None if task == "multiclass" else [0.5] if task == "binary" else [0.4, 0.5, 0.6, 0.5],
+            clip=clip,
+            storage=storage,
+            image_size=(64, 96),
+        ).run()
+        results.append(result)
+    ours, theirs = results
+    assert theirs.codes.shape == ours.codes.shape == ((4, 90, 70) if task == "multilabel" else (90, 70))
+    missing = ~valid | (np.arange(70) <= 9)
+    assert np.array_equal(theirs.codes == 255, np.broadcast_to(missing, theirs.codes.shape))
+    assert (theirs.codes != ours.codes).mean() < 1e-3
+    same = theirs.codes == ours.codes
+    assert np.abs(theirs.confidence.astype(int) - ours.confidence)[same].max() <= 1
+    if storage is None:
+        assert theirs.stored is None
+    else:
+        assert theirs.stored is not None
+        assert ours.stored is not None
+        assert theirs.stored.dtype == ours.stored.dtype
+        off = 1 if storage == "uint8" else 1e-3
+        np.testing.assert_allclose(theirs.stored.astype(float), ours.stored.astype(float), rtol=0, atol=off)
+
+
+def test_a_scene_whose_output_is_not_a_number_is_an_error(
+    network: nn.Module, square: Any, compiled: CompiledGraph
+) -> None:
     pixels = np.full((5, 100, 100), 1.0, np.float32)
     pixels[0, 90, 90] = 3e38
     found = OpenVinoNetwork(CompiledGraph(square, "fp32", 2), [1.0] * 5, [0.0] * 5, OPENVINO)
@@ -191,6 +242,16 @@ def test_a_scene_whose_output_is_not_a_number_is_an_error(network: nn.Module, sq
         GeosegError, match=r"the network's output in rows .* is not a number: the scene holds 3e\+38"
     ):
         bands_of(found, ArraySource.of(pixels), 1)
+    source, plan = ArraySource.of(pixels), Plan.whole((100, 100))
+    whole = Engine(
+        network=OpenVinoNetwork(compiled, [1.0] * 5, [0.0] * 5, OPENVINO),
+        plan=plan,
+        reader=RowReader(source, plan, tolerant=False),
+        channels=(9, 4, 6, 2),
+        image_size=(64, 96),
+    )
+    with pytest.raises(GeosegError, match=r"output in rows 0 to 99 is not a number: the scene holds 3e\+38"):
+        list(whole.run())
     # What was lent came back: the network goes on.
     assert bands_of(found, ArraySource.of(np.ones((5, 70, 70), np.float32)), 1)
 
@@ -212,7 +273,9 @@ class Branching(nn.Module):
 
 
 def test_what_a_trace_does_not_show_is_found_out() -> None:
-    with pytest.raises(ModelError, match="OpenVINO computes something else of the network: it is off by "):
+    with pytest.raises(
+        ModelError, match="the network converted to OpenVINO gives other results: its logits are off by "
+    ):
         converted(Branching().eval(), (3, 32, 32))
 
 

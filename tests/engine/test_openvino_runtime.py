@@ -78,10 +78,14 @@ def test_measuring_keeps_the_signal_stack() -> None:
     assert signal_stack() == before
 
 
-def test_a_measurement_ends_when_it_is_interrupted() -> None:
+def test_a_measurement_ends_when_it_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    stop = threading.Event()
+    monkeypatch.setattr("geoseg.engine.quantized.Event", lambda: stop)
+
     def interrupted(call: int) -> float:
         if call == 1:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            assert stop.wait(timeout=60)
         return 1.0 if call == 1 else 0.0
 
     assert measure(interrupted) < 4  # more than 5 else

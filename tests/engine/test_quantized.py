@@ -50,6 +50,7 @@ def graph(network: nn.Module) -> GraphBytes:
     return GraphBytes.of(quantized(converted(network, (3, 64, 64)), images(4)))
 
 
+@pytest.mark.long
 def test_it_multiplies_integers(graph: GraphBytes) -> None:
     kinds = [op.get_type_name() for op in graph.graph().get_ordered_ops()]
     assert kinds.count("FakeQuantize") > 20
@@ -80,7 +81,7 @@ def test_what_is_no_graph_is_refused_in_one_line() -> None:
 @pytest.mark.parametrize("device", ["cuda", "mps"])
 def test_int8_is_for_the_cpu(device: str) -> None:
     with pytest.raises(
-        OptionError, match=f"precision int8 is for the CPU, found {device}; pass --device cpu"
+        OptionError, match=f'precision int8 is for the CPU, found {device}; pass device="cpu"'
     ):
         check_int8(device)
     check_int8("cpu")
@@ -94,6 +95,7 @@ def test_the_missing_package_is_named() -> None:
         check_installed()
 
 
+@pytest.mark.long
 def test_weights_of_every_layer_are_integers() -> None:
     """Those of depthwise layers, too, which a trace reshapes."""
     light = seeded(lambda: smp.Unet("mobilenet_v2", encoder_weights=None, in_channels=3, classes=2))

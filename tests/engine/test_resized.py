@@ -1,4 +1,4 @@
-"""Resized images: as Pillow resizes them, over the same ground, and without what is not valid."""
+"""Resized images: as torch and Pillow resize them, over the same ground, and without what is not valid."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ import pickle
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import rasterio
 import torch
 from affine import Affine
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
+from torch.nn import functional
 
-from geoseg.engine import resized
-from geoseg.engine.resized import ResizedSource, resize_chip, resize_planes
+from geoseg.engine import resized, torch_resize
+from geoseg.engine.resize import resize_planes, resize_valid
+from geoseg.engine.resized import ResizedSource, resize_chip
 from geoseg.grid.grid import Grid
 from geoseg.grid.window import Window
 from geoseg.raster.array_scene import ArraySource
@@ -30,9 +33,72 @@ seeds = st.integers(0, 2**32 - 1)
 @given(shapes, shapes, seeds)
 def test_planes_are_resized_as_pillow_does(given_shape, wanted, seed) -> None:
     plane = np.random.default_rng(seed).random(given_shape, dtype=np.float32) * 255
-    ours = resize_planes(torch.from_numpy(plane[None]), wanted)[0].numpy()
     theirs = Image.fromarray(plane).resize(wanted[::-1], Image.Resampling.BILINEAR)
-    np.testing.assert_allclose(ours, np.asarray(theirs), atol=1e-2)
+    tensor = torch_resize.resize_planes(torch.from_numpy(plane[None]), wanted)[0].numpy()
+    for ours in (resize_planes(plane[None], wanted)[0], tensor):
+        np.testing.assert_allclose(ours, np.asarray(theirs), atol=1e-2)
+
+
+def as_torch(planes: npt.NDArray[np.floating], shape: tuple[int, int]) -> npt.NDArray[np.float64]:
+    """torch's interpolation in float64, an axis at a time: of both at once it makes one column of the first row."""
+    tensor = torch.from_numpy(planes.astype(np.float64))[None]
+    for size in ((tensor.shape[2], shape[1]), shape):
+        if tensor.shape[2:] != size and size[1] == 1:
+            tensor = tensor.mT
+            size = size[::-1]
+            tensor = functional.interpolate(
+                tensor, size=size, mode="bilinear", align_corners=False, antialias=True
+            ).mT
+        elif tensor.shape[2:] != size:
+            tensor = functional.interpolate(
+                tensor, size=size, mode="bilinear", align_corners=False, antialias=True
+            )
+    return tensor[0].numpy()
+
+
+@given(
+    st.tuples(st.integers(1, 150), st.integers(1, 150)),
+    st.tuples(st.integers(1, 150), st.integers(1, 150)),
+    seeds,
+    st.sampled_from(["uint8", ">u2", "int32", "float16", "float32", "float64"]),
+    st.sampled_from([0.0, 0.4, 1.0]),
+)
+@example((1, 1), (1, 1), 0, "uint8", 0.0)
+@example((1, 40), (40, 1), 0, "uint8", 0.4)
+@example((17, 30), (17, 12), 0, "uint8", 0.4)
+@example((17, 30), (17, 30), 0, ">u2", 0.4)
+def test_arrays_are_resized_as_torch_does(given_shape, wanted, seed, dtype, share) -> None:
+    random = np.random.default_rng(seed)
+    planes = random.integers(0, 200, (2, *given_shape)).astype(dtype)
+    valid = random.random(given_shape) >= share
+    expected = as_torch(planes, wanted)
+    np.testing.assert_allclose(resize_planes(planes, wanted), expected, rtol=1e-5, atol=1e-4)
+    found, there = resize_valid(planes, valid, wanted)
+    assert (found.dtype, there.dtype) == (np.float32, np.bool_)
+    near = functional.interpolate(
+        torch.from_numpy(valid[None, None].astype(np.uint8)), wanted, mode="nearest-exact"
+    )
+    same = there == (near[0, 0].numpy() > 0)
+    # Where the middle of a pixel lies between two, torch takes either of them.
+    ties = [
+        (2 * np.arange(new) + 1) * old % (2 * new) == 0 for old, new in zip(given_shape, wanted, strict=True)
+    ]
+    assert (same | ties[0][:, None] | ties[1]).all()
+    weight = as_torch(valid[None].astype(float), wanted)
+    means = as_torch(planes * valid, wanted) / np.maximum(weight, 1e-12)
+    np.testing.assert_allclose(found, np.where(there, means, 0), rtol=1e-4, atol=1e-3)
+
+
+@given(shapes, shapes, seeds)
+def test_a_pixel_without_a_share_counts_for_nothing(given_shape, wanted, seed) -> None:
+    """What is not a number stays where it is: a neighbour that it has no share in is a number."""
+    plane = np.random.default_rng(seed).random(given_shape, dtype=np.float32)
+    row, col = given_shape[0] // 2, given_shape[1] // 2
+    hit = np.zeros(given_shape)
+    hit[row, col] = 1
+    plane[row, col] = np.nan
+    found = resize_planes(plane[None], wanted)[0]
+    np.testing.assert_array_equal(np.isnan(found), as_torch(hit[None], wanted)[0] > 1e-9)
 
 
 @given(shapes, shapes, seeds, st.sampled_from(["uint8", "uint16", "float32", "float64"]))

@@ -82,7 +82,7 @@ def rows_of(
     plan = Plan.of(scene.grid.shape, Tiling(size=40, overlap=10), 3)
     watched = Watched(scene, broken)
     reader = RowReader(watched, plan, tolerant=broken is not None, threads=threads)  # type: ignore[arg-type]
-    chips = [reader.read(band.start - plan.margin, band.read_stop - plan.margin) for band in plan.bands]
+    chips = [reader.read(strip.start - plan.margin, strip.read_stop - plan.margin) for strip in plan.strips]
     reader.close()
     return chips, reader, watched
 

@@ -9,7 +9,6 @@ import torch
 import geoseg
 from geoseg.engine.plan import tile_starts
 from geoseg.grid.tiling import Tiling
-from geoseg.inference.options import PredictOptions
 from geoseg.models.model import Model
 from tests.oracle import pointwise_card
 
@@ -43,6 +42,6 @@ def test_steps_across_the_borders_of_tiles_are_like_those_elsewhere() -> None:
     rows, cols = np.mgrid[:400, :416] / 40
     waves = np.sin(rows[None] + cols[None] * np.array([1.0, 0.5, -0.7])[:, None, None])
     pixels = (215 + 30 * waves).astype(np.uint8)
-    options = PredictOptions(precision="fp32", tile_size=TILING.size, overlap=TILING.overlap, device="cpu")
-    confidence = geoseg.predict(pixels, unsure(), options=options)["confidence"].to_numpy()
+    options = {"precision": "fp32", "tile_size": TILING.size, "overlap": TILING.overlap, "device": "cpu"}
+    confidence = geoseg.predict(pixels, unsure(), **options)["confidence"].to_numpy()
     assert seam_step(confidence, TILING) < 1.5

@@ -10,10 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoseg.engine import search
+from geoseg.engine import settings
 from geoseg.engine.plan import Plan, rows_together
-from geoseg.engine.search import with_fastest_batch
-from geoseg.engine.settings import Settings, batch_sizes, calls, fitting_batch
+from geoseg.engine.settings import Settings, batch_sizes, calls, cheapest_batch, with_fastest_batch
 from geoseg.grid.tiling import Tiling
 
 SETTINGS = Settings(device="cpu", precision="fp32", batch_size=8, threads=1)
@@ -41,7 +40,7 @@ class Device:
 
 
 def searched(device: Device, tiles: tuple[int, int], monkeypatch: pytest.MonkeyPatch, start: int = 8) -> int:
-    monkeypatch.setattr(search, "time", device)
+    monkeypatch.setattr(settings, "time", device)
     return with_fastest_batch(replace(SETTINGS, batch_size=start), tiles, device.trial).batch_size
 
 
@@ -80,8 +79,8 @@ def test_what_the_memory_does_not_hold_is_not_chosen(
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 40))
 def test_batches_are_counted_as_they_are_run(rows: int, cols: int, batch: int) -> None:
     tiling, count = Tiling(size=4, overlap=0), 0
-    for band in Plan.of((4 * rows, 4 * cols), tiling, batch).bands:
-        tiles = len(band.tile_rows) * cols
+    for strip in Plan.of((4 * rows, 4 * cols), tiling, batch).strips:
+        tiles = len(strip.tile_rows) * cols
         while tiles > 0:
             tiles, count = tiles - batch, count + 1
     assert calls(rows, cols, batch) == count
@@ -103,5 +102,5 @@ def test_little_of_a_batch_is_computed_for_nothing(columns: int, batch: int) -> 
 @given(st.integers(1, 60), st.integers(1, 60))
 def test_sizes_worth_trying_hold_the_one_that_is_taken_untried(rows: int, cols: int) -> None:
     sizes = batch_sizes((rows, cols), "cpu")
-    assert fitting_batch(rows, cols, 8) in sizes
+    assert cheapest_batch(rows, cols, 8) in sizes
     assert sizes <= set(range(1, 17))

@@ -49,30 +49,30 @@ def naive(plan: Plan, tiles: dict[tuple[int, int], npt.NDArray[np.float64]]) -> 
 def streamed(
     plan: Plan, tiles: dict[tuple[int, int], npt.NDArray[np.float64]], start: int = 0
 ) -> list[torch.Tensor]:
-    """Run a plan band by band, as the engine does."""
+    """Run a plan strip by strip, as the engine does."""
     rows, cols = tile_starts(plan.shape, plan.tiling)
     channels = next(iter(tiles.values())).shape[0]
-    depth = max(band.read_stop - band.start for band in plan.bands)
+    depth = max(strip.read_stop - strip.start for strip in plan.strips)
     stitcher = Stitcher(plan.tiling, plan.padded, channels, depth, CPU)
     if start:
-        stitcher.resume(plan.bands[start].start, plan.bands[start].tile_rows.start)
+        stitcher.resume(plan.strips[start].start, plan.strips[start].tile_rows.start)
     out = []
-    for band in plan.bands[start:]:
-        for i in band.tile_rows:
+    for strip in plan.strips[start:]:
+        for i in strip.tile_rows:
             for j, col in enumerate(cols):
                 stitcher.add((i, j), torch.from_numpy(tiles[rows[i], col].astype(np.float32)))
-        out.append(stitcher.finish(band.stop).clone())
+        out.append(stitcher.finish(strip.stop).clone())
     return out
 
 
 @given(plans())
-def test_bands_cover_the_scene_once_and_finish_only_what_no_later_tile_touches(plan: Plan) -> None:
-    assert [band.start for band in plan.bands] == [0, *(band.stop for band in plan.bands[:-1])]
-    assert [row for band in plan.bands for row in band.rows] == list(range(plan.shape[0]))
+def test_strips_cover_the_scene_once_and_finish_only_what_no_later_tile_touches(plan: Plan) -> None:
+    assert [strip.start for strip in plan.strips] == [0, *(strip.stop for strip in plan.strips[:-1])]
+    assert [row for strip in plan.strips for row in strip.rows] == list(range(plan.shape[0]))
     rows, _ = tile_starts(plan.shape, plan.tiling)
-    assert [i for band in plan.bands for i in band.tile_rows] == list(range(len(rows)))
-    for band in plan.bands[:-1]:
-        assert rows[band.tile_rows.stop] >= band.stop
+    assert [i for strip in plan.strips for i in strip.tile_rows] == list(range(len(rows)))
+    for strip in plan.strips[:-1]:
+        assert rows[strip.tile_rows.stop] >= strip.stop
 
 
 @given(plans(), st.integers(0, 2**32 - 1))
@@ -82,7 +82,7 @@ def test_stitching_is_the_weighted_mean(plan: Plan, seed: int) -> None:
         (tile.row, tile.col): generator.random((2, *tile.shape)) for tile in plan.tiling.windows(plan.padded)
     }
     ours = torch.cat(streamed(plan, tiles), dim=1).numpy()
-    np.testing.assert_allclose(ours, naive(plan, tiles)[:, : plan.bands[-1].stop], atol=1e-6)
+    np.testing.assert_allclose(ours, naive(plan, tiles)[:, : plan.strips[-1].stop], atol=1e-6)
 
 
 @given(plans(), st.integers(0, 2**32 - 1))
@@ -90,7 +90,7 @@ def test_stitching_the_tiles_of_an_array_gives_the_array(plan: Plan, seed: int) 
     array = np.random.default_rng(seed).random((3, *plan.padded))
     tiles = {(t.row, t.col): array[(slice(None), *t.slices)] for t in plan.tiling.windows(plan.padded)}
     ours = torch.cat(streamed(plan, tiles), dim=1).numpy()
-    np.testing.assert_allclose(ours, array[:, : plan.bands[-1].stop], atol=1e-6)
+    np.testing.assert_allclose(ours, array[:, : plan.strips[-1].stop], atol=1e-6)
 
 
 @given(plans(), st.integers(0, 2**32 - 1), st.data())
@@ -100,9 +100,9 @@ def test_going_on_in_the_middle_gives_equal_bits(plan: Plan, seed: int, data: st
         (tile.row, tile.col): generator.random((2, *tile.shape)) for tile in plan.tiling.windows(plan.padded)
     }
     whole = streamed(plan, tiles)
-    wanted = data.draw(st.integers(0, len(plan.bands) - 1))
-    bands = plan.bands
-    first = next(i for i in range(wanted + 1) if i == wanted or bands[i].read_stop > bands[wanted].start)
+    wanted = data.draw(st.integers(0, len(plan.strips) - 1))
+    strips = plan.strips
+    first = next(i for i in range(wanted + 1) if i == wanted or strips[i].read_stop > strips[wanted].start)
     resumed = streamed(plan, tiles, start=first)[wanted - first :]
     assert all(torch.equal(a, b) for a, b in zip(resumed, whole[wanted:], strict=True))
 

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geoseg.engine.bands import Engine
+from geoseg.engine.engine import Engine
 from geoseg.engine.network import Network
 from geoseg.engine.plan import Plan, tile_starts
 from geoseg.engine.rows import RowReader
@@ -20,7 +20,7 @@ from geoseg.engine.settings import Settings
 from geoseg.engine.symmetries import SYMMETRIES, Symmetry
 from geoseg.grid.tiling import Tiling
 from geoseg.raster.array_scene import ArraySource
-from geoseg.raster.padding import border_indices
+from geoseg.raster.chip import border_indices
 from tests.oracle import Pointwise, pointwise_model
 
 PLAIN = Settings(device="cpu", precision="fp32", batch_size=3, threads=1)

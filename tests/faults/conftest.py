@@ -19,19 +19,19 @@ from rasterio.transform import from_origin
 from geoseg.grid.legend import Legend
 from geoseg.models.model import Model
 
-# A batch is a row of tiles of the job's scene, and so a band: there are 14 to be killed after.
+# A batch is a row of tiles of the job's scene, and so a strip: there are 14 to be killed after.
 ARGUMENTS = ["--precision", "fp32", "--tile-size", "64", "--overlap", "16", "--batch-size", "11"]
 
 
 @pytest.fixture(scope="session")
 def job(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with scene.tif (640 x 512 px, dozens of bands of tiles) and m.safetensors."""
+    """Folder with scene.tif (640 x 512 px, dozens of strips of tiles) and m.safetensors."""
     folder = tmp_path_factory.mktemp("job")
     Model.new(
         architecture="Unet",
         encoder="resnet18",
         bands=["red", "green", "blue"],
-        legend=Legend.parse("water,forest,town,field"),
+        classes=Legend.parse("water,forest,town,field"),
         tile_size=64,
     ).save(folder / "m.safetensors")
     generator = np.random.default_rng(5)
@@ -108,10 +108,10 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     started.close()
 
 
-def wait_for_bands(pid: int, output: Path, count: int = 1) -> None:
-    """Wait until a run has stored so many bands, or has ended."""
+def wait_for_strips(pid: int, output: Path, count: int = 1) -> None:
+    """Wait until a run has stored so many strips, or has ended."""
     scratch = output.with_name(output.name + ".geoseg-part")
-    while len(list(scratch.glob("band-*"))) < count and still_runs(pid):
+    while len(list(scratch.glob("strip-*"))) < count and still_runs(pid):
         time.sleep(0.001)
 
 

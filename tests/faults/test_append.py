@@ -42,7 +42,7 @@ def maps(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def command(maps: Path, name: str, output: Path) -> list[str]:
     return [
         *("vectorize", str(maps / f"{name}.tif"), "-o", str(output), "--append"),
-        *("--layer", HOSTILE, "--legend", str(maps / "l.csv"), "--workers", "1"),
+        *("--output-layer", HOSTILE, "--legend", str(maps / "l.csv"), "--workers", "1"),
     ]
 
 

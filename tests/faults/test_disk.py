@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import Program, command, error_line, names, wait_for_bands
+from tests.faults.conftest import Program, command, error_line, names, wait_for_strips
 
 pytestmark = pytest.mark.faults
 
@@ -99,7 +99,7 @@ def test_a_truncated_scene_stops_or_becomes_no_data(
     replaced = program.run([*arguments, "--on-error", "nodata", "--fresh"])
     assert replaced.returncode in (1, 3), replaced.stderr
     if replaced.returncode == 3:
-        assert "could not be read and are no data" in replaced.stderr
+        assert "could not be read and became no data" in replaced.stderr
     else:
         assert "scene.tif" in error_line(replaced)
         assert (tmp_path / "l.gpkg").read_text() == "the old file"
@@ -110,7 +110,7 @@ def test_a_scene_changed_between_two_runs_is_not_mixed(program: Program, job: Pa
         shutil.copy(job / name, tmp_path)
     arguments = command(tmp_path, tmp_path / "l.gpkg")
     pid = program.start(arguments)
-    wait_for_bands(pid, tmp_path / "l.gpkg")
+    wait_for_strips(pid, tmp_path / "l.gpkg")
     os.kill(pid, signal.SIGKILL)
     program.finish()
     os.utime(tmp_path / "scene.tif", (1, 1))

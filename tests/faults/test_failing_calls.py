@@ -157,12 +157,12 @@ def test_append(sweep: Sweep, raster: Path, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     folder.mkdir()
     arguments = ["vectorize", str(raster), "-o", str(folder / "o.gpkg"), "--legend", str(tmp_path / "l.csv")]
-    assert sweep.run([*arguments, "--scene", "a"], folder)[0] == 0
+    assert sweep.run([*arguments, "--scene-name", "a"], folder)[0] == 0
     old = files(folder)
     codes = np.random.default_rng(4).integers(1, 5, (30, 40)).astype(np.uint8)
     other = write_raster(tmp_path / "n.tif", codes)
     arguments[1] = str(other)
-    swept(sweep, [*arguments, "--append", "--scene", "b", "--workers", "1"], folder, old, most=5)
+    swept(sweep, [*arguments, "--append", "--scene-name", "b", "--workers", "1"], folder, old, most=5)
 
 
 def test_predict(sweep: Sweep, job: Path, tmp_path: Path) -> None:

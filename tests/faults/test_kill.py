@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import Program, command, error_line, names, wait_for_bands
+from tests.faults.conftest import Program, command, error_line, names, wait_for_strips
 
 pytestmark = pytest.mark.faults
 
@@ -32,10 +32,10 @@ def same(folder: Path, clean: Path) -> None:
 
 @pytest.fixture(scope="session")
 def work_seconds(program: Program, job: Path, tmp_path_factory: pytest.TempPathFactory) -> float:
-    """Seconds from the first stored band to the end of the process."""
+    """Seconds from the first stored strip to the end of the process."""
     folder = tmp_path_factory.mktemp("timed")
     pid = program.start(arguments_for(job, folder))
-    wait_for_bands(pid, folder / "l.gpkg")
+    wait_for_strips(pid, folder / "l.gpkg")
     started = time.perf_counter()
     assert program.finish().returncode == 0
     return time.perf_counter() - started
@@ -46,7 +46,7 @@ def test_the_same_command_ends_in_the_same_bytes(
     program: Program, job: Path, clean: Path, work_seconds: float, tmp_path: Path, moment: int
 ) -> None:
     pid = program.start(arguments_for(job, tmp_path))
-    wait_for_bands(pid, tmp_path / "l.gpkg")
+    wait_for_strips(pid, tmp_path / "l.gpkg")
     # Seeded and spread: one moment in each tenth of the work.
     time.sleep(work_seconds * (moment + random.Random(moment).random()) / 10)
     with contextlib.suppress(ProcessLookupError):  # it may have just finished
@@ -62,13 +62,13 @@ def test_the_same_command_ends_in_the_same_bytes(
     same(tmp_path, clean)
 
 
-@pytest.mark.parametrize("bands", [1, 5, 9])
+@pytest.mark.parametrize("strips", [1, 5, 9])
 def test_a_run_killed_again_while_it_goes_on_still_ends(
-    program: Program, job: Path, clean: Path, tmp_path: Path, bands: int
+    program: Program, job: Path, clean: Path, tmp_path: Path, strips: int
 ) -> None:
     for more in (0, 2):
         pid = program.start(arguments_for(job, tmp_path))
-        wait_for_bands(pid, tmp_path / "l.gpkg", bands + more)
+        wait_for_strips(pid, tmp_path / "l.gpkg", strips + more)
         os.kill(pid, signal.SIGKILL)
         assert program.finish().returncode == -signal.SIGKILL
     assert program.run(arguments_for(job, tmp_path)).returncode == 0
@@ -80,7 +80,7 @@ def test_an_interrupted_run_says_so_keeps_its_work_and_goes_on(
     program: Program, job: Path, clean: Path, tmp_path: Path, sent: signal.Signals, code: int
 ) -> None:
     pid = program.start(arguments_for(job, tmp_path))
-    wait_for_bands(pid, tmp_path / "l.gpkg", 2)
+    wait_for_strips(pid, tmp_path / "l.gpkg", 2)
     os.kill(pid, sent)
     finished = program.finish()
     assert finished.returncode == code
@@ -95,7 +95,7 @@ def test_a_second_writer_is_refused_and_the_first_finishes(
 ) -> None:
     first = Program(tmp_path_factory.mktemp("first") / "stderr")
     pid = first.start(arguments_for(job, tmp_path))
-    wait_for_bands(pid, tmp_path / "l.gpkg")
+    wait_for_strips(pid, tmp_path / "l.gpkg")
     os.kill(pid, signal.SIGSTOP)  # held in the middle, however fast it is
     second = program.run(arguments_for(job, tmp_path))
     os.kill(pid, signal.SIGCONT)
@@ -109,7 +109,7 @@ def test_a_second_writer_is_refused_and_the_first_finishes(
 def test_a_resumed_predict_gives_its_bytes(program: Program, job: Path, clean: Path, tmp_path: Path) -> None:
     arguments = command(job, tmp_path / "l.tif", verb="predict")
     pid = program.start(arguments)
-    wait_for_bands(pid, tmp_path / "l.tif", 3)
+    wait_for_strips(pid, tmp_path / "l.tif", 3)
     os.kill(pid, signal.SIGKILL)
     program.finish()
     assert program.run(arguments).returncode == 0

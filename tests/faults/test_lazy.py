@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import names, wait_for_bands
+from tests.faults.conftest import names, wait_for_strips
 
 pytestmark = pytest.mark.faults
 
@@ -22,7 +22,6 @@ import numpy as np
 import rioxarray
 
 import geoseg
-from geoseg.inference.options import PredictOptions
 
 # A test run in the background ignores SIGINT, and its children inherit that; a person's terminal does not.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -37,8 +36,8 @@ def counted(block):
 
 array = rioxarray.open_rasterio(scene, chunks={"x": 128, "y": 64})
 array = array.copy(data=array.data.map_blocks(counted, dtype=array.dtype, meta=np.empty((0, 0, 0), array.dtype)))
-options = PredictOptions(precision="fp32", tile_size=64, overlap=16, batch_size=11)
-geoseg.predict(array, model, options=options, output=output)
+options = {"precision": "fp32", "tile_size": 64, "overlap": 16, "batch_size": 11}
+geoseg.predict(array, model, **options, output=output)
 print(len(made))
 """
 
@@ -64,7 +63,7 @@ def test_the_same_script_goes_on_and_ends_in_the_same_bytes(
     folder.mkdir()
     whole = made_by(start(job, clean / "l.tif"))
     stopped = start(job, folder / "l.tif")
-    wait_for_bands(stopped.pid, folder / "l.tif", 10)
+    wait_for_strips(stopped.pid, folder / "l.tif", 10)
     os.kill(stopped.pid, sent)
     stopped.communicate()
     assert stopped.returncode == -sent

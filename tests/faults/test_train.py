@@ -18,7 +18,7 @@ import pytest
 import rasterio
 from rasterio.transform import from_origin
 
-from geoseg.models.card import read_card
+from geoseg.models.card_file import read_card
 from tests.faults.conftest import Program, error_line, names, still_runs
 
 pytestmark = pytest.mark.faults
@@ -170,7 +170,7 @@ def test_a_signal_saves_says_so_and_the_same_command_goes_on(
     finished = program.finish()
     assert finished.returncode == code, finished.stderr
     assert "Traceback" not in finished.stderr
-    assert "the same command goes on" in finished.stderr
+    assert "the same command continues it" in finished.stderr
     assert program.run(train(config, run)).returncode == 0
     same(run, trained)
 

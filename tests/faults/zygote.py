@@ -18,8 +18,8 @@ from geoseg_cli.process import prepare_process
 import geoseg.inference.run
 import geoseg.inference.segment
 import geoseg.learning.train
+import geoseg.polygons.polygonize
 import geoseg.raster.classmap
-import geoseg.vector.polygonize
 import geoseg.vector.vectorize  # noqa: F401
 
 

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pyproj
 import pytest
 from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
 
 from geoseg.errors import OptionError
-from geoseg.grid.grid import Grid
+from geoseg.grid.grid import Grid, same_crs
 from geoseg.grid.window import Window
 
 TRANSFORMS = {
@@ -79,3 +82,78 @@ def test_bounds_of_a_rotated_grid_hold_its_corners() -> None:
         x, y = grid.transform @ corner
         assert west <= x <= east
         assert south <= y <= north
+
+
+UTM = pyproj.CRS.from_epsg(32633).to_wkt()
+DEGREES = pyproj.CRS.from_epsg(4326).to_wkt()
+
+
+@given(
+    st.integers(1, 5000),
+    st.integers(1, 5000),
+    st.sampled_from([1e-7, 8.3e-5, 0.075, 10.0, 1e5]),
+    st.floats(0, 6.3),
+    st.floats(-180, 180),
+    st.floats(-1, 1),
+    st.floats(-1, 1),
+)
+def test_grids_differ_by_what_corners_move_in_pixels(
+    height: int, width: int, pixel: float, turned: float, origin: float, rows: float, cols: float
+) -> None:
+    """The same law for degrees and metres: pixels count, not units of the CRS."""
+    transform = Affine.translation(origin, -origin) @ Affine.rotation(turned) @ Affine.scale(pixel, -pixel)
+    grid = Grid(height=height, width=width, transform=transform)
+    moved = replace(grid, transform=transform @ Affine.translation(cols, rows))
+    assert grid.differs_from(grid) == ""
+    assert (moved.differs_from(grid) == "") == (max(abs(rows), abs(cols)) <= 1e-3) or (
+        # An affine near 180 degrees with pixels of a centimetre cannot tell a thousandth of them.
+        abs(max(abs(rows), abs(cols)) - 1e-3) < 1e-5 + 1e-13 * abs(origin) / pixel
+    )
+
+
+@given(
+    st.integers(1, 500),
+    st.integers(1, 500),
+    st.sampled_from([1e-4, 0.075, 10.0]),
+    st.floats(0, 6.3),
+    st.floats(-1000, 1000),
+    st.floats(-1000, 1000),
+)
+def test_an_offset_is_what_pixels_lie_apart(
+    height: int, width: int, pixel: float, turned: float, rows: float, cols: float
+) -> None:
+    transform = Affine.translation(7, 50) @ Affine.rotation(turned) @ Affine.scale(pixel, -pixel)
+    grid = Grid(height=3, width=4, transform=transform, crs=UTM)
+    moved = replace(
+        grid, height=height, width=width, transform=transform @ Affine.translation(cols, rows), crs=None
+    )
+    assert moved.offset_on(grid) == pytest.approx((rows, cols), abs=1e-6)
+    stretched = replace(moved, transform=moved.transform @ Affine.scale(1 + 0.01 / width, 1))
+    assert stretched.offset_on(grid) is None, "the last column lies a hundredth of a pixel off"
+    assert replace(moved, crs=DEGREES).offset_on(grid) is None
+
+
+def test_how_grids_differ_is_said() -> None:
+    grid = Grid(height=3, width=4, transform=Affine(10, 0, 5e5, 0, -10, 5e6), crs=UTM)
+    assert replace(grid, width=5).differs_from(grid) == "is 3 x 5 px, expected 3 x 4 px"
+    assert (
+        replace(grid, crs=DEGREES).differs_from(grid) == "its CRS is WGS 84, expected WGS 84 / UTM zone 33N"
+    )
+    assert replace(grid, crs=None).differs_from(grid) == ""
+    assert grid.differs_from(replace(grid, crs=None)) == ""
+    wider = replace(grid, transform=Affine(10.01, 0, 5e5, 0, -10, 5e6))
+    assert wider.differs_from(grid) == (
+        "its affine is 10.01, 0, 500000, 0, -10, 5000000, expected 10, 0, 500000, 0, -10, 5000000"
+    )
+    finer = replace(grid, transform=Affine(10.0001, 0, 5e5, 0, -10, 5e6))
+    assert finer.differs_from(grid) == "", "four columns move by 0.04 thousandths of a pixel"
+
+
+def test_a_crs_is_one_however_it_is_written() -> None:
+    old = pyproj.CRS.from_epsg(32633).to_wkt("WKT1_GDAL")
+    assert old != UTM
+    assert same_crs(UTM, old)
+    assert same_crs("EPSG:32633", UTM)
+    assert same_crs("OGC:CRS84", DEGREES), "only their axes are in another order"
+    assert same_crs(None, UTM)
+    assert not same_crs("EPSG:32632", UTM)

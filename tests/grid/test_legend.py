@@ -33,7 +33,7 @@ def test_a_binary_task_has_one_class_and_the_rest() -> None:
 
 def test_a_list_on_two_lines_is_refused_in_words_of_ours() -> None:
     with pytest.raises(
-        LegendError, match=r"is no list of classes, expected names between commas, on one line$"
+        LegendError, match=r"is not a list of classes, expected names separated by commas, on one line$"
     ):
         Legend.parse("a\nb,c")
 

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoseg.engine.plan import margin_of
 from geoseg.grid.tiling import Tiling
 from geoseg.inference.block_plan import Axis
 
@@ -22,7 +21,7 @@ def axes(draw: st.DrawFn) -> Axis:
 
 @given(axis=axes())
 def test_alone_a_block_has_the_tiles_and_the_weights_that_it_has_in_the_scene(axis: Axis) -> None:
-    tiling, margin = axis.tiling, margin_of(axis.tiling)
+    tiling, margin = axis.tiling, axis.tiling.margin
     whole = axis.length + 2 * margin
     starts, tapers = tiling.starts(whole), tiling.tapers(whole)
     for block in range(len(axis.chunks)):

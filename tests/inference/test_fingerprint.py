@@ -8,7 +8,7 @@ from pathlib import Path
 
 from geoseg.inference.fingerprint import fingerprint_of
 from geoseg.inference.options import PredictOptions
-from geoseg.inference.prepare import prepare
+from geoseg.inference.prepare import prepare_job
 from tests.oracle import pointwise_model
 
 
@@ -19,7 +19,7 @@ def test_fingerprints_differ_where_results_would(scene_file: Path, tmp_path: Pat
     options = PredictOptions(bands=(1, 2, 3), clip=clip)
 
     def of(model: object = None, options: PredictOptions = options) -> str:
-        return str(fingerprint_of(prepare(scene, model or pointwise_model(3), options)))  # type: ignore[arg-type]
+        return str(fingerprint_of(prepare_job(scene, model or pointwise_model(3), options)))  # type: ignore[arg-type]
 
     seen = [of()]
     assert of() == seen[0]

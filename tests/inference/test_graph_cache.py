@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 from geoseg.errors import ModelError
 from geoseg.inference.predict import predict
 from geoseg.models import network
-from geoseg.models.card import CARD_KEY, read_card
+from geoseg.models.card import CARD_KEY
+from geoseg.models.card_file import read_card
 from geoseg.models.graphs import cache_folder, graph_of, kept_graph, kept_graphs, trim
 from geoseg.models.model import Model
 

@@ -27,16 +27,16 @@ from geoseg.grid.window import Window
 from geoseg.inference.fingerprint import fingerprint_of
 from geoseg.inference.lazy_scene import LazyScene
 from geoseg.inference.options import PredictOptions
-from geoseg.inference.prepare import prepare
+from geoseg.inference.prepare import prepare_job
 from geoseg.models.model import Model
 from tests.oracle import Pointwise, pointwise_model
 
-FP32 = PredictOptions(precision="fp32")
+FP32 = {"precision": "fp32"}
 BANDS = ["red", "green", "blue"]
 
 
-def predict(scene: Any, model: Any, options: PredictOptions = FP32) -> xarray.Dataset:
-    result = geoseg.predict(scene, model, options=options)
+def predict(scene: Any, model: Any, options: dict[str, Any] = FP32) -> xarray.Dataset:
+    result = geoseg.predict(scene, model, **options)
     assert isinstance(result, xarray.Dataset)
     return result
 
@@ -68,6 +68,8 @@ def scene(pixels: np.ndarray, *, nodata: float | None = None) -> xarray.DataArra
             "x": 4e5 + 10 * (np.arange(pixels.shape[2]) + 0.5),
         },
     ).rio.write_crs(32633)
+    if 1 in pixels.shape[1:]:  # the coordinate of a single pixel does not tell its size
+        array = array.rio.write_transform(Affine(10, 0, 4e5, 0, -10, 5e6))
     return array if nodata is None else array.rio.write_nodata(nodata)
 
 
@@ -97,12 +99,12 @@ def test_a_network_gives_the_bytes_of_the_whole_file(
     scene_file: Path, model_file: Path, tmp_path: Path, chunk: int
 ) -> None:
     """With one batch size: what a convolution rounds may depend on it."""
-    options = PredictOptions(precision="fp32", batch_size=4)
+    options = {"precision": "fp32", "batch_size": 4}
     lazy = predict(opened(scene_file, chunks={"x": chunk, "y": chunk}), model_file, options)
     assert lazy["landcover"].chunksizes["x"][0] == chunk
     eager = predict(opened(scene_file), model_file, options)
     assert_same(lazy, eager)
-    written = geoseg.predict(scene_file, model_file, options=options, output=tmp_path / "map.tif")
+    written = geoseg.predict(scene_file, model_file, **options, output=tmp_path / "map.tif")
     with rasterio.open(written) as file:
         np.testing.assert_array_equal(file.read(1), eager["landcover"])
     assert 0 < (eager["landcover"] == 255).mean() < 1
@@ -121,19 +123,19 @@ def test_whichever_scheduler(scene_file: Path, model_file: Path, scheduler: str)
 def test_no_chunking_changes_what_a_pointwise_model_says(data: st.DataObject) -> None:
     shape = data.draw(st.tuples(st.integers(1, 40), st.integers(1, 40)), label="shape")
     size = data.draw(st.integers(1, 20), label="size")
-    options = PredictOptions(
-        precision="fp32",
-        tile_size=size,
-        overlap=data.draw(st.integers(0, size // 2), label="overlap"),
-        batch_size=data.draw(st.sampled_from([None, 1, 3]), label="batch"),
-    )
+    options = {
+        "precision": "fp32",
+        "tile_size": size,
+        "overlap": data.draw(st.integers(0, size // 2), label="overlap"),
+        "batch_size": data.draw(st.sampled_from([None, 1, 3]), label="batch"),
+    }
     chunks = [data.draw(cuts(edge), label="chunks") for edge in shape]
     holes = data.draw(st.integers(0, 3), label="holes")
     pixels = noise((3, *shape)) % (30 if holes else 250) + (0 if holes > 1 else 1)
     array = scene(pixels, nodata=0)
     model = pointwise_model(3, value_range=(0, 255))
     lazy = predict(array.chunk(y=chunks[0], x=chunks[1]), model, options)
-    eager = predict(array, model, PredictOptions(precision="fp32", tile_size=16, force=True))
+    eager = predict(array, model, {"precision": "fp32", "tile_size": 16, "force": True})
     assert lazy["landcover"].chunksizes == {"y": chunks[0], "x": chunks[1]}
     found = lazy.compute(scheduler="synchronous")
     np.testing.assert_array_equal(found["landcover"], eager["landcover"])
@@ -149,8 +151,8 @@ def cuts(edge: int) -> st.SearchStrategy[tuple[int, ...]]:
 def test_floats_with_nan_are_whole_numbers_with_no_data(scene_file: Path, model_file: Path) -> None:
     masked = opened(scene_file, masked=True)
     assert masked.dtype == np.float32
-    lazy = predict(masked.chunk(x=64, y=100), model_file, PredictOptions(precision="fp32", batch_size=2))
-    eager = predict(opened(scene_file), model_file, PredictOptions(precision="fp32", batch_size=2))
+    lazy = predict(masked.chunk(x=64, y=100), model_file, {"precision": "fp32", "batch_size": 2})
+    eager = predict(opened(scene_file), model_file, {"precision": "fp32", "batch_size": 2})
     np.testing.assert_array_equal(lazy["landcover"], eager["landcover"])
     np.testing.assert_array_equal(lazy["confidence"], eager["confidence"])
 
@@ -184,15 +186,13 @@ def test_time_stays() -> None:
     lazy = predict(
         days.chunk(time=2, x=32, y=32),
         model,
-        PredictOptions(precision="fp32", bands=("blue", "green", "red")),
+        {"precision": "fp32", "bands": ("blue", "green", "red")},
     )
     assert lazy["landcover"].dims == ("time", "y", "x")
     assert lazy["landcover"].chunksizes["time"] == (1, 1, 1)
     assert lazy["cloud"].to_numpy().tolist() == [1, 2, 3]
     for day in range(3):
-        eager = predict(
-            days.isel(time=day), model, PredictOptions(precision="fp32", bands=("blue", "green", "red"))
-        )
+        eager = predict(days.isel(time=day), model, {"precision": "fp32", "bands": ("blue", "green", "red")})
         one = lazy.isel(time=day)
         np.testing.assert_array_equal(one["landcover"], eager["landcover"])
         np.testing.assert_array_equal(one["confidence"], eager["confidence"])
@@ -216,7 +216,7 @@ def test_a_dataset_of_bands_is_read_by_name() -> None:
     model = pointwise_model(3, dtype="uint16", value_range=(0, 255))
     lazy = predict(dataset.chunk(x=32, y=32, time=1), model)
     assert lazy["landcover"].dims == ("time", "y", "x")
-    any_band = PredictOptions(precision="fp32", nodata_rule="any")
+    any_band = {"precision": "fp32", "nodata_rule": "any"}
     expected = predict(scene(pixels[[2, 0, 3]], nodata=7), model, any_band)
     found = lazy.isel(time=0, drop=True).compute()
     np.testing.assert_array_equal(found["landcover"], expected["landcover"])
@@ -319,14 +319,14 @@ def test_what_does_not_fit_is_found_before_a_pixel_is_read(
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (PredictOptions(clip=Path("a.gpkg")), "clip is for scenes that are read from files"),
-        (PredictOptions(on_error="nodata"), "on_error is for scenes that are read"),
-        (PredictOptions(profile=True), "profile is for scenes"),
-        (PredictOptions(compile=True), "compile is for scenes"),
-        (PredictOptions(tile_size=10, overlap=9), r"overlap is 9 px, expected 0 to 5"),
+        ({"clip": Path("a.gpkg")}, "clip is for scenes that are read from files"),
+        ({"on_error": "nodata"}, "on_error is for scenes that are read"),
+        ({"profile": True}, "profile is for scenes"),
+        ({"compile": True}, "compile is for scenes"),
+        ({"tile_size": 10, "overlap": 9}, r"overlap is 9 px, expected 0 to 5"),
     ],
 )
-def test_options_that_no_block_has(model_file: Path, options: PredictOptions, reason: str) -> None:
+def test_options_that_no_block_has(model_file: Path, options: dict[str, Any], reason: str) -> None:
     with pytest.raises(OptionError, match=reason):
         predict(scene(noise()).chunk(x=32), model_file, options)
 
@@ -336,21 +336,21 @@ def test_a_device_that_is_not_here_may_be_on_the_workers(model_file: Path) -> No
     array = scene(noise()).chunk(x=32)
     bands = {"bands": (1, 2, 3), "device": "cuda"}
     with pytest.raises(OptionError, match="device cuda cannot be used"):
-        predict(array, model_file, PredictOptions(**bands))
-    result = predict(array, model_file, PredictOptions(**bands, precision="bf16", batch_size=4))
+        predict(array, model_file, dict(**bands))
+    result = predict(array, model_file, dict(**bands, precision="bf16", batch_size=4))
     with pytest.raises(OptionError, match="device cuda cannot be used"):
         result.compute(scheduler="synchronous")
 
 
 def test_the_8_symmetries(scene_file: Path, model_file: Path) -> None:
-    options = PredictOptions(precision="fp32", batch_size=2, tta=True)
+    options = {"precision": "fp32", "batch_size": 2, "tta": True}
     lazy = predict(opened(scene_file, chunks={"x": 100, "y": 150}), model_file, options)
     assert_same(lazy, predict(opened(scene_file), model_file, options))
 
 
 def test_bounds_are_cut_out() -> None:
     array, model = scene(noise()), pointwise_model(3)
-    options = PredictOptions(precision="fp32", bounds=(4e5 + 100, 5e6 - 300, 4e5 + 400, 5e6 - 50))
+    options = {"precision": "fp32", "bounds": (4e5 + 100, 5e6 - 300, 4e5 + 400, 5e6 - 50)}
     assert_same(predict(array.chunk(x=16, y=16), model, options), predict(array, model, options))
 
 
@@ -389,7 +389,7 @@ def shared(result: xarray.Dataset) -> Any:
 def test_a_batch_that_was_asked_for_is_that_of_the_file(scene_file: Path, model_file: Path) -> None:
     """Though no block has so many tiles; left alone, it is one that fits blocks."""
     array = opened(scene_file, chunks={"x": 40, "y": 40})
-    asked = predict(array, model_file, PredictOptions(batch_size=12))
+    asked = predict(array, model_file, {"batch_size": 12})
     assert shared(asked).settings.batch_size == 12
     assert shared(predict(array, model_file)).settings.batch_size <= 9
 
@@ -421,7 +421,7 @@ class Source:
 def test_a_scene_larger_than_memory() -> None:
     """30 GB that are never all there: what is looked at is read, and what touches it."""
     source = Source()
-    options = PredictOptions(precision="fp32", tile_size=1024)
+    options = {"precision": "fp32", "tile_size": 1024}
     result = predict(source.array((3, 100_000, 100_000), 2048), pointwise_model(3), options)
     corner = result["landcover"].isel(x=slice(-8, None), y=slice(-8, None)).compute(scheduler="synchronous")
     assert (corner == corner[0, 0]).all()
@@ -491,10 +491,10 @@ def test_a_model_file_that_changed_since_is_refused(model_file: Path, tmp_path: 
 
     path = tmp_path / "m.safetensors"
     path.write_bytes(model_file.read_bytes())
-    result = predict(scene(noise()).chunk(x=32), path, PredictOptions(precision="fp32", bands=(1, 2, 3)))
+    result = predict(scene(noise()).chunk(x=32), path, {"precision": "fp32", "bands": (1, 2, 3)})
     Model.new(**(small | {"seed": 1})).save(path, overwrite=True)
     worker_models._MODELS = worker_models.Kept(2)
-    with pytest.raises(GeosegError, match="holds other weights than when the prediction was asked for"):
+    with pytest.raises(GeosegError, match="holds other weights than when the prediction was requested"):
         result.compute(scheduler="synchronous")
 
 
@@ -502,18 +502,18 @@ def test_files_are_written_chunk_by_chunk(tmp_path: Path) -> None:
     """A row of chunks is there, and what the next rows of tiles need of it."""
     source = Source()
     array = source.array((3, 1920, 96), 32)
-    geoseg.predict(array, pointwise_model(3), options=FP32, output=tmp_path / "lazy.tif")
+    geoseg.predict(array, pointwise_model(3), **FP32, output=tmp_path / "lazy.tif")
     assert source.made <= 180 + 9 * 3  # 256 rows in the middle are looked at before the work
     assert source.most <= 9 * 3
     eager = xarray.DataArray(np.full((3, 1920, 96), 9, np.uint8), dims=("band", "y", "x"))
-    geoseg.predict(eager, pointwise_model(3), options=FP32, output=tmp_path / "eager.tif")
+    geoseg.predict(eager, pointwise_model(3), **FP32, output=tmp_path / "eager.tif")
     assert (tmp_path / "lazy.tif").read_bytes() == (tmp_path / "eager.tif").read_bytes()
 
 
 def test_polygons_of_a_lazy_scene(scene_file: Path, model_file: Path) -> None:
-    options = PredictOptions(precision="fp32", batch_size=2)
-    lazy = geoseg.segment(opened(scene_file, chunks={"x": 64, "y": 50}), model_file, options=options)
-    assert lazy.equals(geoseg.segment(scene_file, model_file, options=options))
+    options = {"precision": "fp32", "batch_size": 2}
+    lazy = geoseg.segment(opened(scene_file, chunks={"x": 64, "y": 50}), model_file, **options)
+    assert lazy.equals(geoseg.segment(scene_file, model_file, **options))
 
 
 def test_a_file_is_of_one_scene(tmp_path: Path) -> None:
@@ -525,7 +525,10 @@ def test_a_file_is_of_one_scene(tmp_path: Path) -> None:
 
 def test_unfinished_work_is_of_one_lazy_array() -> None:
     one, other = (scene(noise(seed=seed)).chunk(x=32) for seed in (0, 1))
-    prints = [fingerprint_of(prepare(array, pointwise_model(3), FP32)) for array in (one, one, other)]
+    prints = [
+        fingerprint_of(prepare_job(array, pointwise_model(3), PredictOptions(**FP32)))
+        for array in (one, one, other)
+    ]
     assert prints[0] == prints[1] != prints[2]
 
 
@@ -538,12 +541,12 @@ def test_a_chunk_that_cannot_be_computed(tmp_path: Path, on_error: str) -> None:
 
     array = scene(noise((3, 64, 96))).chunk(x=32, y=32)
     array = array.copy(data=array.data.map_blocks(read, dtype=np.uint8, meta=np.empty((0, 0, 0), np.uint8)))
-    options = PredictOptions(precision="fp32", on_error=on_error)
+    options = {"precision": "fp32", "on_error": on_error}
     if on_error == "stop":
         with pytest.raises(SceneError, match="cannot be computed .the shelf is empty"):
-            geoseg.predict(array, pointwise_model(3), options=options, output=tmp_path / "map.tif")
+            geoseg.predict(array, pointwise_model(3), **options, output=tmp_path / "map.tif")
         return
-    geoseg.predict(array, pointwise_model(3), options=options, output=tmp_path / "map.tif")
+    geoseg.predict(array, pointwise_model(3), **options, output=tmp_path / "map.tif")
     with rasterio.open(tmp_path / "map.tif") as file:
         codes = file.read(1)
     assert (codes[:32, 64:] == 255).all()

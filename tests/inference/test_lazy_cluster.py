@@ -16,13 +16,12 @@ import xarray
 from distributed import Client, LocalCluster, as_completed
 
 import geoseg
-from geoseg.inference.options import PredictOptions
 from geoseg.models.model import Model
 
 # Two processes that import torch take half a minute.
 pytestmark = pytest.mark.faults
 
-OPTIONS = PredictOptions(precision="fp32", batch_size=4)
+OPTIONS = {"precision": "fp32", "batch_size": 4}
 
 
 @contextmanager
@@ -52,13 +51,13 @@ def one_thread() -> Iterator[None]:
 
 def lazy(scene: Path, model: Path | Model, chunk: int = 64) -> xarray.Dataset:
     array = rioxarray.open_rasterio(scene, chunks={"x": chunk, "y": chunk}, lock=False)
-    result = geoseg.predict(array, model, options=OPTIONS)
+    result = geoseg.predict(array, model, **OPTIONS)
     assert isinstance(result, xarray.Dataset)
     return result
 
 
 def eager(scene: Path, model: Path) -> xarray.Dataset:
-    result = geoseg.predict(scene, model, options=OPTIONS)
+    result = geoseg.predict(scene, model, **OPTIONS)
     assert isinstance(result, xarray.Dataset)
     return result
 

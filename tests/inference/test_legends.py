@@ -15,9 +15,8 @@ from PIL import Image
 import geoseg
 from geoseg.errors import LegendError
 from geoseg.grid.legend import Legend
-from geoseg.inference.options import PredictOptions
 from geoseg.raster.classmap import read_class_map
-from geoseg.vector.lattice import flags_of
+from geoseg.vector.xarray_maps import flags_of
 from tests.oracle import pointwise_model
 
 NAMES = ["water", "Wald, naß", "town"]
@@ -38,7 +37,7 @@ def test_a_class_map_and_polygons_carry_the_legend_that_was_asked_for(
 ) -> None:
     plain, named, polygons = tmp_path / "plain.tif", tmp_path / "named.tif", tmp_path / "named.gpkg"
     geoseg.predict(scene_file, model_file, output=plain)
-    for command, output, more in (("predict", named, []), ("segment", polygons, ["--layer", "x"])):
+    for command, output, more in (("predict", named, []), ("segment", polygons, ["--output-layer", "x"])):
         result = CliRunner().invoke(
             group,
             [
@@ -71,7 +70,7 @@ def test_a_legend_of_some_codes_is_one_thing_to_predict_vectorize_and_rasterize(
 ) -> None:
     plain, named, again = tmp_path / "plain.tif", tmp_path / "named.tif", tmp_path / "again.tif"
     geoseg.predict(scene_file, model_file, output=plain)
-    geoseg.predict(scene_file, model_file, output=named, options=PredictOptions(legend=legend))
+    geoseg.predict(scene_file, model_file, output=named, legend=legend)
     expected = read_class_map(named).legend
     assert expected is not None
     first, second = tmp_path / "first.gpkg", tmp_path / "second.gpkg"
@@ -119,13 +118,13 @@ def test_some_layers_of_a_multilabel_map_are_called_otherwise(tmp_path: Path, sc
 
 def test_arrays_lazy_arrays_and_pictures_carry_it_too(tmp_path: Path, model_file: Path, legend: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (3, 64, 64), dtype=np.uint8)
-    options = PredictOptions(legend=legend, precision="fp32")
-    found = geoseg.predict(pixels, model_file, options=options)["landcover"]
+    options = {"legend": legend, "precision": "fp32"}
+    found = geoseg.predict(pixels, model_file, **options)["landcover"]
     assert "#010203" in found.attrs["flag_colors"].split()
     import xarray
 
     lazy = xarray.DataArray(pixels, dims=("band", "y", "x")).chunk(x=32)
-    same = geoseg.predict(lazy, model_file, options=options)["landcover"]
+    same = geoseg.predict(lazy, model_file, **options)["landcover"]
     assert (same.attrs["flag_colors"], same.attrs["flag_meanings"]) == (
         found.attrs["flag_colors"],
         "water Wald,_naß town",
@@ -134,7 +133,7 @@ def test_arrays_lazy_arrays_and_pictures_carry_it_too(tmp_path: Path, model_file
     assert known is not None
     assert [c.color for c in known.classes] == ["#0000ff", "#010203", "#ff0000"]
     Image.fromarray(pixels.transpose(1, 2, 0)).save(tmp_path / "a.png")
-    geoseg.predict_pictures(tmp_path / "a.png", model_file, tmp_path / "masks", options=options)
+    geoseg.predict_pictures(tmp_path / "a.png", model_file, output=tmp_path / "masks", **options)
     palette = Image.open(tmp_path / "masks" / "a.png").getpalette()
     assert palette is not None
     assert palette[6:9] == [1, 2, 3]
@@ -142,4 +141,4 @@ def test_arrays_lazy_arrays_and_pictures_carry_it_too(tmp_path: Path, model_file
 
 def test_a_legend_of_other_codes_is_refused_before_the_run(scene_file: Path, model_file: Path) -> None:
     with pytest.raises(LegendError, match="names codes 7, expected some of 1, 2, 3"):
-        geoseg.predict(scene_file, model_file, options=PredictOptions(legend=Legend.made_up([7])))
+        geoseg.predict(scene_file, model_file, legend=Legend.made_up([7]))

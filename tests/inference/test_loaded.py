@@ -15,12 +15,10 @@ from affine import Affine
 
 import geoseg
 from geoseg.errors import SceneError
-from geoseg.inference.options import PredictOptions
-from geoseg.inference.predict import Writing
 from geoseg.raster.scene import Scene
 from tests.oracle import pointwise_model
 
-FP32 = PredictOptions(precision="fp32", batch_size=4)
+FP32 = {"precision": "fp32", "batch_size": 4}
 MODEL = pointwise_model(3, dtype="uint16", value_range=(0, 255))
 NAMES = ("blue", "green", "red")
 
@@ -63,7 +61,7 @@ def expected(tmp_path: Path) -> xarray.Dataset:
     with rasterio.open(path, "w", transform=Affine(10, 0, 4e5, 0, -10, 5e6), **profile) as file:
         file.write(stack())
         file.descriptions = NAMES
-    result = geoseg.predict(path, MODEL, options=FP32)
+    result = geoseg.predict(path, MODEL, **FP32)
     assert isinstance(result, xarray.Dataset)
     assert (result["landcover"] == 255).sum() == 99
     return result
@@ -80,8 +78,8 @@ def assert_same(found: Any, wanted: Any) -> None:
 @pytest.mark.parametrize("form", FORMS)
 def test_a_dataset_with_its_no_data_is_its_file(expected: xarray.Dataset, form: str) -> None:
     scene = dataset(FORMS[form], scl=(("y", "x"), np.zeros((40, 50), np.float32)), height=3.0)
-    assert_same(geoseg.predict(scene, MODEL, options=FP32), expected)
-    lazy = geoseg.predict(scene.chunk(x=32, y=32), MODEL, options=FP32)
+    assert_same(geoseg.predict(scene, MODEL, **FP32), expected)
+    lazy = geoseg.predict(scene.chunk(x=32, y=32), MODEL, **FP32)
     assert_same(lazy.compute(), expected)
 
 
@@ -90,13 +88,13 @@ def test_a_masked_dataset_is_its_file(expected: xarray.Dataset, tmp_path: Path) 
     for options in ({}, {"masked": True}):
         scene = rioxarray.open_rasterio(tmp_path / "scene.tif", band_as_variable=True, **options).load()
         scene = scene.rename({f"band_{i}": name for i, name in enumerate(NAMES, start=1)})
-        assert_same(geoseg.predict(scene, MODEL, options=FP32), expected)
+        assert_same(geoseg.predict(scene, MODEL, **FP32), expected)
 
 
 def test_nan_is_no_data_in_every_form(expected: xarray.Dataset) -> None:
     model = pointwise_model(3, dtype="float32", value_range=(0, 255))
     scene = dataset(lambda a: a.where(a != 7).astype("float32"))
-    found = geoseg.predict(scene, model, options=FP32)
+    found = geoseg.predict(scene, model, **FP32)
     wanted = (stack() == 7).any(axis=0)
     np.testing.assert_array_equal(found["landcover"] == 255, wanted)
 
@@ -106,7 +104,7 @@ def test_each_variable_has_no_data_of_its_own() -> None:
     for name, value in zip(NAMES, (7, 8, 9), strict=True):
         scene[name].attrs["nodata"] = value
     pixels = stack()
-    found = geoseg.predict(scene, MODEL, options=FP32)
+    found = geoseg.predict(scene, MODEL, **FP32)
     np.testing.assert_array_equal(
         found["landcover"] == 255, (pixels == np.array([7, 8, 9])[:, None, None]).any(axis=0)
     )
@@ -119,28 +117,26 @@ def test_every_entry_of_time_is_a_scene(task: Any) -> None:
     two = one.copy(data={name: np.flip(one[name].to_numpy(), 1) for name in NAMES})
     times = np.array(["2024-05-01", "2024-06-01"], "datetime64[ns]")
     scene = xarray.concat([one, two], xarray.Variable("time", times))
-    found = geoseg.predict(scene, model, options=FP32)
+    found = geoseg.predict(scene, model, **FP32)
     assert found["landcover"].dims == ("time", *(("class",) if task == "multilabel" else ()), "y", "x")
     np.testing.assert_array_equal(found["time"], times)
     for i, each in enumerate((one, two)):
-        alone = geoseg.predict(each, model, options=FP32)
+        alone = geoseg.predict(each, model, **FP32)
         assert_same(found.isel(time=i, drop=True), alone)
-    assert_same(geoseg.predict(scene.chunk(time=1), model, options=FP32).compute(), found)
+    assert_same(geoseg.predict(scene.chunk(time=1), model, **FP32).compute(), found)
     array = scene.to_dataarray("band").transpose("time", "band", "y", "x")
-    assert_same(geoseg.predict(lattice(array.rio.write_nodata(7)), model, options=FP32), found)
+    assert_same(geoseg.predict(lattice(array.rio.write_nodata(7)), model, **FP32), found)
 
 
 def test_time_is_no_scene_for_a_file(tmp_path: Path) -> None:
     scene = dataset(FORMS["nodata"]).expand_dims(time=[1, 2])
     with pytest.raises(SceneError, match=r"has a dim time, expected a single scene for a file .*\.isel"):
-        geoseg.predict(scene, MODEL, options=FP32, output=tmp_path / "map.tif")
+        geoseg.predict(scene, MODEL, **FP32, output=tmp_path / "map.tif")
 
 
 def test_files_of_a_dataset_are_those_of_its_file(expected: xarray.Dataset, tmp_path: Path) -> None:
     for name, scene in (("loaded", dataset(FORMS["nodata"])), ("lazy", dataset(FORMS["nodata"]).chunk(x=32))):
-        written = geoseg.predict(
-            scene, MODEL, options=FP32, output=tmp_path / f"{name}.tif", writing=Writing()
-        )
+        written = geoseg.predict(scene, MODEL, **FP32, output=tmp_path / f"{name}.tif")
         with rasterio.open(written) as file:
             np.testing.assert_array_equal(file.read(1), expected["landcover"])
 
@@ -161,14 +157,14 @@ def test_what_a_person_declares_counts_in_every_form(tmp_path: Path) -> None:
         "array": array,
     }
     for rule, absent in ((None, 99), ("all", 99), ("any", 100)):
-        options = PredictOptions(precision="fp32", batch_size=4, nodata=7, nodata_rule=rule)
+        options = {"precision": "fp32", "batch_size": 4, "nodata": 7, "nodata_rule": rule}
         for name, scene in scenes.items():
-            found = geoseg.predict(scene, MODEL, options=options)
+            found = geoseg.predict(scene, MODEL, **options)
             assert int((found["landcover"] == 255).sum()) == absent, (name, rule)
-    options = PredictOptions(precision="fp32", alpha=1, bands=(2, 3, 3))
+    options = {"precision": "fp32", "alpha": 1, "bands": (2, 3, 3)}
     hidden = stack()
     hidden[0, 30:] = 0
     array = array.copy(data=hidden)
     for scene in (array, array.chunk(x=32), hidden):
-        found = geoseg.predict(scene, MODEL, options=options)
+        found = geoseg.predict(scene, MODEL, **options)
         np.testing.assert_array_equal(found["landcover"] == 255, hidden[0] == 0)

@@ -16,9 +16,8 @@ from torch import Tensor, nn
 
 import geoseg
 from geoseg.errors import GeosegError, ModelError, OptionError, OutputExistsError
-from geoseg.inference.options import PredictOptions
 
-FP32 = PredictOptions(precision="fp32", device="cpu", batch_size=2)
+FP32 = {"precision": "fp32", "device": "cpu", "batch_size": 2}
 PIXELS = np.random.default_rng(0).integers(0, 201, (2, 40, 50), dtype=np.uint8)
 
 
@@ -55,15 +54,15 @@ def expected() -> tuple[np.ndarray, np.ndarray]:
 )
 def test_a_wrapped_module_is_a_model(form: Callable[[Tensor], Any], tmp_path: Path) -> None:
     model = wrapped(Brighter(form))
-    found = geoseg.predict(PIXELS, model, options=FP32, probabilities=True)
+    found = geoseg.predict(PIXELS, model, **FP32, probabilities=True)
     codes, share = expected()
     np.testing.assert_array_equal(found["landcover"], codes)
     np.testing.assert_allclose(found["probabilities"][1], share, atol=1e-6)
     np.testing.assert_allclose(found["probabilities"].sum("class"), 1, atol=1e-6)
     assert found["class"].to_numpy().tolist() == ["dark", "bright"]
     assert model.card.classes[1].color == "#112233"
-    assert set(geoseg.segment(PIXELS, model, options=FP32)["class_name"]) == {"dark", "bright"}
-    with pytest.raises(ModelError, match=r"a network of your own \(Brighter\) has no file form"):
+    assert set(geoseg.segment(PIXELS, model, **FP32)["class_name"]) == {"dark", "bright"}
+    with pytest.raises(ModelError, match=r"a network of your own \(Brighter\) cannot be saved"):
         model.save(tmp_path / "m.safetensors")
     assert list(tmp_path.iterdir()) == []
 
@@ -75,9 +74,8 @@ def test_stored_numbers_reach_the_module_as_it_was_said() -> None:
         seen.append(logits)
         return logits
 
-    scale = geoseg.InputScale(scale=[0.5], mean=[10, 20], std=[2])
-    model = wrapped(Brighter(form), input_scale=scale, overlap=0)
-    geoseg.predict(PIXELS[:, :16, :16], model, options=FP32)
+    model = wrapped(Brighter(form), scale=0.5, mean=[10, 20], std=[2], overlap=0)
+    geoseg.predict(PIXELS[:, :16, :16], model, **FP32)
     pixels = PIXELS[:, :16, :16] * 0.5
     np.testing.assert_allclose(seen[-1][0, 0], (pixels[0] - 10) / 2, rtol=1e-6)
     np.testing.assert_allclose(seen[-1][0, 1], (pixels[1] - 20) / 2, rtol=1e-6)
@@ -87,7 +85,7 @@ def test_fewer_rows_and_columns_are_brought_back() -> None:
     model = wrapped(Brighter(lambda logits: nn.functional.avg_pool2d(logits, 4)))
     flat = np.zeros((2, 32, 32), dtype=np.uint8)
     flat[1, :, 16:] = 200
-    found = geoseg.predict(flat, model, options=FP32)["landcover"].to_numpy()
+    found = geoseg.predict(flat, model, **FP32)["landcover"].to_numpy()
     assert found.shape == (32, 32)
     assert (found[:, :12] == 1).all()
     assert (found[:, 20:] == 2).all()
@@ -99,25 +97,25 @@ def test_binary_and_multilabel_tasks() -> None:
     two = wrapped(Brighter(channels=1), classes=["land", "water"], task="binary")
     assert two.card.classes.names == ("land", "water")
     both = wrapped(Brighter(), task="multilabel")
-    assert geoseg.predict(PIXELS, both, options=FP32)["landcover"].dims == ("class", "y", "x")
+    assert geoseg.predict(PIXELS, both, **FP32)["landcover"].dims == ("class", "y", "x")
 
 
 def test_what_was_finished_before_is_not_known_of_code_that_may_have_changed(tmp_path: Path) -> None:
     output = tmp_path / "c.tif"
-    geoseg.predict(PIXELS, wrapped(Brighter()), options=FP32, output=output)
+    geoseg.predict(PIXELS, wrapped(Brighter()), **FP32, output=output)
     with pytest.raises(OutputExistsError):
-        geoseg.predict(PIXELS, wrapped(Brighter(lambda logits: -logits)), options=FP32, output=output)
+        geoseg.predict(PIXELS, wrapped(Brighter(lambda logits: -logits)), **FP32, output=output)
 
 
 @pytest.mark.parametrize("scheduler", ["synchronous", "threads"])
 def test_lazy_scenes_take_a_wrapped_module(scheduler: str) -> None:
     model = wrapped(Brighter())
     scene = xarray.DataArray(dask.array.from_array(PIXELS, chunks=(2, 17, 23)), dims=("band", "y", "x"))
-    lazy = geoseg.predict(scene, model, options=FP32, probabilities=True)
+    lazy = geoseg.predict(scene, model, **FP32, probabilities=True)
     assert dask.is_dask_collection(lazy["probabilities"].data)
     found, eager = (
         lazy.compute(scheduler=scheduler),
-        geoseg.predict(PIXELS, model, options=FP32, probabilities=True),
+        geoseg.predict(PIXELS, model, **FP32, probabilities=True),
     )
     for name in ("landcover", "confidence", "probabilities"):
         np.testing.assert_array_equal(found[name], eager[name])
@@ -144,7 +142,7 @@ def test_a_module_that_cannot_be_sent_to_other_processes_says_so() -> None:
         ({"bands": "red"}, "expected the names of the bands"),
         (
             {"bands": ["a"]},
-            r"expected \(1, 2, row, col\): a channel for each class; for one channel .* task='binary'",
+            r"expected \(1, 2, row, col\): a channel for each class; for a single channel .* task='binary'",
         ),
         ({"module": nn.Conv2d(3, 2, 1)}, r"Conv2d refuses an input of shape \(1, 2, 16, 16\)"),
         ({"module": Brighter(lambda logits: [logits])}, "returns a list, expected a tensor of logits"),
@@ -166,11 +164,11 @@ def test_a_network_alone_is_refused_everywhere(tmp_path: Path) -> None:
         lambda model: geoseg.predict(PIXELS, model),
         lambda model: geoseg.predict(lazy, model),
         lambda model: geoseg.segment(PIXELS, model),
-        lambda model: geoseg.predict_pictures(tmp_path / "pictures", model, tmp_path / "masks"),
+        lambda model: geoseg.predict_pictures(tmp_path / "pictures", model, output=tmp_path / "masks"),
         lambda model: geoseg.quantize(model, [PIXELS]),
     ):
         with pytest.raises(
-            ModelError, match=r"Brighter is a network alone.*geoseg\.Model\.wrap\(module, bands="
+            ModelError, match=r"Brighter is only a network.*geoseg\.Model\.wrap\(module, bands="
         ):
             call(Brighter())
         with pytest.raises(ModelError, match=r"expected a model file or a geoseg\.Model, found dict"):
@@ -178,9 +176,9 @@ def test_a_network_alone_is_refused_everywhere(tmp_path: Path) -> None:
 
 
 def test_probabilities_are_returned_or_written(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="returned or written"):
+    with pytest.raises(OptionError, match="probabilities is True, expected the path of a file"):
         geoseg.predict(PIXELS, wrapped(Brighter()), probabilities=True, output=tmp_path / "c.tif")
-    assert "probabilities" not in geoseg.predict(PIXELS, wrapped(Brighter()), options=FP32)
+    assert "probabilities" not in geoseg.predict(PIXELS, wrapped(Brighter()), **FP32)
 
 
 def test_another_tile_size_is_tried_before_the_work() -> None:
@@ -189,4 +187,4 @@ def test_another_tile_size_is_tried_before_the_work() -> None:
             return super().forward(image) + torch.zeros(16, 16)
 
     with pytest.raises(OptionError, match=r"Fixed refuses an input of shape \(1, 2, 24, 24\).*tile_size"):
-        geoseg.predict(PIXELS, wrapped(Fixed()), options=PredictOptions(tile_size=24))
+        geoseg.predict(PIXELS, wrapped(Fixed()), tile_size=24)

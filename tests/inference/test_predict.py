@@ -15,15 +15,15 @@ import xarray
 
 import geoseg
 from geoseg.errors import GeosegError, OptionError, OutputExistsError, ResumeError, SceneError
-from geoseg.inference import assemble
+from geoseg.inference import machine
 from geoseg.inference.options import PredictOptions
 from geoseg.inference.predict import PredictOutputs, Writing, predict_file
-from geoseg.inference.prepare import prepare
-from geoseg.inference.summary import Report
+from geoseg.inference.prepare import prepare_job
 from geoseg.storage.journal import JOURNAL
+from geoseg.storage.run_record import RunRecord
 from tests.oracle import pointwise_model
 
-FP32 = PredictOptions(precision="fp32")
+FP32 = {"precision": "fp32"}
 
 
 def names(folder: Path) -> list[str]:
@@ -36,8 +36,9 @@ def written(tmp_path_factory: pytest.TempPathFactory, scene_file: Path, model_fi
     geoseg.predict(
         scene_file,
         model_file,
-        options=FP32,
-        output=PredictOutputs(classes=folder / "c.tif", confidence=folder / "p.tif"),
+        **FP32,
+        output=folder / "c.tif",
+        confidence=folder / "p.tif",
     )
     return folder / "c.tif"
 
@@ -58,7 +59,7 @@ def test_the_class_map_lies_on_the_scenes_grid_bit_for_bit(written: Path, scene_
 
 
 def test_files_and_arrays_say_the_same(written: Path, scene_file: Path, model_file: Path) -> None:
-    result = geoseg.predict(scene_file, model_file, options=FP32)
+    result = geoseg.predict(scene_file, model_file, **FP32)
     assert isinstance(result, xarray.Dataset)
     with rasterio.open(written) as file, rasterio.open(written.with_name("p.tif")) as confidence:
         np.testing.assert_array_equal(result["landcover"].to_numpy(), file.read(1))
@@ -76,7 +77,7 @@ def test_a_dataarray_is_read_as_its_file_is(scene_file: Path, model_file: Path, 
     import rioxarray
 
     with rioxarray.open_rasterio(scene_file) as array:
-        result = geoseg.predict(array, geoseg.Model.open(model_file), options=FP32)
+        result = geoseg.predict(array, geoseg.Model.open(model_file), **FP32)
     with rasterio.open(written) as file:
         np.testing.assert_array_equal(result["landcover"].to_numpy(), file.read(1))
         assert result.rio.transform() == file.transform
@@ -84,7 +85,7 @@ def test_a_dataarray_is_read_as_its_file_is(scene_file: Path, model_file: Path, 
 
 def test_a_plain_array_needs_no_georeference(model_file: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (3, 70, 65), dtype=np.uint8)
-    result = geoseg.predict(pixels, model_file, options=FP32)
+    result = geoseg.predict(pixels, model_file, **FP32)
     assert result["landcover"].shape == (70, 65)
     assert result.rio.crs is None
 
@@ -95,8 +96,9 @@ def test_equal_work_gives_equal_bytes(
     geoseg.predict(
         scene_file,
         model_file,
-        options=FP32,
-        output=PredictOutputs(classes=tmp_path / "c.tif", confidence=tmp_path / "p.tif"),
+        **FP32,
+        output=tmp_path / "c.tif",
+        confidence=tmp_path / "p.tif",
     )
     for name in ("c.tif", "p.tif", "c.qml", "c.tif.aux.xml"):
         assert (tmp_path / name).read_bytes() == written.with_name(name).read_bytes()
@@ -116,8 +118,8 @@ def test_run_json_says_what_was_done(written: Path) -> None:
 def test_a_part_is_the_part_of_its_grid(scene_file: Path, model_file: Path, tmp_path: Path) -> None:
     with rasterio.open(scene_file) as scene:
         x, y = scene.transform @ (60, 60)
-        options = PredictOptions(bounds=(x, y - 300, x + 300, y))
-        geoseg.predict(scene_file, model_file, options=options, output=tmp_path / "part.tif")
+        options = {"bounds": (x, y - 300, x + 300, y)}
+        geoseg.predict(scene_file, model_file, **options, output=tmp_path / "part.tif")
         with rasterio.open(tmp_path / "part.tif") as part:
             col, row = ~scene.transform @ (part.transform.c, part.transform.f)
             assert (round(col, 6), round(row, 6)) == (round(col), round(row))
@@ -136,8 +138,8 @@ def test_clip_polygons_say_where(scene_file: Path, model_file: Path, tmp_path: P
         inside = rasterio.features.rasterize(
             area.to_crs(scene.crs).geometry, out_shape=scene.shape, transform=scene.transform, dtype="uint8"
         )
-    options = PredictOptions(clip=tmp_path / "area.gpkg", precision="fp32")
-    codes = geoseg.predict(scene_file, model_file, options=options)["landcover"].to_numpy()
+    options = {"clip": tmp_path / "area.gpkg", "precision": "fp32"}
+    codes = geoseg.predict(scene_file, model_file, **options)["landcover"].to_numpy()
     np.testing.assert_array_equal(codes != 255, inside == 1)
 
 
@@ -147,7 +149,7 @@ def test_a_clip_that_misses_the_scene_is_refused(scene_file: Path, model_file: P
 
     geopandas.GeoDataFrame(geometry=[box(0, 0, 1, 1)], crs="EPSG:4326").to_file(tmp_path / "far.gpkg")
     with pytest.raises(OptionError, match="outside the scene"):
-        geoseg.predict(scene_file, model_file, options=PredictOptions(clip=tmp_path / "far.gpkg"))
+        geoseg.predict(scene_file, model_file, clip=tmp_path / "far.gpkg")
 
 
 class Stop(Exception):
@@ -159,7 +161,7 @@ def interrupt(
     output: Path,
     after: int,
     *,
-    options: PredictOptions = FP32,
+    options: dict[str, Any] = FP32,
     writing: Writing | None = None,
 ) -> None:
     calls = 0
@@ -171,7 +173,7 @@ def interrupt(
             raise Stop
 
     with pytest.raises(Stop) as caught:
-        job = prepare(*job_args, options)
+        job = prepare_job(*job_args, PredictOptions(**options))
         predict_file(job, PredictOutputs(classes=output), writing or Writing(), progress)
     # While the error is held, and with it the frames it went through: all that was begun has been ended.
     assert caught.value is not None
@@ -185,7 +187,7 @@ def test_the_same_command_goes_on_and_gives_the_same_bytes(
     output = tmp_path / "c.tif"
     interrupt((scene_file, model_file), output, after)
     assert names(tmp_path) == ["c.tif.geoseg-part"]
-    geoseg.predict(scene_file, model_file, options=FP32, output=output)
+    geoseg.predict(scene_file, model_file, **FP32, output=output)
     assert output.read_bytes() == written.read_bytes()
     assert names(tmp_path) == ["c.qml", "c.tif", "c.tif.aux.xml", "c.tif.run.json"]
 
@@ -211,25 +213,25 @@ def test_a_gpu_that_dies_keeps_what_is_finished(
             found: torch.Tensor = self.inner(inputs)
             return found
 
-    options = PredictOptions(precision="fp32", batch_size=1)
+    options = {"precision": "fp32", "batch_size": 1}
     with pytest.raises(RuntimeError, match="CUDA error"):
-        geoseg.predict(scene_file, geoseg.Model(model.card, Dies()), options=options, output=output)
+        geoseg.predict(scene_file, geoseg.Model(model.card, Dies()), **options, output=output)
     assert calls == 3
     assert not output.exists()
-    geoseg.predict(scene_file, model_file, options=options, output=output)
+    geoseg.predict(scene_file, model_file, **options, output=output)
     assert names(tmp_path) == ["c.qml", "c.tif", "c.tif.aux.xml", "c.tif.run.json"]
 
 
-def test_a_damaged_band_is_computed_again(
+def test_a_damaged_strip_is_computed_again(
     written: Path, scene_file: Path, model_file: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "c.tif"
     interrupt((scene_file, model_file), output, 2)
-    band = tmp_path / "c.tif.geoseg-part" / "band-000000"
-    data = bytearray(band.read_bytes())
+    strip = tmp_path / "c.tif.geoseg-part" / "strip-000000"
+    data = bytearray(strip.read_bytes())
     data[100] ^= 1
-    band.write_bytes(data)
-    geoseg.predict(scene_file, model_file, options=FP32, output=output)
+    strip.write_bytes(data)
+    geoseg.predict(scene_file, model_file, **FP32, output=output)
     assert output.read_bytes() == written.read_bytes()
 
 
@@ -237,13 +239,13 @@ def test_another_command_does_not_go_on_with_it(scene_file: Path, model_file: Pa
     output = tmp_path / "c.tif"
     interrupt((scene_file, model_file), output, 1)
     journal = (tmp_path / "c.tif.geoseg-part" / JOURNAL).read_bytes()
-    other = PredictOptions(precision="fp32", overlap=8)
+    other = {"precision": "fp32", "overlap": 8}
     with pytest.raises(
-        ResumeError, match=r"work with overlap not given, .*this command has overlap 8, .*--fresh"
+        ResumeError, match=r"work with overlap not given, .*this command has overlap 8, .*resume=False"
     ):
-        geoseg.predict(scene_file, model_file, options=other, output=output)
+        geoseg.predict(scene_file, model_file, **other, output=output)
     assert (tmp_path / "c.tif.geoseg-part" / JOURNAL).read_bytes() == journal
-    geoseg.predict(scene_file, model_file, options=other, output=output, writing=Writing(fresh=True))
+    geoseg.predict(scene_file, model_file, **other, output=output, resume=False)
     assert output.exists()
 
 
@@ -256,12 +258,11 @@ def test_existing_outputs_stay_unless_told(scene_file: Path, model_file: Path, t
                 geoseg.predict(
                     scene_file,
                     model_file,
-                    output=PredictOutputs(
-                        classes=tmp_path / output, confidence=confidence and tmp_path / confidence
-                    ),
+                    output=tmp_path / output,
+                    confidence=confidence and tmp_path / confidence,
                 )
     assert (tmp_path / "c.tif").read_text() == (tmp_path / "p.tif").read_text() == "mine"
-    geoseg.predict(scene_file, model_file, output=tmp_path / "c.tif", writing=Writing(overwrite=True))
+    geoseg.predict(scene_file, model_file, output=tmp_path / "c.tif", overwrite=True)
     assert (tmp_path / "c.tif").stat().st_size > 100
 
 
@@ -269,11 +270,9 @@ def test_the_scene_is_never_an_output(scene_file: Path, model_file: Path, tmp_pa
     copy = tmp_path / "scene.tif"
     copy.write_bytes(scene_file.read_bytes())
     with pytest.raises(OptionError, match="also the name of the scene"):
-        geoseg.predict(copy, model_file, output=copy, writing=Writing(overwrite=True))
+        geoseg.predict(copy, model_file, output=copy, overwrite=True)
     with pytest.raises(OptionError, match="another output"):
-        geoseg.predict(
-            copy, model_file, output=PredictOutputs(classes=tmp_path / "c.tif", confidence=tmp_path / "c.tif")
-        )
+        geoseg.predict(copy, model_file, output=tmp_path / "c.tif", confidence=tmp_path / "c.tif")
     assert copy.read_bytes() == scene_file.read_bytes()
 
 
@@ -286,10 +285,8 @@ def test_a_broken_block_is_no_data_when_asked_and_reported(
     broken.write_bytes(data[:middle] + b"\xff" * 9000 + data[middle + 9000 :])  # over the heads of blocks
     with pytest.raises(SceneError, match="damaged"):
         geoseg.predict(broken, model_file, output=tmp_path / "c.tif")
-    options = PredictOptions(on_error="nodata")
-    geoseg.predict(
-        broken, model_file, options=options, output=tmp_path / "c.tif", writing=Writing(fresh=True)
-    )
+    options = {"on_error": "nodata"}
+    geoseg.predict(broken, model_file, **options, output=tmp_path / "c.tif", resume=False)
     report = json.loads((tmp_path / "c.tif.run.json").read_text())
     assert report["damaged"]
     with rasterio.open(tmp_path / "c.tif") as dataset:
@@ -306,7 +303,7 @@ def test_a_file_put_there_meanwhile_is_not_replaced(
     interrupt((scene_file, model_file), output, 1)
     output.write_text("mine")
     with pytest.raises(OutputExistsError):
-        geoseg.predict(scene_file, model_file, options=FP32, output=output)
+        geoseg.predict(scene_file, model_file, **FP32, output=output)
     assert output.read_text() == "mine"
     assert names(tmp_path) == ["c.tif", "c.tif.geoseg-part"]
 
@@ -316,7 +313,7 @@ def test_a_path_written_another_way_is_the_same_work(
 ) -> None:
     interrupt((scene_file, model_file), tmp_path / "c.tif", 1)
     monkeypatch.chdir(tmp_path)
-    geoseg.predict(scene_file, model_file, options=FP32, output="c.tif")
+    geoseg.predict(scene_file, model_file, **FP32, output="c.tif")
     assert names(tmp_path) == ["c.qml", "c.tif", "c.tif.aux.xml", "c.tif.run.json"]
 
 
@@ -326,15 +323,15 @@ def test_an_array_does_not_go_on_with_the_work_on_another(tmp_path: Path) -> Non
     interrupt((pixels, model), tmp_path / "c.tif", 1)
     for scene, other in ((pixels[:, ::-1], model), (pixels, pointwise_model(3, seed=1))):
         with pytest.raises(ResumeError, match="scene|weights"):
-            geoseg.predict(scene, other, options=FP32, output=tmp_path / "c.tif")
-    assert geoseg.predict(pixels.copy(), model, options=FP32, output=tmp_path / "c.tif").exists()
+            geoseg.predict(scene, other, **FP32, output=tmp_path / "c.tif")
+    assert geoseg.predict(pixels.copy(), model, **FP32, output=tmp_path / "c.tif").exists()
 
 
 def test_an_output_may_be_named_like_a_stored_band(
     scene_file: Path, model_file: Path, written: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "band.TIF"
-    geoseg.predict(scene_file, model_file, options=FP32, output=output)
+    geoseg.predict(scene_file, model_file, **FP32, output=output)
     assert output.read_bytes() == written.read_bytes()
 
 
@@ -346,10 +343,10 @@ def test_a_clip_that_is_missing_or_empty_is_one_line(
 
     geopandas.GeoDataFrame(geometry=[Polygon()], crs="EPSG:4326").to_file(tmp_path / "empty.gpkg")
     for name, reason in (("missing.gpkg", "cannot be read"), ("empty.gpkg", "holds no polygon")):
-        options = PredictOptions(clip=tmp_path / name)
+        options = {"clip": tmp_path / name}
         for output in (None, tmp_path / "c.tif"):
             with pytest.raises(OptionError, match=reason):
-                geoseg.predict(scene_file, model_file, options=options, output=output)
+                geoseg.predict(scene_file, model_file, **options, output=output)
     assert names(tmp_path) == ["empty.gpkg"]
 
 
@@ -359,8 +356,8 @@ def test_a_run_json_that_is_none_says_nothing_of_the_output(
 ) -> None:
     (tmp_path / "c.tif").write_text("map")
     (tmp_path / "c.tif.run.json").write_bytes(text.encode("latin-1"))
-    with pytest.raises(OutputExistsError, match="--overwrite"):
-        geoseg.predict(scene_file, model_file, options=FP32, output=tmp_path / "c.tif")
+    with pytest.raises(OutputExistsError, match="overwrite=True"):
+        geoseg.predict(scene_file, model_file, **FP32, output=tmp_path / "c.tif")
     assert (tmp_path / "c.tif").read_text() == "map"
 
 
@@ -375,8 +372,8 @@ def test_the_same_command_finishes_what_is_missing_and_leaves_the_rest(
         classes=tmp_path / "c.tif", confidence=tmp_path / "s.tif", probabilities=tmp_path / "p.tif"
     )
 
-    def again(**writing: bool) -> Report:
-        job = prepare(scene_file, model_file, FP32)
+    def again(**writing: bool) -> RunRecord:
+        job = prepare_job(scene_file, model_file, PredictOptions(**FP32))
         return predict_file(job, outputs, Writing(**writing))
 
     assert not again().before
@@ -400,7 +397,7 @@ def test_the_same_command_finishes_what_is_missing_and_leaves_the_rest(
 
     # What somebody else put in the place of a product is neither taken for it nor replaced.
     (tmp_path / "s.tif").write_text("mine")
-    with pytest.raises(OutputExistsError, match=r"s\.tif: already exists; pass --overwrite"):
+    with pytest.raises(OutputExistsError, match=r"s\.tif: already exists; pass overwrite=True"):
         again()
     assert (tmp_path / "s.tif").read_text() == "mine"
     assert not again(overwrite=True).before
@@ -411,18 +408,18 @@ def test_a_finished_map_does_not_throw_away_the_unfinished_work_of_another_comma
     scene_file: Path, model_file: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "c.tif"
-    geoseg.predict(scene_file, model_file, options=FP32, output=output)
-    other = PredictOptions(precision="fp32", overlap=8)
+    geoseg.predict(scene_file, model_file, **FP32, output=output)
+    other = {"precision": "fp32", "overlap": 8}
     interrupt((scene_file, model_file), output, 1, options=other, writing=Writing(overwrite=True))
-    with pytest.raises(ResumeError, match="--fresh"):
-        geoseg.predict(scene_file, model_file, options=FP32, output=output)
+    with pytest.raises(ResumeError, match="resume=False"):
+        geoseg.predict(scene_file, model_file, **FP32, output=output)
     assert (tmp_path / "c.tif.geoseg-part" / JOURNAL).exists()
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 70), (70, 1)])
 def test_scenes_of_a_pixel_or_a_line(model_file: Path, tmp_path: Path, shape: tuple[int, int]) -> None:
     pixels = np.random.default_rng(0).integers(1, 255, (3, *shape), dtype=np.uint8)
-    geoseg.predict(pixels, model_file, options=FP32, output=tmp_path / "c.tif")
+    geoseg.predict(pixels, model_file, **FP32, output=tmp_path / "c.tif")
     with rasterio.open(tmp_path / "c.tif") as dataset:
         assert dataset.shape == shape
         assert (dataset.read(1) != 255).all()
@@ -433,22 +430,22 @@ def test_too_little_room_is_refused_with_both_figures_unless_forced(
 ) -> None:
     monkeypatch.setattr("geoseg.inference.run._BYTES_PER_PIXEL", 10**18)
     with pytest.raises(GeosegError, match=r"MB free, the run may need 30,000,000,000,000,000\.0 MB"):
-        geoseg.predict(scene_file, model_file, options=FP32, output=tmp_path / "c.tif")
+        geoseg.predict(scene_file, model_file, **FP32, output=tmp_path / "c.tif")
     assert names(tmp_path) == []
-    forced = PredictOptions(precision="fp32", force=True)
-    assert geoseg.predict(scene_file, model_file, options=forced, output=tmp_path / "c.tif").exists()
+    forced = {"precision": "fp32", "force": True}
+    assert geoseg.predict(scene_file, model_file, **forced, output=tmp_path / "c.tif").exists()
 
 
 def test_a_resumed_run_keeps_the_settings_it_began_with(
     scene_file: Path, model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another batch size would plan other bands."""
+    """Another batch size would plan other strips."""
     output = tmp_path / "c.tif"
     with monkeypatch.context() as patch:
-        patch.setattr(assemble, "with_runtime", lambda settings, *_: settings)
+        patch.setattr(machine, "with_runtime", lambda settings, *_: settings)
         interrupt((scene_file, model_file), output, 1)
     begun = json.loads((tmp_path / "c.tif.geoseg-part" / JOURNAL).read_text().splitlines()[1])["settings"]
-    geoseg.predict(scene_file, model_file, options=FP32, output=output)
+    geoseg.predict(scene_file, model_file, **FP32, output=output)
     assert json.loads(Path(f"{output}.run.json").read_text())["settings"] == begun
     assert begun["runtime"] == "torch"
     assert begun["batch_size"] > 1
@@ -456,15 +453,13 @@ def test_a_resumed_run_keeps_the_settings_it_began_with(
 
 def test_the_cards_temperature_reaches_the_network() -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (3, 20, 30), dtype=np.uint8)
-    sharp, soft = (
-        geoseg.predict(pixels, pointwise_model(3, temperature=t), options=FP32) for t in (None, 5.0)
-    )
+    sharp, soft = (geoseg.predict(pixels, pointwise_model(3, temperature=t), **FP32) for t in (None, 5.0))
     np.testing.assert_array_equal(sharp["landcover"], soft["landcover"])
     assert (soft["confidence"] < sharp["confidence"]).mean() > 0.9
 
 
 def test_one_class_everywhere_is_worth_a_note(tmp_path: Path) -> None:
     pixels = np.full((3, 20, 30), 7, dtype=np.uint8)
-    geoseg.predict(pixels, pointwise_model(3), options=FP32, output=tmp_path / "c.tif")
+    geoseg.predict(pixels, pointwise_model(3), **FP32, output=tmp_path / "c.tif")
     report = json.loads((tmp_path / "c.tif.run.json").read_text())
     assert any("same class" in note for note in report["notes"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +16,11 @@ from affine import Affine
 import geoseg
 from geoseg.errors import GeosegError, OptionError, ResumeError
 from geoseg.grid.legend import Legend
-from geoseg.inference.options import PredictOptions
-from geoseg.inference.predict import PredictOutputs, Writing, predict_file
-from geoseg.inference.prepare import prepare
-from geoseg.inference.segment import SegmentOutputs
 from geoseg.models.model import Model
 from geoseg.raster.array_scene import ArraySource
-from geoseg.vector.options import VectorizeOptions
 from tests.oracle import pointwise_model, right_answer
 
-FP32 = PredictOptions(precision="fp32", batch_size=2)
+FP32 = {"precision": "fp32", "batch_size": 2}
 TASKS = {
     "multiclass": pointwise_model(codes=(10, 30, 200)),
     "binary": pointwise_model(codes=(0, 1), task="binary", thresholds=[0.8]),
@@ -42,15 +36,15 @@ def scene(height: int = 90, width: int = 70) -> ArraySource:
     return ArraySource.of(pixels, valid=valid)
 
 
-def outputs(folder: Path, **more: Any) -> PredictOutputs:
-    return PredictOutputs(classes=folder / "c.tif", probabilities=folder / "p.tif", **more)
+def outputs(folder: Path, **more: Any) -> dict[str, Any]:
+    return {"output": folder / "c.tif", "probabilities": folder / "p.tif", **more}
 
 
 @pytest.mark.parametrize("storage", ["uint8", "float16"])
 @pytest.mark.parametrize("task", TASKS)
 def test_a_band_for_each_class_holds_its_probability(task: str, storage: Any, tmp_path: Path) -> None:
     model, source = TASKS[task], scene()
-    geoseg.predict(source, model, options=FP32, output=outputs(tmp_path, storage=storage))
+    geoseg.predict(source, model, **FP32, **outputs(tmp_path, storage=storage))
     expected = right_answer(model, source.pixels)[1]
     if task == "binary":
         expected = np.concatenate([1 - expected, expected])
@@ -73,13 +67,13 @@ def test_the_dataset_holds_them_in_memory_and_lazily(task: str, tmp_path: Path) 
     expected = right_answer(model, source.pixels)[1]
     if task == "binary":
         expected = np.concatenate([1 - expected, expected])
-    found = geoseg.predict(source, model, options=FP32, probabilities=True)
+    found = geoseg.predict(source, model, **FP32, probabilities=True)
     shares = found["probabilities"]
     assert (shares.dims, shares.dtype) == (("class", "y", "x"), np.float32)
     assert found["class_code"].to_numpy().tolist() == list(model.card.classes.codes)
     assert np.isnan(shares.to_numpy()[:, ~source.known_valid]).all()
     assert np.abs(shares.to_numpy() - expected)[:, source.known_valid].max() <= 1e-6
-    plain = geoseg.predict(source, model, options=FP32)
+    plain = geoseg.predict(source, model, **FP32)
     xarray.testing.assert_identical(found[["landcover", "confidence"]].drop_vars("class", errors="ignore").drop_vars(
         ["class_code", "class_color"], errors="ignore"
     ), plain.drop_vars(["class", "class_code", "class_color"], errors="ignore"))  # fmt: skip
@@ -88,7 +82,7 @@ def test_the_dataset_holds_them_in_memory_and_lazily(task: str, tmp_path: Path) 
     array = dask.array.from_array(times, chunks=(1, 3, 32, 41))
     lazy = geoseg.predict(
         xarray.DataArray(array, dims=("time", "band", "y", "x")), model,
-        options=replace(FP32, force=True), probabilities=True,
+        **{**FP32, "force": True}, probabilities=True,
     )  # fmt: skip
     assert lazy["probabilities"].dims == ("time", "class", "y", "x")
     assert lazy["probabilities"].shape == (2, *expected.shape)
@@ -101,14 +95,12 @@ def test_the_dataset_holds_them_in_memory_and_lazily(task: str, tmp_path: Path) 
 @pytest.mark.parametrize("task", TASKS)
 def test_segment_writes_the_same_ones(task: str, tmp_path: Path) -> None:
     model, source = TASKS[task], scene()
-    geoseg.predict(source, model, options=FP32, output=outputs(tmp_path, storage="float16"))
-    kept = SegmentOutputs(
-        polygons=tmp_path / "l.gpkg", probabilities=tmp_path / "kept.tif", storage="float16"
-    )
-    geoseg.segment(source, model, options=FP32, output=kept)
+    geoseg.predict(source, model, **FP32, **outputs(tmp_path, storage="float16"))
+    kept = {"output": tmp_path / "l.gpkg", "probabilities": tmp_path / "kept.tif"}
+    geoseg.segment(source, model, **FP32, **kept, storage="float16")
     assert (tmp_path / "kept.tif").read_bytes() == (tmp_path / "p.tif").read_bytes()
     with pytest.raises(OptionError, match="storage is 'float32'"):
-        SegmentOutputs(polygons=tmp_path / "l.gpkg", storage="float32")  # type: ignore[arg-type]
+        geoseg.segment(source, model, **kept, storage="float32")  # type: ignore[arg-type]
 
 
 def test_bands_are_in_the_order_of_the_codes_whatever_the_networks_order(tmp_path: Path) -> None:
@@ -118,7 +110,7 @@ def test_bands_are_in_the_order_of_the_codes_whatever_the_networks_order(tmp_pat
     found = []
     for name, model in (("a", straight), ("b", turned)):
         (tmp_path / name).mkdir()
-        geoseg.predict(scene(), model, options=FP32, output=outputs(tmp_path / name))
+        geoseg.predict(scene(), model, **FP32, **outputs(tmp_path / name))
         with rasterio.open(tmp_path / name / "p.tif") as file:
             found.append(file.read())
     np.testing.assert_array_equal(*found)
@@ -137,9 +129,9 @@ def test_vectorize_takes_them_for_the_second_class(storage: Any, tmp_path: Path)
     model = TASKS["multiclass"]
     coarse = np.random.default_rng(0).integers(0, 256, (3, 4, 5), dtype=np.uint8)
     source = ArraySource.of(coarse.repeat(8, axis=1).repeat(8, axis=2))
-    geoseg.predict(source, model, options=FP32, output=outputs(tmp_path, storage=storage))
-    options = VectorizeOptions(probabilities=tmp_path / "p.tif")
-    frame = geoseg.vectorize(tmp_path / "c.tif", options=options)
+    geoseg.predict(source, model, **FP32, **outputs(tmp_path, storage=storage))
+    options = {"probabilities": tmp_path / "p.tif"}
+    frame = geoseg.vectorize(tmp_path / "c.tif", **options)
     assert len(frame)
     names = {c.name for c in model.card.classes.classes}
     assert set(frame["second_name"]) <= names
@@ -156,7 +148,7 @@ def test_going_on_gives_the_same_bytes(storage: Any, after: int, tmp_path: Path)
     (tmp_path / "whole").mkdir()
     model = TASKS["multiclass"]
     whole, torn = (outputs(folder, storage=storage) for folder in (tmp_path / "whole", tmp_path))
-    geoseg.predict(scene(), model, options=FP32, output=whole)
+    geoseg.predict(scene(), model, **FP32, **whole)
     calls = 0
 
     def progress(done: int, total: int, label: str) -> None:
@@ -166,11 +158,11 @@ def test_going_on_gives_the_same_bytes(storage: Any, after: int, tmp_path: Path)
             raise Stop
 
     with pytest.raises(Stop):
-        predict_file(prepare(scene(), model, FP32), torn, Writing(), progress)
+        geoseg.predict(scene(), model, **FP32, **torn, progress=progress)
     other = outputs(tmp_path, storage={"uint8": "float16", "float16": "uint8"}[storage])
     with pytest.raises(ResumeError, match="storage"):
-        geoseg.predict(scene(), model, options=FP32, output=other)
-    geoseg.predict(scene(), model, options=FP32, output=torn)
+        geoseg.predict(scene(), model, **FP32, **other)
+    geoseg.predict(scene(), model, **FP32, **torn)
     for name in ("c.tif", "p.tif"):
         assert (tmp_path / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert not list(tmp_path.glob("*geoseg-*"))
@@ -182,17 +174,17 @@ def test_they_need_room_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for storage, megabytes in (("uint8", 12), ("float16", 36)):
         with pytest.raises(GeosegError, match=rf"may need {megabytes}\.0 MB"):
             source = ArraySource.of(np.zeros((3, 1000, 1000), dtype=np.uint8))
-            geoseg.predict(
-                source, TASKS["multiclass"], options=FP32, output=outputs(tmp_path, storage=storage)
-            )
+            geoseg.predict(source, TASKS["multiclass"], **FP32, **outputs(tmp_path, storage=storage))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_outputs_are_checked_before_anything_is_read(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="storage is 'float64', expected one of uint8, float16"):
-        outputs(tmp_path, storage="float64")
+        geoseg.predict("no.tif", "no.safetensors", **outputs(tmp_path, storage="float64"))
     with pytest.raises(OptionError, match="written as GeoTIFF"):
-        PredictOutputs(classes=tmp_path / "c.tif", probabilities=tmp_path / "p.png")
+        geoseg.predict(
+            "no.tif", "no.safetensors", output=tmp_path / "c.tif", probabilities=tmp_path / "p.png"
+        )
 
 
 def network() -> Model:
@@ -201,7 +193,7 @@ def network() -> Model:
         architecture="Unet",
         encoder="tu-mobilenetv3_small_050",
         bands=["a", "b", "c"],
-        legend=Legend.parse("x,y,z"),
+        classes=Legend.parse("x,y,z"),
         decoder_options={"encoder_depth": 3, "decoder_channels": [16, 8, 8]},
         tile_size=32,
         overlap=8,
@@ -214,10 +206,10 @@ def test_the_symmetries_are_part_of_the_work_and_the_profile_is_not(tmp_path: Pa
     maps, reports = {}, {}
     for name, options in {
         "plain": FP32,
-        "profile": PredictOptions(precision="fp32", batch_size=2, profile=True),
-        "tta": PredictOptions(precision="fp32", batch_size=2, tta=True),
+        "profile": {**FP32, "profile": True},
+        "tta": {**FP32, "tta": True},
     }.items():
-        geoseg.predict(scene(), model, options=options, output=tmp_path / f"{name}.tif")
+        geoseg.predict(scene(), model, **options, output=tmp_path / f"{name}.tif")
         maps[name] = rasterio.open(tmp_path / f"{name}.tif").read()
         reports[name] = json.loads((tmp_path / f"{name}.tif.run.json").read_text())
     np.testing.assert_array_equal(maps["plain"], maps["profile"])

@@ -19,24 +19,23 @@ from geoseg_cli.main import group
 from PIL import Image
 
 import geoseg
-from geoseg.assessment.accuracy import compare
-from geoseg.demo.scenes import MODEL, SCENES, data_file
+from geoseg.assessment.comparison import compare
 from geoseg.engine.network import Network
 from geoseg.engine.openvino_network import OpenVinoNetwork, logits_of
 from geoseg.engine.settings import Settings
 from geoseg.errors import DataError, MismatchError, ModelError, OptionError, OutputExistsError, SceneError
 from geoseg.grid.legend import Legend
-from geoseg.inference.label_check import LabelCheck
-from geoseg.inference.options import PredictOptions
-from geoseg.inference.precision import network_for
-from geoseg.inference.predict import PredictOutputs
+from geoseg.inference.calibration import LabelCheck
+from geoseg.inference.machine import network_for
 from geoseg.models.card import Card
 from geoseg.models.model import Model
 from geoseg.raster.classmap import ClassMap, read_class_map
+from tests.korea import MODEL, PATCHES
 from tests.oracle import pointwise_card, pointwise_model
 
-INT8 = PredictOptions(device="cpu", precision="int8", batch_size=2)
-PLAIN = PredictOptions(device="cpu", precision="fp32", tile_size=64, overlap=0)
+INT8 = {"device": "cpu", "precision": "int8", "batch_size": 2}
+TILES = {"tile_size": 64, "overlap": 0}
+PLAIN = {"device": "cpu", "precision": "fp32", **TILES}
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +49,7 @@ def cli(*arguments: object) -> Result:
     return CliRunner().invoke(group, [str(each) for each in arguments])
 
 
+@pytest.mark.long
 def test_what_was_measured_lies_in_the_file_beside_the_same_weights(
     quantized: Path, model_file: Path, scene_file: Path
 ) -> None:
@@ -101,7 +101,7 @@ def test_changed_is_the_share_of_valid_pixels_with_another_class(tmp_path: Path)
     valid = np.ones((64, 64), dtype=bool)
     valid[:20] = False
     masked = np.ma.MaskedArray(pixels, mask=np.broadcast_to(~valid, pixels.shape))
-    made = geoseg.quantize(model, [masked], tiles=1, options=PredictOptions(tile_size=64, overlap=0))
+    made = geoseg.quantize(model, [masked], tiles=1, tile_size=64, overlap=0)
     found = made.card.quantization
     assert found is not None
     gain, bias = model.card.normalisation()
@@ -141,7 +141,7 @@ def labelled(tmp_path: Path) -> tuple[Path, Path]:
     """A scene, and as its labels the map that the lopsided network makes of it in fp32; some are not known."""
     pixels = np.random.default_rng(0).integers(0, 255, (3, 64, 64), dtype=np.uint8)
     scene = write(tmp_path / "scene.tif", pixels)
-    codes = geoseg.predict(scene, lopsided(), options=PLAIN)["landcover"].to_numpy()
+    codes = geoseg.predict(scene, lopsided(), **PLAIN)["landcover"].to_numpy()
     codes[:9] = 255
     return scene, write(tmp_path / "labels.tif", codes)
 
@@ -149,12 +149,12 @@ def labelled(tmp_path: Path) -> tuple[Path, Path]:
 def test_labels_say_what_int8_costs(labelled: tuple[Path, Path]) -> None:
     """Of a scene that is one tile: the mean IoU of its maps, as they are assessed from anywhere."""
     scene, labels = labelled
-    model = geoseg.quantize(lopsided(), [scene], check=LabelCheck(labels=[labels], max_drop=1), options=PLAIN)
+    model = geoseg.quantize(lopsided(), [scene], labels=[labels], max_drop=1, **TILES)
     found = model.card.quantization
     assert found is not None
     reference = read_class_map(labels)
     for expected, precision in ((found.mean_iou_fp32, "fp32"), (found.mean_iou, "int8")):
-        codes = geoseg.predict(scene, model, options=replace(PLAIN, precision=precision))["landcover"]
+        codes = geoseg.predict(scene, model, **{**PLAIN, "precision": precision})["landcover"]
         made = ClassMap(
             codes=codes.to_numpy(),
             valid=codes.to_numpy() != 255,
@@ -175,12 +175,13 @@ def test_layers_go_back_to_fp32_until_int8_is_good_enough(labelled: tuple[Path, 
     made = geoseg.quantize(
         lopsided(),
         [scene],
-        check=LabelCheck(labels=[labels], max_drop=0.02),
-        options=PLAIN,
+        labels=[labels],
+        max_drop=0.02,
+        **TILES,
         progress=lambda _done, _total, what: said.append(what),
     )
     # In fp32, in int8, and with each of three layers back in fp32.
-    assert said[:2] == ["measure", "measure, scored 1 times"]
+    assert said[:2] == ["measure", "measure, scored 1 time"]
     assert said.index("compare") > 5
     found = made.card.quantization
     assert found is not None
@@ -188,7 +189,7 @@ def test_layers_go_back_to_fp32_until_int8_is_good_enough(labelled: tuple[Path, 
     assert found.mean_iou >= 0.98
     assert 0 < found.fp32_layers < 3
     assert f"; {found.fp32_layers} layers in fp32" in repr(made)
-    again = geoseg.predict(scene, made, options=replace(PLAIN, precision="int8"))["landcover"].to_numpy()
+    again = geoseg.predict(scene, made, **{**PLAIN, "precision": "int8"})["landcover"].to_numpy()
     expected = read_class_map(labels).codes
     assert 0 < (again != expected)[expected != 255].mean() < 0.02
 
@@ -198,9 +199,9 @@ def test_labels_that_do_not_fit_are_refused(labelled: tuple[Path, Path], tmp_pat
 
     def refused(error: type[Exception], message: str, *files: Path, **how: float) -> None:
         with pytest.raises(error, match=message):
-            geoseg.quantize(lopsided(), [scene], check=LabelCheck(labels=files, **how), options=PLAIN)
+            geoseg.quantize(lopsided(), [scene], labels=files, **how, **TILES)
 
-    refused(OptionError, "labels are 2 files for 1 scenes, expected one for each scene", labels, labels)
+    refused(OptionError, "labels are 2 files for 1 scene, expected one for each scene", labels, labels)
     refused(OptionError, "the mean IoU may drop by -0.1, expected 0 to 1", labels, max_drop=-0.1)
     codes = read_class_map(labels).codes.astype(np.uint8)
     write(tmp_path / "strange.tif", np.where(codes == 2, np.uint8(7), codes))
@@ -209,7 +210,7 @@ def test_labels_that_do_not_fit_are_refused(labelled: tuple[Path, Path], tmp_pat
         DataError, "holds label codes 7, expected 1, 2, 3, 255; labels have the", tmp_path / "strange.tif"
     )
     refused(SceneError, "no tile has labels, and data in half", tmp_path / "none.tif")
-    with pytest.raises(OptionError, match=r"mean IoU of 0\.7000 in place of 0\.8000, .* may lose 0\.05; "):
+    with pytest.raises(OptionError, match=r"mean IoU of 0\.7000 instead of 0\.8000, .* may lose 0\.05; "):
         LabelCheck(labels=[], max_drop=0.05).allowed(0.7, 0.8)
 
 
@@ -221,13 +222,11 @@ def test_labels_of_every_task_and_of_whole_images(
     codes = (0, 1) if task == "binary" else (3, 5, 9)
     model = pointwise_model(3, codes, task=task, image_size=size)
     pixels = np.random.default_rng(0).integers(0, 255, (3, 3, 4), dtype=np.uint8).repeat(16, 1).repeat(16, 2)
-    options = None if size else replace(PLAIN, tile_size=64)
+    options = {} if size else PLAIN | {"tile_size": 64}
     scene = write(tmp_path / "scene.tif", pixels)
-    labels = write(
-        tmp_path / "labels.tif", geoseg.predict(scene, model, options=options)["landcover"].to_numpy()
-    )
-    check = LabelCheck(labels=[labels], max_drop=0.5)
-    found = geoseg.quantize(model, [scene], check=check, options=options).card.quantization
+    labels = write(tmp_path / "labels.tif", geoseg.predict(scene, model, **options)["landcover"].to_numpy())
+    measured = {key: value for key, value in options.items() if key in TILES}
+    found = geoseg.quantize(model, [scene], labels=[labels], max_drop=0.5, **measured).card.quantization
     assert found is not None
     assert found.mean_iou_fp32 == 1
     assert found.mean_iou is not None
@@ -258,7 +257,7 @@ def test_every_task_and_whole_images(scene_file: Path, task: str, size: tuple[in
 def test_networks_of_many_kinds_are_quantized(architecture: str, encoder: str) -> None:
     """Branches that are folded into one layer, attention, layers that normalise by themselves."""
     model = Model.new(
-        architecture=architecture, encoder=encoder, bands=("red", "green", "blue"), legend=Legend.parse("a,b"),
+        architecture=architecture, encoder=encoder, bands=("red", "green", "blue"), classes=Legend.parse("a,b"),
         tile_size=64,
     )  # fmt: skip
     pixels = (
@@ -271,8 +270,8 @@ def test_networks_of_many_kinds_are_quantized(architecture: str, encoder: str) -
     assert made.int8 is not None
     kinds = [op.get_type_name() for op in made.int8.graph().get_ordered_ops()]
     assert kinds.count("FakeQuantize") > 10
-    found = geoseg.predict(pixels, made, options=INT8)["landcover"].to_numpy()
-    plain = geoseg.predict(pixels, made, options=replace(INT8, precision="fp32"))["landcover"].to_numpy()
+    found = geoseg.predict(pixels, made, **INT8)["landcover"].to_numpy()
+    plain = geoseg.predict(pixels, made, **{**INT8, "precision": "fp32"})["landcover"].to_numpy()
     assert 0 < (found != plain).mean() < 0.3
 
 
@@ -281,12 +280,12 @@ def test_an_encoder_that_is_cut_short_is_quantized(tmp_path: Path) -> None:
     """Its last stages are no part of what is computed."""
     options = {"encoder_depth": 3, "decoder_channels": [64, 32, 16]}
     model = Model.new(
-        architecture="Unet", encoder="resnet18", bands=("red", "green", "blue"), legend=Legend.parse("a,b"),
+        architecture="Unet", encoder="resnet18", bands=("red", "green", "blue"), classes=Legend.parse("a,b"),
         tile_size=64, decoder_options=options,
     )  # fmt: skip
     pixels = np.random.default_rng(0).integers(0, 255, (3, 200, 200), dtype=np.uint8)
     geoseg.quantize(model, [pixels], tiles=4).save(tmp_path / "m.safetensors")
-    found = geoseg.predict(pixels, Model.open(tmp_path / "m.safetensors"), options=INT8)
+    found = geoseg.predict(pixels, Model.open(tmp_path / "m.safetensors"), **INT8)
     assert found["landcover"].shape == (200, 200)
 
 
@@ -301,7 +300,7 @@ def test_tiles_without_data_do_not_count(tmp_path: Path, scene_file: Path, model
 
 def test_what_cannot_be_measured_is_refused(scene_file: Path, model_file: Path) -> None:
     model = Model.open(model_file)
-    with pytest.raises(OptionError, match="0 tiles of 1 scenes, expected at least one of each"):
+    with pytest.raises(OptionError, match="0 tiles of 1 scene, expected at least one of each"):
         geoseg.quantize(model, [scene_file], tiles=0)
     with pytest.raises(MismatchError):
         geoseg.quantize(model, [np.zeros((5, 99, 99), dtype=np.uint8)])
@@ -314,16 +313,12 @@ def test_what_cannot_be_measured_is_refused(scene_file: Path, model_file: Path) 
 
 
 def test_a_scene_in_int8_in_any_batches(scene_file: Path, tmp_path: Path) -> None:
-    model = geoseg.quantize(
-        pointwise_model(3), [scene_file], options=PredictOptions(tile_size=64, overlap=16)
-    )
-    plain = geoseg.predict(
-        scene_file, model, options=replace(INT8, precision="fp32", tile_size=64, overlap=16)
-    )
+    model = geoseg.quantize(pointwise_model(3), [scene_file], tile_size=64, overlap=16)
+    plain = geoseg.predict(scene_file, model, **{**INT8, "precision": "fp32", "tile_size": 64, "overlap": 16})
     expected, found = plain["landcover"].to_numpy(), []
     for batch_size in (1, 3):
-        how = replace(INT8, batch_size=batch_size, tile_size=64, overlap=16)
-        geoseg.predict(scene_file, model, options=how, output=tmp_path / f"{batch_size}.tif")
+        how = INT8 | {"batch_size": batch_size, "tile_size": 64, "overlap": 16}
+        geoseg.predict(scene_file, model, **how, output=tmp_path / f"{batch_size}.tif")
         with rasterio.open(tmp_path / f"{batch_size}.tif") as dataset:
             assert dataset.tags()["GEOSEG_PRECISION"] == "int8"
             found.append(dataset.read(1))
@@ -335,9 +330,9 @@ def test_a_scene_in_int8_in_any_batches(scene_file: Path, tmp_path: Path) -> Non
 
 @pytest.mark.long
 def test_a_trained_network_changes_few_pixels_of_a_scene_it_was_not_measured_on(tmp_path: Path) -> None:
-    first, second = SCENES
+    first, second = PATCHES
     made, maps = tmp_path / "m8.safetensors", {}
-    measured = cli("model", "quantize", data_file(MODEL), first.image, "-b", "1,2,3", "-o", made)
+    measured = cli("model", "quantize", MODEL, first.image, "-b", "1,2,3", "-o", made)
     assert measured.exit_code == 0, measured.stderr
     for precision in ("fp32", "int8"):
         result = cli(
@@ -374,26 +369,22 @@ def test_a_trained_network_changes_few_pixels_of_a_scene_it_was_not_measured_on(
 def test_lazy_arrays_in_int8(quantized: Path, scene_file: Path) -> None:
     """By chunks of other sizes than tiles; a tile's result depends on the tile alone."""
     eager, lazy = (
-        geoseg.predict(rioxarray.open_rasterio(scene_file, chunks=chunks), quantized, options=INT8)
+        geoseg.predict(rioxarray.open_rasterio(scene_file, chunks=chunks), quantized, **INT8)
         for chunks in (None, {"x": 90, "y": 40})
     )
     assert dask.is_dask_collection(lazy["landcover"].data)
     xarray.testing.assert_identical(lazy.compute(scheduler="threads"), eager)
-    plain = geoseg.predict(scene_file, quantized, options=replace(INT8, precision="fp32"))
+    plain = geoseg.predict(scene_file, quantized, **{**INT8, "precision": "fp32"})
     assert (plain["landcover"].to_numpy() != eager["landcover"].to_numpy()).any()
 
 
 def test_several_processes_in_int8(quantized: Path, scene_file: Path, tmp_path: Path) -> None:
     written = []
     for devices in (1, 2):
-        options = replace(INT8, devices=devices)
-        output = PredictOutputs(
-            classes=tmp_path / f"{devices}.tif", confidence=tmp_path / f"{devices}.sure.tif"
-        )
-        geoseg.predict(scene_file, quantized, options=options, output=output)
-        written.append(
-            [path.read_bytes() for path in (output.classes, output.confidence) if path is not None]
-        )
+        options = INT8 | {"devices": devices}
+        files = {"output": tmp_path / f"{devices}.tif", "confidence": tmp_path / f"{devices}.sure.tif"}
+        geoseg.predict(scene_file, quantized, **options, **files)
+        written.append([path.read_bytes() for path in files.values()])
     assert written[0] == written[1]
     with rasterio.open(tmp_path / "2.tif") as dataset:
         assert dataset.tags()["GEOSEG_PRECISION"] == "int8"
@@ -408,8 +399,8 @@ def test_pictures_in_int8(tmp_path: Path) -> None:
         pixels = generator.integers(0, 255, (40, 50, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{number}.png")
     model = geoseg.quantize(model, [folder / "0.png"])
-    for name, options in (("fp32", PredictOptions(device="cpu", precision="fp32")), ("int8", INT8)):
-        geoseg.predict_pictures([folder], model, tmp_path / name, options=options)
+    for name, options in (("fp32", {"device": "cpu", "precision": "fp32"}), ("int8", INT8)):
+        geoseg.predict_pictures([folder], model, output=tmp_path / name, **options)
     for number in range(3):
         plain, quick = (
             np.asarray(Image.open(tmp_path / name / f"{number}.png")) for name in ("fp32", "int8")
@@ -426,10 +417,11 @@ def test_a_model_that_was_not_measured_is_refused_before_anything_is_written(
         *("-o", tmp_path / "m.tif"),
     )
     assert result.exit_code == 1
-    assert result.stderr.count("does not hold what int8 needs; measure it with `geoseg model quantize") == 1
+    assert result.stderr.count("holds no int8 graph; measure it with `geoseg model quantize") == 1
     assert not (tmp_path / "m.tif").exists()
 
 
+@pytest.mark.long
 def test_scenes_that_follow_each_other_share_what_is_compiled(quantized: Path, scene_file: Path) -> None:
     settings = Settings(device="cpu", precision="int8", batch_size=1, threads=1, runtime="openvino")
     scaling = [1.0] * 3, [0.0] * 3
@@ -450,8 +442,8 @@ def test_ranges_of_other_weights_are_refused(quantized: Path, scene_file: Path) 
     model = Model.open(quantized)
     with torch.no_grad():
         next(model.network.parameters()).mul_(1.01)
-    with pytest.raises(ModelError, match="for int8 is of other weights; measure it"):
-        geoseg.predict(scene_file, model, options=INT8)
+    with pytest.raises(ModelError, match="was made from other weights; measure it"):
+        geoseg.predict(scene_file, model, **INT8)
 
 
 def test_the_command_measures_and_says_what_it_costs(
@@ -482,34 +474,34 @@ def test_an_exported_model_computes_in_int8_as_the_model_does(
     result = cli("model", "export", quantized, "-o", path, "--precision", "int8")
     assert result.exit_code == 0, result.stderr
     assert Model.open(path).digest == Model.open(quantized).digest
-    ours, theirs = (geoseg.predict(scene_file, each, options=INT8) for each in (path, quantized))
+    ours, theirs = (geoseg.predict(scene_file, each, **INT8) for each in (path, quantized))
     for name in ("landcover", "confidence"):
         assert np.array_equal(ours[name].values, theirs[name].values, equal_nan=True)
     with pytest.raises(
-        ModelError, match="only predicts, on a CPU with precision int8; for everything else take"
+        ModelError, match="can only predict, on a CPU with precision int8; for everything else take"
     ):
-        geoseg.predict(scene_file, path, options=replace(INT8, precision="fp32"))
+        geoseg.predict(scene_file, path, **{**INT8, "precision": "fp32"})
 
 
 def test_an_exported_model_in_int8_is_computed_in_it_unasked(
     quantized: Path, scene_file: Path, tmp_path: Path
 ) -> None:
     """By `auto`, from files, arrays of dask and pictures; a model file that holds fp32, too, is not."""
-    path, auto = tmp_path / "m.xml", replace(INT8, precision="auto")
+    path, auto = tmp_path / "m.xml", INT8 | {"precision": "auto"}
     Model.open(quantized).export(path, precision="int8")
-    expected = geoseg.predict(scene_file, quantized, options=INT8)
-    output = PredictOutputs(classes=tmp_path / "c.tif")
-    geoseg.predict(scene_file, path, options=auto, output=output)
+    expected = geoseg.predict(scene_file, quantized, **INT8)
+    output = tmp_path / "c.tif"
+    geoseg.predict(scene_file, path, **auto, output=output)
     with rasterio.open(tmp_path / "c.tif") as dataset:
         assert dataset.tags()["GEOSEG_PRECISION"] == "int8"
     assert json.loads((tmp_path / "c.tif.run.json").read_text())["settings"]["precision"] == "int8"
-    geoseg.predict_pictures([scene_file], path, tmp_path / "masks", options=auto)
+    geoseg.predict_pictures([scene_file], path, output=tmp_path / "masks", **auto)
     assert '"precision": "int8"' in (tmp_path / "masks" / ".geoseg" / "journal.jsonl").read_text()
-    lazy = geoseg.predict(rioxarray.open_rasterio(scene_file, chunks={"x": 90, "y": 40}), path, options=auto)
+    lazy = geoseg.predict(rioxarray.open_rasterio(scene_file, chunks={"x": 90, "y": 40}), path, **auto)
     assert np.array_equal(lazy["landcover"].to_numpy(), expected["landcover"].to_numpy())
     with pytest.raises(OutputExistsError):  # it is not what this model has made before
-        geoseg.predict(scene_file, quantized, options=auto, output=output)
+        geoseg.predict(scene_file, quantized, **auto, output=output)
     other = tmp_path / "other.tif"
-    geoseg.predict(scene_file, quantized, options=auto, output=PredictOutputs(classes=other))
+    geoseg.predict(scene_file, quantized, **auto, output=other)
     with rasterio.open(other) as dataset:
         assert dataset.tags()["GEOSEG_PRECISION"] in ("fp32", "bf16")

@@ -12,7 +12,6 @@ import geoseg
 from geoseg.errors import SceneError
 from geoseg.grid.legend import Legend
 from geoseg.grid.window import Window
-from geoseg.inference.options import PredictOptions
 from geoseg.models.model import Model
 from geoseg.raster.look import alpha_of
 from geoseg.raster.scene import Scene
@@ -34,7 +33,7 @@ def fresh_model(scene: Scene) -> Model:
         architecture="Unet",
         encoder="tu-mobilenetv3_small_050",
         bands=[f"band {i}" for i in range(1, scene.count + 1)],
-        legend=Legend.parse("a,b,c"),
+        classes=Legend.parse("a,b,c"),
         dtype=str(scene.dtype),
         tile_size=256,
         overlap=32,
@@ -45,10 +44,13 @@ def fresh_model(scene: Scene) -> Model:
 def check(path: Path, scene: Scene, folder: Path) -> None:
     """Predict a scene and compare the class map with the scene itself."""
     output = folder / f"{path.stem}.tif"
-    options = PredictOptions(
-        bands=scene.bands, expand_palette=scene.palette is not None, force=True, on_error="nodata"
-    )
-    geoseg.predict(path, fresh_model(scene), options=options, output=output)
+    options = {
+        "bands": scene.bands,
+        "expand_palette": scene.palette is not None,
+        "force": True,
+        "on_error": "nodata",
+    }
+    geoseg.predict(path, fresh_model(scene), **options, output=output)
     whole = Window(row=0, col=0, height=scene.grid.height, width=scene.grid.width)
     try:
         # An alpha band of many values is not taken on trust: then every pixel is valid.

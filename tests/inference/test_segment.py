@@ -19,19 +19,26 @@ from geoseg.errors import OptionError, OutputExistsError
 from geoseg.inference import run
 from geoseg.inference.options import PredictOptions
 from geoseg.inference.predict import Writing
-from geoseg.inference.prepare import prepare
+from geoseg.inference.prepare import prepare_job
 from geoseg.inference.segment import SegmentOutputs, segment_file
-from geoseg.inference.summary import Report
+from geoseg.storage.run_record import RunRecord
 from geoseg.vector.options import VectorizeOptions
 
-FP32 = PredictOptions(precision="fp32")
+FP32 = {"precision": "fp32"}
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory, scene_file: Path, model_file: Path) -> SegmentOutputs:
     folder = tmp_path_factory.mktemp("segment")
     outputs = SegmentOutputs(polygons=folder / "l.gpkg", raster=folder / "l.tif", confidence=folder / "p.tif")
-    geoseg.segment(scene_file, model_file, options=FP32, output=outputs)
+    geoseg.segment(
+        scene_file,
+        model_file,
+        **FP32,
+        output=outputs.polygons,
+        raster=outputs.raster,
+        confidence=outputs.confidence,
+    )
     return outputs
 
 
@@ -77,7 +84,7 @@ def test_confidence_is_the_mean_of_the_raster(written: SegmentOutputs) -> None:
 
 
 def test_api_and_file_agree(written: SegmentOutputs, scene_file: Path, model_file: Path) -> None:
-    ours = geoseg.segment(scene_file, model_file, options=FP32)
+    ours = geoseg.segment(scene_file, model_file, **FP32)
     theirs = geopandas.read_file(written.polygons, layer="landcover")
     assert list(ours.columns[:5]) == ["class_code", "class_name", "area_m2", "pixels", "confidence"]
     for column in ours.columns.drop("geometry"):
@@ -88,7 +95,7 @@ def test_api_and_file_agree(written: SegmentOutputs, scene_file: Path, model_fil
 def test_equal_work_gives_equal_bytes(
     written: SegmentOutputs, scene_file: Path, model_file: Path, tmp_path: Path
 ) -> None:
-    geoseg.segment(scene_file, model_file, options=FP32, output=tmp_path / "l.gpkg")
+    geoseg.segment(scene_file, model_file, **FP32, output=tmp_path / "l.gpkg")
     assert (tmp_path / "l.gpkg").read_bytes() == written.polygons.read_bytes()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["l.gpkg", "l.gpkg.run.json"]
 
@@ -100,19 +107,19 @@ def test_the_vectorized_class_map_is_the_segmented_scene(written: SegmentOutputs
     np.testing.assert_array_equal(again["class_name"], theirs["class_name"])
 
 
-DRAWN = VectorizeOptions(min_area="9px", simplify="1px", smooth=True, classes=["forest", 3], scene="A")
+DRAWN = {"min_area": "9px", "simplify": "1px", "smooth": True, "classes": ["forest", 3], "scene_name": "A"}
 
 
 def test_polygons_are_drawn_as_vectorize_draws_them_in_every_format(
     written: SegmentOutputs, scene_file: Path, model_file: Path, tmp_path: Path
 ) -> None:
-    ours = geoseg.segment(scene_file, model_file, options=FP32, drawn=DRAWN)
+    ours = geoseg.segment(scene_file, model_file, **FP32, **DRAWN)
     assert set(ours["class_name"]) == {"forest", "town"}
     assert (ours["pixels"].min(), set(ours["scene"])) >= (9, {"A"})
     for ending in (".gpkg", ".parquet", ".fgb", ".geojson"):
         file, expected = tmp_path / f"s{ending}", tmp_path / f"v{ending}"
-        geoseg.segment(scene_file, model_file, options=FP32, drawn=DRAWN, output=file)
-        geoseg.vectorize(written.raster, confidence=written.confidence, options=DRAWN, output=expected)
+        geoseg.segment(scene_file, model_file, **FP32, **DRAWN, output=file)
+        geoseg.vectorize(written.raster, confidence=written.confidence, **DRAWN, output=expected)
         if ending != ".gpkg":  # which also says by which model
             assert file.read_bytes() == expected.read_bytes(), ending
             continue
@@ -134,27 +141,24 @@ def test_polygons_that_cannot_be_drawn_or_written_are_refused_before_the_work(
     monkeypatch.setattr(run, "load_checked", never)
     pixels = np.ones((3, 70, 70), dtype=np.uint8)
     for scene, drawn, name, said in (
-        (scene_file, VectorizeOptions(classes=["lake"]), "l.gpkg", "the map has no class 'lake'"),
-        (pixels, VectorizeOptions(min_area="5m2"), "l.gpkg", "m2|CRS"),
-        (pixels, VectorizeOptions(simplify="5m"), "l.gpkg", "CRS|units"),
-        (pixels, None, "l.geojson", "GeoJSON is in longitude and latitude, and the map has no CRS"),
+        (scene_file, {"classes": ["lake"]}, "l.gpkg", "the map has no class 'lake'"),
+        (pixels, {"min_area": "5m2"}, "l.gpkg", "m2|CRS"),
+        (pixels, {"simplify": "5m"}, "l.gpkg", "CRS|units"),
+        (pixels, {}, "l.geojson", "GeoJSON is in longitude and latitude, and the map has no CRS"),
     ):
         for output in (tmp_path / name, None) if drawn else (tmp_path / name,):
             with pytest.raises(OptionError, match=said):
-                geoseg.segment(scene, model_file, drawn=drawn, output=output)
+                geoseg.segment(scene, model_file, **drawn, output=output)
     with pytest.raises(OptionError, match="expected a name that ends in"):
         geoseg.segment(scene_file, model_file, output=tmp_path / "l.shp")
-    with pytest.raises(OptionError, match="said by SegmentOutputs, too"):
-        outputs = SegmentOutputs(polygons=tmp_path / "l.gpkg")
-        geoseg.segment(scene_file, model_file, drawn=DRAWN, output=outputs)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_same_call_finishes_what_is_missing(scene_file: Path, model_file: Path, tmp_path: Path) -> None:
     outputs = SegmentOutputs(polygons=tmp_path / "l.gpkg", raster=tmp_path / "l.tif")
 
-    def again(outputs: SegmentOutputs = outputs) -> Report:
-        return segment_file(prepare(scene_file, model_file, FP32), outputs, Writing())
+    def again(outputs: SegmentOutputs = outputs) -> RunRecord:
+        return segment_file(prepare_job(scene_file, model_file, PredictOptions(**FP32)), outputs, Writing())
 
     first = again()
     content = {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.suffix != ".json"}
@@ -187,14 +191,14 @@ def test_bad_layer_names_and_existing_files_are_found_first(
     scene_file: Path, model_file: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(OptionError):
-        outputs = SegmentOutputs(polygons=tmp_path / "l.gpkg", layer="gpkg_mine")
-        geoseg.segment(scene_file, model_file, output=outputs)
+        geoseg.segment(scene_file, model_file, output=tmp_path / "l.gpkg", layer="gpkg_mine")
     (tmp_path / "l.tif").write_text("mine")
     with pytest.raises(OutputExistsError):
-        outputs = SegmentOutputs(polygons=tmp_path / "l.gpkg", raster=tmp_path / "l.tif")
-        geoseg.segment(scene_file, model_file, output=outputs)
+        geoseg.segment(scene_file, model_file, output=tmp_path / "l.gpkg", raster=tmp_path / "l.tif")
     assert [p.name for p in tmp_path.iterdir()] == ["l.tif"]
-    geoseg.segment(scene_file, model_file, output=outputs, writing=Writing(overwrite=True))
+    geoseg.segment(
+        scene_file, model_file, output=tmp_path / "l.gpkg", raster=tmp_path / "l.tif", overwrite=True
+    )
 
 
 def test_overwriting_a_geopackage_keeps_what_else_it_holds(
@@ -204,7 +208,7 @@ def test_overwriting_a_geopackage_keeps_what_else_it_holds(
     mine = geopandas.GeoDataFrame({"name": ["A 1"]}, geometry=[shapely.Point(1, 2)], crs=32632)
     mine.to_file(path, layer="mine", driver="GPKG")
     for _ in range(2):
-        geoseg.segment(scene_file, model_file, output=path, writing=Writing(overwrite=True))
+        geoseg.segment(scene_file, model_file, output=path, overwrite=True)
         assert geopandas.read_file(path, layer="mine")["name"].tolist() == ["A 1"]
         features = pyogrio.read_info(path, layer="landcover")["features"]
     assert features == len(geoseg.segment(scene_file, model_file))
@@ -213,7 +217,7 @@ def test_overwriting_a_geopackage_keeps_what_else_it_holds(
 def test_products_that_a_kill_left_renamed_are_replaced_by_the_same_command(
     written: SegmentOutputs, scene_file: Path, model_file: Path, tmp_path: Path
 ) -> None:
-    job = prepare(scene_file, model_file, FP32)
+    job = prepare_job(scene_file, model_file, PredictOptions(**FP32))
     outputs = SegmentOutputs(polygons=tmp_path / "l.gpkg", raster=tmp_path / "l.tif")
 
     def progress(done: int, total: int, what: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import geopandas
 import numpy as np
@@ -19,15 +20,16 @@ from geoseg_cli.main import group
 from rasterio.features import rasterize
 
 import geoseg
+from geoseg.engine.small_regions import without_small
 from geoseg.grid.legend import Legend, LegendClass
 from geoseg.inference.options import PredictOptions
 from geoseg.inference.predict import PredictOutputs, Writing, predict_file
-from geoseg.inference.prepare import prepare
+from geoseg.inference.prepare import prepare_job
 from geoseg.inference.segment import SegmentOutputs, segment_file
 from geoseg.models.model import Model
 from tests.oracle import pointwise_model, right_answer
 
-FP32 = PredictOptions(precision="fp32")
+FP32 = {"precision": "fp32"}
 CLASSES = Legend(
     classes=(
         LegendClass(code=3, name="cloud", color="#f0f0f0"),
@@ -74,8 +76,9 @@ def test_a_multilabel_map_has_a_band_a_class_on_the_scenes_grid(scene: Path, tmp
     geoseg.predict(
         scene,
         model,
-        options=FP32,
-        output=PredictOutputs(classes=tmp_path / "m.tif", confidence=tmp_path / "p.tif"),
+        **FP32,
+        output=tmp_path / "m.tif",
+        confidence=tmp_path / "p.tif",
     )
     expected, valid = truth(model, scene)
     with (
@@ -102,13 +105,14 @@ def test_a_multilabel_map_has_a_band_a_class_on_the_scenes_grid(scene: Path, tmp
 
 def test_files_and_arrays_say_the_same(scene: Path, tmp_path: Path) -> None:
     model = multilabel()
-    result = geoseg.predict(scene, model, options=FP32)
+    result = geoseg.predict(scene, model, **FP32)
     assert isinstance(result, xarray.Dataset)
     geoseg.predict(
         scene,
         model,
-        options=FP32,
-        output=PredictOutputs(classes=tmp_path / "m.tif", confidence=tmp_path / "p.tif"),
+        **FP32,
+        output=tmp_path / "m.tif",
+        confidence=tmp_path / "p.tif",
     )
     with rasterio.open(tmp_path / "m.tif") as file, rasterio.open(tmp_path / "p.tif") as share:
         np.testing.assert_array_equal(result["landcover"].to_numpy(), file.read())
@@ -124,7 +128,7 @@ def test_files_and_arrays_say_the_same(scene: Path, tmp_path: Path) -> None:
     frames = [
         geoseg.vectorize(result),
         geoseg.vectorize(tmp_path / "m.tif", confidence=tmp_path / "p.tif"),
-        geoseg.segment(scene, model, options=FP32),
+        geoseg.segment(scene, model, **FP32),
     ]
     for frame in frames[1:]:
         assert shapely.equals_exact(frame.geometry.to_numpy(), frames[0].geometry.to_numpy()).all()
@@ -135,8 +139,8 @@ def test_files_and_arrays_say_the_same(scene: Path, tmp_path: Path) -> None:
 def test_law_4_every_layer_of_the_geopackage_is_its_band(scene: Path, tmp_path: Path) -> None:
     model = multilabel()
     outputs = SegmentOutputs(polygons=tmp_path / "l.gpkg", raster=tmp_path / "l.tif")
-    geoseg.segment(scene, model, options=FP32, output=outputs)
-    whole = geoseg.segment(scene, model, options=FP32)
+    geoseg.segment(scene, model, **FP32, output=outputs.polygons, raster=outputs.raster)
+    whole = geoseg.segment(scene, model, **FP32)
     parts = []
     with rasterio.open(outputs.raster) as raster:
         for c, layer in zip(CLASSES.classes, raster.read(), strict=True):
@@ -158,7 +162,7 @@ def test_law_4_every_layer_of_the_geopackage_is_its_band(scene: Path, tmp_path: 
 def test_a_binary_map_is_a_class_map_of_0_and_1(scene: Path, tmp_path: Path) -> None:
     model = binary(thresholds=[0.7])
     outputs = SegmentOutputs(polygons=tmp_path / "l.gpkg", raster=tmp_path / "l.tif")
-    geoseg.segment(scene, model, options=FP32, output=outputs)
+    geoseg.segment(scene, model, **FP32, output=outputs.polygons, raster=outputs.raster)
     expected, valid = truth(model, scene)
     with rasterio.open(outputs.raster) as raster:
         np.testing.assert_array_equal(raster.read(1), expected)
@@ -174,7 +178,7 @@ def test_a_binary_map_is_a_class_map_of_0_and_1(scene: Path, tmp_path: Path) -> 
 def test_a_scene_without_the_one_class_is_no_surprise(tmp_path: Path) -> None:
     pixels = np.full((3, 20, 30), 7, dtype=np.uint8)
     for name, model in (("b.tif", binary()), ("m.tif", multilabel())):
-        geoseg.predict(pixels, model, options=FP32, output=tmp_path / name)
+        geoseg.predict(pixels, model, **FP32, output=tmp_path / name)
         assert json.loads((tmp_path / f"{name}.run.json").read_text())["notes"] == []
 
 
@@ -200,7 +204,7 @@ def test_a_run_that_was_stopped_goes_on_and_gives_the_same_bytes(
                 raise Stop
 
         folder.mkdir(exist_ok=True)
-        job = prepare(scene, model, FP32)
+        job = prepare_job(scene, model, PredictOptions(**FP32))
         if command == "predict":
             outputs = PredictOutputs(classes=folder / "m.tif", confidence=folder / "p.tif")
             predict_file(job, outputs, Writing(), progress)
@@ -213,7 +217,7 @@ def test_a_run_that_was_stopped_goes_on_and_gives_the_same_bytes(
     with pytest.raises(Stop):
         work(tmp_path / "stopped", after)
     (part,) = (tmp_path / "stopped").glob("*.geoseg-part")
-    assert len(list(part.glob("band-*"))) >= after
+    assert len(list(part.glob("strip-*"))) >= after
     work(tmp_path / "stopped", None)
     work(tmp_path / "whole", None)
     for name in names:
@@ -226,7 +230,7 @@ def test_the_command_line_writes_prints_and_describes_it(scene: Path, tmp_path: 
         architecture="Unet",
         encoder="tu-mobilenetv3_small_050",
         bands=["red", "green", "blue"],
-        legend=CLASSES,
+        classes=CLASSES,
         task="multilabel",
         tile_size=64,
         overlap=16,
@@ -248,8 +252,42 @@ def test_the_command_line_writes_prints_and_describes_it(scene: Path, tmp_path: 
     assert {row["code"]: row["pixels"] for row in told["classes"] if row["pixels"]} == counts
     assert told["valid_pixels"] == report["valid_pixels"]
     run("vectorize", tmp_path / "m.tif", "-o", tmp_path / "v.gpkg")
-    run("segment", scene, "-m", model, "-o", tmp_path / "s.gpkg", "--layer", "north")
+    run("segment", scene, "-m", model, "-o", tmp_path / "s.gpkg", "--output-layer", "north")
     assert {name for name, _ in pyogrio.list_layers(tmp_path / "v.gpkg")} == {*CLASSES.names, "layer_styles"}
     described = json.loads(run("info", tmp_path / "s.gpkg", "--json"))
     assert [layer["name"] for layer in described["layers"]] == sorted(f"north {n}" for n in CLASSES.names)
     assert all(layer["style"] for layer in described["layers"])
+
+
+@pytest.mark.parametrize(
+    "model", [binary(thresholds=[0.9], min_regions=(60,)), multilabel(min_regions=(0, 60, 300))]
+)
+def test_regions_that_the_card_calls_too_small_are_in_no_product(
+    scene: Path, tmp_path: Path, model: Model
+) -> None:
+    options: dict[str, Any] = {"precision": "fp32", "tile_size": 32, "overlap": 8, "batch_size": 1}
+    whole, valid = truth(model, scene)
+    layers = whole.reshape(-1, *valid.shape)
+    kept = without_small(layers == 1, model.card.region_sizes)
+    expected = np.where((layers == 1) & ~kept, 0, layers).reshape(whole.shape)
+    assert (expected != whole).any()
+    geoseg.predict(scene, model, **options, output=tmp_path / "m.tif", confidence=tmp_path / "p.tif")
+    in_memory = geoseg.predict(scene, model, **options)
+    with rasterio.open(tmp_path / "m.tif") as file, rasterio.open(tmp_path / "p.tif") as share:
+        codes, confidence = (each.read().reshape(whole.shape) for each in (file, share))
+    np.testing.assert_array_equal(codes, expected)
+    np.testing.assert_array_equal(in_memory.landcover, expected)
+    every = Model(model.card.changed(min_regions=None), model.network)
+    unfiltered = geoseg.predict(scene, every, **options)
+    before = np.where(whole == 255, 255, np.round(unfiltered.confidence.fillna(0) * 254)).astype(int)
+    np.testing.assert_array_equal(confidence, np.where(expected != whole, 254 - before, before))
+    polygons = geoseg.segment(scene, model, **options)
+    geoseg.segment(scene, model, **options, output=tmp_path / "p.gpkg")
+    written = pyogrio.list_layers(tmp_path / "p.gpkg")[:, 0]
+    there = sum(
+        int(pyogrio.read_dataframe(tmp_path / "p.gpkg", layer=name).pixels.sum())
+        for name in written
+        if name != "layer_styles"
+    )
+    counted = int(valid.sum()) if model.card.task == "binary" else int((expected == 1).sum())
+    assert polygons.pixels.sum() == there == counted

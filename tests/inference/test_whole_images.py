@@ -15,12 +15,11 @@ from PIL import Image
 import geoseg
 from geoseg.errors import OptionError, SceneError
 from geoseg.grid.legend import Legend
-from geoseg.inference.options import PredictOptions
 from geoseg.models.model import Model
 from geoseg.raster.scene import Scene
 from tests.oracle import pointwise_model, right_answer
 
-FP32 = PredictOptions(precision="fp32")
+FP32 = {"precision": "fp32"}
 SHAPE = (90, 130)
 
 
@@ -56,7 +55,7 @@ def test_probabilities_are_resized_back_before_anything_is_decided(
 ) -> None:
     codes = (0, 1) if task == "binary" else (3, 5, 9)
     model = pointwise_model(3, codes, task=task, image_size=size)
-    geoseg.predict(scene, model, options=FP32, output=tmp_path / "m.tif")
+    geoseg.predict(scene, model, **FP32, output=tmp_path / "m.tif")
     with rasterio.open(scene) as given, rasterio.open(tmp_path / "m.tif") as ours:
         pixels = given.read()
         assert ours.transform == given.transform
@@ -84,8 +83,8 @@ def test_probabilities_are_resized_back_before_anything_is_decided(
 
 
 def test_a_size_that_is_the_scenes_own_is_no_resizing(scene: Path) -> None:
-    whole = geoseg.predict(scene, pointwise_model(3, image_size=SHAPE), options=FP32)
-    tiled = geoseg.predict(scene, pointwise_model(3), options=FP32)
+    whole = geoseg.predict(scene, pointwise_model(3, image_size=SHAPE), **FP32)
+    tiled = geoseg.predict(scene, pointwise_model(3), **FP32)
     np.testing.assert_array_equal(whole["landcover"], tiled["landcover"])
     np.testing.assert_allclose(whole["confidence"], tiled["confidence"], atol=1 / 254 + 1e-6)
 
@@ -95,15 +94,15 @@ def test_a_real_network_file_to_file(scene: Path, tmp_path: Path) -> None:
         architecture="Unet",
         encoder="tu-mobilenetv3_small_050",
         bands=["red", "green", "blue"],
-        legend=Legend.parse("a,b"),
+        classes=Legend.parse("a,b"),
         task="multilabel",
         decoder_options={"encoder_depth": 3, "decoder_channels": [16, 8, 8]},
         tile_size=64,
     )
     model.card = model.card.changed(image_size=(64, 96))
     model.save(tmp_path / "m.safetensors")
-    geoseg.segment(scene, tmp_path / "m.safetensors", options=FP32, output=tmp_path / "l.gpkg")
-    again = geoseg.segment(scene, tmp_path / "m.safetensors", options=FP32)
+    geoseg.segment(scene, tmp_path / "m.safetensors", **FP32, output=tmp_path / "l.gpkg")
+    again = geoseg.segment(scene, tmp_path / "m.safetensors", **FP32)
     report = json.loads((tmp_path / "l.gpkg.run.json").read_text())
     assert sum(row["pixels"] for row in report["classes"]) == again["pixels"].sum()
     assert report["settings"]["batch_size"] == 1
@@ -113,11 +112,11 @@ def test_a_real_network_file_to_file(scene: Path, tmp_path: Path) -> None:
 
 
 def test_tiles_are_not_for_such_a_model(scene: Path) -> None:
-    for options in (PredictOptions(tile_size=64), PredictOptions(overlap=0)):
+    for options in ({"tile_size": 64}, {"overlap": 0}):
         with pytest.raises(
             OptionError, match="sees whole images, resized to 48 x 64 px, and no tiles; leave"
         ):
-            geoseg.predict(scene, pointwise_model(3, image_size=(48, 64)), options=options)
+            geoseg.predict(scene, pointwise_model(3, image_size=(48, 64)), **options)
 
 
 def test_a_size_that_the_network_cannot_take_is_refused(scene: Path, tmp_path: Path) -> None:
@@ -125,7 +124,7 @@ def test_a_size_that_the_network_cannot_take_is_refused(scene: Path, tmp_path: P
         architecture="FPN",
         encoder="tu-mobilenetv3_small_050",
         bands=["red", "green", "blue"],
-        legend=Legend.parse("a,b"),
+        classes=Legend.parse("a,b"),
     )
     fpn.card = fpn.card.changed(image_size=(64, 100))
     with pytest.raises(OptionError, match="100 .*expected a multiple of 32: use 128"):
@@ -146,9 +145,9 @@ def test_what_cannot_be_read_is_no_data_when_asked(scene: Path, tmp_path: Path) 
     (tmp_path / "b.tif").write_bytes(data[:middle] + b"\xff" * 3000 + data[middle + 3000 :])
     model = pointwise_model(3, image_size=(48, 64))
     with pytest.raises(SceneError, match="damaged"):
-        geoseg.predict(Scene.open(tmp_path / "b.tif"), model, options=FP32)
-    options = PredictOptions(precision="fp32", on_error="nodata")
-    geoseg.predict(tmp_path / "b.tif", model, options=options, output=tmp_path / "m.tif")
+        geoseg.predict(Scene.open(tmp_path / "b.tif"), model, **FP32)
+    options = {"precision": "fp32", "on_error": "nodata"}
+    geoseg.predict(tmp_path / "b.tif", model, **options, output=tmp_path / "m.tif")
     report = json.loads((tmp_path / "m.tif.run.json").read_text())
     with rasterio.open(tmp_path / "m.tif") as ours:
         lost = ours.read(1) == 255

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -15,12 +15,11 @@ from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend
 from geoseg.inference import warm_up
 from geoseg.inference.predict import predict
-from geoseg.inference.rasterize import rasterize
 from geoseg.kernels import cache as kernel_cache
 from geoseg.kernels import kernel as kernels
 from geoseg.kernels.cache import VARIABLE, place, read_object, writable, write_object
 from geoseg.raster.classmap import ClassMap
-from geoseg.vector.options import VectorizeOptions
+from geoseg.vector.rasterize import rasterize
 from geoseg.vector.vectorize import vectorize
 from tests.oracle import pointwise_model
 
@@ -60,7 +59,7 @@ def test_they_are_read_where_nothing_can_be_written(
         for form in ("i4x1", "u1x1"):
             write_object("a.kernel", form, b"more")
     assert len(caplog.records) == 1, "it is said once"
-    assert "set NUMBA_CACHE_DIR to one" in caplog.text
+    assert "set NUMBA_CACHE_DIR to a writable folder" in caplog.text
     assert len(list(folders[0].iterdir())) == 1
 
 
@@ -75,25 +74,30 @@ def test_what_is_not_whole_is_not_read(folders: list[Path], kept: bytes) -> None
 
 
 _SOURCE = """STEP = 3
+class Pair(NamedTuple):
+    one: int
+    other: int
 @kernel
 def inner(n: int) -> int:
     return n + STEP
 @kernel
 def outer(n: int) -> int:
-    return inner(n) * 2
+    pair = Pair(n, 2)
+    return inner(pair.one) * pair.other
 """
 _SOURCES = {
     "itself": _SOURCE,
-    "a number": _SOURCE.replace("* 2", "* 4"),
+    "a number": _SOURCE.replace("(n, 2)", "(n, 4)"),
     "a constant of another kernel": _SOURCE.replace("STEP = 3", "STEP = 5"),
     "another kernel": _SOURCE.replace("n + STEP", "n - STEP"),
+    "fields of a tuple in another order": _SOURCE.replace("one: int\n    other", "other: int\n    one"),
 }
 
 
 def test_another_source_is_another_kernel() -> None:
     prints = {}
     for what, source in _SOURCES.items():
-        names: dict[str, Any] = {"kernel": kernels.kernel, "__name__": "anywhere"}
+        names: dict[str, Any] = {"kernel": kernels.kernel, "NamedTuple": NamedTuple, "__name__": "anywhere"}
         for _ in range(2):
             exec(f"# {what}\n{source}", names)
             prints.setdefault(names["outer"].fingerprint, what)
@@ -122,17 +126,19 @@ def test_after_it_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch, tmp_path:
     codes = np.kron(np.array([[1, 2, 1], [2, 1, 2]], np.uint8), np.ones((9, 9), np.uint8))
     grid = Grid(height=18, width=27, transform=Affine(10, 0, 5e5, 0, -10, 5e6), crs=None)
     whole = ClassMap(codes=codes, valid=codes > 0, grid=grid, legend=Legend.parse("a,b"))
-    for number, options in enumerate((VectorizeOptions(), VectorizeOptions(min_area="2px", simplify="1px"))):
-        vectorize(whole, options=options, output=tmp_path / f"{number}.gpkg")
+    for number, options in enumerate(({}, {"min_area": "2px", "simplify": "1px"})):
+        vectorize(whole, **options, output=tmp_path / f"{number}.gpkg")
     vectorize(whole, output=tmp_path / "0.parquet")
     rasterize(tmp_path / "0.gpkg", output=tmp_path / "0.tif")
     predict(np.zeros((3, 40, 50), np.uint8), pointwise_model(3), output=tmp_path / "predicted.tif")
     assert len(set(looked_up)) > 20
-    assert {"normalise", "blend", "_cross"} <= {name.rpartition(".")[2] for name in looked_up}
+    assert {"normalise", "blend", "_cross", "visit_corners"} <= {
+        name.rpartition(".")[2] for name in looked_up
+    }
 
 
 def _kernels() -> list[kernels.Kernel[Any, Any]]:
     import sys
 
-    modules = [m for name, m in sys.modules.items() if name.startswith(("geoseg.vector", "geoseg.engine"))]
+    modules = [m for name, m in sys.modules.items() if name.startswith("geoseg.")]
     return [each for m in modules for each in vars(m).values() if isinstance(each, kernels.Kernel)]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import math
 import subprocess
 import sys
+from collections import namedtuple
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,6 +32,20 @@ class Pair(NamedTuple):
     half: npt.NDArray[np.float64]
 
 
+class Steps(NamedTuple):
+    """Numbers."""
+
+    factor: float
+    step: int
+
+
+class About(NamedTuple):
+    """A bundle in a bundle."""
+
+    steps: Steps
+    upwards: bool
+
+
 @inlined
 def twice(number: int) -> int:
     """Become part of who calls it."""
@@ -37,9 +53,7 @@ def twice(number: int) -> int:
 
 
 @kernel
-def add_up(
-    pair: Pair, table: npt.NDArray[np.uint8], about: tuple[tuple[float, int], bool], into: Longs
-) -> tuple[int, int]:
+def add_up(pair: Pair, table: npt.NDArray[np.uint8], about: About, into: Longs) -> tuple[int, int]:
     """Use every kind of argument."""
     (factor, step), upwards = about
     for row in range(table.shape[0]):
@@ -99,7 +113,9 @@ def test_it_computes_what_its_source_says(
     results: list[Any] = []
     for function in (add_up, add_up.__wrapped__):  # type: ignore[attr-defined]
         half, into = np.zeros(5), np.zeros(rows, np.int64)
-        returned = function(Pair(whole, half), table.astype(np.int64), ((factor, -3), upwards), into)
+        returned = function(
+            Pair(whole, half), table.astype(np.int64), About(Steps(factor, -3), upwards), into
+        )
         results.append((half.tobytes(), into.tolist(), returned))
     assert results[0] == results[1]
 
@@ -111,6 +127,62 @@ def test_each_form_of_arguments_has_its_own_code() -> None:
         largest(np.arange(8)[::2])
     with pytest.raises(TypeError, match="by kernels only"):
         Part("geoseg.kernels.unaligned", "load_double")(1)
+
+
+def _difference(pair: Any) -> int:
+    return int(pair.one - pair.other)
+
+
+@pytest.mark.parametrize("fields", ["one other", "other one"])
+def test_fields_are_told_by_their_names(fields: str) -> None:
+    """Code that is kept for a tuple must not be called with one whose fields were put in another order."""
+    again = kernel(_difference)
+    for names in ("one other", fields):
+        kind: Any = namedtuple("Bundle", names)  # type: ignore[misc]
+        assert again(kind(one=7, other=3)) == 4
+
+
+@kernel
+def both(first: Any, second: Any) -> int:
+    """Take two types of one name."""
+    return int(first.a - second.b)
+
+
+def test_two_types_of_one_name_are_two() -> None:
+    first: Any = namedtuple("Bundle", "a b")  # type: ignore[misc]
+    second: Any = namedtuple("Bundle", "b a")  # type: ignore[misc]
+    assert both(first(a=9, b=1), second(a=1, b=2)) == 7
+
+
+def test_bundles_have_names() -> None:
+    with pytest.raises(TypeError, match=r"named tuples, found \(1, 2\)"):
+        both((1, 2), (3, 4))
+
+
+def test_no_kernel_of_ours_takes_a_bundle_without_names_or_more_than_six_arguments() -> None:
+    taken = []
+    for path in sorted(ROOT.glob("geoseg/**/*.py")):
+        tree = ast.parse(path.read_text())
+        aliases = {
+            ast.unparse(target)
+            for node in tree.body
+            if isinstance(node, ast.Assign | ast.AnnAssign)
+            and "tuple[" in ast.unparse(node.value or node.target)
+            for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef) and {"kernel", "inlined"} & {
+                ast.unparse(each) for each in node.decorator_list
+            }:
+                for argument in node.args.args:
+                    said = ast.unparse(argument.annotation or ast.Name("nothing"))
+                    if "tuple[" in said or said in aliases:
+                        taken.append(f"{path.name}: {node.name}({argument.arg}: {said})")
+                if len(node.args.args) > 6:
+                    taken.append(
+                        f"{path.name}: {node.name} takes {len(node.args.args)}, expected a bundle of them"
+                    )
+    assert not taken
 
 
 def test_a_kernel_that_allocates_is_refused() -> None:
@@ -129,6 +201,9 @@ def test_what_llvm_alone_has_not_is_called_by_numba(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_next_process_does_without_numba(place: Path) -> None:
+    """If numba renames the functions of its runtime: its code cannot be linked without it, no kernel is kept, and
+    every process imports numba and compiles for seconds.
+    """
     script = """
 import sys
 import numpy as np

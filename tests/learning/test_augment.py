@@ -390,3 +390,13 @@ def test_it_takes_every_field_and_preset_of_the_configuration() -> None:
     given_batch = random_batch(8)
     none = Augment(**AugmentConfig(**PRESETS["none"]).model_dump())(*given_batch, (0,))
     assert all(a is b for a, b in zip(none, given_batch, strict=True))
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.25, 0.45, 1.0, 2.0]))
+def test_amounts_mean_the_same_whatever_a_network_is_fed_by(seed: int, spread: float) -> None:
+    """Numbers that are fed half as large are changed half as much: the picture is the same."""
+    augment = Augment(brightness=0.3, contrast=0.3, per_band=0.5, noise=0.2, rotate=20.0)
+    image, mask, valid = random_batch(seed)
+    plain, _, _ = augment(image, mask, valid, (seed,))
+    other, _, _ = augment.in_units_of(spread)(spread * image, mask, valid, (seed,))
+    torch.testing.assert_close(other, spread * plain, rtol=1e-5, atol=1e-5)

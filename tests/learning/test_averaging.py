@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from geoseg.learning.averaging import AveragedWeights
 from geoseg.learning.config import Config
+from geoseg.learning.task import AveragedWeights
 from geoseg.learning.train import train
 
 
@@ -68,7 +68,7 @@ def test_the_better_of_both_counts(toy: Path, tmp_path: Path) -> None:
 
     def scores(average: float) -> tuple[list[float], list[float]]:
         folder = tmp_path / str(average)
-        train(Config.read(toy, [f"train.average={average}"]), folder)
+        train(Config.read(toy, [f"train.average={average}"]), output=folder)
         lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
         return [line["loss"] for line in lines], [line["val_mean_iou"] for line in lines]
 

@@ -94,10 +94,10 @@ def test_what_follows_from_task_and_optimizer_is_filled_in(tmp_path: Path) -> No
         ("labels: [1, 2]", "labels: [1, 3]", "label value 3 means two classes"),
         ("val: [1]", "val: [0]", "data.split: group 0 stands in two splits"),
         ("val: [1]", "val: []", "data.split.val"),
-        ("bands: [red]", "bands: [red]\n  band_numbers: [1, 2]", "band_numbers has 2 numbers for 1 bands"),
+        ("bands: [red]", "bands: [red]\n  band_numbers: [1, 2]", "band_numbers has 2 numbers for 1 band"),
         ("epochs: 3", "epochs: 3, loss: {class_weights: {1: 1}}", "name every class code"),
         ("epochs: 3", "epochs: 3, loss: ce + dise", "train.loss: no loss is called 'dise', expected ce, bce"),
-        ("epochs: 3", "epochs: 3, loss: {terms: ce ce}", "train.loss: 'ce ce' is no loss"),
+        ("epochs: 3", "epochs: 3, loss: {terms: ce ce}", "train.loss: 'ce ce' is not a loss"),
         ("epochs: 3", "epochs: 3, loss: bce", "train.loss: bce is not for multiclass tasks, expected ce"),
         ("epochs: 3", "epochs: 3, loss: [ce]", "train.loss: expected text such as 0.7"),
         ("epochs: 3", "epochs: 3, loss: {cross_entropy: 1}", "train.loss.cross_entropy: is not a known key"),
@@ -143,9 +143,9 @@ def test_what_follows_from_task_and_optimizer_is_filled_in(tmp_path: Path) -> No
         ("epochs: 3", "epochs: 3, chips_per_epoch: 1000000000000", "train.chips_per_epoch"),
         ("epochs: 3", "epochs: 10000000000", "train.epochs"),
         ("epochs: 3", "epochs: 3, learning_rate: 1.0e300", "train.learning_rate"),
-        ("epochs: 3", 'epochs: !!int "abc"', "'abc' is no int in line"),
-        ("epochs: 3", "epochs: 2024-13-45", "'2024-13-45' is no timestamp in line"),
-        pytest.param("epochs: 3", "epochs: " + "9" * 5000, "a number of 5000 characters", id="digits"),
+        ("epochs: 3", 'epochs: !!int "abc"', "'abc' is not a valid int in line"),
+        ("epochs: 3", "epochs: 2024-13-45", "'2024-13-45' is not a valid timestamp in line"),
+        pytest.param("epochs: 3", "epochs: " + "9" * 5000, "a number of 5,000 characters", id="digits"),
         pytest.param("epochs: 3", "epochs: " + "[" * 5000, "nested more than 100 deep", id="brackets"),
         pytest.param("epochs: 3", "epochs: &a [*a]", "contains itself", id="itself"),
         ("data:", "data: !!python/object/apply:os.getcwd []\nmore:", "is not YAML"),
@@ -164,10 +164,10 @@ def test_a_value_of_set_is_read_within_the_same_bounds(tmp_path: Path) -> None:
     for value, said in (
         ("&a [*a]", "contains itself"),
         ("[" * 5000, "nested more than 100 deep"),
-        ("9" * 5000, "a number of 5000 characters"),
-        ("2024-13-45", "is no timestamp"),
+        ("9" * 5000, "a number of 5,000 characters"),
+        ("2024-13-45", "is not a valid timestamp"),
     ):
-        with pytest.raises(ConfigError, match=f"^--set 'train.epochs=.*{said}") as refusal:
+        with pytest.raises(ConfigError, match=rf"^changes=\['train.epochs=.*{said}") as refusal:
             Config.read(tmp_path / "config.yaml", [f"train.epochs={value}"])
         assert len(str(refusal.value)) < 300
 
@@ -184,7 +184,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         read(tmp_path, "#" * 2**21)
 
 
-def test_the_demo_recipe_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_korea_recipe_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GEOSEG_DATA", "/data")
     config = Config.read(Path(__file__).parents[2] / "examples" / "recipes" / "korea.yaml")
     assert config.data.split.train == (0, 1)

@@ -14,7 +14,7 @@ import rasterio
 import torch
 from safetensors.torch import load_file
 
-from geoseg.models.card import read_card
+from geoseg.models.card_file import read_card
 
 
 def train(config: Path, output: Path, *changes: str) -> None:

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from geoseg.learning.interruption import Interruption, listening
+from geoseg.learning.process_state import Interruption, listening
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])

@@ -142,8 +142,10 @@ def naive(case: Case, name: str) -> float:
             return overlap(case, 1, 1)
         case "tversky":
             return overlap(case, ALPHA, BETA)
-        case _:
+        case "lovasz":
             return lovasz(case)
+        case _:
+            raise AssertionError(name)
 
 
 @st.composite

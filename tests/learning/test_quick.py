@@ -40,7 +40,6 @@ def test_names_become_codes_from_1(scene: Path, tmp_path: Path) -> None:
     assert config.model.gsd_m == pytest.approx(10, rel=1e-3)
     assert config.train.chip_size == 64
     assert (config.model.encoder, config.model.encoder_weights) == ("tu-tf_efficientnet_lite0", "packaged")
-    assert config.train.encoder_rate == 0.3
     assert [str(p) for p in config.data_root.glob(data.images or "")] == [str(scene.resolve())]
 
 
@@ -55,7 +54,7 @@ def test_integer_codes_are_kept(scene: Path, tmp_path: Path, write_raster: Write
 
 def test_one_class_needs_to_be_told_what_the_rest_is(scene: Path, tmp_path: Path) -> None:
     labels = polygons(tmp_path / "buildings.gpkg")
-    with pytest.raises(DataError, match=r"one class \(buildings\).*--unlabelled background"):
+    with pytest.raises(DataError, match=r"one class \(buildings\).*unlabelled=\"background\""):
         quick_config(scene, labels)
     data = quick_config(scene, labels, LabelChoices(background=True)).data
     assert data.task == "binary"
@@ -97,8 +96,8 @@ def test_a_forgotten_class_field_lists_the_attributes(
     with pytest.raises(OptionError) as caught:
         quick_config(scene, labels)
     assert str(caught.value) == (
-        f"{labels}: --class-field is not given, so that all features are of one class, l; its attributes are "
-        "kind (forest, water), id (7, 8, 9), note; name the one that holds the class with --class-field"
+        f"{labels}: class_field= is not given, so that all features are of one class, l; its attributes are "
+        "kind (forest, water), id (7, 8, 9), note; name the one that holds the class with class_field="
     )
     assert quick_config(scene, labels, LabelChoices(background=True)).data.task == "binary"
     assert "its attributes are kind (forest, water), id (7, 8, 9), note" in caplog.text

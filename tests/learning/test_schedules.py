@@ -23,9 +23,9 @@ from geoseg.learning.schedules import (
     Plateau,
     Poly,
     ScheduleConfig,
-    build_schedule,
     factor_at,
 )
+from geoseg.learning.stepping import build_schedule
 
 READ: TypeAdapter[Any] = TypeAdapter(ScheduleConfig)
 STEPS = 20

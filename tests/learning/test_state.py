@@ -14,8 +14,8 @@ import torch
 
 from geoseg.errors import OutputError, ResumeError
 from geoseg.learning.state import (
-    Progress,
     State,
+    TrainingPosition,
     clear_states,
     load_state,
     random_states,
@@ -26,7 +26,7 @@ from geoseg.learning.state import (
 
 def state(**progress: Any) -> State:
     parts = {"network": {"w": torch.arange(6.0).reshape(2, 3)}, "optimizer": {"param_groups": [{"lr": 0.1}]}}
-    return State(progress=Progress(**progress), parts=parts)
+    return State(progress=TrainingPosition(**progress), parts=parts)
 
 
 def names(folder: Path) -> list[str]:
@@ -54,7 +54,7 @@ def test_the_last_two_are_kept_and_a_damaged_one_is_passed_over(tmp_path: Path) 
     assert found is not None
     assert found.progress.batch == 9
     (tmp_path / "state-0000000009.ckpt").write_bytes(b"")
-    with pytest.raises(ResumeError, match="--fresh"):
+    with pytest.raises(ResumeError, match="resume=False"):
         load_state(tmp_path)
     (tmp_path / "state-0000000200.part").write_bytes(b"half")
     clear_states(tmp_path)

@@ -19,9 +19,9 @@ from geoseg.engine.decision import Decision
 from geoseg.engine.small_regions import without_small
 from geoseg.errors import ConfigError
 from geoseg.learning.config import Config, TuneConfig
-from geoseg.learning.train import TrainOptions, train
+from geoseg.learning.train import train
 from geoseg.learning.tuning import _HUNDREDTHS, _SIZES, _TWENTIETHS, Tuned, _best, _places, tune
-from geoseg.models.card import read_card
+from geoseg.models.card_file import read_card
 from tests.datasets.in_memory import pair_of
 from tests.learning.test_scoring import BINARY, LAYERS, SCORER, AsLogits, image_of, parts_of
 
@@ -148,11 +148,12 @@ def binary(toy: Path, more: str) -> Path:
     return toy
 
 
+@pytest.mark.long
 def test_a_training_ends_with_what_was_tuned_and_scores_by_it_however_often_it_is_killed(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = binary(toy, "tune: {metric: iou, reduction: image, regions: true}")
-    path = train(config, tmp_path / "run")
+    path = train(config, output=tmp_path / "run")
     card = read_card(path)
     assert card.thresholds is not None
     assert card.min_regions is not None
@@ -170,10 +171,10 @@ def test_a_training_ends_with_what_was_tuned_and_scores_by_it_however_often_it_i
     with monkeypatch.context() as patch:
         patch.setattr(train_module, "decided_by", killed)
         with pytest.raises(KeyboardInterrupt):
-            train(config, tmp_path / "again")
-    assert read_card(train(config, tmp_path / "again")) == card
+            train(config, output=tmp_path / "again")
+    assert read_card(train(config, output=tmp_path / "again")) == card
 
-    untuned = train(Config.read(config, ["train.tune=null"]), tmp_path / "untuned", TrainOptions())
+    untuned = train(Config.read(config, ["train.tune=null"]), output=tmp_path / "untuned")
     plain = read_card(untuned)
     assert (plain.thresholds, plain.min_regions) == (None, None)
     assert plain.weights_sha256 == card.weights_sha256

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from geoseg.errors import ModelError
 from geoseg.grid.legend import Legend
-from geoseg.models.card import CARD_KEY, FORMAT, Card, read_card
+from geoseg.models.card import CARD_KEY, FORMAT, Card
+from geoseg.models.card_file import read_card
 
 FIELDS: dict[str, Any] = {
     "name": "test",
@@ -60,12 +61,12 @@ def test_a_card_cannot_be_changed() -> None:
     ("changed", "said"),
     [
         ({"std": [0.05, 0]}, "std.1: input should be greater than 0, found 0"),
-        ({"mean": [0.1]}, "mean has 1 numbers, expected one for each of 2 bands"),
+        ({"mean": [0.1]}, "mean has 1 number, expected one for each of 2 bands"),
         ({"mean": [0.1, float("nan")]}, "mean.1"),
         ({"scale": [0, 1]}, "scale is 0"),
         ({"value_range": [5, 5]}, "value_range"),
         ({"tile": {"size": 256, "overlap": 129}}, "overlap is 129 px, expected 0 to 128"),
-        ({"channels": [10, 20]}, r"channels \[10, 20\] and legend codes \[10, 30\]"),
+        ({"channels": [10, 20]}, r"channels \[10, 20\] do not match the legend codes \[10, 30\]"),
         ({"channels": [10, 255]}, "channels.1"),
         ({"legend": [{"code": 255, "name": "a", "color": "#000000"}]}, "255"),
         ({"legend": [{"code": 1, "name": "a", "color": "red"}]}, "#rrggbb"),
@@ -73,10 +74,10 @@ def test_a_card_cannot_be_changed() -> None:
         ({"encoder": "tu-hf-hub:someone/something"}, "encoder"),
         ({"dtype": "complex64"}, "dtype"),
         ({"task": "binary"}, "task binary"),
-        ({"task": "multilabel", "thresholds": [0.5]}, "thresholds has 1 numbers, expected 2"),
+        ({"task": "multilabel", "thresholds": [0.5]}, "thresholds has 1 number, expected 2"),
         ({"task": "multilabel", "thresholds": [0.5, 1.5]}, "thresholds.1"),
         ({"thresholds": [0.5, 0.5]}, "thresholds belong to binary and multilabel tasks"),
-        ({"task": "multilabel", "min_regions": [5]}, "min_regions has 1 numbers, expected 2"),
+        ({"task": "multilabel", "min_regions": [5]}, "min_regions has 1 number, expected 2"),
         ({"task": "multilabel", "min_regions": [5, -1]}, "min_regions.1"),
         ({"task": "multilabel", "min_regions": [5, 1.5]}, "min_regions.1"),
         ({"min_regions": [5, 5]}, "min_regions belong to binary and multilabel tasks"),
@@ -95,7 +96,7 @@ def test_a_card_cannot_be_changed() -> None:
         ({"decoder_options": {"upsampling": 1e9}}, "upsampling is '1000000000.0', expected 1 to 64"),
         ({"decoder_options": {"decoder_channels": [[[1]]]}}, "a list in a list"),
         ({"temperature": 1e-300}, "temperature"),
-        ({"std": [1e-300, 1]}, "numbers that float32 does not hold"),
+        ({"std": [1e-300, 1]}, "too large for float32"),
         ({"ignore_code": 2**40}, "ignore_code"),
         ({"format": True}, "format"),
         ({"weights_sha256": "\x1b[2J"}, r"weights_sha256: .* found '\\x1b\[2J'"),
@@ -151,15 +152,15 @@ def test_read_card_reads_the_header_of_a_file(tmp_path: Path) -> None:
         ((2**62).to_bytes(8, "little") + b"{}", "not a geoseg model file"),
         ((50).to_bytes(8, "little") + b"{" * 50, "not JSON"),
         ((50_000).to_bytes(8, "little") + b"[" * 50_000, "not JSON"),
-        (b"\x80\x04" + bytes(100), "checkpoint of torch; .*geoseg model import"),
-        (b"PK\x03\x04" + bytes(100), "checkpoint of torch; .*geoseg model import"),
+        (b"\x80\x04" + bytes(100), "torch checkpoint; .*geoseg model import"),
+        (b"PK\x03\x04" + bytes(100), "torch checkpoint; .*geoseg model import"),
         (header("{}", key="other"), "geoseg model import"),
         (header("{"), "not readable JSON"),
-        (header('{"format":1,"name":NaN}'), "NaN is no JSON number"),
+        (header('{"format":1,"name":NaN}'), "NaN is not a JSON number"),
         (header("[]"), "expected a JSON object"),
         (header(json.dumps({**FIELDS, "format": FORMAT + 1, "added": 1})), "newer than 1.*update geoseg"),
         (header(json.dumps(FIELDS)), "no format number"),
-        (header(json.dumps({"format": 1, **FIELDS, "training": {"name": "a\ud800"}})), "half a character"),
+        (header(json.dumps({"format": 1, **FIELDS, "training": {"name": "a\ud800"}})), "lone surrogate"),
         (header(json.dumps({"format": 1, **FIELDS, "training": 10**30})), "not readable JSON"),
         (header(json.dumps({"format": 1})), r"card: name: is missing \(and 13 more\)"),
     ],
@@ -210,3 +211,18 @@ def test_no_bytes_make_read_card_fail_in_another_way(tmp_path: Path, content: by
 def test_reading_a_card_imports_no_torch() -> None:
     code = "import sys, geoseg.models.card; sys.exit('torch' in sys.modules or 'safetensors' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_content_of_an_older_card_is_found_in_its_training() -> None:
+    def card(**labels: object) -> Card:
+        training = {"config": {"data": {"labels": labels}}}
+        return Card.from_json(json.dumps({**FIELDS, "format": FORMAT, "training": training}))
+
+    assert card(content=[107, 0, 426, 640]).content == (107, 0, 426, 640)
+    again = Card.from_json(card(content=[107, 0, 426, 640]).to_json())
+    assert again.content == (107, 0, 426, 640)
+    assert again.changed(training=None).content == (107, 0, 426, 640), "the training is no contract"
+    for broken in ([1, 2, 3], [1, 2, 3, "4"], [0, 0, 0, 5], "all", None):
+        assert card(content=broken).content is None
+    with pytest.raises(ModelError, match="content"):
+        Card(**{**FIELDS, "content": [0, 0, 0, 5]})

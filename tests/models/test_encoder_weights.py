@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from geoseg.errors import ModelError
 from geoseg.grid.legend import Legend
 from geoseg.models.beginning import Beginning
-from geoseg.models.card import read_card
+from geoseg.models.card_file import read_card
 from geoseg.models.encoder_weights import PACKAGED_ENCODER, load_encoder_weights
 from geoseg.models.first_layer import colors_of, spread
 from geoseg.models.model import Model
@@ -145,7 +145,7 @@ def test_a_band_takes_the_filters_of_its_color_and_others_their_mean() -> None:
 def test_another_encoder_has_no_packaged_weights() -> None:
     with pytest.raises(
         ModelError,
-        match="'packaged' are those of encoder tu-tf_efficientnet_lite0, found encoder resnet18; take that encoder",
+        match="'packaged' are for encoder tu-tf_efficientnet_lite0, found encoder resnet18; use that encoder",
     ):
         begun("resnet18", RGB, "packaged")
 
@@ -156,7 +156,7 @@ def new(bands: tuple[str, ...] = RGB, **changes: Any) -> Model:
             "architecture": "Unet",
             "encoder": PACKAGED_ENCODER,
             "bands": bands,
-            "legend": Legend.parse("water,forest"),
+            "classes": Legend.parse("water,forest"),
             "encoder_weights": "packaged",
             "tile_size": 64,
             **changes,
@@ -248,7 +248,7 @@ def test_weights_of_a_file(form: str, encoder: str, tmp_path: Path, caplog: pyte
         if not name.endswith("num_batches_tracked"):
             assert torch.equal(tensor, expected[name]), name
     assert beginning == Beginning(weights=path.name, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
-    left = "2 tensors are not of the encoder and left out (fc.weight, fc.bias)"
+    left = "2 tensors do not belong to the encoder and were ignored (fc.weight, fc.bias)"
     if form in ("bare", "old"):
         assert left in caplog.text
     assert f"begun from encoder weights {path.name}, licence: not known" in caplog.text
@@ -281,7 +281,7 @@ def test_names_that_timm_flattens_for_features(tmp_path: Path) -> None:
         (
             "resnet18",
             "bands",
-            r"take 5 bands, the model has 3; expected weights of as many, or of red, green and blue",
+            r"are for 5 bands, the model has 3; expected weights for that many bands, or for red, green and blue",
         ),
         ("resnet34", "", r"do not fit encoder resnet34: layer1.2.conv1.weight is missing"),
         ("efficientnet-b0", "", r"do not fit encoder efficientnet-b0: _conv_stem.weight is missing"),
@@ -304,7 +304,7 @@ def test_weights_that_do_not_fit(encoder: str, change: str, words: str, tmp_path
 
 def test_a_deeper_encoder_of_the_same_kind_is_refused(folder: Path) -> None:
     with pytest.raises(
-        ModelError, match=r"are of another encoder than resnet18, which has no layer1.2.conv1.weight"
+        ModelError, match=r"belong to another encoder than resnet18, which has no layer1.2.conv1.weight"
     ):
         begun("resnet18", RGB, file_of("resnet34", folder))
 
@@ -354,7 +354,9 @@ def test_weights_that_are_not_there(name: str, words: str) -> None:
 
 def test_a_model_file_is_no_file_of_encoder_weights(tmp_path: Path) -> None:
     new(encoder="tu-test_resnet", encoder_weights=None).save(tmp_path / "m.safetensors")
-    with pytest.raises(ModelError, match=r"is a geoseg model file already; .*begin with it \(model.start\)"):
+    with pytest.raises(
+        ModelError, match=r"is already a geoseg model file; .*start a training from it \(model.start\)"
+    ):
         begun("tu-test_resnet", RGB, tmp_path / "m.safetensors")
 
 
@@ -377,6 +379,9 @@ def test_published_weights_without_a_network_are_refused_at_once(
 def test_published_weights_in_the_cache_need_no_network(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    """If segmentation-models-pytorch rebuilds its table ``encoders.encoders``: no published weights of its encoders are
+    found, and ``encoder_weights`` names none of them.
+    """
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")

@@ -19,7 +19,7 @@ from geoseg.assessment.describe import describe
 from geoseg.engine.openvino_network import logits_of
 from geoseg.errors import GeosegError, ModelError, OptionError, OutputError, OutputExistsError
 from geoseg.models import ir_file
-from geoseg.models.card import read_card
+from geoseg.models.card_file import read_card
 from geoseg.models.exported import read_exported, write_exported
 from geoseg.models.graphs import graph_of
 from geoseg.models.model import Model
@@ -104,12 +104,10 @@ def test_it_only_predicts(stored: Path, exported: Path, tmp_path: Path) -> None:
         lambda: geoseg.recolor(exported, out),
         lambda: geoseg.quantize(model, [scene]),
         lambda: start_from(Model.open(stored), exported),
-        lambda: geoseg.predict(
-            scene, exported, options=geoseg.PredictOptions(device="cpu", precision="fp16")
-        ),
+        lambda: geoseg.predict(scene, exported, device="cpu", precision="fp16"),
     )
     only = re.escape(
-        f"{exported}: an exported model only predicts, on a CPU with precision fp32 or bf16; for everything else "
+        f"{exported}: an exported model can only predict, on a CPU with precision fp32 or bf16; for everything else "
     )
     for each in tries:
         with pytest.raises(ModelError, match=f"^{only}take the .safetensors that it was made of$"):
@@ -205,9 +203,9 @@ def test_images_that_are_not_square_are_not_turned(model: Model, tmp_path: Path)
     whole = Model(model.card.changed(image_size=(32, 64)), model.network)
     whole.export(tmp_path / "m.xml")
     scene = np.zeros((2, 40, 50), np.uint8)
-    options = geoseg.PredictOptions(device="cpu", precision="fp32", tta=True)
+    options = {"device": "cpu", "precision": "fp32", "tta": True}
     with pytest.raises(OptionError, match=r"m\.xml: sees images of 32 x 64 px, .*; leave tta out"):
-        geoseg.predict(scene, Model.open(tmp_path / "m.xml"), options=options)
+        geoseg.predict(scene, Model.open(tmp_path / "m.xml"), **options)
 
 
 def test_halves_take_half_the_bytes_and_say_nearly_the_same(stored: Path, tmp_path: Path) -> None:
@@ -245,12 +243,12 @@ def test_what_cannot_be_exported_is_refused(model: Model, tmp_path: Path) -> Non
     )
     whole = Model(model.card.changed(image_size=(32, 64)), model.network)
     for refused, said in (
-        (lambda path: own.export(path), "a network of your own is not exported"),
+        (lambda path: own.export(path), "a network of your own cannot be exported"),
         (
             lambda path: whole.export(path, tile_size=64),
-            "resized to 32 x 64 px, and no tiles; leave the tile size out",
+            "resized to 32 x 64 px, not tiles; leave the tile size out",
         ),
-        (lambda path: model.export(path, precision="int8"), "does not hold what int8 needs; measure it with"),
+        (lambda path: model.export(path, precision="int8"), "holds no int8 graph; measure it with"),
     ):
         with pytest.raises(GeosegError, match=said):
             refused(tmp_path / "m.xml")

@@ -21,7 +21,6 @@ from safetensors.torch import save_file
 from geoseg.errors import ModelError, OptionError
 from geoseg.grid.legend import Legend
 from geoseg.models.importing import import_model
-from geoseg.models.input_scale import InputScale
 from geoseg.models.model import Model
 from tests.lightning_files import save_task
 
@@ -58,7 +57,7 @@ def logits(made: torch.nn.Module, bands: int = 4, seed: int = 7) -> torch.Tensor
 
 
 def taken(path: Path, **options: Any) -> Model:
-    return import_model(path, **{"bands": BANDS, "legend": THREE, "tile_size": 64, **options})
+    return import_model(path, **{"bands": BANDS, "classes": THREE, "tile_size": 64, **options})
 
 
 def plain(path: Path, **options: Any) -> Model:
@@ -96,13 +95,20 @@ def test_a_folder_of_save_pretrained_tells_everything(
     assert card.decoder_options == options  # what is the default is not repeated
 
 
+def test_progress_is_told_step_by_step(tmp_path: Path) -> None:
+    told: list[tuple[int, int, str]] = []
+    network().save_pretrained(tmp_path / "folder")
+    taken(tmp_path / "folder", progress=lambda *each: told.append(each))
+    assert told == [(1, 3, "import"), (2, 3, "import"), (3, 3, "import")]
+
+
 def test_the_model_file_gives_the_same_logits(tmp_path: Path) -> None:
     made = network()
     made.save_pretrained(tmp_path / "folder")
     taken(tmp_path / "folder").save(tmp_path / "m.safetensors")
     opened = Model.open(tmp_path / "m.safetensors")
     assert torch.equal(logits(opened.network), logits(made))
-    with pytest.raises(ModelError, match="a geoseg model file already"):
+    with pytest.raises(ModelError, match="already a geoseg model file"):
         taken(tmp_path / "m.safetensors")
 
 
@@ -192,7 +198,7 @@ def test_a_checkpoint_of_torchgeo(
     made = task_of(name)(model=model, backbone=ENCODER, in_channels=bands, **task)
     shaken(made)
     save_task(made, tmp_path / "t.ckpt")
-    imported = taken(tmp_path / "t.ckpt", bands=BANDS[:bands], legend=legend)
+    imported = taken(tmp_path / "t.ckpt", bands=BANDS[:bands], classes=legend)
     assert same(imported, made, bands)
     card = imported.card
     assert card.task == task.get("task", "multiclass")
@@ -204,7 +210,9 @@ def test_a_checkpoint_of_torchgeo(
 @pytest.mark.parametrize("name", TASKS)
 def test_networks_that_are_not_of_smp_are_refused(tmp_path: Path, name: str) -> None:
     save_task(task_of(name)(model="fcn", in_channels=4, num_classes=3), tmp_path / "t.ckpt")
-    with pytest.raises(ModelError, match="its network is 'fcn', expected one of segmentation-models-pytorch"):
+    with pytest.raises(
+        ModelError, match="its network is 'fcn', expected one from segmentation-models-pytorch"
+    ):
         taken(tmp_path / "t.ckpt")
 
 
@@ -252,8 +260,7 @@ def test_normalisation_as_it_is_given(tmp_path: Path) -> None:
     torch.save(network(in_channels=2).state_dict(), tmp_path / "w.pth")
 
     def of(dtype: str = "uint8", **numbers: Any) -> Model:
-        scale = InputScale(**numbers) if numbers else None
-        return plain(tmp_path / "w.pth", bands=["a", "b"], dtype=dtype, input_scale=scale)
+        return plain(tmp_path / "w.pth", bands=["a", "b"], dtype=dtype, **numbers)
 
     assert gain(of()) == ((1 / 255,) * 2, (0,) * 2)
     assert "assumed" in of().notes[1]
@@ -265,8 +272,8 @@ def test_normalisation_as_it_is_given(tmp_path: Path) -> None:
     assert gain(of("uint16", scale=[1 / 3000])) == ((1 / 3000,) * 2, (0,) * 2)
     assert "as given" in of("uint16", scale=[1 / 3000]).notes[1]
     for numbers, words in (
-        ({"mean": [1, 2, 3]}, "--mean has 3 numbers, expected one, or one for each of 2 bands"),
-        ({"mean": [123.6]}, "pass --scale 1"),
+        ({"mean": [1, 2, 3]}, "mean= has 3 numbers; expected one, or one for each of 2 bands"),
+        ({"mean": [123.6]}, "pass scale=1"),
     ):
         with pytest.raises(OptionError, match=words):
             of(**numbers)
@@ -310,7 +317,7 @@ def test_code_in_a_checkpoint_is_never_run(tmp_path: Path, form: str) -> None:
         path.write_bytes(pickle.dumps(content))
     else:
         torch.save(content, path, _use_new_zipfile_serialization=form != "old zip")
-    with pytest.raises(ModelError, match=r"Python objects.*never loaded.*save its weights alone") as refused:
+    with pytest.raises(ModelError, match=r"Python objects.*never loaded.*save only its weights") as refused:
         plain(path)
     assert not marker.exists()
     assert "\n" not in str(refused.value)
@@ -323,9 +330,9 @@ def test_code_in_a_checkpoint_is_never_run(tmp_path: Path, form: str) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "no file of weights"),
-        (b"GIF89a" + bytes(100), "no file of weights"),
-        (b"PK\x03\x04" + bytes(100), "is damaged or no checkpoint of torch"),
+        (b"", "is not a file of weights"),
+        (b"GIF89a" + bytes(100), "not a file of weights"),
+        (b"PK\x03\x04" + bytes(100), "is damaged or not a torch checkpoint"),
         (b"\x80\x02" + bytes(100), "Python objects|damaged"),
         (None, "cannot be read"),
     ],
@@ -386,15 +393,15 @@ def test_settings_of_any_type_are_compared_and_not_looked_up(tmp_path: Path, val
 @pytest.mark.parametrize(
     ("changes", "options", "words"),
     [
-        ({}, {"bands": BANDS[:3]}, "takes 4 bands, --bands names 3"),
-        ({"classes": 5}, {}, "has 5 output channels, --classes names 3"),
-        ({"classes": 1}, {}, "has 1 output channel, --classes names 3.*--task binary"),
-        ({}, {"task": "binary", "legend": Legend.parse("a")}, "3 output channels, a binary task has 1"),
+        ({}, {"bands": BANDS[:3]}, "takes 4 bands, bands= names 3"),
+        ({"classes": 5}, {}, "has 5 output channels, classes= names 3"),
+        ({"classes": 1}, {}, "has 1 output channel, classes= names 3.*task=.binary"),
+        ({}, {"task": "binary", "classes": Legend.parse("a")}, "3 output channels, a binary task has 1"),
         ({}, {"encoder": "resnet18"}, "not those of Unet resnet18"),
         ({}, {"architecture": "FPN", "decoder_options": {}}, "not those of FPN"),
         ({}, {"decoder_options": {"encoder_depth": 3, "decoder_channels": [16, 8, 4]}}, "has shape"),
-        ({}, {"architecture": None}, "which architecture it has; say it with --architecture"),
-        ({}, {"encoder": None}, "which encoder it has; say it with --encoder"),
+        ({}, {"architecture": None}, "does not name its architecture; name it with architecture="),
+        ({}, {"encoder": None}, "does not name its encoder; name it with encoder="),
         ({}, {"encoder": "nyet"}, "nyet"),
         ({"aux_params": {"classes": 2, "dropout": 0.1}}, {}, "second head"),
     ],
@@ -411,10 +418,10 @@ def test_weights_of_another_network(
 @pytest.mark.parametrize(
     ("changes", "options", "words"),
     [
-        ({}, {"bands": BANDS[:3]}, "takes 4 bands, --bands names 3"),
-        ({}, {"legend": Legend.parse("a,b")}, "has 3 output channels, --classes names 2"),
-        ({}, {"architecture": "FPN"}, "its architecture is Unet, found --architecture FPN"),
-        ({}, {"encoder": "resnet34"}, "found --encoder resnet34"),
+        ({}, {"bands": BANDS[:3]}, "takes 4 bands, bands= names 3"),
+        ({}, {"classes": Legend.parse("a,b")}, "has 3 output channels, classes= names 2"),
+        ({}, {"architecture": "FPN"}, "its architecture is Unet, found architecture=.FPN"),
+        ({}, {"encoder": "resnet34"}, "found encoder=.resnet34"),
         ({"aux_params": {"classes": 2}}, {}, "second head"),
         ({"activation": "sigmoid"}, {}, "bare logits"),
     ],

@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from geoseg.errors import ModelError, OptionError, OutputError, OutputExistsError
 from geoseg.grid.legend import Legend
-from geoseg.models.card import CARD_KEY, read_card
+from geoseg.models.card import CARD_KEY
+from geoseg.models.card_file import read_card
 from geoseg.models.model import Model, weights_sha256
 
 
@@ -47,7 +48,11 @@ def test_new_maps_the_value_range_to_0_to_1(small: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("architecture", "options", "said"),
     [
-        ("FPN", {"upsampling": 8}, "FPN with upsampling=8 makes 128 x 128 px of 64 x 64, expected as many"),
+        (
+            "FPN",
+            {"upsampling": 8},
+            "FPN with upsampling=8 returns 128 x 128 px for 64 x 64, expected the same size",
+        ),
         ("FPN", {"decoder_merge_policy": "evil"}, "refused by segmentation-models-pytorch: .*evil"),
         (
             "Unet",
@@ -91,7 +96,7 @@ def test_law_11_save_then_open_gives_the_logits_of_the_weights_as_stored(
         architecture=architecture,
         encoder="tu-mobilenetv3_small_050",
         bands=[f"b{i}" for i in range(bands)],
-        legend=Legend.made_up(range(0, 10 * classes, 10)),
+        classes=Legend.made_up(range(0, 10 * classes, 10)),
         decoder_options=SLIM[architecture],
         tile_size=32,
         seed=seed,
@@ -134,7 +139,7 @@ def test_weights_that_cannot_be_stored_are_refused_and_the_old_file_stays(
     path = tmp_path / "m.safetensors"
     model.save(path)
     before = path.read_bytes()
-    with pytest.raises(OutputExistsError, match="--overwrite"):
+    with pytest.raises(OutputExistsError, match="overwrite=True"):
         model.save(path)
     weight = next(p for p in model.network.parameters() if p.ndim > 1)
     with torch.no_grad():
@@ -248,7 +253,7 @@ def test_a_tile_size_that_the_network_cannot_take_is_refused_with_the_next_usabl
 def test_a_model_of_another_task_comes_back_as_it_was(
     small: dict[str, Any], tmp_path: Path, task: Any, codes: list[int], channels: int
 ) -> None:
-    model = Model.new(**{**small, "legend": Legend.made_up(codes)}, task=task)
+    model = Model.new(**{**small, "classes": Legend.made_up(codes)}, task=task)
     model.card = model.card.changed(thresholds=[0.25] * channels, image_size=(64, 96))
     model.save(tmp_path / "m.safetensors")
     opened = Model.open(tmp_path / "m.safetensors")
@@ -271,3 +276,21 @@ def test_the_repr_shows_the_card(model: Model) -> None:
         "#228b22 forest",
     ):
         assert part in text
+
+
+@pytest.mark.parametrize(
+    ("task", "classes", "codes", "names"),
+    [
+        ("multiclass", "water,land=#228b22", (1, 2), ["water", "land"]),
+        ("multiclass", ["water", "land"], (1, 2), ["water", "land"]),
+        ("multiclass", Legend.made_up([3, 7]), (3, 7), None),
+        ("binary", "roof", (0, 1), ["background", "roof"]),
+        ("binary", ["rest", "roof"], (0, 1), ["rest", "roof"]),
+    ],
+)
+def test_classes_are_given_as_to_wrap_and_import(
+    small: dict[str, Any], task: Any, classes: Any, codes: tuple[int, ...], names: list[str] | None
+) -> None:
+    made = Model.new(**{**small, "classes": classes}, task=task).card.classes
+    assert made.codes == codes
+    assert names is None or [each.name for each in made.classes] == names

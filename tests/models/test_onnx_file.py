@@ -20,7 +20,8 @@ from geoseg.assessment.describe import describe
 from geoseg.engine.openvino_network import logits_of
 from geoseg.errors import ModelError, OptionError, OutputError
 from geoseg.models import onnx_file
-from geoseg.models.card import CARD_KEY, read_card
+from geoseg.models.card import CARD_KEY
+from geoseg.models.card_file import read_card
 from geoseg.models.export_notes import ABOUT_KEY
 from geoseg.models.exported import write_exported
 from geoseg.models.graphs import graph_of
@@ -75,8 +76,8 @@ def test_the_logits_are_the_network_s(stored: Path, exported: Path, shape: tuple
 
 def test_it_predicts_the_map_of_the_model(stored: Path, exported: Path) -> None:
     scene = np.random.default_rng(2).integers(0, 255, (2, 80, 70), dtype=np.uint8)
-    options = geoseg.PredictOptions(device="cpu", precision="fp32")
-    ours, theirs = (geoseg.predict(scene, path, options=options) for path in (exported, stored))
+    options = {"device": "cpu", "precision": "fp32"}
+    ours, theirs = (geoseg.predict(scene, path, **options) for path in (exported, stored))
     assert np.array_equal(ours["landcover"], theirs["landcover"])
 
 
@@ -129,7 +130,7 @@ def test_files_that_are_not_as_they_were_written_are_refused(exported: Path, tmp
     _refusal(path)
     with path.open("r+b") as file:  # a file without its bytes: nothing is read of it
         file.truncate(2**31)
-    assert "it has 2147483648 bytes, expected 2147483647 at most" in _refusal(path)
+    assert "it has 2,147,483,648 bytes, expected 2,147,483,647 at most" in _refusal(path)
 
 
 def _external(found: Any) -> None:
@@ -165,7 +166,7 @@ def _nested(found: Any) -> None:
         (_external, "its weights are in another file, expected all in this one"),
         (_external_in_a_branch, "its weights are in another file"),
         (_functions, "holds more than a network"),
-        (_nested, "messages in messages without end"),
+        (_nested, "messages that are nested too deeply"),
     ],
 )
 def test_what_a_sealed_file_may_not_hold(

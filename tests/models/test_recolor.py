@@ -21,7 +21,7 @@ def stored(tmp_path: Path, small: dict[str, Any]) -> Path:
     """A model of half weights whose forest is blue and whose water is green."""
     path = tmp_path / "m.safetensors"
     legend = Legend.parse('water=#00ff00,forest=#0000ff,"town, dense"=#00ff01')
-    Model.new(**{**small, "legend": legend}).save(path, weights="fp16")
+    Model.new(**{**small, "classes": legend}).save(path, weights="fp16")
     return path
 
 

@@ -118,7 +118,7 @@ def test_untagged_images_are_measured_as_stored_and_tags_of_a_scene_do_not_count
     plain = match(Scene.open(folder / "images" / "0.tif"), card)
     tagged = match(Scene.open(write_image(folder / "t.tif", REFLECTANCE[0], NEW)), card)
     np.testing.assert_array_equal(inputs(plain), inputs(tagged))
-    assert any("its tags (scale 0.0001, offset -0.1) do not count" in note for note in tagged.notes)
+    assert any("its tags (scale 0.0001, offset -0.1) are ignored" in note for note in tagged.notes)
     assert not any("tags" in note for note in plain.notes)
 
 
@@ -137,7 +137,7 @@ def test_a_message_about_a_tag_names_it(tmp_path: Path) -> None:
         match(right, pointwise_card(2, **floats))
     with pytest.raises(MismatchError, match=r"as stored \(0\.\d+ by its tags: scale 0\.0001"):
         match(right, pointwise_card(2, dtype="uint16", value_range=(0, 1), scale=[1.0] * 2))
-    with pytest.raises(SceneError, match="tagged with scale 0, offset 0"):
+    with pytest.raises(SceneError, match="its tags scale 0, offset 0 make"):
         match(Scene.open(write_image(tmp_path / "z.tif", REFLECTANCE[0], ((0.0, 0.0), (0.0, 0.0)))), card)
 
 
@@ -148,7 +148,8 @@ def test_a_band_without_tags_has_the_cards(tmp_path: Path) -> None:
     assert scaling_under(card, scene).offset == (0.0, -0.1)
     (note,) = (note for note in match(scene, card).notes if note.startswith("its tags"))
     assert note.startswith(
-        "its tags (scales 0.0002 1, offset 0) count, and green, without any, as the model has it;"
+        "its tags (scales 0.0002 1, offset 0) are applied, and bands without tags (green) are scaled as the model "
+        "expects;"
     )
     learned = card.changed(scale=[1e-4, 1.0], offset=[0.0, 0.0])
     assert not any(note.startswith("its tags") for note in match(scene, learned).notes), (

@@ -57,7 +57,7 @@ def new(encoder: str = "resnet18", bands: list[str] = THIRTEEN, weights: str | N
         architecture="Unet",
         encoder=encoder,
         bands=bands,
-        legend=Legend.parse("water,forest"),
+        classes=Legend.parse("water,forest"),
         encoder_weights=weights,
         decoder_options={"encoder_depth": 4, "decoder_channels": [16, 8, 8, 8]},
         tile_size=64,
@@ -148,7 +148,7 @@ SMALL: dict[str, Any] = {
     "architecture": "Unet",
     "encoder": "tu-test_resnet",
     "bands": ["red", "green"],
-    "legend": Legend.parse("water,forest,town"),
+    "classes": Legend.parse("water,forest,town"),
     "decoder_options": {"encoder_depth": 3, "decoder_channels": [16, 8, 8]},
     "tile_size": 32,
 }
@@ -169,30 +169,74 @@ def test_starting_from_an_equal_model_takes_everything(start: Path) -> None:
         assert torch.equal(model.network(chip), Model.open(start).network(chip))
 
 
-@pytest.mark.parametrize(
-    ("changes", "fresh", "words"),
-    [
-        ({"bands": ["red", "green", "nir"]}, {"encoder.model.conv1.0.weight"}, "now red, green, nir"),
-        (
-            {"legend": Legend.parse("a,b")},
-            {"segmentation_head.0.weight", "segmentation_head.0.bias"},
-            "classes are water, forest, town, now a, b",
-        ),
-        ({"bands": ["green", "red"]}, set(), "its bands are red, green, now green, red"),
-    ],
-)
-def test_what_does_not_fit_stays_new(
-    start: Path, changes: dict[str, Any], fresh: set[str], words: str
-) -> None:
-    model = Model.new(**{**SMALL, **changes})
+def test_a_head_of_another_size_stays_new(start: Path) -> None:
+    model = Model.new(**{**SMALL, "classes": Legend.parse("a,b")})
     before = {name: tensor.clone() for name, tensor in model.network.state_dict().items()}
     notes = start_from(model, start)
     there = Model.open(start).network.state_dict()
+    fresh = {"segmentation_head.0.weight", "segmentation_head.0.bias"}
     for name, tensor in model.network.state_dict().items():
         assert torch.equal(tensor, before[name] if name in fresh else there[name]), name
-    assert any(words in note for note in notes)
+    assert any("classes are water, forest, town, now a, b" in note for note in notes)
     for name in fresh:
         assert any(name in note for note in notes)
+
+
+FIRST = "encoder.model.conv1.0.weight"
+
+
+@pytest.mark.parametrize(
+    ("bands", "expected", "words"),
+    [
+        (["green", "red"], lambda red, green: [green, red], "green: green, red: red"),
+        (["B04", "B03"], lambda red, green: [red, green], ""),
+        (["x", "y"], lambda red, green: [red, green], ""),  # nothing is known of them: as they stand
+        (
+            ["nir", "red"],
+            lambda red, green: [(red + green) / 2, red],
+            "nir: mean of all, red: red",
+        ),
+        (
+            ["red", "green", "nir"],
+            lambda red, green: [2 / 3 * red, 2 / 3 * green, (red + green) / 3],
+            "red: red, green: green, nir: mean of all",
+        ),
+        (["G"], lambda red, green: [2 * green], "G: green"),
+        (["x"], lambda red, green: [red + green], "x: mean of all"),
+    ],
+)
+def test_the_first_layer_sees_bands_by_their_names(
+    start: Path, bands: list[str], expected: Any, words: str
+) -> None:
+    model = Model.new(**{**SMALL, "bands": bands})
+    notes = start_from(model, start)
+    there, own = Model.open(start).network.state_dict(), model.network.state_dict()
+    made = torch.stack(expected(*there[FIRST].unbind(dim=1)), dim=1)
+    torch.testing.assert_close(own[FIRST], made, rtol=0, atol=1e-6)
+    assert all(torch.equal(own[name], there[name]) for name in own if name != FIRST)
+    assert any(f"its bands are red, green, now {', '.join(bands)}" in note for note in notes)
+    assert [note for note in notes if "filters" in note] == (
+        [f"filters of the first layer: {words}"] if words else []
+    )
+
+
+PUBLISHED = {
+    "architecture": "Unet2015",
+    "encoder": "published",
+    "decoder_options": {"decoder_channels": [4, 8]},
+}
+
+
+@pytest.mark.parametrize("changes", [{}, PUBLISHED])
+def test_equal_bands_in_another_order_give_equal_logits(tmp_path: Path, changes: dict[str, Any]) -> None:
+    start = tmp_path / "start.safetensors"
+    Model.new(**{**SMALL, **changes}, seed=1).save(start)
+    model = Model.new(**{**SMALL, **changes, "bands": ["green", "red"]})
+    start_from(model, start)
+    chip = torch.rand(1, 2, 32, 32)
+    with torch.inference_mode():
+        ours, theirs = model.network(chip.flip(1)), Model.open(start).network(chip)
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -205,9 +249,9 @@ def test_what_does_not_fit_stays_new(
         ({"encoder": "resnet18"}, "its encoder is tu-test_resnet.*set model.encoder to tu-test_resnet"),
         (
             {"decoder_options": {"encoder_depth": 3, "decoder_channels": [16, 8, 4]}},
-            "its decoder is another one.*set model.decoder_options",
+            "its decoder differs.*set model.decoder_options",
         ),
-        ({"decoder_options": {}}, "its decoder is another one"),
+        ({"decoder_options": {}}, "its decoder differs"),
     ],
 )
 def test_another_network_is_refused(start: Path, changes: dict[str, Any], words: str) -> None:
@@ -242,7 +286,7 @@ def unet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def resnet34(**changes: Any) -> Model:
-    fields = {"bands": ["red", "green", "blue"], "legend": Legend.parse("background,tree-canopy"), **changes}
+    fields = {"bands": ["red", "green", "blue"], "classes": Legend.parse("background,tree-canopy"), **changes}
     return Model.new(**{"architecture": "Unet", "encoder": "resnet34", "tile_size": 32, **fields})
 
 
@@ -255,7 +299,7 @@ def test_starting_from_a_network_of_torchgeo(unet: Any) -> None:
     beginning = model.card.beginning
     assert beginning is not None
     assert (beginning.weights, beginning.of, beginning.licence) == (TCD, "network", "CC-BY-NC-4.0")
-    other = resnet34(legend=Legend.parse("a,b,c"))
+    other = resnet34(classes=Legend.parse("a,b,c"))
     notes = start_from(other, TCD)
     assert any("segmentation_head.0.weight" in note for note in notes)
     assert "its bands are R, G, B, now red, green, blue" in notes
@@ -269,7 +313,7 @@ def test_starting_from_a_network_of_torchgeo(unet: Any) -> None:
             "Unet_Weights.SENTINEL2_2CLASS_FTW",
             "its encoder is efficientnet-b3, the new model's is tu-test_resnet",
         ),
-        (NAME, "are of an encoder alone, .*give them as model.encoder_weights"),
+        (NAME, "are for an encoder alone, .*pass them as model.encoder_weights"),
         ("Unet_Weights.NYET", "not known to torchgeo"),
     ],
 )

@@ -93,7 +93,7 @@ def test_a_model_file_holds_it(tmp_path: Path) -> None:
         architecture="unet2015",
         encoder="published",
         bands=["red", "green"],
-        legend=LEGEND,
+        classes=LEGEND,
         decoder_options={"decoder_channels": [2, 3, 4]},
     )
     assert model.card.architecture == "Unet2015"
@@ -108,7 +108,7 @@ def test_a_model_file_holds_it(tmp_path: Path) -> None:
     [
         (
             {"encoder": "resnet34"},
-            "Unet2015 has an encoder of its own, found 'resnet34', expected 'published'",
+            "Unet2015 has a fixed encoder, found 'resnet34', expected 'published'",
         ),
         ({"encoder_weights": "imagenet"}, "Unet2015 has no pretrained weights, found 'imagenet'"),
         ({"decoder_options": {"decoder_channels": []}}, "decoder_channels is \\[\\], expected numbers"),
@@ -118,5 +118,5 @@ def test_a_model_file_holds_it(tmp_path: Path) -> None:
 def test_refused_in_one_line(changes: dict[str, object], words: str) -> None:
     fields: dict[str, object] = {"architecture": "Unet2015", "encoder": "published", "bands": ["b"]}
     with pytest.raises(ModelError, match=words) as caught:
-        Model.new(**{**fields, **changes}, legend=LEGEND)  # type: ignore[arg-type]
+        Model.new(**{**fields, **changes}, classes=LEGEND)  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)

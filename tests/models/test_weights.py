@@ -129,6 +129,6 @@ def test_without_torch_a_model_is_read_and_not_built(model: Model, tmp_path: Pat
     assert run.returncode == 0, run.stderr
     needs = (
         f"{path}: building its network needs the package torch, which is not installed: pip install geoseg "
-        "installs all that it needs; or use what geoseg model export wrote of it elsewhere"
+        "installs all that it needs; or use a file written by geoseg model export elsewhere"
     )
     assert run.stdout.splitlines() == ["True False None", needs, needs]

@@ -5,9 +5,10 @@ Run by ``make bench-peers``, which makes the peers' environments; or
 
 Everybody predicts in a process of its own that loads the network, then reports the seconds from the scene's
 file to the finished class map, so that imports count for nobody; once more before it counts. geoai and Raster
-Vision compute in fp32 and have no choice; geoseg runs once so, once as it would by itself, and, where the CPU can,
-once in int8, compiled before it counts, as for the second of many scenes. A peer that does not run is reported with
-its last line.
+Vision compute in fp32 and have no choice; geoseg runs once so, once as it would by itself, once in int8, and once in
+int8 with another network, the one that its trainings begin with: an EfficientNet-Lite0 with a light decoder, which is
+what a user would use and is not the same weights. All are compiled before it counts, as for the second of many scenes.
+A peer that does not run is reported with its last line.
 """
 
 from __future__ import annotations
@@ -24,17 +25,21 @@ from pathlib import Path
 
 import torch
 
+import geoseg
+
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "benchmarks"))
 
 from prediction import make_model, make_scene, spread  # noqa: E402
 
+LITE = "tu-tf_efficientnet_lite0"
 
-def seconds_of(python: str, script: str, work: Path, arguments: argparse.Namespace) -> list[float] | str:
+
+def seconds_of(peer: tuple[str, ...], work: Path, arguments: argparse.Namespace) -> list[float] | str:
     """Run a peer once: the seconds of each of its repetitions, or why it did not run."""
-    command = [
-        python, str(HERE / script), str(work), str(arguments.tile), str(arguments.tile // 8), str(arguments.batch),
-    ]  # fmt: skip
+    python, script, *more = peer
+    sizes = (arguments.tile, arguments.tile // 8, arguments.batch)
+    command = [python, str(HERE / script), str(work), *map(str, sizes), *more]
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
     try:
         run = subprocess.run(
@@ -60,9 +65,10 @@ def main() -> None:
     parser.add_argument("--timeout", type=int, default=1800, help="seconds for one run of one peer")
     arguments = parser.parse_args()
     peers = {
-        "geoseg fp32": (sys.executable, "peer_geoseg.py"),
-        "geoseg auto": (sys.executable, "peer_geoseg_auto.py"),
-        "geoseg int8": (sys.executable, "peer_geoseg_int8.py"),
+        "geoseg fp32": (sys.executable, "peer_geoseg.py", "fp32", "model.safetensors"),
+        "geoseg auto": (sys.executable, "peer_geoseg.py", "auto", "model.safetensors"),
+        "geoseg int8": (sys.executable, "peer_geoseg.py", "int8", "int8.safetensors"),
+        "lite0 int8": (sys.executable, "peer_geoseg.py", "int8", "lite0.safetensors"),
         "geoai": (arguments.geoai, "peer_geoai.py"),
         "Raster Vision": (arguments.rastervision, "peer_rastervision.py"),
     }
@@ -78,11 +84,13 @@ def main() -> None:
         model = make_model("rgb", arguments.tile)
         model.save(work / "model.safetensors")
         torch.save(model.network.state_dict(), work / "weights.pth")
+        for name, network in (("int8", model), ("lite0", make_model("rgb", arguments.tile, LITE))):
+            geoseg.quantize(network, [work / "scene.tif"], tiles=2).save(work / f"{name}.safetensors")
         for _ in range(arguments.rounds):
-            for name, (python, script) in peers.items():
+            for name, peer in peers.items():
                 if name in reasons:
                     continue
-                told = seconds_of(python, script, work, arguments)
+                told = seconds_of(peer, work, arguments)
                 if isinstance(told, str):
                     reasons[name] = told
                 else:

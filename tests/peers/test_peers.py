@@ -17,7 +17,6 @@ import torch
 
 from geoseg.grid.legend import Legend
 from geoseg.models.importing import import_model
-from geoseg.models.input_scale import InputScale
 from geoseg.models.model import Model
 from tests.conftest import skip_without
 
@@ -38,10 +37,10 @@ def peer(request: pytest.FixtureRequest) -> tuple[Model, dict[str, Any], dict[st
     imported = import_model(
         path,
         bands=[f"b{i}" for i in range(told["bands"])],
-        legend=Legend.parse(",".join(f"c{i}" for i in range(told["classes"]))),
+        classes=Legend.parse(",".join(f"c{i}" for i in range(told["classes"]))),
         architecture=told.get("architecture"),
         encoder=told.get("encoder"),
-        input_scale=InputScale(scale=[told["scale"]]) if told.get("untold") else None,
+        scale=told["scale"] if told.get("untold") else None,
         tile_size=64,
     )
     return imported, told, made

@@ -62,12 +62,12 @@ def test_what_does_not_go_together_is_refused():
         (lambda: ArraySource.of(array.astype(complex)), "expected real numbers"),
         (lambda: ArraySource.of(array, grid=grid), "grid of"),
         (lambda: ArraySource.of(array, valid=np.ones((4, 3), bool)), "valid of"),
-        (lambda: ArraySource.of(array, names=["a"]), "1 names"),
+        (lambda: ArraySource.of(array, names=["a"]), "1 name for an array"),
     ]:
         with pytest.raises(SceneError, match=reason):
             call()
     source = ArraySource.of(array)
-    with pytest.raises(OptionError, match="sticks out"):
+    with pytest.raises(OptionError, match="extends beyond"):
         source.crop(Window(row=-1, col=0, height=2, width=2))
     with pytest.raises(OptionError, match="no band 3"):
         source.select([3], validity_band=None)

@@ -8,7 +8,7 @@ import pytest
 
 from geoseg.errors import OptionError
 from geoseg.raster.band_names import find_bands, meanings, only_counted, read_name
-from geoseg.raster.selection import band_numbers
+from geoseg.raster.source import band_numbers
 
 RGB = ("red", "green", "blue")
 RGBN = (*RGB, "nir")
@@ -107,8 +107,8 @@ def test_what_names_do_not_say_is_not_found(wanted: tuple[str, ...], names: tupl
 def test_what_was_assumed_is_said() -> None:
     assert find_bands(RGB, ("Red band", "green", "BLUE")).note == ""
     note = find_bands(RGB, ("B02", "B03", "B04")).note
-    assert note == "B04, B03, B02 are taken for red, green, blue, by the numbers of Sentinel-2"
-    assert find_bands(("nir",), ("nir08",)).note == "nir08 are taken for nir"
+    assert note == "B04, B03, B02 are used as red, green, blue, by the numbers of Sentinel-2"
+    assert find_bands(("nir",), ("nir08",)).note == "nir08 is used as nir"
 
 
 def test_counted_bands_have_no_names() -> None:

@@ -93,9 +93,9 @@ def test_a_value_for_each_band_in_the_order_of_the_scene(write):
 @pytest.mark.parametrize(
     ("said", "reason"),
     [
-        (Declared(nodata=((0.0,), (1.0,))), "has 3 bands, and --nodata has 2 values"),
-        (Declared(nodata=((-9999.0,),)), "--nodata -9999 is no number of uint8"),
-        (Declared(nodata=((0.5,),)), "--nodata 0.5 is no number of uint8"),
+        (Declared(nodata=((0.0,), (1.0,))), "has 3 bands, and nodata= has 2 values"),
+        (Declared(nodata=((-9999.0,),)), "nodata=.-9999. is no number of uint8"),
+        (Declared(nodata=((0.5,),)), "nodata=.0.5. is no number of uint8"),
         (Declared(alpha=4), "has no band 4"),
     ],
 )

@@ -13,8 +13,8 @@ from PIL import Image
 from geoseg.errors import SceneError
 from geoseg.grid.window import Window
 from geoseg.raster.array_scene import ArraySource
-from geoseg.raster.held import held
 from geoseg.raster.scene import Scene
+from geoseg.raster.wrapped_source import HeldSource
 
 
 @given(
@@ -31,7 +31,7 @@ def test_every_window_is_the_sources(
     generator = np.random.default_rng(0)
     pixels = generator.integers(0, 256, (3, height, width), dtype=np.uint8)
     source = ArraySource.of(pixels, valid=generator.random((height, width)) > 0.3, names=["a", "b", "c"])
-    kept = held(source).select(bands[:2], validity_band=bands[2])
+    kept = HeldSource(source=source).select(bands[:2], validity_band=bands[2])
     plain = source.select(bands[:2], validity_band=bands[2])
     assert (kept.names, kept.grid, kept.dtype) == (plain.names, plain.grid, plain.dtype)
     for row, col, rows, cols in windows:
@@ -43,15 +43,15 @@ def test_every_window_is_the_sources(
 
 def test_a_picture_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.fromarray(np.full((20, 30, 3), 7, dtype=np.uint8)).save(tmp_path / "a.png")
-    kept = held(Scene.open(tmp_path / "a.png"))
+    kept = HeldSource(source=Scene.open(tmp_path / "a.png"))
     decoded = []
-    read = Scene.read
+    read = Scene.read_inside
 
     def counted(self: Scene, window: Window) -> object:
         decoded.append(window)
         return read(self, window)
 
-    monkeypatch.setattr(Scene, "read", counted)
+    monkeypatch.setattr(Scene, "read_inside", counted)
     for row in (3, -2, 0):
         assert kept.read(Window(row=row, col=0, height=20, width=30)).pixels.max() == 7
     assert decoded == [Window(row=0, col=0, height=20, width=30)]
@@ -62,7 +62,7 @@ def test_what_is_whole_of_a_damaged_picture_is_read(tmp_path: Path) -> None:
     Image.fromarray(generator.integers(0, 256, (256, 64), dtype=np.uint8)).save(tmp_path / "a.jpg")
     data = (tmp_path / "a.jpg").read_bytes()
     (tmp_path / "a.jpg").write_bytes(data[: len(data) * 3 // 4])
-    kept = held(Scene.open(tmp_path / "a.jpg"))
+    kept = HeldSource(source=Scene.open(tmp_path / "a.jpg"))
     top = kept.read(Window(row=0, col=0, height=8, width=64))
     assert top.pixels.std() > 10
     with pytest.raises(SceneError, match="damaged or incomplete"):

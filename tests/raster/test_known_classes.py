@@ -16,8 +16,8 @@ from geoseg_cli.main import group
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend
 from geoseg.grid.qml import polygon_qml, raster_qml
+from geoseg.labels.coded_labels import found_classes
 from geoseg.raster.classmap import class_map_sidecars, read_class_map, write_cog
-from geoseg.raster.coded_labels import found_classes
 
 CODES = np.array([[11, 21, 41], [82, 95, 11]], np.uint8)
 NLCD = {
@@ -259,7 +259,7 @@ def test_a_mosaic_is_called_what_its_members_say(tmp_path: Path, caplog: pytest.
     our_map(members[1], Legend.parse("water=#0000ff,meadow,Ödland=#aabbcc"), 3)
     assert read_class_map(whole).legend == legend
     assert (
-        "members call code 2 'forest, dense' and 'meadow'; the first counts, --legend decides" in caplog.text
+        "members call code 2 'forest, dense' and 'meadow'; the first counts, legend= decides" in caplog.text
     )
     whole.with_suffix(".qml").write_text(raster_qml(Legend.parse("a,b,c")), encoding="utf-8")
     assert read_class_map(whole).legend == Legend.parse("a,b,c")

@@ -111,7 +111,7 @@ def test_a_pixel_of_any_band_that_reads_back_differently_is_an_error(tmp_path):
 
 def test_it_is_no_class_map_and_says_so(tmp_path):
     path = _write(tmp_path / "a.tif", _layers(1), Legend.made_up([5]))
-    with pytest.raises(ClassMapError, match="is a multilabel map with a band for each of 1 classes"):
+    with pytest.raises(ClassMapError, match="is a multilabel map with a band for each of 1 class"):
         read_class_map(path)
 
 

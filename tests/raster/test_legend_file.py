@@ -59,7 +59,7 @@ def test_colours_may_be_missing(tmp_path):
             "Value,Label,R,G,B\n1,a,0,0.5,1\n",
             "line 2: the colour is 0, 0.5, 1, expected numbers from 0 to 255",
         ),
-        ("code,name\n1," + 140_000 * "a" + "\n", "line 2: cannot be read .field larger than field limit"),
+        ("code,name\n1," + 140_000 * "a" + "\n", "line 2: has 140,002 characters, expected at most 10,000"),
     ],
 )
 def test_what_is_wrong_is_named_with_file_and_line(tmp_path, text, reason):
@@ -152,9 +152,9 @@ def test_a_style_gives_the_legend_that_made_it(tmp_path, style):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("<qgis/>", "is no QGIS style with classes"),
-        ("no xml", "is no QGIS style with classes"),
-        ('<!DOCTYPE q [<!ENTITY a "b">]><qgis/>', "is no QGIS style with classes"),
+        ("<qgis/>", "is not a QGIS style with classes"),
+        ("no xml", "is not a QGIS style with classes"),
+        ('<!DOCTYPE q [<!ENTITY a "b">]><qgis/>', "is not a QGIS style with classes"),
         (
             raster_qml(Legend.parse("a")).replace('value="1"', 'value="x"'),
             "the value 'x', expected a whole number",

@@ -120,7 +120,7 @@ def test_remote_members_need_consent(listener, tmp_path, where):
     outer = tmp_path / "outer.vrt"
     outer.write_text(VRT.format("inner.vrt", 1))
     for path in (inner, outer):
-        with pytest.raises(SceneError, match="--allow-remote lets .* fetch it first"):
+        with pytest.raises(SceneError, match="pass allow_remote=True to read it, or download it first"):
             Scene.open(path)
     assert not hits
 

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoseg.raster.padding import border_indices
+from geoseg.raster.chip import border_indices
 
 
 def _oracle(start, length, extent):

@@ -66,7 +66,7 @@ def test_every_file_is_read_exactly_or_refused_in_one_line(shared, caplog):
         ("scanline_more_than_2GB.tif", "claims blocks of"),
         ("byte_rpc.tif", "gdalwarp -rpc"),
         ("cfloat32.tif", "complex64"),
-        ("byte_pct.tif", "--expand-palette"),
+        ("byte_pct.tif", "expand_palette=True"),
     ],
 )
 def test_the_reason_is_named(shared, name, reason):

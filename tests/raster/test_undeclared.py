@@ -53,7 +53,7 @@ def test_a_number_far_from_all_others_is_noticed_and_the_line_to_add_is_right(dt
     pixels[:, 3:5, 10:20] = value
     (note,) = look_at(_source(pixels)).notes
     assert note == (
-        f"20 px (1.0 %) hold {words} and count as data; pass --nodata {words}, or --nodata none if they are data"
+        f'20 px (1.0 %) hold {words} and count as data; pass nodata="{words}", or nodata="none" if they are data'
     )
     declared = _source(pixels, Declared(nodata=nodata_of(words)))
     assert (~declared.read(Window(row=0, col=0, height=40, width=50)).valid).sum() == 20
@@ -86,13 +86,13 @@ def test_where_only_some_bands_hold_it_the_rule_is_part_of_the_line():
     pixels[1, :4] = -9999
     (note,) = look_at(_source(pixels)).notes
     assert "200 px (10.0 %) hold -9999" in note
-    assert "pass --nodata -9999 --nodata-rule any, or" in note
+    assert 'pass nodata="-9999" and nodata_rule="any", or' in str(note)
     said = _source(pixels, Declared(nodata=((-9999.0,),), rule="any"))
     assert (~said.read(Window(row=0, col=0, height=40, width=50)).valid).sum() == 200
     (note,) = look_at(_source(pixels, Declared(nodata=((-9999.0,),)))).notes
     assert note == (
         "-9999 is no data where all bands have it: 200 px (10.0 %) that have it in some bands only count as data; "
-        "--nodata-rule any makes them no data"
+        'nodata_rule="any" makes them no data'
     )
 
 
@@ -100,7 +100,7 @@ def test_what_the_file_declares_stays_in_the_line(write):
     pixels = _data("int16", 1, 9000)
     pixels[:, :4], pixels[:, 4:8] = 0, -9999
     (note,) = look_at(Scene.open(write("a.tif", pixels, nodata=0))).notes
-    assert "pass --nodata 0/-9999, or --nodata 0 if they are data" in note
+    assert 'pass nodata="0/-9999", or nodata="0" if they are data' in str(note)
     scene = Scene.open(write("a.tif", pixels, nodata=0)).declared(Declared(nodata=nodata_of("0/-9999")))
     assert (~scene.read(Window(row=0, col=0, height=40, width=50)).valid).sum() == 400
 
@@ -114,10 +114,10 @@ def test_a_block_of_zeros_at_the_border_is_noticed(turned):
     pixels[:, 60:64, 60:64] = 0  # no border: a shadow
     (note,) = look_at(_source(pixels)).notes
     count = int(outside.sum())
-    assert note.startswith(
+    assert str(note).startswith(
         f"{count:,} px ({count / 64:.1f} %) at the border are 0 in all bands and count as data; pass"
     )
-    assert "--nodata 0, or --nodata none" in note
+    assert 'nodata="0", or nodata="none"' in str(note)
 
 
 def test_zeros_that_are_few_inside_or_in_some_bands_are_data():
@@ -165,7 +165,7 @@ def test_of_a_large_scene_blocks_are_looked_at(write):
     assert not look.whole
     assert look.valid.size < 1.2 * 2**20
     (note,) = look_at(scene).notes
-    share = float(note.split("about ")[1].split(" %")[0])
+    share = float(str(note).split("about ")[1].split(" %")[0])
     assert abs(share - 100 * 600 / 2600) < 12
     assert "of the pixels at the border are 0" in note
 
@@ -222,7 +222,7 @@ def test_an_alpha_of_many_numbers_is_taken_for_data_and_that_is_said(write):
     assert number is None
     assert note == (
         "band 4 is tagged alpha and takes 249 values from 1 to 249: it is taken for data and leaves no pixel out; pass "
-        "--alpha 4 if it says which pixels are valid, --alpha none if not"
+        'alpha=4 if it says which pixels are valid, alpha="none" if not'
     )
     for said, expected in ((4, 4), ("none", None)):
         assert alpha_of(_alpha(write, NIR).declared(Declared(alpha=said))) == (expected, None)
@@ -234,4 +234,4 @@ def test_a_soft_edge_is_validity_and_that_is_said(write):
     number, note = alpha_of(_alpha(write, soft))
     assert number == 4
     assert "takes 51 values" in note
-    assert "(50.0 % are not); pass --alpha none" in note
+    assert '(50.0 % are not); pass alpha="none"' in str(note)

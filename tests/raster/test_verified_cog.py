@@ -159,7 +159,7 @@ def test_a_full_disk_is_an_error_or_the_file_is_whole(small_disk, edge):
         with rasterio.open(path) as dataset:
             assert np.array_equal(dataset.read(1), noise)
         return
-    assert f"{path}: could not be written whole (needs up to {edge * edge * 7 // 3} bytes" in line
+    assert f"{path}: could not be written whole (needs up to {edge * edge * 7 // 3:,} bytes" in line
     assert not list(small_disk.iterdir())
 
 

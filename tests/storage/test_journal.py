@@ -15,15 +15,15 @@ PRINT = {"model": "abc", "tile": (256, 64), "options": {"device": "cpu"}}
 def filled(folder: Path, count: int) -> Path:
     journal = Journal(folder, PRINT)
     for i in range(count):
-        journal.append({"band": i})
+        journal.append({"strip": i})
     return folder / JOURNAL
 
 
 def test_entries_come_back(tmp_path: Path) -> None:
     filled(tmp_path, 3)
     again = Journal(tmp_path, PRINT)
-    assert again.entries == [{"band": 0}, {"band": 1}, {"band": 2}]
-    assert again.last("band") == {"band": 2}
+    assert again.entries == [{"strip": 0}, {"strip": 1}, {"strip": 2}]
+    assert again.last("strip") == {"strip": 2}
     assert again.last("settings") is None
 
 
@@ -38,15 +38,15 @@ def test_a_journal_torn_anywhere_keeps_its_whole_lines(
     file.write_bytes(whole[:cut])
     lines = max(0, whole[:cut].count(b"\n") - 1)
     again = Journal(folder, PRINT)
-    assert again.entries == [{"band": i} for i in range(lines)]
+    assert again.entries == [{"strip": i} for i in range(lines)]
     for i in range(lines, 5):
-        again.append({"band": i})
+        again.append({"strip": i})
     assert file.read_bytes() == whole
 
 
 def test_other_work_is_refused_with_the_difference(tmp_path: Path) -> None:
     filled(tmp_path, 1)
-    with pytest.raises(ResumeError, match="model 'abc', this command has model 'xyz'.*--fresh"):
+    with pytest.raises(ResumeError, match="model 'abc', this command has model 'xyz'.*resume=False"):
         Journal(tmp_path, PRINT | {"model": "xyz"})
 
 
@@ -86,7 +86,7 @@ def test_a_damaged_journal_is_one_line(tmp_path: Path, line: bytes) -> None:
     file = filled(tmp_path, 2)
     first, *rest = file.read_bytes().splitlines(keepends=True)
     file.write_bytes(b"".join([first, line, *rest]))
-    with pytest.raises(ResumeError, match=r"is damaged.*--fresh") as caught:
+    with pytest.raises(ResumeError, match=r"is damaged.*resume=False") as caught:
         Journal(tmp_path, PRINT)
     assert "\n" not in str(caught.value)
 

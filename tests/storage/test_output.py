@@ -36,7 +36,7 @@ def test_a_commit_leaves_the_output_alone_in_its_folder(tmp_path: Path) -> None:
 def test_an_existing_output_is_refused_and_untouched(tmp_path: Path) -> None:
     (tmp_path / "a.gpkg").write_text("old")
     with (
-        pytest.raises(OutputExistsError, match="--overwrite") as caught,
+        pytest.raises(OutputExistsError, match="overwrite=True") as caught,
         claim(tmp_path / "a.gpkg", overwrite=False),
     ):
         pass
@@ -58,7 +58,7 @@ def test_unfinished_resumable_work_is_found_again_and_cleaned_up(tmp_path: Path)
     output = tmp_path / "a.gpkg"
     with pytest.raises(ZeroDivisionError), claim(output, overwrite=False, resumable=True) as claimed:
         Journal(claimed.scratch, {"model": "m"})
-        put(claimed.scratch, "band")
+        put(claimed.scratch, "strip")
         raise ZeroDivisionError
     assert names(tmp_path) == ["a.gpkg.geoseg-part"]
     with claim(output, overwrite=False, resumable=True) as claimed:
@@ -77,7 +77,7 @@ def test_work_refused_before_it_began_leaves_no_trace(tmp_path: Path) -> None:
 def test_fresh_throws_unfinished_work_away(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), claim(tmp_path / "a", overwrite=False, resumable=True) as claimed:
         Journal(claimed.scratch, {"model": "m"})
-        put(claimed.scratch, "band")
+        put(claimed.scratch, "strip")
         raise ZeroDivisionError
     with claim(tmp_path / "a", overwrite=False, resumable=True, fresh=True) as claimed:
         assert names(claimed.scratch) == []
@@ -88,7 +88,7 @@ def test_an_output_renamed_before_a_kill_may_be_finished_without_overwrite(tmp_p
     with pytest.raises(ZeroDivisionError), claim(output, overwrite=False, resumable=True) as claimed:
         Journal(claimed.scratch, {"model": "m"})
         claimed.commit(put(claimed.scratch, "new"))
-        put(claimed.scratch, "band")
+        put(claimed.scratch, "strip")
         raise ZeroDivisionError
     with claim(output, overwrite=False, resumable=True) as claimed:
         Journal(claimed.scratch, {"model": "m"})
@@ -199,17 +199,17 @@ def test_odd_names_work(tmp_path: Path, name: str) -> None:
     assert names(tmp_path) == [name]
 
 
-@pytest.mark.parametrize("name", ["b", "band-000000", "journal", "journal.jsonl", "[a]*?.tif", "x" * 230])
-def test_preparing_a_product_spares_the_bands_whatever_its_name(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["b", "strip-000000", "journal", "journal.jsonl", "[a]*?.tif", "x" * 230])
+def test_preparing_a_product_spares_the_strips_whatever_its_name(tmp_path: Path, name: str) -> None:
     """A leftover of the product goes, however a killed writer called it; all else stays."""
     with claim(tmp_path / name, overwrite=False) as claimed:
         Journal(claimed.scratch, {})
-        put(claimed.scratch, "half").rename(claimed.scratch / "band-000000")
+        put(claimed.scratch, "half").rename(claimed.scratch / "strip-000000")
         path = claimed.prepare()
         path.write_text("half")
         path.with_name(path.name + "-journal").write_text("half")
         assert claimed.prepare() == path
-        assert names(claimed.scratch) == ["band-000000", JOURNAL]
+        assert names(claimed.scratch) == [JOURNAL, "strip-000000"]
         path.write_text("new")
         claimed.commit(path)
     assert names(tmp_path) == [name]
@@ -253,7 +253,7 @@ def test_a_clean_up_that_is_killed_leaves_no_work_to_repeat(
         patch.setattr("geoseg.storage.output.shutil.rmtree", pulled_plug)
         with claim(tmp_path / "a.tif", overwrite=False, resumable=True) as claimed:
             Journal(claimed.scratch, {})
-            put(claimed.scratch, "band").rename(claimed.scratch / "band-000000")
+            put(claimed.scratch, "strip").rename(claimed.scratch / "strip-000000")
             claimed.commit(put(claimed.scratch, "new"))
     with (
         pytest.raises(OutputExistsError),
@@ -312,7 +312,7 @@ def test_a_product_of_a_writer_of_private_files_is_as_open_as_others(tmp_path: P
 def test_what_only_a_resumable_run_may_go_on_with_is_not_taken_by_another(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), claim(tmp_path / "a", overwrite=False, resumable=True) as claimed:
         Journal(claimed.scratch, {})
-        put(claimed.scratch, "band")
+        put(claimed.scratch, "strip")
         raise ZeroDivisionError
     with claim(tmp_path / "a", overwrite=False) as claimed:
         assert names(claimed.scratch) == []

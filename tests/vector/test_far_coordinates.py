@@ -13,8 +13,8 @@ import geoseg
 from geoseg.assessment.describe import describe
 from geoseg.errors import DataError, OptionError
 from geoseg.inference.clip import ClipArea
+from geoseg.labels.conversion import Conversion, convert
 from geoseg.raster.scene import Scene
-from geoseg.vector.label_conversion import Conversion, convert
 from tests.vector.test_vectorize import write_raster
 
 NEAR = [[8.9, 48.7], [9.1, 48.7], [9.1, 48.75275], [8.9, 48.75275], [8.9, 48.7]]

@@ -16,13 +16,13 @@ import geoseg
 from geoseg.errors import DataError, OutputError, SceneError
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend
+from geoseg.labels.conversion import Conversion, convert
 from geoseg.raster.classmap import write_cog
 from geoseg.raster.scene import Scene
 from geoseg.storage.output import claim
-from geoseg.vector.label_conversion import Conversion, convert
-from geoseg.vector.vector_file import check_vector_file
 from geoseg.vector.vectorize import vectorize
 from geoseg.vector.write import write
+from geoseg.vectorfiles.reading import check_vector_file
 from tests.vector.test_vectorize import write_raster
 
 LEGEND = Legend.parse("water=#0000ff,forest=#00ff00,town=#ff0000")
@@ -90,18 +90,20 @@ def test_names_that_cannot_be_read_are_said(raster: Path, name: str, words: str)
 def test_bytes_that_are_no_text_are_refused_before_the_work(raster: Path) -> None:
     name = os.fsdecode(b"b\xff\xfe")
     for suffix in (".gpkg", ".parquet"):
-        with pytest.raises(OutputError, match=r"b\\udcff\\udcfe.*no text in UTF-8"):
+        with pytest.raises(OutputError, match=r"b\\udcff\\udcfe.*not valid UTF-8"):
             vectorize(raster, output=name + suffix)
     Path(f"{name}.tif").write_bytes(raster.read_bytes())
-    with pytest.raises(SceneError, match="no text in UTF-8"):
+    with pytest.raises(SceneError, match="not valid UTF-8"):
         Scene.open(f"{name}.tif")
     done = CliRunner().invoke(group, ["vectorize", f"{name}.tif", "-o", "o.gpkg"])
     assert (done.exit_code, "this is a bug" in done.stderr) == (1, False)
-    assert "no text in UTF-8" in done.stderr
+    assert "not valid UTF-8" in done.stderr
 
 
 def test_a_name_without_room_for_working_files_is_refused_with_the_reason(raster: Path) -> None:
-    with pytest.raises(OutputError, match="the name is too long, expected room for 12 characters more"):
+    with pytest.raises(
+        OutputError, match="the name is too long: working files beside it need 12 more characters"
+    ):
         vectorize(raster, output="x" * 246 + ".gpkg")
     assert vectorize(raster, output="x" * 238 + ".gpkg").is_file()
 

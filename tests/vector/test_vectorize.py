@@ -22,8 +22,8 @@ from rasterio.features import rasterize
 from geoseg.errors import ClassMapError, LegendError, OptionError, OutputError, OutputExistsError
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend
+from geoseg.polygons import features
 from geoseg.raster.classmap import ClassMap
-from geoseg.vector import features
 from geoseg.vector.options import VectorizeOptions
 from geoseg.vector.vectorize import vectorize
 from geoseg.vector.write import write
@@ -176,17 +176,17 @@ def test_the_file_is_what_the_frame_would_be_written_as(tmp_path: Path, raster: 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 100])
 @pytest.mark.parametrize("workers", [1, 2, 4])
-def test_bands_and_workers_give_the_same_bytes(tmp_path: Path, rows: int, workers: int) -> None:
+def test_strips_and_workers_give_the_same_bytes(tmp_path: Path, rows: int, workers: int) -> None:
     random = np.random.default_rng(6)
     codes = random.integers(0, 4, (40, 30)).astype(np.uint8)
     share = random.integers(0, 256, codes.shape, dtype=np.uint8)
     path = write_raster(tmp_path / "m.tif", codes, nodata=0)
-    options = VectorizeOptions(rows=rows, workers=workers)
-    found = vectorize(path, confidence=share, options=options, output=tmp_path / "a.gpkg")
+    options = {"rows": rows, "workers": workers}
+    found = vectorize(path, confidence=share, **options, output=tmp_path / "a.gpkg")
     expected = vectorize(path, confidence=share, output=tmp_path / "b.gpkg")
     assert found.read_bytes() == expected.read_bytes()
     lazy = rioxarray.open_rasterio(path).chunk({"y": 7, "x": 11})
-    frame = vectorize(lazy, confidence=xr.DataArray(share, dims=("y", "x")).chunk({"y": 5}), options=options)
+    frame = vectorize(lazy, confidence=xr.DataArray(share, dims=("y", "x")).chunk({"y": 5}), **options)
     assert without_proof(write(frame, tmp_path / "c.gpkg")) == without_proof(expected)
 
 
@@ -206,9 +206,7 @@ def test_many_features_are_handed_over_at_places_of_their_own(
         monkeypatch.setattr(features, "_BATCH", batch)
         monkeypatch.setattr(features, "_BATCH_BYTES", size)
         files = [
-            vectorize(
-                path, options=VectorizeOptions(rows=rows), output=tmp_path / f"{rows}.gpkg", overwrite=True
-            )
+            vectorize(path, rows=rows, output=tmp_path / f"{rows}.gpkg", overwrite=True)
             for rows in (1, 13, 40)
         ]
         assert len({file.read_bytes() for file in files}) == 1
@@ -227,7 +225,7 @@ def test_a_map_that_fails_half_way_says_why_and_leaves_the_old_file(tmp_path: Pa
     output.write_bytes(b"old")
     for rows in (5, 2000):
         with pytest.raises(ClassMapError, match=r"m\.tif: holds 0\.5, expected whole numbers"):
-            vectorize(path, output=output, overwrite=True, options=VectorizeOptions(rows=rows, workers=2))
+            vectorize(path, output=output, overwrite=True, rows=rows, workers=2)
     assert output.read_bytes() == b"old"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.gpkg", "m.tif"]
 
@@ -277,6 +275,20 @@ def test_a_confidence_raster_must_lie_on_the_grid(tmp_path: Path, raster: Path) 
         ClassMapError, match="not lie on the grid of the class map: its affine is 10, 0, 500010, "
     ):
         vectorize(raster, confidence=path)
+
+
+def test_a_confidence_raster_a_pixel_aside_is_refused_in_degrees_too(tmp_path: Path) -> None:
+    """A pixel of a ten-thousandth of a degree is less than any tolerance in units of the CRS."""
+    here = Affine(1e-4, 0, 8.5, 0, -1e-4, 47.5)
+    raster = write_raster(tmp_path / "map.tif", MAP.codes, here, crs="EPSG:4326")
+    share = np.zeros(MAP.codes.shape, np.uint8)
+    aside = write_raster(tmp_path / "c.tif", share, here @ Affine.translation(1, 0), crs="EPSG:4326")
+    with pytest.raises(ClassMapError, match="not lie on the grid of the class map: its affine is"):
+        vectorize(raster, confidence=aside)
+    assert (
+        "confidence"
+        in vectorize(raster, confidence=write_raster(aside, share, here, crs="EPSG:4326")).columns
+    )
 
 
 def test_a_confidence_raster_of_another_crs_is_refused(tmp_path: Path, raster: Path) -> None:
@@ -333,7 +345,7 @@ def test_a_frame_without_classes_is_refused(tmp_path: Path) -> None:
 
 def test_what_is_no_polygon_is_refused(tmp_path: Path) -> None:
     frame = gpd.GeoDataFrame({"class_code": [1]}, geometry=[shapely.Point(0, 0)])
-    with pytest.raises(OptionError, match="no polygons"):
+    with pytest.raises(OptionError, match="other than polygons"):
         write(frame, tmp_path / "a.gpkg")
 
 
@@ -347,12 +359,12 @@ def test_small_regions_are_merged_on_the_way(tmp_path: Path) -> None:
     codes = np.where(random.random((60, 50)) < 0.2, random.integers(1, 5, (60, 50)), 1).astype(np.uint8)
     codes[:, 25:][codes[:, 25:] == 1] = 2
     path = write_raster(tmp_path / "m.tif", codes, nodata=0)
-    expected = vectorize(codes, options=VectorizeOptions(min_area="6px"))
+    expected = vectorize(codes, min_area="6px")
     assert expected["pixels"].min() >= 6
     assert expected["pixels"].sum() == codes.size
     assert shapely.coverage_is_valid(expected.geometry.to_numpy())
     for rows in (1, 7, 60):
-        found = vectorize(path, options=VectorizeOptions(min_area="600m2", rows=rows, workers=2))
+        found = vectorize(path, min_area="600m2", rows=rows, workers=2)
         assert found["pixels"].tolist() == expected["pixels"].tolist()
         assert found["class_code"].tolist() == expected["class_code"].tolist()
 
@@ -366,8 +378,8 @@ def test_the_second_class_is_the_most_probable_other_one(tmp_path: Path) -> None
     path = write_raster(tmp_path / "m.tif", codes, nodata=0)
     legend = Legend.parse("water,forest,town")
     for rows in (1, 2):
-        options = VectorizeOptions(probabilities=share, rows=rows, scene="north")
-        frame = vectorize(path, legend=legend, options=options)
+        options = {"probabilities": share, "rows": rows, "scene_name": "north"}
+        frame = vectorize(path, legend=legend, **options)
         assert list(zip(frame["class_code"], frame["second_code"], frame["second_name"], strict=True)) == [
             (1, 3, "town"),
             (2, 1, "water"),
@@ -376,13 +388,30 @@ def test_the_second_class_is_the_most_probable_other_one(tmp_path: Path) -> None
             frame["second_share"], [np.rint(0.3 * 254) / 254, np.rint(0.2 * 254) / 254]
         )
         assert set(frame["scene"]) == {"north"}
-    unknown = vectorize(
-        path, legend=legend, options=VectorizeOptions(probabilities=np.full((3, 2, 4), np.nan))
-    )
+    unknown = vectorize(path, legend=legend, probabilities=np.full((3, 2, 4), np.nan))
     assert unknown[["second_code", "second_name", "second_share"]].isna().all(axis=None)
     with pytest.raises(
         ClassMapError, match="the probabilities has 2 bands, expected one for each of 3 classes"
     ):
-        vectorize(path, legend=legend, options=VectorizeOptions(probabilities=share[:2]))
-    with pytest.raises(OptionError, match="and this map has none: pass --legend"):
-        vectorize(path, options=VectorizeOptions(probabilities=share))
+        vectorize(path, legend=legend, probabilities=share[:2])
+    with pytest.raises(OptionError, match="and this map has none; pass legend="):
+        vectorize(path, probabilities=share)
+
+
+def test_a_class_map_of_stackstac_lies_where_its_pixels_do() -> None:
+    """Its coordinates are of corners; taken for those of centres, every polygon would lie half a pixel off."""
+    array = xr.DataArray(
+        np.where(MAP.valid, MAP.codes, 0).astype(np.uint8)[None],
+        dims=("band", "y", "x"),
+        coords={
+            "band": ["map"],
+            "y": UTM.f + UTM.e * np.arange(MAP.codes.shape[0]),
+            "x": UTM.c + UTM.a * np.arange(MAP.codes.shape[1]),
+        },
+        attrs={"crs": "epsg:32632", "transform": UTM, "resolution": 10.0},
+    )
+    centred = array.assign_coords(y=array.y + UTM.e / 2, x=array.x + UTM.a / 2)
+    del centred.attrs["transform"]
+    expected = vectorize(centred)
+    assert vectorize(array).geometry.geom_equals(expected.geometry).all()
+    assert expected.total_bounds[0] == UTM.c

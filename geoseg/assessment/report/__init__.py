@@ -1,4 +1,4 @@
-"""What a training came to, as one page that needs nothing beside it."""
+"""Report on a training as one self-contained HTML page."""
 
 from __future__ import annotations
 

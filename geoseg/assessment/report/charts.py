@@ -1,4 +1,4 @@
-"""Curves: one drawing for the page, whose colours follow the reader's, and for a PNG."""
+"""Charts of curves: as SVG in the page, with its colours, and as PNG."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from geoseg.assessment.report.reading import Record
+from geoseg.assessment.report.reading import TrainingRecord
 from geoseg.learning.monitor import PER_IMAGE
 
 if TYPE_CHECKING:
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 _SIZE: Final = (4.3, 2.75)  # inches
 _DPI: Final = 160
 _MARKED: Final = 40
-"""Up to so many epochs each is a dot."""
+"""Up to this many epochs, each is marked by a dot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ink:
-    """Colours of a drawing."""
+    """Colours of a chart."""
 
     text: str
     quiet: str
@@ -39,13 +39,13 @@ PAPER: Final = Ink(
 _SENTINELS: Final = Ink(
     text="#010101", quiet="#010102", rule="#010103", train="#010104", val="#010105", best="#010106"
 )
-"""Stand for the page's own colours, so that one drawing is dark on light and light on dark."""
+"""Placeholders for the page's own colours, so that one drawing suits light and dark pages."""
 _VARIABLES: Final = {getattr(_SENTINELS, name): f"var(--{name})" for name in Ink.__slots__}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A curve: its name, what it is drawn in (a field of `Ink`), and a value for each of its places."""
+    """A curve: its name, colour (a field of `Ink`), and positions and values of its points."""
 
     name: str
     ink: str
@@ -55,21 +55,24 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """Curves on one pair of axes.
+    """Curves in one pair of axes.
 
     Parameters
     ----------
     title : str
-        What is drawn, in words.
+        Title of the chart.
     lines : tuple of Line
+        The curves.
     best, stop : float, optional
-        Places that are marked: what was kept or chosen, and where it ended early.
+        Marked positions: the best or chosen one, and where the training stopped early.
     words : (str, str)
-        How they are called.
+        Names of the marks.
     across : str
         Label of the horizontal axis.
     log : bool
         Whether the horizontal axis is logarithmic.
+    whole : bool
+        Whether only whole numbers are labelled on it, as of epochs.
     """
 
     title: str
@@ -79,9 +82,10 @@ class Chart:
     words: tuple[str, str] = ("best", "stopped")
     across: str = "epoch"
     log: bool = False
+    whole: bool = True
 
     def draw(self, axes: Axes, ink: Ink, *, named: bool) -> None:
-        """Draw into axes that are bare; `named`: the lines are named in the drawing."""
+        """Draw into empty axes; `named`: whether the curves are labelled."""
         for line in self.lines:
             values = [float("nan") if value is None else value for value in line.values]
             marker = "o" if len(values) <= _MARKED and not self.log else ""
@@ -91,7 +95,7 @@ class Chart:
             )  # fmt: skip
         if self.log:
             axes.set_xscale("log")
-        else:
+        elif self.whole:
             _whole_numbers(axes)
         self._mark(axes, ink)
         axes.set_xlabel(self.across, color=ink.quiet)
@@ -107,7 +111,7 @@ class Chart:
             )  # fmt: skip
 
     def _mark(self, axes: Axes, ink: Ink) -> None:
-        """Draw what was kept and where it ended as upright lines, named above."""
+        """Draw the marked positions as vertical lines with labels."""
         places = [
             (self.best, self.words[0], ink.best, "-"),
             (self.stop, self.words[1], ink.quiet, (0, (3, 2))),
@@ -126,7 +130,7 @@ class Chart:
             axes.text(place, 1.02, words, color=color, transform=top, ha=side, va="bottom", parse_math=False)
 
     def svg(self) -> str:
-        """Return the drawing as an element of a page; equal charts give equal text."""
+        """Return the chart as an SVG element; equal charts give equal text."""
         import matplotlib as mpl
 
         text = io.StringIO()
@@ -138,8 +142,8 @@ class Chart:
         return _element(text.getvalue(), self.title)
 
 
-def charts_of(record: Record) -> tuple[Chart, ...]:
-    """Return the charts of a training: losses, the score that decides, the learning rate."""
+def charts_of(record: TrainingRecord) -> tuple[Chart, ...]:
+    """Return the charts of a training: losses, the monitored score, the learning rate."""
     epochs = [float(line["epoch"]) for line in record.epochs]
     if not epochs:
         return ()
@@ -158,8 +162,8 @@ def charts_of(record: Record) -> tuple[Chart, ...]:
     return (*charts, Chart(title="Learning rate", lines=(rates,)))
 
 
-def range_chart(record: Record) -> Chart | None:
-    """Return the chart of the learning-rate range test, where there was one."""
+def range_chart(record: TrainingRecord) -> Chart | None:
+    """Return the chart of the learning-rate range test, or None."""
     test = record.story.get("range_test")
     if not test or not test["rates"]:
         return None
@@ -175,7 +179,9 @@ def range_chart(record: Record) -> Chart | None:
 
 
 def score_name(name: str) -> str:
-    """Name of a score for people: ``mean_iou`` is Mean IoU, ``per_image/iou/forest`` IoU of forest, mean of images."""
+    """Return the display name of a score: ``mean_iou`` is Mean IoU, ``per_image/iou/forest`` IoU of forest, mean
+    of images.
+    """
     inner = name.removeprefix(f"{PER_IMAGE}/")
     kind, slash, class_name = inner.partition("/")
     words = kind.replace("_", " ").replace("iou", "IoU").replace("dice", "Dice")
@@ -200,14 +206,14 @@ def curves_png(charts: Sequence[Chart], title: str) -> bytes:
 
 
 def _figure(size: tuple[float, float]) -> Figure:
-    # Without pyplot: nothing global is touched, and no display is looked for.
+    # Without pyplot, which would change global state and look for a display.
     from matplotlib.figure import Figure
 
     return Figure(figsize=size, layout="constrained")
 
 
 def _style() -> Any:
-    """Return the settings of a drawing, whatever a person's own matplotlib is set to."""
+    """Return matplotlib's default settings, independent of the user's own."""
     import matplotlib as mpl
 
     defaults: Any = mpl.rcParamsDefault
@@ -218,21 +224,21 @@ def _style() -> Any:
 
 
 def _whole_numbers(axes: Axes) -> None:
-    """Label whole epochs only."""
+    """Label only whole epochs."""
     from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, nbins=8))
 
 
 def _element(text: str, title: str) -> str:
-    """Cut a drawing down to what a page needs, in the page's own colours and fonts."""
+    """Reduce an SVG to what the page needs, with the page's colours and fonts."""
     from html import escape
 
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
     text = re.sub(r'<g id="[^"]*"(/?)>', r"<g\1>", text)
-    # Families are the page's; matplotlib before 3.11 writes size and family as one.
+    # Font families come from the page; matplotlib before 3.11 writes size and family in one property.
     text = re.sub(r"font: ([\d.]+px) [^;\"]+", r"font-size: \1", text)
     text = re.sub(r"font-family: [^;\"]+;? ?", "", text)
     for sentinel, variable in _VARIABLES.items():

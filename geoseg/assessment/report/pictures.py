@@ -1,4 +1,4 @@
-"""Pixels as pictures inside a page."""
+"""Encode pixels as pictures inside a page."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _EDGE: Final = 384
-"""Longest edge of a picture, px."""
+"""Largest edge of a picture, px."""
 _QUALITY: Final = 82
 _NATURAL: Final = ("red", "green", "blue")
 _RIGHT, _WRONG = (128, 138, 146, 56), (214, 48, 79)
@@ -31,14 +31,14 @@ Mask = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """How stored numbers become a picture.
+    """How stored values become a picture.
 
     Parameters
     ----------
     bands : tuple of int
-        Indices of what is shown as red, green and blue; one alone is shown in grey.
+        Indices of the bands shown as red, green and blue; a single one is shown in grey.
     low, high : tuple of float
-        Stored numbers that become black and full colour, band by band.
+        Stored values that become black and full colour, for each band.
     """
 
     bands: tuple[int, ...]
@@ -47,7 +47,9 @@ class Look:
 
     @classmethod
     def of(cls, card: Card, pixels: Pixels, valid: Valid) -> Look:
-        """Choose natural colours where the bands say so; bytes as they are, other numbers between percentiles."""
+        """Choose natural colours if the bands' names allow it; bytes as they are, other values between
+        percentiles.
+        """
         natural = find_bands(_NATURAL, card.band_names).numbers
         first = (0, 1, 2) if len(card.bands) >= 3 else (0,)
         bands = first if natural is None else tuple(number - 1 for number in natural)
@@ -62,7 +64,7 @@ class Look:
         )
 
     def photo(self, pixels: Pixels, valid: Valid) -> str:
-        """Return stored numbers (band, row, col) as a picture, see-through where not valid."""
+        """Encode stored values (band, row, col) as a picture, transparent where not valid."""
         planes = []
         for band, low, high in zip(self.bands, self.low, self.high, strict=True):
             planes.append(np.clip((pixels[band].astype(np.float64) - low) / (high - low), 0, 1) * 255)
@@ -73,12 +75,14 @@ class Look:
 
 
 def painted(values: Mask, colors: Sequence[tuple[int, int, int]]) -> str:
-    """Return classes as a picture in their colours, see-through where there is none.
+    """Encode classes as a picture in their colours, transparent where there is no class.
 
     Parameters
     ----------
     values : int64, (row, col) indices of `colors`, negative: nothing; or (class, row, col) 0 and 1
-        Where several classes lie on each other, their colours are mixed.
+        Classes by pixel; colours of overlapping classes are mixed.
+    colors : sequence of (int, int, int)
+        Red, green and blue of each class, 0 to 255.
     """
     if values.ndim == 2:
         return _plane(np.where(values < 0, len(colors), values), [*((*c, 255) for c in colors), _NOTHING])
@@ -94,9 +98,10 @@ def painted(values: Mask, colors: Sequence[tuple[int, int, int]]) -> str:
 
 
 def differences(reference: Mask, predicted: Mask) -> str:
-    """Return where two maps differ as a picture: red where they do, grey where not, nothing where none counts.
+    """Encode the differences of two maps as a picture: red where they differ, grey elsewhere, transparent
+    without label.
 
-    Where classes lie on each other the red is the stronger the more of them differ.
+    For overlapping classes the red is stronger the more of them differ.
     """
     layers = reference[None] if reference.ndim == 2 else reference
     counted = layers >= 0
@@ -132,7 +137,7 @@ def _lossless(color: npt.NDArray[np.uint8]) -> str:
 
 
 def _fitting(image: Image) -> tuple[int, int]:
-    """(width, height) that is no longer than `_EDGE`."""
+    """Return the (width, height) of an image reduced to at most `_EDGE`."""
     share = min(1.0, _EDGE / max(image.size))
     return max(1, round(image.width * share)), max(1, round(image.height * share))
 

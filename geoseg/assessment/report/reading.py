@@ -1,4 +1,4 @@
-"""A run's folder as it lies there, finished or not."""
+"""Read the folder of a training run, finished or not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from geoseg.learning.finished import Finished
 from geoseg.learning.monitor import Monitor, beats
 from geoseg.learning.records import METRICS, validation_scores
 from geoseg.learning.story import BEST, MODEL, STORY
-from geoseg.models.card import Card, read_card
+from geoseg.models.card import Card
+from geoseg.models.card_file import read_card
 from geoseg.storage.foreign_yaml import read_yaml
 from geoseg.storage.journal import JOURNAL
 
@@ -22,22 +23,23 @@ _SUFFIX = ".safetensors"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """What a run's folder holds.
+class TrainingRecord:
+    """Contents of a training run's folder.
 
     Parameters
     ----------
     folder : Path
+        Folder of the run.
     config : dict
-        Every default filled in.
+        The configuration, with all defaults filled in.
     story : dict
-        As `write_story` wrote it; empty where it is not there.
+        The training's history, as written by `write_story`; empty if it is missing.
     epochs : tuple of dict
         Lines of ``metrics.jsonl``.
     model : Path or None
         The finished model file.
     card : Card or None
-        Of the finished model, else of the best so far.
+        Card of the finished model, or of the best model so far.
     """
 
     folder: Path
@@ -49,23 +51,23 @@ class Record:
 
     @property
     def training(self) -> Fields:
-        """What the card of the finished model says of its training; empty without."""
+        """Training section of the finished model's card; empty if there is none."""
         finished = self.model is not None and self.card is not None
         return dict(self.card.training or {}) if finished and self.card is not None else {}
 
     @property
     def monitor(self) -> Monitor:
-        """The score that decides."""
+        """The monitored score."""
         return Monitor(name=self.config["train"]["monitor"])
 
     @property
     def monitored(self) -> list[float | None]:
-        """The score that decides, epoch by epoch."""
+        """Values of the monitored score, epoch by epoch."""
         return [self.monitor.value(validation_scores(line)) for line in self.epochs]
 
     @property
     def best_epoch(self) -> int | None:
-        """The epoch that is kept, from 1."""
+        """Number (from 1) of the best epoch."""
         best, best_epoch = None, None
         for line in self.epochs:
             found = self.monitor.standing(validation_scores(line))
@@ -75,27 +77,27 @@ class Record:
 
     @property
     def stopped(self) -> int | None:
-        """The epoch after which the training ended early; None where it went to its end or still goes on."""
+        """Epoch after which the training stopped early; None if it did not, or is still running."""
         if self.model is None or not self.epochs:
             return None
         last = int(self.epochs[-1]["epoch"])
         return last if last < self.config["train"]["epochs"] else None
 
     def resolved(self) -> Config:
-        """Return the configuration, its data where they lay.
+        """Return the configuration with the folder of its data.
 
         Raises
         ------
         ConfigError
         """
         if "data_root" not in self.story:
-            raise ConfigError(f"{self.folder / STORY}: is not there, so the data are not known")
+            raise ConfigError(f"{self.folder / STORY}: is missing, so the data are not known")
         fields = {**self.config, "data": {**self.config["data"], "root": self.story["data_root"]}}
         return Config.of(fields, str(self.folder / "config.yaml"), self.folder)
 
 
-def read_run(run: Path | str) -> Record:
-    """Read what a training left, or has written so far.
+def read_run(run: Path | str) -> TrainingRecord:
+    """Read the results that a training has written so far.
 
     Parameters
     ----------
@@ -105,7 +107,7 @@ def read_run(run: Path | str) -> Record:
     Raises
     ------
     DataError
-        If no run is there, or what it holds is damaged.
+        If there is no run, or its files are damaged.
     ModelError
     """
     folder = Path(run)
@@ -119,22 +121,22 @@ def read_run(run: Path | str) -> Record:
         epochs = _lines(folder / METRICS)
     except OSError as error:
         raise DataError(
-            f"{folder}: is no run ({Path(error.filename or folder).name}: {error.strerror}), expected the folder that "
-            "geoseg train made"
+            f"{folder}: is not a run ({Path(error.filename or folder).name}: {error.strerror}), expected the folder "
+            "of a training"
         ) from error
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{folder}: is damaged ({' '.join(str(error).split())}); train it anew") from error
+        raise DataError(f"{folder}: is damaged ({' '.join(str(error).split())}); train it again") from error
     if not story.exists() and not (folder / METRICS).exists():
-        raise DataError(f"{folder}: is no run (no {STORY}), expected the folder that geoseg train made")
+        raise DataError(f"{folder}: is not a run (no {STORY}), expected the folder of a training")
     if not isinstance(config, dict) or not {"data", "model", "train"} <= config.keys():
         raise DataError(
-            f"{folder / 'config.yaml'}: is no configuration of a run, expected data, model and train"
+            f"{folder / 'config.yaml'}: is not the configuration of a run, expected data, model and train"
         )
     model = folder / found.get("model", MODEL)
-    # While it goes on, what lies there is the model of an earlier training; the journal ends last.
+    # While a training runs, the model file is that of an earlier one; the journal is removed last.
     goes_on = (folder / JOURNAL).exists() and Finished.read(folder, model) is None
     finished = model.exists() and not goes_on
-    return Record(
+    return TrainingRecord(
         folder=folder,
         config=config,
         story=found,
@@ -145,7 +147,7 @@ def read_run(run: Path | str) -> Record:
 
 
 def _lines(path: Path) -> tuple[Fields, ...]:
-    """Lines of a file of JSON; the last may be half written while the training goes on."""
+    """Return the lines of a JSON-lines file; an incomplete last line is ignored."""
     text = path.read_bytes() if path.exists() else b""
     return tuple(json.loads(line) for line in text[: text.rfind(b"\n") + 1].splitlines())
 

@@ -1,4 +1,4 @@
-"""What the finished model says of validation images, beside what it should say."""
+"""Predict samples of validation images beside their labels."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from torch import nn
 
 from geoseg.assessment.report.pictures import Look, Mask, differences, painted
 from geoseg.datasets.dataset import IGNORED, Pair
-from geoseg.engine.bands import Engine
+from geoseg.engine.engine import Engine
 from geoseg.engine.folded import folded
 from geoseg.engine.network import Network
-from geoseg.engine.plan import Plan, tile_starts
+from geoseg.engine.plan import Plan, tile_counts
 from geoseg.engine.rows import RowReader
 from geoseg.engine.settings import Settings
 from geoseg.engine.small_regions import without_small
@@ -28,33 +28,35 @@ from geoseg.learning.config import Config
 from geoseg.learning.metrics import Confusion
 from geoseg.learning.scoring import scored_sizes
 from geoseg.models.model import Model
+from geoseg.progress import OnProgress, Steps
 
 SHOWN: Final = 6
-"""Samples of a panel."""
+"""Samples per panel."""
 _EDGES: Final = (256, 512)
-"""Least and largest edge of a sample, px."""
+"""Smallest and largest edge of a sample, px."""
 _LOOKED_AT: Final = 24
-"""Windows that are predicted to find the worst of them."""
+"""Windows that are predicted to find the worst."""
 _OF_IMAGE: Final = 8
-"""Windows with labels that an image offers."""
+"""Labelled windows considered per image."""
 _TRIED: Final = 200
 DRAWS: Final = 7
-"""Changed chips of the augmentation panel."""
+"""Augmented chips in the augmentation panel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """A window of a validation image, as pictures (data URIs), and how good the prediction is there.
+    """A window of a validation image as pictures (data URIs), with its scores.
 
     Parameters
     ----------
     name : str
-        Of the image.
+        Name of the image.
     place : str
-        Where the window lies in it; empty for the whole image.
+        Position of the window; empty for the whole image.
     image, label, prediction, errors : str
+        Pictures as data URIs.
     mean_iou, accuracy : float or None
-        Over the window; None where no class occurs.
+        Scores of the window; None if no class occurs.
     """
 
     name: str
@@ -69,9 +71,9 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panels:
-    """Samples all over the validation images, and the worst of all that were looked at.
+    """Samples from all validation images, and the worst of all windows that were predicted.
 
-    `looked_at` is the number of windows that the worst were chosen from; with no more windows than are shown
+    `looked_at` is the number of windows among which the worst were chosen; if all windows are shown anyway,
     there is no second panel.
     """
 
@@ -82,14 +84,14 @@ class Panels:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draw:
-    """A training chip, as it is or changed, and its label: pictures (data URIs)."""
+    """A training chip, original or augmented, and its label, as data URIs."""
 
     image: str
     label: str
 
 
 Place = tuple[int, Window]
-"""Number of an image, and a window of it."""
+"""Index of an image, and a window in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,23 +101,26 @@ class Seen:
     Parameters
     ----------
     model : Model
+        The model.
     pairs : sequence of Pair
         Validation images, normalised.
     colors : sequence of (int, int, int)
-        Of each value of a mask.
+        Colour of each value of a mask.
     """
 
     model: Model
     pairs: Sequence[Pair]
     colors: Sequence[tuple[int, int, int]]
 
-    def panels(self, scores: Mapping[str, float | None]) -> Panels:
-        """Predict samples, and windows of the images that scored lowest.
+    def panels(self, scores: Mapping[str, float | None], progress: OnProgress | None = None) -> Panels:
+        """Predict samples, and windows of the images with the lowest scores.
 
         Parameters
         ----------
         scores : mapping of str to float or None
-            Of whole images by name; those that have none come last.
+            Scores of whole images by name; images without one come last.
+        progress : callable, optional
+            Called with (done, total, what) after each sample.
         """
         offered = [tuple(_windows(pair, self._edge(pair))) for pair in self.pairs]
         spread = _evenly(len(self.pairs), SHOWN)
@@ -124,8 +129,10 @@ class Seen:
         order = sorted(range(len(self.pairs)), key=lambda i: _low_first(ranks[self.pairs[i].name]))
         candidates = list(islice(_in_turn(offered, order[:_LOOKED_AT]), _LOOKED_AT))
         places = [*shown, *(place for place in candidates if place not in shown)]
-        network = folded(self.model.network)
-        samples = [self._sample(network, *place) for place in places]
+        network, step, samples = folded(self.model.network), Steps(progress, len(places), "report"), []
+        for place in places:
+            samples.append(self._sample(network, *place))
+            step()
         ordered = sorted(samples, key=lambda sample: _low_first(sample.mean_iou))
         if len(samples) <= SHOWN:
             return Panels(samples=tuple(ordered), worst=(), looked_at=len(samples))
@@ -134,7 +141,7 @@ class Seen:
         )
 
     def _edge(self, pair: Pair) -> int:
-        """Edge of a sample, px; the whole of an image that the network sees whole."""
+        """Return the edge of a sample in px; for a model of whole images, that of the image."""
         if self.model.card.image_size is not None:
             return max(pair.grid.shape)
         return min(max(self.model.card.tile.size, _EDGES[0]), _EDGES[1])
@@ -162,12 +169,13 @@ class Seen:
         )
 
     def _predicted(self, network: nn.Module, pair: Pair, window: Window) -> Mask:
-        """Return what the model writes, as a mask has it; IGNORED where nothing is valid."""
+        """Return the model's prediction in the form of a mask; IGNORED where not valid."""
         card = self.model.card
-        tiling, shape = Tiling(size=card.tile.size, overlap=card.tile.overlap), window.shape
-        rows, cols = tile_starts(shape, tiling) if card.image_size is None else ([0], [0])
-        settings = Settings.choose("auto", "auto", None, (len(rows), len(cols)))
-        plan = Plan.of(shape, tiling, settings.batch_size) if card.image_size is None else Plan.whole(shape)
+        shape, tiling = window.shape, None
+        if card.image_size is None:
+            tiling = Tiling(size=card.tile.size, overlap=card.tile.overlap)
+        settings = Settings.choose("auto", "auto", None, tile_counts(shape, tiling))
+        plan = Plan.of(shape, tiling, settings.batch_size)
         engine = Engine(
             network=Network(
                 network, pair.gain, pair.bias, settings,
@@ -175,12 +183,12 @@ class Seen:
             ),
             plan=plan,
             reader=RowReader(pair.image.crop(window), plan, tolerant=False),
-            # Results are channels then, or 0 and 1, as masks have them.
+            # Results are then channel indices, or 0 and 1, as in masks.
             channels=(1,) if card.task == "binary" else range(len(card.channels)),
             thresholds=card.thresholds,
             image_size=card.image_size,
         )  # fmt: skip
-        codes = np.concatenate([result.codes for result in engine.run() if result.band.rows], axis=-2)
+        codes = np.concatenate([result.codes for result in engine.run() if result.strip.rows], axis=-2)
         if card.min_regions is not None and shape == pair.grid.shape:
             layers = (codes == 1).reshape(-1, *shape)
             kept = without_small(layers, scored_sizes(pair, card.min_regions)).reshape(codes.shape)
@@ -189,15 +197,29 @@ class Seen:
 
 
 def augmentation(
-    pair: Pair, config: Config, model: Model, colors: Sequence[tuple[int, int, int]]
+    pair: Pair, config: Config, model: Model, colors: Sequence[tuple[int, int, int]], *, spread: float
 ) -> list[Draw]:
-    """Return a training chip as it is, then as the configuration changes it."""
+    """Return a training chip as it is, then augmented as configured.
+
+    Parameters
+    ----------
+    pair : Pair
+        A training image.
+    config : Config
+        Configuration of the training.
+    model : Model
+        The trained model.
+    colors : sequence of (int, int, int)
+        Colours of the classes.
+    spread : float
+        Unit of brightness and noise (`Augment.in_units_of`).
+    """
     size = config.train.chip_size
     height, width = config.data.image_size if config.data.fit and config.data.image_size else (size, size)
     row, col = _richest(pair, height, width)
     window = Window(row=row, col=col, height=height, width=width)
     sample = pair.sample(window)
-    augment = Augment(**config.train.augment.model_dump())
+    augment = Augment(**config.train.augment.model_dump()).in_units_of(spread)
     batch = [sample[key][None].expand(DRAWS, *sample[key].shape) for key in ("image", "mask", "valid")]
     image, mask, there = (each.contiguous() for each in batch)
     changed = augment(image, mask, there, (config.train.seed, 0, 0))
@@ -216,7 +238,7 @@ def augmentation(
 
 
 def _richest(pair: Pair, height: int, width: int) -> tuple[int, int]:
-    """Corner of a window with labels, of as many classes as can be had; the image's own where it is smaller."""
+    """Return the corner of a window with labels of as many classes as possible; (0, 0) for small images."""
     if pair.grid.height <= height and pair.grid.width <= width:
         return 0, 0
     found = next(iter(_windows(pair, max(height, width))), None)
@@ -224,7 +246,7 @@ def _richest(pair: Pair, height: int, width: int) -> tuple[int, int]:
 
 
 def _windows(pair: Pair, edge: int) -> list[Window]:
-    """Windows of an image that have labels, those of most classes first; not all of a large image are tried."""
+    """Return windows with labels, those with most classes first; only some windows of large images are tried."""
     tiling = Tiling(size=edge, overlap=0)
     height, width = pair.grid.shape
     places = [(row, col) for row in tiling.starts(height) for col in tiling.starts(width)]
@@ -251,13 +273,13 @@ def _kinds(mask: Mask) -> int:
 
 
 def _in_turn(offered: Sequence[Sequence[Window]], order: Sequence[int]) -> Iterator[Place]:
-    """Take the first window of every image, then the second of every image, and so on."""
+    """Yield the first window of every image, then the second of every image, and so on."""
     for row in zip_longest(*(offered[number] for number in order)):
         yield from ((number, window) for number, window in zip(order, row, strict=True) if window is not None)
 
 
 def _evenly(count: int, wanted: int) -> list[int]:
-    """Choose numbers below `count` that lie evenly apart."""
+    """Return up to `wanted` evenly spaced indices below `count`."""
     return list(range(count)) if count <= wanted else [i * count // wanted for i in range(wanted)]
 
 

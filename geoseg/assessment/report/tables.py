@@ -1,4 +1,4 @@
-"""Numbers of a report, ready to be set."""
+"""Tables and numbers of a report."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from geoseg.assessment.report.charts import score_name
-from geoseg.assessment.report.reading import Record
+from geoseg.assessment.report.reading import TrainingRecord
 from geoseg.grid.legend import LegendClass
 from geoseg.learning.metrics import Confusion
 from geoseg.learning.monitor import PER_IMAGE
@@ -21,14 +21,14 @@ _STEPS: Final = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def classes_of(card: Card) -> tuple[LegendClass, ...]:
-    """Return the classes that scores speak of, in their order."""
+    """Return the scored classes, in order."""
     codes = (0, 1) if card.task == "binary" else card.channels
     return tuple(card.classes[code] for code in codes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassRow:
-    """A class: its scores and its share of the labelled pixels, by split."""
+    """A class with its scores and its share of the labelled pixels, by split."""
 
     name: str
     color: str
@@ -38,9 +38,9 @@ class ClassRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matrix:
-    """Counts by (reference, prediction), and their share in the reference's class.
+    """Counts by (reference, prediction), and their shares of the reference class.
 
-    `title` is the class where classes overlap and each has a matrix of its own; else empty.
+    `title` is the class if classes overlap, since each then has its own matrix; else empty.
     """
 
     title: str
@@ -49,8 +49,8 @@ class Matrix:
     shares: tuple[tuple[float | None, ...], ...]
 
 
-def class_rows(record: Record, card: Card) -> list[ClassRow]:
-    """Return a row for each class."""
+def class_rows(record: TrainingRecord, card: Card) -> list[ClassRow]:
+    """Return one row per class."""
     metrics: Mapping[str, Any] = record.training.get("metrics", {})
     shares = {split: _shares(record, split) for split in ("train", *metrics)}
     return [
@@ -67,27 +67,27 @@ def class_rows(record: Record, card: Card) -> list[ClassRow]:
     ]
 
 
-def _shares(record: Record, split: str) -> list[float] | None:
-    """Share of each class in the labelled pixels of a split; None where these are not known."""
+def _shares(record: TrainingRecord, split: str) -> list[float] | None:
+    """Return the share of each class in the labelled pixels of a split, or None if unknown."""
     counts = counts_of(record, split)
     if counts is not None:
         labelled = counts.counts.sum(axis=(-2, -1))
         return [float(share) for share in counts.referenced / np.maximum(labelled, 1)]
     pixels = record.training.get("class_pixels")
-    # Where classes overlap, pixels by class do not tell how many there are.
+    # If classes overlap, pixels by class do not give the number of labelled pixels.
     if split != "train" or not pixels or record.config["data"].get("task") == "multilabel":
         return None
     return [pixel / sum(pixels) for pixel in pixels]
 
 
-def counts_of(record: Record, split: str) -> Confusion | None:
-    """Return the counted pixels of a split."""
+def counts_of(record: TrainingRecord, split: str) -> Confusion | None:
+    """Return the confusion counts of a split."""
     scores = record.story.get("scores", {}).get(split)
     return None if scores is None else Confusion(np.array(scores["confusion"], dtype=np.int64))
 
 
-def matrices(record: Record, card: Card, split: str) -> list[Matrix]:
-    """Return the confusion matrix of a split; where classes overlap one for each class, absent and present."""
+def matrices(record: TrainingRecord, card: Card, split: str) -> list[Matrix]:
+    """Return the confusion matrix of a split; for overlapping classes one per class, absent and present."""
     counts = counts_of(record, split)
     if counts is None:
         return []
@@ -114,7 +114,7 @@ def _matrix(title: str, classes: tuple[tuple[str, str], ...], counts: Any) -> Ma
 
 
 def totals(metrics: Mapping[str, Any], without: Sequence[str] = ()) -> dict[str, float | None]:
-    """Return the scores over all classes, by their names for people; `without`: classes of the second mean."""
+    """Return the scores over all classes by display name; `without`: classes left out of the second mean."""
     found = {}
     for before, scores in (("", metrics), (f"{PER_IMAGE}/", metrics.get(PER_IMAGE, {}))):
         for key, value in scores.items():
@@ -128,7 +128,7 @@ def totals(metrics: Mapping[str, Any], without: Sequence[str] = ()) -> dict[str,
 
 
 def compact(number: float) -> str:
-    """Write a count in three digits: 12 345 678 as 12.3 M."""
+    """Format a count with three digits: 12 345 678 as 12.3 M."""
     for step, unit in _STEPS:
         if number >= 0.9995 * step:  # 999 999 is 1 M
             return f"{number / step:.3g} {unit}"
@@ -136,7 +136,7 @@ def compact(number: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Write a time as people say it."""
+    """Format a duration for people."""
     whole = round(seconds)
     if whole < 60:
         return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
@@ -148,12 +148,12 @@ def duration(seconds: float) -> str:
 
 
 def score(value: float | None) -> str:
-    """Write a score with three decimals; a dash where there is none."""
+    """Format a score with three decimals; a dash if there is none."""
     return "–" if value is None else f"{value:.3f}"
 
 
 def percent(value: float | None) -> str:
-    """Write a share: two digits at least, never a 0 % that is none."""
+    """Format a share with at least two digits; a small share is never shown as 0 %."""
     if value is None:
         return "–"
     if 0 < value < 0.0005:

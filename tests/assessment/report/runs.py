@@ -76,5 +76,5 @@ def make_run(folder: Path, changes: dict[str, dict[str, object]], codes: tuple[i
     for part, values in changes.items():
         fields[part] |= values
     (folder / "data/config.yaml").write_text(yaml.safe_dump(fields, allow_unicode=True))
-    train(folder / "data/config.yaml", folder / "run")
+    train(folder / "data/config.yaml", output=folder / "run")
     return folder / "run"

@@ -13,8 +13,8 @@ import pytest
 
 import geoseg
 from geoseg.assessment.report import report
-from geoseg.errors import DataError, OptionError, OutputError
-from geoseg.models.card import read_card
+from geoseg.errors import DataError, OptionError, OutputError, OutputExistsError
+from geoseg.models.card_file import read_card
 from tests.assessment.report.runs import AWKWARD, NAMES, make_run
 from tests.chromium import CHROMIUM, browser
 from tests.conftest import skip_without
@@ -68,7 +68,7 @@ class Outline(HTMLParser):
 
 @pytest.fixture(scope="module")
 def page(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return report(finished, tmp_path_factory.mktemp("page") / "report.html")
+    return report(finished, output=tmp_path_factory.mktemp("page") / "report.html")
 
 
 def test_a_whole_run_has_every_part(page: Path, finished: Path) -> None:
@@ -151,7 +151,14 @@ def test_no_folder_of_this_machine_is_told(page: Path, finished: Path) -> None:
 
 
 def test_the_same_run_gives_the_same_bytes(page: Path, finished: Path, tmp_path: Path) -> None:
-    again = geoseg.report(finished / "model.safetensors", tmp_path / "again.html")
+    told: list[tuple[int, int, str]] = []
+    again = geoseg.report(
+        finished / "model.safetensors",
+        output=tmp_path / "again.html",
+        progress=lambda *each: told.append(each),
+    )
+    assert told == [(step, len(told), "report") for step in range(1, len(told) + 1)]
+    assert told
     assert again.read_bytes() == page.read_bytes()
     assert (tmp_path / "curves.png").read_bytes() == page.with_name("curves.png").read_bytes()
 
@@ -167,7 +174,9 @@ def test_without_the_data_one_line_says_so(finished: Path, tmp_path: Path) -> No
     assert outline.ids >= {"curves", "classes", "confusion", "data"}
     assert (run / "curves.png").exists()
     (run / "run.json").unlink()
-    outline = Outline(report(run))
+    with pytest.raises(OutputExistsError, match=r"report.html: already exists; pass overwrite=True"):
+        report(run)
+    outline = Outline(report(run, overwrite=True))
     assert "did not write down" in outline.text
     assert outline.ids >= {"curves", "classes"}
 
@@ -179,7 +188,7 @@ def test_an_unfinished_run_shows_what_there_is(finished: Path, tmp_path: Path, e
     (run / "metrics.jsonl").write_bytes(b"".join(lines[:epochs]) + lines[2][:40])
     (run / "model.safetensors").rename(run / "best.safetensors")
     (run / "journal.jsonl").write_text("{}\n")
-    outline = Outline(report(run))
+    outline = Outline(report(run, overwrite=True))
     assert "has not ended" in outline.text
     assert ("curves" in outline.ids) == (epochs > 0)
     assert "classes" not in outline.ids
@@ -217,12 +226,12 @@ def test_a_multilabel_run_has_a_matrix_for_each_class(tmp_path: Path) -> None:
 
 def test_what_cannot_be_reported_is_one_line(finished: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=r"is no run \(config.yaml: No such file or directory\)"):
+    with pytest.raises(DataError, match=r"is not a run \(config.yaml: No such file or directory\)"):
         report(tmp_path / "empty")
     with pytest.raises(OptionError, match=r"expected a name that ends in .html"):
-        report(finished, finished / "model.safetensors")
+        report(finished, output=finished / "model.safetensors")
     with pytest.raises(OutputError, match="does not exist"):
-        report(finished, tmp_path / "none" / "report.html")
+        report(finished, output=tmp_path / "none" / "report.html")
     run = shutil.copytree(finished, tmp_path / "run")
     (run / "metrics.jsonl").write_text("{\n")
     with pytest.raises(DataError, match="is damaged"):

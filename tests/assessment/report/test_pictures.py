@@ -73,7 +73,7 @@ def test_large_pictures_become_small() -> None:
 
 def a_card(bands: tuple[str, ...]):
     return Model.new(
-        architecture="Unet", encoder="tu-mobilenetv3_small_050", bands=bands, legend=Legend.parse("a,b"),
+        architecture="Unet", encoder="tu-mobilenetv3_small_050", bands=bands, classes=Legend.parse("a,b"),
         tile_size=32, decoder_options={"encoder_depth": 3, "decoder_channels": [16, 8, 8]},
     ).card  # fmt: skip
 

@@ -1,0 +1,1 @@
+"""How good a class map is, from labels of the same ground."""

@@ -1,0 +1,1 @@
+"""Predict many small pictures: masks, and run-length tables for competitions."""

@@ -1,0 +1,1 @@
+"""From class maps to polygons: regions, boundary tracing, simplification and smoothing, WKB."""

@@ -1,0 +1,1 @@
+"""Vector files: writing GeoPackages that QGIS opens styled, and other formats; reading files from anywhere."""

@@ -1,0 +1,243 @@
+"""How good the maps are, beside what one would do otherwise; every figure of docs/recipes.md is made here.
+
+    GEOSEG_DATA=FOLDER python tests/quality/quality.py run [--sets roofs hls] [--parts "seed 0"] [--methods geoseg]
+        [--results FILE] [--models FOLDER]
+    python tests/quality/quality.py table [--results FILE]
+
+``run`` makes what is not yet in the file of results, each cell (a set, a part of it, a method) in a process of its own
+on one thread; a run that is stopped goes on. With ``--models`` geoseg's models are kept. ``table`` prints what is there
+as Markdown.
+
+geoseg chooses its epoch on the validation part. The other methods learn from that part too: forests and the plain loop
+choose nothing, geoai divides what it is given by itself. geoai runs in an environment of its own (``make quality``
+makes it, or GEOSEG_GEOAI names its Python), from random weights, because ImageNet's would have to be fetched.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+METHODS = ("geoseg", "plain loop", "forest", "forest, 7 px", "geoai")
+_RESULTS = HERE / "results.jsonl"
+
+
+def cell(name: str, part: str, method: str, models: Path | None = None) -> dict[str, Any]:
+    """Train and score one method on one part of a set; return its report, and more of it."""
+    from protocols import PROTOCOLS
+
+    protocol = PROTOCOLS[name]
+    if method == "geoseg":
+        kept = models / f"{name} {part}.safetensors".replace(" ", "-") if models else None
+        return _by_geoseg(protocol, part, kept)
+    return _by_another(protocol, part, method)
+
+
+def _by_geoseg(protocol: Any, part: str, kept: Path | None) -> dict[str, Any]:
+    from geoseg.learning.train import train
+    from geoseg.models.card_file import read_card
+
+    with tempfile.TemporaryDirectory() as folder:
+        model = train(protocol.config(part), output=Path(folder) / "run")
+        training = read_card(model).training or {}
+        metrics: Any = training["metrics"]
+        found = {
+            "scores": metrics.get("test") or metrics["val"],
+            "validation": metrics["val"],
+            "cpu_seconds": _cpu_seconds(),
+        }
+        if protocol.symmetries:
+            found["with_symmetries"] = _with_symmetries(protocol, part, model)
+        if kept is not None:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(model, kept)
+    return found
+
+
+def _with_symmetries(protocol: Any, part: str, model: Path) -> dict[str, Any]:
+    """Score whole images as ``geoseg predict --tta`` classifies them."""
+    import numpy as np
+
+    import geoseg
+    from geoseg.grid.window import Window
+    from geoseg.learning.metrics import Confusion, ImageMeans
+    from geoseg.learning.monitor import report
+    from geoseg.learning.preparation import prepare_training
+    from geoseg.learning.scoring import Score
+
+    run = prepare_training(protocol.config(part))
+    total = Score.nothing(run.splits["val"][0].channels)
+    for pair in run.splits["test"]:
+        found = geoseg.predict(pair.image, model, tta=True, device="cpu")
+        mask = pair.mask(Window(row=0, col=0, height=pair.grid.height, width=pair.grid.width))
+        codes = found["landcover"].values
+        reference = np.where(codes == 255, -1, mask)
+        counts = Confusion.of(reference, codes, pair.channels.kinds)
+        total += Score(confusion=counts, image_means=ImageMeans.of(counts))
+    return report(total, run.classes)
+
+
+def _by_another(protocol: Any, part: str, method: str) -> dict[str, Any]:
+    from forests import Forest, alone, surrounded
+    from pixels import pictures, scored
+    from plain_loop import train_plainly
+
+    from geoseg.learning.monitor import report
+    from geoseg.learning.preparation import prepare_training
+
+    run = prepare_training(protocol.config(part))
+    seed, kinds = run.config.train.seed, run.splits["val"][0].channels.kinds
+    known, test = (*run.splits["train"], *run.splits["val"]), run.splits["test"]
+    if not test:
+        known, test = run.splits["train"], run.splits["val"]
+    config = run.config.train
+    chips = config.chips_per_epoch or len(run.splits["train"])
+    if method == "geoai":
+        from geoai_files import train_geoai
+
+        with tempfile.TemporaryDirectory() as folder:
+            score = train_geoai(
+                os.environ.get("GEOSEG_GEOAI", ".venv-geoai/bin/python"), Path(folder), list(known), list(test),
+                size=config.chip_size, batch=run.batch_size, chips=config.epochs * chips, seed=seed,
+            )  # fmt: skip
+        return {"scores": report(score, run.classes)}
+    if method == "plain loop":
+        from geoseg.learning.scoring import Score
+
+        network = train_plainly(
+            run.model.network, pictures(known), steps=config.epochs * -(-chips // run.batch_size),
+            batch=run.batch_size, chip=config.chip_size, rate=1e-3, seed=seed,
+        )  # fmt: skip
+        total = Score.nothing(test[0].channels)
+        for pair in test:
+            total += run.scorer.image(network, pair)
+        return {"scores": report(total, run.classes)}
+    features = {"forest": alone, "forest, 7 px": surrounded}[method]
+    forest = Forest(features, seed).fit(pictures(known))
+    return {"scores": report(scored(forest, test, kinds=kinds), run.classes)}
+
+
+def _cpu_seconds() -> float:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return round(sum(each.ru_utime + each.ru_stime for each in used), 1)
+
+
+def run_cells(
+    names: Iterable[str],
+    methods: Iterable[str],
+    results: Path,
+    *,
+    parts: Iterable[str] | None,
+    models: Path | None,
+) -> None:
+    """Make the cells that are not there, one after the other."""
+    from protocols import PROTOCOLS
+
+    results.parent.mkdir(parents=True, exist_ok=True)
+    done = {(each["set"], each["part"], each["method"]) for each in read(results)}
+    cells = [
+        (name, part, method)
+        for name in names
+        for part in PROTOCOLS[name].parts
+        for method in methods
+        if method not in PROTOCOLS[name].without
+        and (name, part, method) not in done
+        and (parts is None or part in parts)
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for number, each in enumerate(cells, start=1):
+        print(f"{number} of {len(cells)}: {', '.join(each)}", file=sys.stderr, flush=True)
+        command = [sys.executable, __file__, "cell", *each, *(["--models", str(models)] if models else [])]
+        run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if run.returncode:
+            print(f"failed: {(run.stderr.strip().splitlines() or ['no output'])[-1]}", file=sys.stderr)
+            continue
+        with results.open("a") as file:
+            file.write(run.stdout.strip().splitlines()[-1] + "\n")
+
+
+def read(results: Path) -> list[dict[str, Any]]:
+    """Read what has been made."""
+    return [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
+
+
+def value(report: Mapping[str, Any], path: str) -> float:
+    """Find a score in a report by its path."""
+    found: Any = report
+    for name in path.split("/"):
+        found = found[name]
+    return float(found)
+
+
+def table(results: Path) -> str:
+    """Means over the parts of each set, with the standard deviation and CPU seconds, as Markdown."""
+    from protocols import PROTOCOLS
+
+    lines = [
+        "| set | score | parts | method | mean | deviation | CPU s each |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    made = read(results)
+    for name, protocol in PROTOCOLS.items():
+        for method in METHODS:
+            found = [each for each in made if (each["set"], each["method"]) == (name, method)]
+            for key, said in (("scores", method), ("with_symmetries", f"{method}, --tta")):
+                values = [value(each[key], protocol.score) for each in found if key in each]
+                if values:
+                    spread = f"{statistics.stdev(values):.3f}" if len(values) > 1 else "-"
+                    seconds = statistics.mean(each["cpu_seconds"] for each in found)
+                    lines.append(
+                        f"| {name} | {protocol.score} | {len(values)} of {len(protocol.parts)} | {said} | "
+                        f"{statistics.mean(values):.3f} | {spread} | {seconds:.0f} |"
+                    )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run")
+    run.add_argument("--sets", nargs="+")
+    run.add_argument("--parts", nargs="+")
+    run.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
+    one = commands.add_parser("cell")
+    for name in ("set", "part", "method"):
+        one.add_argument(name)
+    for each in (run, one):
+        each.add_argument("--models", type=Path)
+    for each in (run, commands.add_parser("table")):
+        each.add_argument("--results", type=Path, default=_RESULTS)
+    chosen = parser.parse_args()
+    if chosen.command == "cell":
+        with contextlib.redirect_stdout(io.StringIO()):
+            found = cell(chosen.set, chosen.part, chosen.method, chosen.models)
+        named = {"set": chosen.set, "part": chosen.part, "method": chosen.method}
+        print(json.dumps({**named, "cpu_seconds": _cpu_seconds(), **found}))
+    elif chosen.command == "run":
+        from protocols import PROTOCOLS
+
+        run_cells(
+            chosen.sets or list(PROTOCOLS), chosen.methods, chosen.results,
+            parts=chosen.parts, models=chosen.models,
+        )  # fmt: skip
+    else:
+        print(table(chosen.results))
+
+
+if __name__ == "__main__":
+    main()
