@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from geoseg.assessment.evaluation.evaluate import evaluate
     from geoseg.assessment.evaluation.result import Evaluation
     from geoseg.assessment.report import report
+    from geoseg.assessment.training_data.quality import DataQuality
     from geoseg.errors import (
         ClassMapError,
         ConfigError,
@@ -67,6 +68,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "DataError",
+    "DataQuality",
     "Evaluation",
     "GeosegError",
     "Grid",
@@ -119,6 +121,7 @@ _HOMES = {
     "Config": "geoseg.learning.config",
     "ConfigError": "geoseg.errors",
     "DataError": "geoseg.errors",
+    "DataQuality": "geoseg.assessment.training_data.quality",
     "Evaluation": "geoseg.assessment.evaluation.result",
     "GeosegError": "geoseg.errors",
     "Grid": "geoseg.grid.grid",

@@ -51,3 +51,14 @@ def models() -> None:
     assert_type(geoseg.import_model("w.pth", bands=["red"], classes=["water", "land"]), geoseg.Model)
     assert_type(geoseg.quantize(made, ["scene.tif"]), geoseg.Model)
     assert_type(geoseg.report("run", output="page.html"), Path)
+
+
+def quality_of_a_map_or_of_data(config: geoseg.Config, pairs: list[tuple[Path, Path]]) -> None:
+    assert_type(geoseg.check("map.gpkg", profile="clc2024"), geoseg.PolygonQuality)
+    assert_type(geoseg.check("map.gpkg or config.yaml"), geoseg.PolygonQuality | geoseg.DataQuality)
+    assert_type(geoseg.check("images", labels=Path("masks"), nodata=0), geoseg.DataQuality)
+    assert_type(geoseg.check(["a.tif", "b.tif"], labels=["a.gpkg", "b.gpkg"]), geoseg.DataQuality)
+    assert_type(geoseg.check(pairs, unlabelled="background"), geoseg.DataQuality)
+    assert_type(geoseg.check(config, output="data.html", overwrite=True), geoseg.DataQuality)
+    geoseg.check(config, profile="clc2024")  # type: ignore[call-overload]
+    geoseg.check("images", labels="masks", profile="clc2024")  # type: ignore[call-overload]

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,8 @@ from geoseg.datasets.undeclared import undeclared_in
 from geoseg.engine.resized import ResizedSource
 from geoseg.errors import DataError, GeosegError, Message, SceneError, Text, plural
 from geoseg.grid.window import Window
+from geoseg.labels.label import Codes
+from geoseg.raster.chip import Chip
 from geoseg.raster.look import partly_notes
 from geoseg.raster.sample import share_words
 from geoseg.raster.undeclared import Watch
@@ -26,6 +28,9 @@ from geoseg.storage.printable import listed
 _ROWS, _COLS = 512, 2048  # px of a window: a few MB of most images, whole rows of most pictures
 _MOST_THREADS: Final = 4
 _NAMED: Final = 3
+
+Kind = Literal["image", "labels", "missing", "scale", "empty", "unlabelled", "nodata", "mask"]
+"""What is wrong with an image, for programs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +47,19 @@ class Problem:
         Description of the problem.
     amount : str
         How much of the image is affected, if known; problems that differ only in this are reported together.
+    kind : str
+        ``image`` or ``labels`` that cannot be opened or read, ``missing`` labels, unlike tags of ``scale``, an
+        ``empty`` image, an ``unlabelled`` one, ``nodata`` that is not declared, ``mask`` of several images.
+    shared_by : tuple of str
+        Keys of the images that have the same mask.
     """
 
     key: str
     path: str
     what: Text
     amount: str = ""
+    kind: Kind = "image"
+    shared_by: tuple[str, ...] = ()
 
     @property
     def line(self) -> Message:
@@ -60,9 +72,19 @@ class Problem:
         return f"{self.path}, {self.amount}" if self.amount else self.path
 
     @classmethod
-    def of(cls, key: str, path: str, error: GeosegError) -> Problem:
+    def of(cls, key: str, path: str, error: GeosegError, kind: Kind = "image") -> Problem:
         """Create the problem of an error, whose message already names the file."""
-        return cls(key=key, path=path, what=error.message.without_start(path))
+        return cls(key=key, path=path, what=error.message.without_start(path), kind=kind)
+
+
+class Watcher(Protocol):
+    """Is shown the pixels of one image as they are inspected, by one thread."""
+
+    def add(self, window: Window, chip: Chip, codes: Codes) -> None:
+        """Look at the next window: pixels, and labels as `Labels.read` returns them; windows come row by row."""
+
+    def close(self) -> None:
+        """Finish, after the last window or an error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,17 +97,28 @@ class Findings:
         Problems in the order of the pairs.
     counts : mapping of str to ndarray of int64
         Valid labelled pixels (block row, block col, class) by key, of the images with a lattice.
-    notes : tuple of str
-        Notes for the user, one line each.
+    partly : tuple of str
+        Notes for the user on no data in some bands only, one line each.
+    doubts : tuple of Problem
+        What may be wrong with images that can be used.
     """
 
     problems: tuple[Problem, ...]
     counts: Mapping[str, Counts]
-    notes: tuple[Text, ...] = ()
+    partly: tuple[Text, ...] = ()
+    doubts: tuple[Problem, ...] = ()
+
+    @property
+    def notes(self) -> tuple[Text, ...]:
+        """Notes for the user, one line each."""
+        return (*self.partly, *_doubts(self.doubts))
 
 
 def inspect(
-    pairs: Sequence[Pair], lattices: Mapping[str, Lattice], groups: Mapping[str, str] | None = None
+    pairs: Sequence[Pair],
+    lattices: Mapping[str, Lattice],
+    groups: Mapping[str, str] | None = None,
+    watchers: Mapping[str, Watcher] | None = None,
 ) -> Findings:
     """Read every pixel and label of some images once, window by window, several images in parallel.
 
@@ -104,10 +137,15 @@ def inspect(
         Blocks in which labels are counted, by image name.
     groups : mapping of str to str, optional
         Group that the user assigned to an image, by image name.
+    watchers : mapping of str to Watcher, optional
+        Who else looks at the pixels of an image, by image name.
     """
+    watching = watchers or {}
     threads = min(_MOST_THREADS, os.cpu_count() or 1, max(1, len(pairs)))
     with ThreadPoolExecutor(threads, thread_name_prefix="inspect") as pool:
-        looks = list(pool.map(lambda pair: _look(pair, lattices.get(pair.name)), pairs))
+        looks = list(
+            pool.map(lambda pair: _look(pair, lattices.get(pair.name), watching.get(pair.name)), pairs)
+        )
     problems = {
         pair.name: look.problem for pair, look in zip(pairs, looks, strict=True) if look.problem is not None
     }
@@ -118,16 +156,16 @@ def inspect(
         counts={
             pair.name: look.counts for pair, look in zip(pairs, looks, strict=True) if look.counts is not None
         },
-        notes=(*_partly(pairs, looks), *_doubts(looks)),
+        partly=tuple(_partly(pairs, looks)),
+        doubts=tuple(look.doubt for look in looks if look.doubt is not None),
     )
 
 
-def _doubts(looks: Sequence[_Look]) -> Iterator[Text]:
+def _doubts(doubts: Sequence[Problem]) -> Iterator[Text]:
     """Yield warnings about images that stay in the data set."""
     files_of: dict[Text, list[str]] = {}
-    for look in looks:
-        if look.doubt is not None:
-            files_of.setdefault(look.doubt.what, []).append(look.doubt.where)
+    for doubt in doubts:
+        files_of.setdefault(doubt.what, []).append(doubt.where)
     for what, files in files_of.items():
         yield Message("{}: {}", _and_others(files), what)
 
@@ -205,7 +243,7 @@ class _Look:
         return self.low is not None and self.high is not None and bool((self.low == self.high).all())
 
 
-def _look(pair: Pair, lattice: Lattice | None) -> _Look:
+def _look(pair: Pair, lattice: Lattice | None, watcher: Watcher | None) -> _Look:
     look, digest = _Look(watch=Watch(pair.image.no_data)), hashlib.sha256(repr(pair.grid.shape).encode())
     if lattice is not None:
         kinds = pair.channels.count + 1 if pair.labels.layered else pair.channels.kinds
@@ -213,6 +251,8 @@ def _look(pair: Pair, lattice: Lattice | None) -> _Look:
     try:
         for window in windows(pair.grid.shape):
             chip, codes = pair.image.read(window), pair.labels.read(window)
+            if watcher is not None:
+                watcher.add(window, chip, codes)
             digest.update(np.ascontiguousarray(codes).tobytes())
             look.codes.update(np.flatnonzero(np.bincount(codes.ravel(), minlength=256)).tolist())
             mask = pair.channels.mask(codes)
@@ -227,10 +267,13 @@ def _look(pair: Pair, lattice: Lattice | None) -> _Look:
     except SceneError as error:
         look.problem = Problem.of(pair.name, pair.image.path, error)
     except DataError as error:
-        look.problem = Problem.of(pair.name, pair.labels.path, error)
+        look.problem = Problem.of(pair.name, pair.labels.path, error, kind="labels")
     else:
         look.digest = digest.hexdigest() if len(look.codes) > 1 else None
         look.problem = _judged(pair, look) or _undeclared(pair, look)
+    finally:
+        if watcher is not None:
+            watcher.close()
     return look
 
 
@@ -240,7 +283,9 @@ def _undeclared(pair: Pair, look: _Look) -> Problem | None:
     finding = undeclared_in(pair.image, look.watch)
     if finding is None:
         return None
-    problem = Problem(key=pair.name, path=pair.image.path, what=finding.what, amount=finding.amount)
+    problem = Problem(
+        key=pair.name, path=pair.image.path, what=finding.what, amount=finding.amount, kind="nodata"
+    )
     if finding.sure:
         return problem
     look.doubt = problem
@@ -249,13 +294,13 @@ def _undeclared(pair: Pair, look: _Look) -> Problem | None:
 
 def _judged(pair: Pair, look: _Look) -> Problem | None:
     if not look.valid:
-        return Problem(key=pair.name, path=pair.image.path, what="has no valid pixel")
+        return Problem(key=pair.name, path=pair.image.path, what="has no valid pixel", kind="empty")
     if look.constant:
-        return Problem(key=pair.name, path=pair.image.path, what="is empty: all its valid pixels are alike")
+        alike = "is empty: all its valid pixels are alike"
+        return Problem(key=pair.name, path=pair.image.path, what=alike, kind="empty")
     if not look.labelled:
-        return Problem(
-            key=pair.name, path=pair.labels.path, what=f"has no label on a valid pixel of image {pair.name}"
-        )
+        what = f"has no label on a valid pixel of image {pair.name}"
+        return Problem(key=pair.name, path=pair.labels.path, what=what, kind="unlabelled")
     return None
 
 
@@ -297,7 +342,8 @@ def _repeated(pairs: Sequence[Pair], looks: Sequence[_Look], groups: Mapping[str
             for pair in same:
                 others = listed(other.name for other in same if other is not pair)
                 what = f"gives image {pair.name} the mask that {others} has; at most one of them is right"
-                yield Problem(key=pair.name, path=pair.labels.path, what=what)
+                keys = tuple(each.name for each in same)
+                yield Problem(key=pair.name, path=pair.labels.path, what=what, kind="mask", shared_by=keys)
 
 
 def _one_ground(pairs: Sequence[Pair], groups: Mapping[str, str]) -> bool:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -33,13 +34,21 @@ from geoseg.labels.label import Labels, Meanings
 from geoseg.labels.resized_labels import ResizedLabels
 from geoseg.labels.run_lengths import RunLengthLabels
 from geoseg.models.card import Card
-from geoseg.models.match import Choice, choose_bands
+from geoseg.models.match import AskedBands, Choice, choose_bands
 from geoseg.models.scaling import tags_of, unlike_tags
 from geoseg.raster.products import stack_of
 from geoseg.raster.scene import Scene
 from geoseg.raster.source import Source
 
 _log = logging.getLogger(__name__)
+
+
+class Wanted(AskedBands, Protocol):
+    """What images must have."""
+
+    @property
+    def dtype(self) -> str:
+        """Data type of the bands."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,12 +97,11 @@ def open_data(
         If images cannot be used, or the configuration is wrong; one line with numbers and reasons.
     """
     entries = find_entries(data, root, given)
-    images, problems = _open_images(entries, data, card)
+    images, problems = open_images(entries, data, card)
     keys = split_keys(data, root, entries, {key: image.grid for key, image in images.items()})
     split_of = {key: split for split, members in keys.items() for key in members}
     used = [entry for entry in entries if entry.key in split_of]
-    problems += _unlike([entry for entry in used if entry.key in images], images)
-    pairs, more = _open_pairs([entry for entry in used if entry.key in images], images, data)
+    pairs, more = open_pairs([entry for entry in used if entry.key in images], images, data)
     lattices = (
         {key: Lattice.of(data.split, pair.grid.shape) for key, pair in pairs.items()}
         if isinstance(data.split, BlockSplit)
@@ -107,7 +115,7 @@ def open_data(
     _refuse_or_tell(bad, len(used), skip_bad=skip_bad)
     good = {key: pair for key, pair in pairs.items() if key not in found}
     if isinstance(data.split, BlockSplit):
-        splits = _in_blocks(good, findings.counts, lattices, data.split)
+        splits = in_blocks(good, findings.counts, lattices, data.split)
     else:
         splits = {split: tuple(good[key] for key in keys[split] if key in good) for split in SPLITS}
     _refuse_empty(splits, bad, len(used), data)
@@ -188,10 +196,20 @@ def _refuse_empty(splits: Splits, bad: Sequence[Problem], images: int, data: Dat
         )
 
 
-def _open_images(
-    entries: Iterable[Entry], data: DataConfig, card: Card
+def open_images(
+    entries: Iterable[Entry], data: DataConfig, card: Wanted
 ) -> tuple[dict[str, Source], list[Problem]]:
-    """Open images with their bands, and collect the problems of the others."""
+    """Open images with their bands, and collect the problems of the others.
+
+    Parameters
+    ----------
+    entries : iterable of Entry
+        The images.
+    data : DataConfig
+        Data section of the configuration.
+    card : Wanted
+        Bands and their data type, such as a card's.
+    """
     images: dict[str, Source] = {}
     problems: list[Problem] = []
     notes: list[tuple[str, Text]] = []
@@ -207,7 +225,7 @@ def _open_images(
             ):
                 lines.setdefault(line, entry.name)
         except GeosegError as error:
-            problems.append(Problem.of(entry.key, entry.name, error))
+            problems.append(Problem.of(entry.key, entry.name, error, kind="image"))
     if notes:
         others = f" (and of {plural(len(notes) - 1, 'other image')} alike)" if len(notes) > 1 else ""
         _log.warning("%s: %s%s", *notes[0], others)
@@ -216,14 +234,14 @@ def _open_images(
     return images, problems
 
 
-def _unlike(entries: Iterable[Entry], images: Mapping[str, Source]) -> list[Problem]:
+def _unlike(entries: Sequence[Entry], images: Mapping[str, Source]) -> list[Problem]:
     """Return the problems of images whose scale and offset tags differ from those of the others."""
     keys = {images[entry.key].path: entry.key for entry in entries}
     unlike = unlike_tags([images[key] for key in keys.values()]) if keys else {}
-    return [Problem(key=keys[path], path=path, what=what) for path, what in unlike.items()]
+    return [Problem(key=keys[path], path=path, what=what, kind="scale") for path, what in unlike.items()]
 
 
-def _open_image(entry: Entry, data: DataConfig, card: Card) -> Choice:
+def _open_image(entry: Entry, data: DataConfig, card: Wanted) -> Choice:
     path = entry.name
     remedy = (
         "name in data.bands what the images have, and say in data.band_numbers which they are, a number from 1 for "
@@ -246,23 +264,33 @@ def _open_image(entry: Entry, data: DataConfig, card: Card) -> Choice:
     return choice
 
 
-def _open_pairs(
-    entries: Iterable[Entry], images: Mapping[str, Source], data: DataConfig
+def open_pairs(
+    entries: Sequence[Entry], images: Mapping[str, Source], data: DataConfig
 ) -> tuple[dict[str, Pair], list[Problem]]:
-    """Open the labels of images, and collect the problems of the others."""
+    """Open the labels of images, and collect the problems of the others.
+
+    Parameters
+    ----------
+    entries : sequence of Entry
+        Images that were opened, and their labels.
+    images : mapping of str to Source
+        The opened images, by key.
+    data : DataConfig
+        Data section of the configuration.
+    """
     channels, meanings = Channels(codes=data.channels, task=data.task), data.meanings
     pairs: dict[str, Pair] = {}
-    problems: list[Problem] = []
+    problems = _unlike(entries, images)
     for entry in entries:
         image = images[entry.key]
         if entry.labels is None:
-            problems.append(Problem(key=entry.key, path=entry.name, what="has no labels"))
+            problems.append(Problem(key=entry.key, path=entry.name, what="has no labels", kind="missing"))
             continue
         try:
             labels = _open_labels(entry, image.grid, data, meanings)
         except GeosegError as error:
             named = entry.labels if isinstance(entry.labels, Path) else entry.labels.path
-            problems.append(Problem.of(entry.key, str(named), error))
+            problems.append(Problem.of(entry.key, str(named), error, kind="labels"))
             continue
         pair = Pair(name=entry.key, image=image, labels=labels, channels=channels)
         pairs[entry.key] = (
@@ -316,13 +344,23 @@ def _resized(pair: Pair, shape: tuple[int, int]) -> Pair:
     return replace(pair, image=ResizedSource(source=pair.image, shape=shape), labels=labels)
 
 
-def _in_blocks(
+def in_blocks(
     pairs: Mapping[str, Pair],
     counts: Mapping[str, Counts],
     lattices: Mapping[str, Lattice],
     split: BlockSplit,
 ) -> dict[str, tuple[Pair, ...]]:
-    """Split every image into blocks."""
+    """Split every image into blocks.
+
+    Parameters
+    ----------
+    pairs : mapping of str to Pair
+        Images and labels by key.
+    counts, lattices : mapping of str to ndarray, mapping of str to Lattice
+        Labelled pixels of each block, and the blocks, by key.
+    split : BlockSplit
+        How they are divided.
+    """
     splits: dict[str, list[Pair]] = {name: [] for name in SPLITS}
     for key, pair in pairs.items():
         owners = assign(counts[key], split, key)

@@ -66,14 +66,42 @@ def split_keys(data: DataConfig, root: Path, entries: Sequence[Entry], grids: Ma
     ConfigError, DataError
         If a split names unknown groups, is empty, or overlaps another on the ground.
     """
+    keys, shared = divide(data, root, entries, grids)
+    if shared and isinstance(data.split, BlockSplit):
+        a, b = shared[0]
+        raise DataError(
+            f"{a} and {b} overlap on the ground, so blocks of one would lie in splits of the other; "
+            "make one mosaic of them with gdalbuildvrt, or split by fraction"
+        )
+    _refuse_shared_ground(keys, shared)
+    return keys
+
+
+def divide(
+    data: DataConfig, root: Path, entries: Sequence[Entry], grids: Mapping[str, Grid]
+) -> tuple[Keys, list[tuple[str, str]]]:
+    """Split images by group even if splits overlap on the ground, and return the pairs of images that do.
+
+    Parameters
+    ----------
+    data, root, entries, grids
+        As `split_keys` takes them.
+
+    Returns
+    -------
+    mapping of str to tuple of str
+        Keys of the images in each split.
+    list of (str, str)
+        Images that overlap on the ground although they are, or have blocks, in different splits.
+
+    Raises
+    ------
+    ConfigError, DataError
+        If a split names unknown groups, or is empty.
+    """
     shared = overlapping(grids)
     if isinstance(data.split, BlockSplit):
-        for a, b in shared[:1]:
-            raise DataError(
-                f"{a} and {b} overlap on the ground, so blocks of one would lie in splits of the other; "
-                "make one mosaic of them with gdalbuildvrt, or split by fraction"
-            )
-        return {"train": tuple(entry.key for entry in entries), "val": (), "test": ()}
+        return {"train": tuple(entry.key for entry in entries), "val": (), "test": ()}, shared
     as_told = isinstance(data.split, GivenSplit | ColumnSplit)
     groups = _groups(data, root, entries, [] if as_told else shared)
     if isinstance(data.split, ColumnSplit):
@@ -85,8 +113,9 @@ def split_keys(data: DataConfig, root: Path, entries: Sequence[Entry], grids: Ma
     for split in ("train", "val"):
         if not chosen[split]:
             raise DataError(f"data.split puts no image into {split}, expected at least one; change the split")
-    _refuse_shared_ground(chosen, shared)
-    return {split: tuple(sorted(keys, key=natural)) for split, keys in chosen.items()}
+    split_of = {key: split for split, keys in chosen.items() for key in keys}
+    between = [(a, b) for a, b in shared if a in split_of and b in split_of and split_of[a] != split_of[b]]
+    return {split: tuple(sorted(keys, key=natural)) for split, keys in chosen.items()}, between
 
 
 def with_card(splits: Splits, card: Card) -> Splits:
@@ -242,11 +271,10 @@ def _connected(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     return {key: top(key) for key in above}
 
 
-def _refuse_shared_ground(chosen: Keys | Mapping[str, list[str]], shared: Iterable[tuple[str, str]]) -> None:
+def _refuse_shared_ground(keys: Keys, between: Sequence[tuple[str, str]]) -> None:
     """Raise DataError if images of different splits overlap on the ground: scores would be too good."""
-    split_of = {key: split for split, keys in chosen.items() for key in keys}
-    between = [(a, b) for a, b in shared if a in split_of and b in split_of and split_of[a] != split_of[b]]
     if between:
+        split_of = {key: split for split, members in keys.items() for key in members}
         a, b = between[0]
         more = f" (and {len(between) - 1} more such pairs)" if len(between) > 1 else ""
         raise DataError(

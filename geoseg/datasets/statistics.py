@@ -59,7 +59,7 @@ class Statistics:
         return tuple(float(weight) for weight in raw / (raw * self.shares).sum())
 
 
-class _Moments:
+class Moments:
     """Running mean and sum of squared deviations, updated block by block (Chan, Golub and LeVeque 1979).
 
     Sums of squares would lose all precision if the mean is large compared with the standard deviation.
@@ -72,9 +72,15 @@ class _Moments:
 
     def add(self, values: npt.NDArray[np.float64]) -> None:
         """Add a block, (band, pixel)."""
-        count = values.shape[1]
         mean = values.mean(axis=1)
-        squares = ((values - mean[:, None]) ** 2).sum(axis=1)
+        self._join(values.shape[1], mean, ((values - mean[:, None]) ** 2).sum(axis=1))
+
+    def merge(self, other: Moments) -> None:
+        """Add the pixels of another one."""
+        if other.count:
+            self._join(other.count, other.mean, other.squares)
+
+    def _join(self, count: int, mean: npt.NDArray[np.float64], squares: npt.NDArray[np.float64]) -> None:
         both = self.count + count
         apart = mean - self.mean
         self.squares += squares + apart**2 * (self.count * count / both)
@@ -100,7 +106,7 @@ def measure(pairs: Sequence[Pair]) -> Statistics:
     scalings = scalings_of([pair.image for pair in pairs])
     channels = pairs[0].channels
     bands = pairs[0].image.count
-    moments, digest = _Moments(bands), hashlib.sha256()
+    moments, digest = Moments(bands), hashlib.sha256()
     low, high = np.inf, -np.inf
     images = []
     for pair, scaling in zip(pairs, scalings, strict=True):

@@ -66,7 +66,7 @@ def pairs_config(pairs: Pairs, choices: LabelChoices, changes: Sequence[str] = (
     ------
     SceneError, DataError, ConfigError, OptionError
     """
-    labels = [Path(label) for _, label in pairs]
+    labels = list(dict.fromkeys(Path(label) for _, label in pairs))  # one file may hold those of many images
     image, alpha = open_image(pairs[0][0], changes, UNSAID)
     form, choices, found = found_in(labels, choices)
     local = [Path(image) for image, _ in pairs if not is_remote(str(image))]

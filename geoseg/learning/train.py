@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,17 +16,17 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 import yaml
 
 from geoseg.datasets.files import Entry
-from geoseg.datasets.from_torchgeo import is_torchgeo
 from geoseg.engine.folded import folded
 from geoseg.errors import ANEW, OptionError, OutputError, OutputExistsError, ResumeError
 from geoseg.grid.legend import Legend
 from geoseg.learning.batch_norm import with_better_statistics
-from geoseg.learning.config import CONFIG_SUFFIXES, Config, set_value
+from geoseg.learning.config import Config
+from geoseg.learning.described import described, is_background
 from geoseg.learning.finished import TRAIN_ANEW, Finished
 from geoseg.learning.monitor import report
 from geoseg.learning.preparation import PreparedTraining, journal_of, prepare_training, settings_of
 from geoseg.learning.process_state import rank, seeded, threads
-from geoseg.learning.quick import UNLABELLED, LabelChoices, quick_config, validity_fields
+from geoseg.learning.quick import UNLABELLED, LabelChoices
 from geoseg.learning.records import METRICS
 from geoseg.learning.state import TrainingPosition, clear_states
 from geoseg.learning.story import BEST, MODEL, STORY, write_story
@@ -204,7 +203,7 @@ def train(
         raise OptionError("found no output, expected the folder of the run, or the model file to write")
     reading = LabelChoices(
         class_field=class_field, layer=layer, classes=None if classes is None else Legend.given(classes),
-        background=_background(unlabelled), buffer=buffer, all_touched=all_touched, overlap=overlap,
+        background=is_background(unlabelled), buffer=buffer, all_touched=all_touched, overlap=overlap,
         encoding=encoding, band=band,
     )  # fmt: skip
     declared = Declared(nodata=nodata_of(nodata), rule=nodata_rule, alpha=alpha)
@@ -212,7 +211,7 @@ def train(
         changes = [*changes, f"data.resolution={resolution!r}"]
     if allow_remote:
         changes = [*changes, "data.allow_remote=true"]
-    config, given = _described(source, labels, changes, (reading, declared))
+    config, given = described(source, labels, changes, (reading, declared))
     options = TrainOptions(
         overwrite=overwrite, fresh=not resume, skip_bad=skip_bad, dev_run=fast_dev_run, extend=extend
     )
@@ -229,65 +228,6 @@ def try_out(
     """Try everything on a few chips in a folder that is then removed."""
     with TemporaryDirectory(prefix="geoseg-") as folder:
         train_run(config, folder, options, progress=progress, given=given)
-
-
-def _described(
-    source: Any, labels: _Name | None, changes: Sequence[str], said: tuple[LabelChoices, Declared]
-) -> tuple[Config, Sequence[Entry]]:
-    """Return the configuration from the arguments of `train`, and the images and labels that are Python objects."""
-    from geoseg.learning.quick_pairs import are_pairs, pairs_config, torchgeo_config
-
-    reading, declared = said
-    if labels is not None:
-        if _is_configuration(source):
-            raise OptionError(
-                f"a configuration says where its labels are, and found {labels} beside it; expected "
-                "train(config, output=...)"
-            )
-        return quick_config(source, Path(labels), reading, changes, declared), ()
-    changes = [*(f"data.{key}={value}" for key, value in validity_fields(declared).items()), *changes]
-    if is_torchgeo(source):
-        return torchgeo_config(source, reading, changes)
-    if are_pairs(source):
-        pairs: Any = source
-        return pairs_config(pairs, reading, changes), ()
-    return _configuration(source, changes, reading), ()
-
-
-def _background(unlabelled: str) -> bool:
-    """Whether pixels that no label covers are a class of their own."""
-    if unlabelled not in UNLABELLED:
-        raise OptionError(f"unlabelled is {unlabelled!r}, expected {' or '.join(UNLABELLED)}")
-    return unlabelled == UNLABELLED[1]
-
-
-def _is_configuration(source: Any) -> bool:
-    """Return whether the first argument of `train` is a configuration, not a scene."""
-    if isinstance(source, str | PathLike):
-        return Path(source).suffix.lower() in CONFIG_SUFFIXES
-    return isinstance(source, Config) or (isinstance(source, Mapping) and "data" in source)
-
-
-def _configuration(source: Any, changes: Sequence[str], reading: LabelChoices) -> Config:
-    """Return the configuration that `train` was given; refuse a scene without labels, and choices of labels."""
-    if not _is_configuration(source):
-        raise OptionError(
-            "expected train(config, output=...), train(scene, labels, output=...), or train(pairs, output=...)"
-        )
-    for field in fields(reading):
-        if getattr(reading, field.name) != field.default:
-            name = "unlabelled" if field.name == "background" else field.name
-            raise OptionError(f"{name} is for train(scene, labels); a configuration says it in data.labels")
-    if isinstance(source, Config):
-        if changes:
-            raise OptionError(f"{changes[0]} is for files and mappings, found a Config; change its fields")
-        return source
-    if isinstance(source, Mapping):
-        values = copy.deepcopy(dict(source))
-        for change in changes:
-            set_value(values, change)
-        return Config.of(values, "configuration", Path.cwd())
-    return Config.read(Path(source), changes)
 
 
 Then = Callable[[Path], object]

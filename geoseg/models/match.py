@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -118,6 +118,14 @@ def _name(source: Source) -> str:
     return str(getattr(source, "path", "the array"))
 
 
+class AskedBands(Protocol):
+    """What asks for bands by name, such as a card."""
+
+    @property
+    def band_names(self) -> tuple[str, ...]:
+        """Names of the bands, in the order in which they are read."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
     """The bands of a source that a card asks for.
@@ -140,7 +148,7 @@ class Choice:
 
 def choose_bands(
     source: Source,
-    card: Card,
+    card: AskedBands,
     bands: Sequence[int | str] | None = None,
     *,
     remedy: Text = _SAY_BANDS,
@@ -151,8 +159,8 @@ def choose_bands(
     ----------
     source : Source
         The scene.
-    card : Card
-        The model's card.
+    card : AskedBands
+        The model's card, or what else asks for bands.
     bands : sequence of int or str, optional
         The scene's bands (1-based numbers or names) that are the card's, in the card's order.
     remedy : str or Message

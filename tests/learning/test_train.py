@@ -221,8 +221,12 @@ def test_a_configuration_may_be_a_mapping(toy: Path, tmp_path: Path, monkeypatch
             {"output": "new"},
             "expected train.config, output=.*, or train.pairs, output=",
         ),
-        ((fields,), {"output": "new", "class_field": "kind"}, "class_field is for train.scene, labels"),
-        ((fields,), {"output": "new", "unlabelled": "background"}, "unlabelled is for train.scene, labels"),
+        ((fields,), {"output": "new", "class_field": "kind"}, "class_field is for a scene and its labels"),
+        (
+            (fields,),
+            {"output": "new", "unlabelled": "background"},
+            "unlabelled is for a scene and its labels",
+        ),
         (
             ("a.tif", "b.tif"),
             {"output": "new", "unlabelled": "x"},

@@ -24,7 +24,7 @@ THRESHOLDS: Final = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 
 
 @dataclass(slots=True)
-class _Regions:
+class Regions:
     """Regions of rows that follow one another, joined where the rows meet."""
 
     count: int = 0
@@ -75,8 +75,8 @@ class _Regions:
 class ObjectMatcher:
     """Collects the objects of a map and of its reference, rows by rows."""
 
-    found: _Regions = field(default_factory=_Regions)
-    truth: _Regions = field(default_factory=_Regions)
+    found: Regions = field(default_factory=Regions)
+    truth: Regions = field(default_factory=Regions)
     shared: list[Ints] = field(default_factory=list)
 
     def add(self, rows: Rows) -> None:

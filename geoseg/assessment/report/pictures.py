@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.models.card import Card
+from geoseg.models.match import AskedBands
 from geoseg.raster.band_names import find_bands
 
 if TYPE_CHECKING:
@@ -46,12 +46,12 @@ class Look:
     high: tuple[float, ...]
 
     @classmethod
-    def of(cls, card: Card, pixels: Pixels, valid: Valid) -> Look:
+    def of(cls, card: AskedBands, pixels: Pixels, valid: Valid) -> Look:
         """Choose natural colours if the bands' names allow it; bytes as they are, other values between
         percentiles.
         """
         natural = find_bands(_NATURAL, card.band_names).numbers
-        first = (0, 1, 2) if len(card.bands) >= 3 else (0,)
+        first = (0, 1, 2) if len(card.band_names) >= 3 else (0,)
         bands = first if natural is None else tuple(number - 1 for number in natural)
         if pixels.dtype == np.uint8:
             return cls(bands=bands, low=(0.0,) * len(bands), high=(255.0,) * len(bands))

@@ -122,12 +122,12 @@ class Seen:
         progress : callable, optional
             Called with (done, total, what) after each sample.
         """
-        offered = [tuple(_windows(pair, self._edge(pair))) for pair in self.pairs]
-        spread = _evenly(len(self.pairs), SHOWN)
-        shown = list(islice(_in_turn(offered, spread), SHOWN))
+        offered = [tuple(labelled_windows(pair, self._edge(pair))) for pair in self.pairs]
+        spread = evenly(len(self.pairs), SHOWN)
+        shown = list(islice(in_turn(offered, spread), SHOWN))
         ranks = {pair.name: scores.get(pair.name) for pair in self.pairs}
         order = sorted(range(len(self.pairs)), key=lambda i: _low_first(ranks[self.pairs[i].name]))
-        candidates = list(islice(_in_turn(offered, order[:_LOOKED_AT]), _LOOKED_AT))
+        candidates = list(islice(in_turn(offered, order[:_LOOKED_AT]), _LOOKED_AT))
         places = [*shown, *(place for place in candidates if place not in shown)]
         network, step, samples = folded(self.model.network), Steps(progress, len(places), "report"), []
         for place in places:
@@ -241,11 +241,11 @@ def _richest(pair: Pair, height: int, width: int) -> tuple[int, int]:
     """Return the corner of a window with labels of as many classes as possible; (0, 0) for small images."""
     if pair.grid.height <= height and pair.grid.width <= width:
         return 0, 0
-    found = next(iter(_windows(pair, max(height, width))), None)
+    found = next(iter(labelled_windows(pair, max(height, width))), None)
     return (found.row, found.col) if found else (0, 0)
 
 
-def _windows(pair: Pair, edge: int) -> list[Window]:
+def labelled_windows(pair: Pair, edge: int) -> list[Window]:
     """Return windows with labels, those with most classes first; only some windows of large images are tried."""
     tiling = Tiling(size=edge, overlap=0)
     height, width = pair.grid.shape
@@ -272,13 +272,13 @@ def _kinds(mask: Mask) -> int:
     return len(np.unique(mask[mask >= 0]))
 
 
-def _in_turn(offered: Sequence[Sequence[Window]], order: Sequence[int]) -> Iterator[Place]:
+def in_turn(offered: Sequence[Sequence[Window]], order: Sequence[int]) -> Iterator[Place]:
     """Yield the first window of every image, then the second of every image, and so on."""
     for row in zip_longest(*(offered[number] for number in order)):
         yield from ((number, window) for number, window in zip(order, row, strict=True) if window is not None)
 
 
-def _evenly(count: int, wanted: int) -> list[int]:
+def evenly(count: int, wanted: int) -> list[int]:
     """Return up to `wanted` evenly spaced indices below `count`."""
     return list(range(count)) if count <= wanted else [i * count // wanted for i in range(wanted)]
 
