@@ -1,4 +1,4 @@
-"""``geoseg model``: create, import, quantize, export and recolor model files."""
+"""``geoseg model``: create, import, calibrate, quantize, export and recolor model files."""
 
 from __future__ import annotations
 
@@ -83,6 +83,42 @@ network = together(
     click.option("--name", help="Name of the model; by default that of the network or of the file."),
 )  # fmt: skip
 """What `new` and `import` say of the network and of what it is for."""
+
+
+measured_scenes = together(
+    scenes,
+    stack,
+    resolution,
+    click.option(
+        "-b", "--bands", type=BANDS, help="Names or numbers of the scene's bands, in the model's order."
+    ),
+    validity,
+    allow_remote,
+    expand_palette,
+    force,
+)
+"""Scenes on which `quantize` and `calibrate` measure, and how they are read."""
+
+measured_tiles = together(
+    click.option(
+        "--tile-size", type=click.IntRange(min=1), metavar="PX", help="Tile edge; the model's by default."
+    ),
+    click.option(
+        "--overlap", type=click.IntRange(min=0), metavar="PX",
+        help="Pixels that neighbouring tiles share; the model's by default.",
+    ),
+)  # fmt: skip
+"""The tiles that they are cut into."""
+
+
+def _check(output: Path, *, overwrite: bool) -> None:
+    """Refuse a model file that could not be written, before long work begins."""
+    from geoseg.models.model_file import check_name
+    from geoseg.storage.output import claim
+
+    check_name(output)
+    with claim(output, overwrite=overwrite):
+        pass
 
 
 @click.group()
@@ -202,22 +238,55 @@ def import_(
 
 @command.command(
     epilog=examples(
+        "geoseg model calibrate model.safetensors a.tif --labels a_labels.tif -o calibrated.safetensors",
+    )
+)
+@click.argument("model", type=EXISTING_FILE)
+@measured_scenes
+@click.option(
+    "--labels",
+    multiple=True,
+    required=True,
+    type=EXISTING_FILE,
+    metavar="FILE",
+    help="Class map of a SCENE with the model's codes; one per scene, in order. The model should not have learned "
+    "from it.",
+)
+@measured_tiles
+@output("Model file to write.", metavar="OUT.safetensors")
+@overwrite
+@verbosity_options
+def calibrate(
+    model: Path,
+    scenes: tuple[str, ...],
+    stack: tuple[str, ...],
+    output: Path,
+    overwrite: bool,
+    **values: Any,
+) -> None:
+    """Calibrate a model: make its probabilities say how often it is right.
+
+    The new model file has the same weights and a temperature, by which every prediction divides the network's outputs.
+    It is fitted to all labelled pixels of the scenes. Reports the calibration error and the negative log-likelihood
+    before and after.
+    """
+    from geoseg.inference.calibrate import calibrate
+
+    _check(output, overwrite=overwrite)
+    made = calibrate(model, listed(scenes, stack), progress=not quiet(), **values)
+    made.save(output, overwrite=overwrite)
+    say(f"Wrote {output}\n{made}")
+
+
+@command.command(
+    epilog=examples(
         "geoseg model quantize model.safetensors scene.tif -o model8.safetensors",
         "geoseg model quantize model.safetensors a.tif --labels a_labels.tif -o model8.safetensors",
         "geoseg predict *.tif -m model8.safetensors -o maps/ --precision int8",
     )
 )
 @click.argument("model", type=EXISTING_FILE)
-@scenes
-@stack
-@resolution
-@click.option(
-    "-b", "--bands", type=BANDS, help="Names or numbers of the scene's bands, in the model's order."
-)
-@validity
-@allow_remote
-@expand_palette
-@force
+@measured_scenes
 @click.option(
     "--tiles",
     type=click.IntRange(min=1, max=100_000),
@@ -241,13 +310,7 @@ def import_(
     metavar="IOU",
     help="Largest accepted loss of mean IoU by int8, with --labels.",
 )
-@click.option(
-    "--tile-size", type=click.IntRange(min=1), metavar="PX", help="Tile edge; the model's by default."
-)
-@click.option(
-    "--overlap", type=click.IntRange(min=0), metavar="PX",
-    help="Pixels that neighbouring tiles share; the model's by default.",
-)  # fmt: skip
+@measured_tiles
 @output("Model file to write.", metavar="OUT.safetensors")
 @overwrite
 @verbosity_options
@@ -266,12 +329,8 @@ def quantize(
     class and, for labelled scenes, the change of mean IoU.
     """
     from geoseg.inference.quantize import quantize
-    from geoseg.models.model_file import check_name
-    from geoseg.storage.output import claim
 
-    check_name(output)
-    with claim(output, overwrite=overwrite):
-        pass
+    _check(output, overwrite=overwrite)
     made = quantize(model, listed(scenes, stack), progress=not quiet(), **values)
     made.save(output, overwrite=overwrite)
     say(f"Wrote {output}\n{made}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,18 +30,20 @@ from .options import (
 )
 from .process import allow_vrt
 from .scenes import listed
-from .values import LEGEND, SCENE_FILE
+from .values import FOLDS, LEGEND, SCENE_FILE
 from .verbosity import verbosity_options
 
 if TYPE_CHECKING:
     from geoseg.assessment.report.reading import TrainingRecord
     from geoseg.learning.config import Config
+    from geoseg.learning.training_run import TrainOptions
 
 _CHOICES = ("class_field", "layer", "classes", "buffer", "all_touched", "overlap", "encoding", "band")
 """Options on how labels are read."""
 
 _SPLITS = {"val": "validation", "test": "test"}
 _NARROWEST = 10
+_MOST_IMAGES = 5
 
 
 @click.command(
@@ -51,6 +53,7 @@ _NARROWEST = 10
         "geoseg train --stack B02.jp2,B03.jp2,B04.jp2,B08.jp2 labels.gpkg -o model.safetensors",
         "geoseg train config.yaml -o runs/deep --set model.encoder=resnet50 --set train.epochs=40",
         "geoseg train config.yaml -o runs/deep --set train.epochs=60 --extend",
+        "geoseg train config.yaml -o runs/folds --folds 5",
     )
 )
 @click.argument("inputs", nargs=-1, required=True, type=SCENE_FILE, metavar="CONFIG | SCENE LABELS")
@@ -75,6 +78,10 @@ _NARROWEST = 10
 @band
 @validity
 @allow_remote
+@click.option(
+    "--folds", type=FOLDS,
+    help="Train K models, or one for each group of images; each holds back and scores another part of the data.",
+)  # fmt: skip
 @click.option("--print-config", is_flag=True, help="Print the complete configuration as YAML and exit.")
 @click.option("--fast-dev-run", is_flag=True, help="Test everything on a few chips; nothing is kept.")
 @click.option("--skip-bad", is_flag=True, help="Continue without images that cannot be used.")
@@ -108,7 +115,7 @@ def command(
 
         click.echo(yaml.safe_dump(config.fields(), sort_keys=False), nl=False)
         return
-    from geoseg.learning.train import TrainOptions, train_run, try_out
+    from geoseg.learning.training_run import TrainOptions, train_run, try_out
 
     options = TrainOptions(
         overwrite=chosen["overwrite"],
@@ -117,7 +124,14 @@ def command(
         dev_run=chosen["fast_dev_run"],
         extend=chosen["extend"],
     )
+    if chosen["folds"] is not None and not chosen["fast_dev_run"]:
+        _train_folds(config, chosen["folds"], output, options)
+        return
     if chosen["fast_dev_run"]:
+        if chosen["folds"] is not None:
+            from geoseg.learning.folds import fold_configs
+
+            config = fold_configs(config, chosen["folds"])[0]
         with progress() as bar:
             try_out(config, options, bar)
         say("Everything works: data, network, a few steps, scores, model file; nothing was kept")
@@ -130,6 +144,62 @@ def command(
             _report(trained.model)
     for line in score_lines(trained.model):
         say(line)
+
+
+def _train_folds(config: Config, folds: Any, output: str, options: TrainOptions) -> None:
+    """Train each fold and print their scores."""
+    from geoseg.learning.folds import train_folds
+
+    with progress() as bar:
+        found = train_folds(config, folds, output, options, _finish, progress=bar)
+    for trained in found.trained:
+        if trained.before:
+            say(f"{trained.model}: finished before")
+            if not (trained.folder / "report.html").exists():
+                _report(trained.model)
+    say(f"Wrote {found.scores}")
+    for line in fold_lines(found.table):
+        say(line)
+
+
+def fold_lines(table: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the scores of a training in folds: of each class over the folds, then of each fold.
+
+    Parameters
+    ----------
+    table : mapping
+        What ``folds.json`` holds.
+
+    Yields
+    ------
+    str
+        IoU of each class, mean IoU and accuracy: mean, standard deviation, lowest and highest; then the mean IoU of
+        each fold and the images that it held back.
+    """
+    scores = [each["scores"] for each in table["scores"]]
+    names = list(table["mean"]["iou"])
+    width = max(_NARROWEST, *map(len, [*names, "accuracy"]))
+    yield f"IoU of what {table['folds']} folds of {table['of']} held back:"
+    yield f"  {'':<{width}}" + "".join(
+        f" {title:>11}" for title in ("mean", "deviation", "lowest", "highest")
+    )
+    rows = [(name, table["mean"]["iou"][name], table["std"]["iou"][name], [s["iou"][name] for s in scores])
+            for name in names]  # fmt: skip
+    for key, said in (("mean_iou", "mean"), ("accuracy", "accuracy")):
+        rows.append((said, table["mean"][key], table["std"][key], [each[key] for each in scores]))
+    for name, mean, deviation, found in rows:
+        known = [each for each in found if each is not None]
+        ends = (min(known, default=None), max(known, default=None))
+        yield f"  {name:<{width}}" + "".join(f" {_score(each):>11}" for each in (mean, deviation, *ends))
+    for each in table["scores"]:
+        images = ", ".join(each["images"][:_MOST_IMAGES])
+        more = len(each["images"]) - _MOST_IMAGES
+        said = f"{images}{f' and {more} more' if more > 0 else ''}"
+        yield f"  {'fold ' + str(each['fold']):<{width}} {_score(each['scores']['mean_iou']):>11}  {said}"
+
+
+def _score(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _finish(model: Path) -> None:
@@ -257,5 +327,4 @@ def _at(pixels: list[int], place: int) -> int | None:
 
 def _cell(score: float | None, pixels: int | None) -> str:
     """Format a score, or a dash if a class has none, and the labelled pixels."""
-    said = "-" if score is None else f"{score:.3f}"
-    return f" {said:>11} {'' if pixels is None else f'{pixels:,}':>14}"
+    return f" {_score(score):>11} {'' if pixels is None else f'{pixels:,}':>14}"

@@ -263,8 +263,25 @@ class SizeType(ParamType):
 
 
 SCENE_FILE = SceneFileType()
+
+
+class FoldsType(ParamType):
+    """A number of folds, or ``groups``."""
+
+    name = "K|groups"
+
+    def convert(self, value: str | int, param: Parameter, ctx: Context) -> int | str:
+        """Return the number, or the word."""
+        if isinstance(value, int) or value == "groups":
+            return value
+        if not value.isdecimal():
+            self.fail(f"{value!r} is neither a number nor groups", param, ctx)
+        return int(value)
+
+
 BOUNDS = BoundsType()
 BANDS = BandsType()
+FOLDS = FoldsType()
 NAMES = NamesType()
 FACTORS = FactorsType()
 OPTIONS = OptionsType()

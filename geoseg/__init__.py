@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from geoseg.grid.legend import Legend, LegendClass
     from geoseg.grid.tiling import Tiling
     from geoseg.grid.window import Window
+    from geoseg.inference.calibrate import calibrate
     from geoseg.inference.predict import predict
     from geoseg.inference.quantize import quantize
     from geoseg.inference.segment import segment
@@ -94,6 +95,7 @@ __all__ = [
     "Tiling",
     "Window",
     "__version__",
+    "calibrate",
     "check",
     "compare",
     "design_sample",
@@ -146,6 +148,7 @@ _HOMES = {
     "StitchError": "geoseg.errors",
     "Tiling": "geoseg.grid.tiling",
     "Window": "geoseg.grid.window",
+    "calibrate": "geoseg.inference.calibrate",
     "check": "geoseg.assessment.check",
     "compare": "geoseg.assessment.evaluation.compare",
     "design_sample": "geoseg.assessment.accuracy.design",

@@ -37,6 +37,7 @@ VERBS = {
     "train": ("train",),
     "report": ("report",),
     "quantize": ("model", "quantize"),
+    "calibrate": ("model", "calibrate"),
     "import_model": ("model", "import"),
     "design_sample": ("accuracy", "design"),
     "estimate_accuracy": ("accuracy", "estimate"),
@@ -55,6 +56,7 @@ ONLY_COMMANDS = {
     "train": {"print_config"},
     "check": {"as_json"},  # what Python returns has `to_dict`
     "estimate_accuracy": {"as_json"},  # Python returns an object, whose `to_dict` it is
+    "calibrate": {"output", "overwrite"},
     "quantize": {"output", "overwrite"},  # Python returns the model, whose `save` takes both
     "import_model": {"output", "overwrite"},
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from geoseg.learning.config import Config
-from geoseg.learning.train import TrainOptions, train_run
+from geoseg.learning.training_run import TrainOptions, train_run
 from geoseg.models.card_file import read_card
 
 FOLDER = Path(__file__).parents[1] / "examples" / "recipes"

@@ -49,6 +49,7 @@ def models() -> None:
     made = geoseg.Model.new(architecture="Unet", encoder="resnet18", bands=["red"], classes="water,land")
     assert_type(made, geoseg.Model)
     assert_type(geoseg.import_model("w.pth", bands=["red"], classes=["water", "land"]), geoseg.Model)
+    assert_type(geoseg.calibrate(made, ["scene.tif"], labels=["labels.tif"]), geoseg.Model)
     assert_type(geoseg.quantize(made, ["scene.tif"]), geoseg.Model)
     assert_type(geoseg.report("run", output="page.html"), Path)
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geoseg.datasets.ordering import shuffled
-from geoseg.datasets.split_config import SPLITS, BlockSplit
+from geoseg.datasets.split_config import SPLITS, BlockFoldSplit, BlockSplit, InBlocks
 from geoseg.grid.window import Window
 
 NONE: Final = -1
@@ -38,7 +38,7 @@ class Lattice:
     size: int
 
     @classmethod
-    def of(cls, split: BlockSplit, shape: tuple[int, int]) -> Lattice:
+    def of(cls, split: InBlocks, shape: tuple[int, int]) -> Lattice:
         """Return the blocks of an image of `shape`; by default their edge is a sixth of the image's shorter
         edge.
         """
@@ -128,22 +128,27 @@ class BlockArea:
         return np.pad(others.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
 
 
-def assign(counts: Counts, split: BlockSplit, name: str) -> Pixels:
+def buffer_of(split: BlockSplit | BlockFoldSplit, lattice: Lattice) -> int:
+    """Return the distance that pixels of a split keep to blocks of other splits, px."""
+    return max(1, lattice.size // 10) if split.buffer is None else split.buffer
+
+
+def assign(counts: Counts, split: BlockSplit | BlockFoldSplit, name: str) -> Pixels:
     """Assign each labelled block of an image to a split.
 
-    Law: each class of the image is in a training block; and the result depends only on the arguments, on any
-    machine.
+    Law: the result depends only on the arguments, on any machine; and, if the split is not in folds, each class of the
+    image is in a training block.
 
-    Blocks are stratified by class: first, starting with the rarest class, one block of each class goes to val
-    (and one to test); then each block, in a seeded order, to the split that it brings closest to its share of
-    every class. Blocks with the last training pixels of a class stay in training.
+    Folds are those of `folds_of`. Otherwise blocks are stratified by class: first, starting with the rarest class, one
+    block of each class goes to val (and one to test); then each block, in a seeded order, to the split that it brings
+    closest to its share of every class. Blocks with the last training pixels of a class stay in training.
 
     Parameters
     ----------
     counts : Counts
         Labelled pixels of each block.
-    split : BlockSplit
-        Shares of the splits, and seed.
+    split : BlockSplit or BlockFoldSplit
+        Shares of the splits, or the folds, and seed.
     name : str
         Name of the image, so that images of equal shape are split differently.
 
@@ -152,6 +157,9 @@ def assign(counts: Counts, split: BlockSplit, name: str) -> Pixels:
     ndarray of intp
         Index in ``SPLITS`` by (block row, block col), NONE for blocks without labels.
     """
+    if isinstance(split, BlockFoldSplit):
+        owner = np.array([SPLITS.index(split.split_of(fold)) for fold in range(split.k)] + [NONE])
+        return np.asarray(owner[folds_of(counts, split, name)], dtype=np.intp)
     table = counts.reshape(-1, counts.shape[2])
     table = table[:, table.any(axis=0)]
     owners = np.where(table.any(axis=1), 0, NONE)
@@ -161,6 +169,46 @@ def assign(counts: Counts, split: BlockSplit, name: str) -> Pixels:
     _one_of_each(table, owners, order, wanted)
     _fill(table, owners, order, wanted)
     return owners.reshape(counts.shape[:2])
+
+
+def folds_of(counts: Counts, split: BlockFoldSplit, name: str) -> Pixels:
+    """Divide the labelled blocks of an image into folds that are alike in their classes.
+
+    Laws: every labelled block is in one fold; folds do not depend on which of them is held back; the numbers of blocks
+    of two folds differ by one at most.
+
+    Block by block, those with the largest share of a class first, each goes to the fold that has least of its classes,
+    among those with the fewest blocks.
+
+    Parameters
+    ----------
+    counts : Counts
+        Labelled pixels of each block.
+    split : BlockFoldSplit
+        Number of folds, and seed.
+    name : str
+        Name of the image, so that images of equal shape are divided differently.
+
+    Returns
+    -------
+    ndarray of intp
+        Number of the fold by (block row, block col), NONE for blocks without labels.
+    """
+    table = counts.reshape(-1, counts.shape[2])
+    table = table[:, table.any(axis=0)]
+    shares = table / np.maximum(table.sum(axis=0), 1)
+    drawn = [int(i) for i in shuffled(map(str, np.flatnonzero(table.any(axis=1))), split.seed, name)]
+    order = sorted(drawn, key=lambda block: -float(shares[block].max()))
+    folds = [int(i) for i in shuffled(map(str, range(split.k)), split.seed, f"folds of {name}")]
+    have, blocks = np.zeros((split.k, table.shape[1])), np.zeros(split.k, dtype=np.intp)
+    found = np.full(len(table), NONE, dtype=np.intp)
+    for block in order:
+        fewest = [fold for fold in folds if blocks[fold] == blocks.min()]
+        fold = min(fewest, key=lambda fold: float(have[fold] @ shares[block]))
+        found[block] = fold
+        have[fold] += shares[block]
+        blocks[fold] += 1
+    return found.reshape(counts.shape[:2])
 
 
 def _may_leave(table: Counts, owners: Pixels, block: int) -> bool:

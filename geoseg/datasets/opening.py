@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from geoseg.datasets.block_split import BlockArea, Counts, Lattice, assign
+from geoseg.datasets.block_split import NONE, BlockArea, Counts, Lattice, assign, buffer_of, folds_of
 from geoseg.datasets.dataset import Channels, Pair
 from geoseg.datasets.description import DataConfig
 from geoseg.datasets.files import Entry, Image, find_entries
@@ -22,7 +22,7 @@ from geoseg.datasets.label_config import (
     RunLengthsConfig,
     VectorConfig,
 )
-from geoseg.datasets.split_config import SPLITS, BlockSplit
+from geoseg.datasets.split_config import SPLITS, BlockFoldSplit, BlockSplit, InBlocks
 from geoseg.datasets.splits import Splits, split_keys, told_groups
 from geoseg.engine.resized import ResizedSource
 from geoseg.errors import DataError, GeosegError, Message, Text, plural
@@ -104,7 +104,7 @@ def open_data(
     pairs, more = open_pairs([entry for entry in used if entry.key in images], images, data)
     lattices = (
         {key: Lattice.of(data.split, pair.grid.shape) for key, pair in pairs.items()}
-        if isinstance(data.split, BlockSplit)
+        if isinstance(data.split, InBlocks)
         else {}
     )
     findings = inspect(list(pairs.values()), lattices, told_groups(data, root, entries))
@@ -114,7 +114,7 @@ def open_data(
     bad = [found[entry.key] for entry in used if entry.key in found]
     _refuse_or_tell(bad, len(used), skip_bad=skip_bad)
     good = {key: pair for key, pair in pairs.items() if key not in found}
-    if isinstance(data.split, BlockSplit):
+    if isinstance(data.split, BlockSplit | BlockFoldSplit):
         splits = in_blocks(good, findings.counts, lattices, data.split)
     else:
         splits = {split: tuple(good[key] for key in keys[split] if key in good) for split in SPLITS}
@@ -182,13 +182,14 @@ def _refuse_or_tell(problems: Sequence[Problem], images: int, *, skip_bad: bool)
 
 def _refuse_empty(splits: Splits, bad: Sequence[Problem], images: int, data: DataConfig) -> None:
     """Raise DataError for empty splits; the message names the reason."""
-    for split in ("train", "val"):
+    held = ("test",) if isinstance(data.split, BlockFoldSplit) and data.split.test else ()
+    for split in ("train", "val", *held):
         if splits[split]:
             continue
         if bad:
             why = refusal(bad, images, skip_bad=True)
             raise DataError(Message("nothing is left in {}; {}", split, why))
-        assert isinstance(data.split, BlockSplit), "other methods put an image into each"
+        assert isinstance(data.split, BlockSplit | BlockFoldSplit), "other methods put an image into each"
         buffer = f" and a smaller data.split.buffer than {data.split.buffer} px" if data.split.buffer else ""
         raise DataError(
             f"the labels are in too few blocks for something to be left in {split}; choose smaller blocks with "
@@ -348,7 +349,7 @@ def in_blocks(
     pairs: Mapping[str, Pair],
     counts: Mapping[str, Counts],
     lattices: Mapping[str, Lattice],
-    split: BlockSplit,
+    split: BlockSplit | BlockFoldSplit,
 ) -> dict[str, tuple[Pair, ...]]:
     """Split every image into blocks.
 
@@ -358,20 +359,34 @@ def in_blocks(
         Images and labels by key.
     counts, lattices : mapping of str to ndarray, mapping of str to Lattice
         Labelled pixels of each block, and the blocks, by key.
-    split : BlockSplit
+    split : BlockSplit or BlockFoldSplit
         How they are divided.
     """
+    if isinstance(split, BlockFoldSplit):
+        _refuse_empty_folds(split, {key: counts[key] for key in pairs})
     splits: dict[str, list[Pair]] = {name: [] for name in SPLITS}
     for key, pair in pairs.items():
         owners = assign(counts[key], split, key)
         table = tuple(tuple(int(owner) for owner in row) for row in owners)
         for place, name in enumerate(SPLITS):
             if (owners == place).any():
-                area = BlockArea(lattice=lattices[key], owners=table, split=place, buffer=split.buffer)
+                buffer = buffer_of(split, lattices[key])
+                area = BlockArea(lattice=lattices[key], owners=table, split=place, buffer=buffer)
                 part = replace(pair, area=area)
-                if not split.buffer or _labelled(part):
+                if not buffer or _labelled(part):
                     splits[name].append(part)
     return {name: tuple(members) for name, members in splits.items()}
+
+
+def _refuse_empty_folds(split: BlockFoldSplit, counts: Mapping[str, Counts]) -> None:
+    """Raise DataError if any fold has no block, before the first of them is trained without."""
+    folds = {int(fold) for key in counts for fold in folds_of(counts[key], split, key).flat} - {NONE}
+    blocks = sum(int(each.any(axis=2).sum()) for each in counts.values())
+    if len(folds) < split.k:
+        raise DataError(
+            f"the labels are in {plural(blocks, 'block')}, which make {plural(len(folds), 'fold')}, expected "
+            f"{split.k}; choose fewer folds, smaller blocks with data.split.size, or label more"
+        )
 
 
 def _labelled(pair: Pair) -> bool:

@@ -9,8 +9,10 @@ from pydantic import BaseModel, BeforeValidator, Field, model_validator
 from geoseg.datasets.quantities import STRICT, Count, Offset, Pixels, Seed, Share
 
 SPLITS: Final = ("train", "val", "test")
-METHOD_NAMES: Final = ("given", "column", "every", "fraction", "folds", "blocks")
+METHOD_NAMES: Final = ("given", "column", "every", "fraction", "folds", "blocks", "block_folds")
 GroupName = int | str
+FEWEST_FOLDS: Final = 3
+"""Folds of which one is scored, one validates and the others train."""
 
 
 class GivenSplit(BaseModel):
@@ -78,30 +80,84 @@ class FractionSplit(_SharedOut):
     method: Literal["fraction"] = "fraction"
 
 
-class FoldSplit(BaseModel):
-    """Random folds of the groups: number `fold` (from 0) of `k` is for validation, the rest for training."""
+class InFolds(BaseModel):
+    """Random folds: number `fold` (from 0) of `k` is for validation, the rest for training.
+
+    Attributes
+    ----------
+    k, fold
+        Number of folds, and the one that is held back.
+    test
+        Whether that fold is scored once at the end, as test; the next one, cyclically, is then for validation, so that
+        what is scored chooses nothing.
+    seed
+        Seed of the folds.
+    """
 
     model_config = STRICT
 
-    method: Literal["folds"] = "folds"
     k: Annotated[Count, Field(ge=2)]
     fold: Offset = 0
+    test: bool = False
     seed: Seed = 0
 
     @model_validator(mode="after")
     def _there(self) -> Self:
         if self.fold >= self.k:
             raise ValueError(f"fold {self.fold} of {self.k} does not exist, expected 0 to {self.k - 1}")
+        if self.test and self.k < FEWEST_FOLDS:
+            raise ValueError(
+                f"k is {self.k}, expected {FEWEST_FOLDS} or more with test: true: one fold is scored, the next one "
+                "validates, the others train"
+            )
         return self
 
+    def split_of(self, fold: int) -> str:
+        """Return the split of a fold."""
+        if fold == self.fold:
+            return "test" if self.test else "val"
+        return "val" if self.test and fold == (self.fold + 1) % self.k else "train"
 
-class BlockSplit(_SharedOut):
-    """Random shares of square blocks of every image, so that a single scene is enough.
+
+class FoldSplit(InFolds):
+    """Random folds of the groups."""
+
+    method: Literal["folds"] = "folds"
+
+
+class InBlocks(BaseModel):
+    """Square blocks of every image, so that a single scene is enough.
 
     Attributes
     ----------
     size
         Edge of a block, px; a sixth of the image's shorter edge by default.
+    """
+
+    model_config = STRICT
+
+    size: Pixels | None = None
+
+
+class BlockFoldSplit(InFolds, InBlocks):
+    """Folds of square blocks: the labelled blocks of every image in `k` parts that are alike in their classes.
+
+    Attributes
+    ----------
+    buffer
+        Labelled pixels within this many rows and columns of a block of another split are not used; a tenth of the
+        block's edge by default.
+    """
+
+    method: Literal["block_folds"] = "block_folds"
+    buffer: Offset | None = None
+
+
+class BlockSplit(_SharedOut, InBlocks):
+    """Random shares of square blocks of every image.
+
+    Attributes
+    ----------
     buffer
         Labelled pixels within this many rows and columns of a block of another split are not used.
     val, test
@@ -109,7 +165,6 @@ class BlockSplit(_SharedOut):
     """
 
     method: Literal["blocks"] = "blocks"
-    size: Pixels | None = None
     buffer: Offset = 0
 
 
@@ -121,7 +176,7 @@ def _split(value: object) -> object:
 
 
 SplitConfig = Annotated[
-    GivenSplit | ColumnSplit | EverySplit | FractionSplit | FoldSplit | BlockSplit,
+    GivenSplit | ColumnSplit | EverySplit | FractionSplit | FoldSplit | BlockSplit | BlockFoldSplit,
     Field(discriminator="method"),
     BeforeValidator(_split),
 ]

@@ -13,12 +13,12 @@ from geoseg.datasets.footprints import overlapping
 from geoseg.datasets.ordering import natural, shuffled
 from geoseg.datasets.split_config import (
     SPLITS,
-    BlockSplit,
     ColumnSplit,
     EverySplit,
     FoldSplit,
     FractionSplit,
     GivenSplit,
+    InBlocks,
 )
 from geoseg.errors import ConfigError, DataError, plural
 from geoseg.grid.grid import Grid
@@ -67,7 +67,7 @@ def split_keys(data: DataConfig, root: Path, entries: Sequence[Entry], grids: Ma
         If a split names unknown groups, is empty, or overlaps another on the ground.
     """
     keys, shared = divide(data, root, entries, grids)
-    if shared and isinstance(data.split, BlockSplit):
+    if shared and isinstance(data.split, InBlocks):
         a, b = shared[0]
         raise DataError(
             f"{a} and {b} overlap on the ground, so blocks of one would lie in splits of the other; "
@@ -100,7 +100,7 @@ def divide(
         If a split names unknown groups, or is empty.
     """
     shared = overlapping(grids)
-    if isinstance(data.split, BlockSplit):
+    if isinstance(data.split, InBlocks):
         return {"train": tuple(entry.key for entry in entries), "val": (), "test": ()}, shared
     as_told = isinstance(data.split, GivenSplit | ColumnSplit)
     groups = _groups(data, root, entries, [] if as_told else shared)
@@ -170,14 +170,16 @@ def _drawn(split: EverySplit | FractionSplit | FoldSplit, groups: Groups) -> dic
     if isinstance(split, EverySplit):
         val = names[split.first :: split.n]
     elif isinstance(split, FoldSplit):
-        val = shuffled(names, split.seed)[split.fold :: split.k]
+        order = shuffled(names, split.seed)
+        of_split = {name: split.split_of(place % split.k) for place, name in enumerate(order)}
+        test, val = ([name for name in order if of_split[name] == part] for part in ("test", "val"))
     else:
         order = shuffled(names, split.seed)
         tested = _count(split.test, len(names))
         validated = _count(split.val, len(names))
         test, val = order[:tested], order[tested : tested + validated]
     train = [name for name in names if name not in {*val, *test}]
-    if not train or not val:
+    if not train or not val or (isinstance(split, FoldSplit) and split.test and not test):
         images = sum(map(len, groups.values()))
         raise DataError(
             f"{plural(images, 'image')} in {plural(len(names), 'group')} cannot be divided by data.split "
@@ -193,6 +195,35 @@ def _drawn(split: EverySplit | FractionSplit | FoldSplit, groups: Groups) -> dic
 def _count(share: float, number: int) -> int:
     """Return the number of groups of a share: at least one if the share is above 0."""
     return max(1, round(share * number)) if share else 0
+
+
+def groups_of(
+    data: DataConfig, root: Path, entries: Sequence[Entry], grids: Mapping[str, Grid]
+) -> tuple[Groups, tuple[str, ...]]:
+    """Return the groups that folds are made of, and the keys of images that no split uses.
+
+    Parameters
+    ----------
+    data, root, entries, grids
+        As for `split_keys`.
+
+    Returns
+    -------
+    groups : mapping of str to tuple of str
+        Keys of each group, by its name.
+    unused : tuple of str
+        Keys of images that a table or lists leave out of every split.
+
+    Raises
+    ------
+    ConfigError, DataError
+    """
+    unused: set[str] = set()
+    if isinstance(data.split, GivenSplit | ColumnSplit):
+        chosen, _ = divide(data, root, entries, grids)
+        unused = {entry.key for entry in entries} - {key for keys in chosen.values() for key in keys}
+    used = [entry for entry in entries if entry.key not in unused]
+    return _groups(data, root, used, overlapping(grids)), tuple(sorted(unused, key=natural))
 
 
 def told_groups(data: DataConfig, root: Path, entries: Sequence[Entry]) -> dict[str, str]:

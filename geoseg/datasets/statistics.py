@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from geoseg.models.scaling import Scaling, scalings_of
 
 _BLOCK = 512
 """Edge in px of the blocks that are read, larger if the file's own blocks are."""
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +57,8 @@ class Statistics:
 
     def class_weights(self, power: float) -> tuple[float, ...]:
         """Return weights ``share ** -power``, scaled so that the mean labelled pixel weighs 1."""
-        raw = self.shares**-power
+        raw = np.zeros(len(self.pixels))
+        np.power(self.shares, -power, out=raw, where=self.shares > 0)  # of folds, some may lack a class
         return tuple(float(weight) for weight in raw / (raw * self.shares).sum())
 
 
@@ -88,7 +91,7 @@ class Moments:
         self.count = both
 
 
-def measure(pairs: Sequence[Pair]) -> Statistics:
+def measure(pairs: Sequence[Pair], *, every_class: bool = True) -> Statistics:
     """Read every pixel of a split once, block by block; pixels that are invalid or outside a pair's area do not
     count.
 
@@ -96,6 +99,8 @@ def measure(pairs: Sequence[Pair]) -> Statistics:
     ----------
     pairs : sequence of Pair
         Images and labels, at least one, all with the same channels.
+    every_class : bool
+        Whether a class without a pixel is an error; otherwise it is logged.
 
     Raises
     ------
@@ -133,7 +138,13 @@ def measure(pairs: Sequence[Pair]) -> Statistics:
     if not moments.count:
         raise DataError(f"no valid pixel in {plural(len(pairs), 'training image')}")
     std = np.sqrt(moments.squares / moments.count)
-    counts = _checked(index, channels)
+    try:
+        counts = _checked(index, channels)
+    except DataError as error:
+        if every_class:
+            raise
+        _log.warning("%s", error)
+        counts = _pixels(index, channels)
     if not std.all():
         raise DataError(f"band {int(np.argmin(std)) + 1} is constant in all training images; leave it out")
     return Statistics(
@@ -149,8 +160,8 @@ def measure(pairs: Sequence[Pair]) -> Statistics:
 
 def _checked(index: ClassIndex, channels: Channels) -> tuple[int, ...]:
     """Return the pixels of each value or class; raise DataError if one has none."""
-    counts = index.pixels[: channels.kinds if channels.task != "multilabel" else channels.count]
-    if not counts.all():
+    counts = _pixels(index, channels)
+    if not all(counts):
         missing = int(np.argmin(counts))
         if channels.task == "binary":
             raise DataError(
@@ -161,7 +172,13 @@ def _checked(index: ClassIndex, channels: Channels) -> tuple[int, ...]:
             f"no training pixel is labelled as class {channels.codes[missing]}; "
             "leave it out or train on more images"
         )
-    return tuple(map(int, counts))
+    return counts
+
+
+def _pixels(index: ClassIndex, channels: Channels) -> tuple[int, ...]:
+    """Return the pixels of each value or class."""
+    kinds = channels.kinds if channels.task != "multilabel" else channels.count
+    return tuple(map(int, index.pixels[:kinds]))
 
 
 def _blocks(shape: tuple[int, int], source_block: tuple[int, int]) -> Iterator[Window]:

@@ -31,8 +31,8 @@ class Network:
         Per band; network input = stored * gain + bias.
     settings : Settings
         Device, precision, batch size and test-time augmentation.
-    temperature : float
-        Divides the logits.
+    temperature : float, or tuple of float
+        Divides the logits: one number, or one for each channel.
     task : str
         Multiclass: the channels' probabilities sum to 1 (softmax); binary and multilabel: each stands for
         itself (sigmoid).
@@ -49,7 +49,7 @@ class Network:
         gain: Sequence[float],
         bias: Sequence[float],
         settings: Settings,
-        temperature: float = 1.0,
+        temperature: float | tuple[float, ...] = 1.0,
         task: Task = "multiclass",
     ) -> None:
         self.task = task
@@ -62,7 +62,11 @@ class Network:
             self._module = compiled(self._module)
         self._gain = torch.tensor(gain, dtype=torch.float32, device=self.device).view(-1, 1, 1)
         self._bias = torch.tensor(bias, dtype=torch.float32, device=self.device).view(-1, 1, 1)
-        self._temperature = temperature
+        self._temperature: float | Tensor = (
+            torch.tensor(temperature, dtype=torch.float32, device=self.device).view(-1, 1, 1)
+            if isinstance(temperature, tuple)
+            else temperature
+        )
         self._fits: tuple[int, ...] | None = None
 
     @torch.inference_mode()
@@ -99,7 +103,7 @@ class Network:
 
     def _activated(self, logits: Tensor) -> Tensor:
         """Return float32 probabilities of logits (n, channel, row, col), by softmax or sigmoid."""
-        if self._temperature != 1:
+        if isinstance(self._temperature, Tensor) or self._temperature != 1:
             logits = logits.float() / self._temperature
         # Back to contiguous planes while the numbers are still 16 bits: the softmax is a third faster there.
         logits = logits.contiguous()

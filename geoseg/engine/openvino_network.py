@@ -47,8 +47,8 @@ class CompiledGraph:
         CPU threads; they are shared equally by the tiles computed in parallel, at most `MOST_TOGETHER`.
     task : str
         As in `geoseg.engine.network.Network`.
-    temperature : float
-        Divides the logits.
+    temperature : float, or tuple of float
+        Divides the logits: one number, or one for each channel.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class CompiledGraph:
         precision: str,
         threads: int,
         task: Task = "multiclass",
-        temperature: float = 1.0,
+        temperature: float | tuple[float, ...] = 1.0,
     ) -> None:
         self.task, self.together = task, min(threads, MOST_TOGETHER)
         self._compiled = _compiled(_with_shares(graph, task, temperature), precision, threads, self.together)
@@ -281,14 +281,17 @@ def reshaped(graph: openvino.Model, shape: tuple[int, int]) -> openvino.Model:
     return graph
 
 
-def _with_shares(graph: openvino.Model, task: Task, temperature: float) -> openvino.Model:
+def _with_shares(graph: openvino.Model, task: Task, temperature: float | tuple[float, ...]) -> openvino.Model:
     """Return a graph that outputs probabilities instead of logits."""
     from geoseg.engine.openvino_runtime import openvino
 
     graph, opset13 = graph.clone(), openvino.opset13
     found = graph.get_results()[0].input_value(0)
     if temperature != 1:
-        found = opset13.divide(found, opset13.constant(np.float32(temperature))).output(0)
+        divisor = np.asarray(temperature, dtype=np.float32)
+        if divisor.ndim:
+            divisor = divisor.reshape(1, -1, 1, 1)
+        found = opset13.divide(found, opset13.constant(divisor)).output(0)
     node = opset13.softmax(found, 1) if task == "multiclass" else opset13.sigmoid(found)
     return openvino.Model([opset13.result(node)], graph.get_parameters())
 

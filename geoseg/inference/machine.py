@@ -180,14 +180,14 @@ def torch_for(model: Model, settings: Settings, scaling: tuple[Sequence[float], 
     from geoseg.engine.network import Network
 
     card = model.card
-    return Network(model.network, *scaling, settings, card.temperature or 1.0, card.task)
+    return Network(model.network, *scaling, settings, card.divisor, card.task)
 
 
 def _compiled(model: Model, settings: Settings, shape: tuple[int, int]) -> CompiledGraph:
     """Return the compiled graph, which consecutive scenes share."""
     quantized = model.int8.sha256 if settings.precision == "int8" and model.int8 is not None else ""
     graph = int8_graph_of if settings.precision == "int8" else graph_of
-    how = settings.precision, settings.threads, model.card.task, model.card.temperature or 1.0
+    how = settings.precision, settings.threads, model.card.task, model.card.divisor
     return _COMPILED.get(
         (graph_key(model, shape), quantized, *how), lambda: CompiledGraph(graph(model, shape), *how)
     )

@@ -17,7 +17,8 @@ from geoseg.engine.decision import Decision
 from geoseg.engine.openvino_network import CompiledGraph, OpenVinoNetwork
 from geoseg.engine.quantized import Compute, Demand, GraphBytes, check_installed, fp32_layers, quantized
 from geoseg.errors import OptionError, SceneError, plural
-from geoseg.inference.calibration import (
+from geoseg.inference.machine import load_checked
+from geoseg.inference.measured_tiles import (
     CPU,
     MAX_DROP,
     PLAIN,
@@ -26,7 +27,6 @@ from geoseg.inference.calibration import (
     counted,
     measured_tiles,
 )
-from geoseg.inference.machine import load_checked
 from geoseg.inference.options import PredictOptions
 from geoseg.inference.prepare import given_model, prepare_job
 from geoseg.labels.label import Codes
@@ -201,7 +201,7 @@ Shares = Callable[[MeasuredTile], Tensor]
 def _shares(graph: openvino.Model, precision: str, card: Card) -> Shares:
     """Return a function that computes probabilities as a prediction does."""
     bands = len(card.bands)
-    compiled = CompiledGraph(graph, precision, PLAIN.threads, card.task, card.temperature or 1.0)
+    compiled = CompiledGraph(graph, precision, PLAIN.threads, card.task, card.divisor)
     network = OpenVinoNetwork(compiled, (1.0,) * bands, (0.0,) * bands, PLAIN)
     return lambda tile: torch.from_numpy(network.probabilities([tile.image[0]], [None])[0])
 
@@ -210,7 +210,7 @@ def _shares_of_logits(compute: Compute, card: Card) -> Shares:
     """Return a function that computes probabilities with a graph that gives logits."""
 
     def shares(tile: MeasuredTile) -> Tensor:
-        logits = torch.from_numpy(compute(tile.image)[0]) / (card.temperature or 1.0)
+        logits = torch.from_numpy(compute(tile.image)[0]) / torch.tensor(card.divisor).reshape(-1, 1, 1)
         return torch.softmax(logits, dim=0) if card.task == "multiclass" else torch.sigmoid(logits)
 
     return shares

@@ -175,6 +175,9 @@ class TrainConfig(BaseModel):
         scored by itself, 1 where a class is in neither labels nor prediction, and the mean is taken.
     score_without
         Names of classes excluded from two more scores, ``mean_iou_without`` and ``mean_dice_without``.
+    calibrate
+        Whether a temperature is fitted to the validation images after the last epoch and stored in the card, so that
+        probabilities say how often the model is right (`learning.calibration`).
     tune
         Thresholds, and smallest regions, of a binary or multilabel task, found on the validation images after
         the last epoch and stored in the card; None: 0.5, and regions of any size.
@@ -215,6 +218,7 @@ class TrainConfig(BaseModel):
     augment: AugmentChoice = AugmentConfig()
     monitor: str = "mean_iou"
     score_without: tuple[str, ...] = ()
+    calibrate: bool = True
     tune: TuneConfig | None = None
     patience: Count | None = None
     save_minutes: Positive = 10

@@ -17,6 +17,7 @@ from geoseg.datasets.dataset import Pair
 from geoseg.datasets.files import Entry
 from geoseg.datasets.label_config import RunLengthsConfig
 from geoseg.datasets.opening import Opened, first_image, open_data, open_image
+from geoseg.datasets.split_config import InFolds
 from geoseg.datasets.splits import with_card
 from geoseg.datasets.statistics import Statistics, measure
 from geoseg.engine.devices import choose_device, choose_precision
@@ -174,7 +175,9 @@ def prepare_training(
     for split in ("train", "val"):
         if not opened.splits[split]:
             raise DataError(f"the split {split} has no image; change data.split or add images")
-    statistics = measure(opened.splits["train"])
+    # A fold may lack a class that others have: its score says what that costs.
+    in_folds = isinstance(config.data.split, InFolds) and config.data.split.test
+    statistics = measure(opened.splits["train"], every_class=not in_folds)
     mean, std = _normalisation(model, statistics)
     model.card = model.card.changed(
         value_range=statistics.value_range,

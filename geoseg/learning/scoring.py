@@ -37,6 +37,7 @@ _READ = 2**20
 
 Mask = npt.NDArray[np.int16]
 """A mask of `Pair` as int16, which takes a quarter of the memory."""
+OnStrip = Callable[[StripResult, Mask], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +59,8 @@ class Scorer:
     min_regions : tuple of int, optional
         Minimum region sizes, as in the card. An image's classes are then held in memory, one byte per pixel and
         class, and every valid pixel is computed, since the size of a region includes its unlabelled pixels.
+    temperature : float, or tuple of float
+        Divides the logits, as in the card.
     """
 
     tiling: Tiling
@@ -67,20 +70,34 @@ class Scorer:
     image_size: tuple[int, int] | None = None
     thresholds: tuple[float, ...] | None = None
     min_regions: tuple[int, ...] | None = None
+    temperature: float | tuple[float, ...] = 1.0
 
     def deciding_as(self, card: Card) -> Scorer:
-        """Return the scorer with the thresholds and minimum region sizes of a card."""
-        return replace(self, thresholds=card.thresholds, min_regions=card.min_regions)
+        """Return the scorer with the temperature, thresholds and minimum region sizes of a card."""
+        return replace(
+            self, thresholds=card.thresholds, min_regions=card.min_regions, temperature=card.divisor
+        )
 
-    def image(self, network: nn.Module, pair: Pair) -> Score:
+    def image(self, network: nn.Module, pair: Pair, also: OnStrip | None = None) -> Score:
         """Count the pixels of one image, strip by strip, exactly as `predict` would classify them.
 
         Tiles without labelled pixels are not computed.
+
+        Parameters
+        ----------
+        network : nn.Module
+            The network.
+        pair : Pair
+            Image and labels.
+        also : callable, optional
+            Called with each strip, which carries probabilities, and its mask.
         """
         regions = self.min_regions is not None and any(self.min_regions)
         confusion = Score.nothing(pair.channels).confusion
         summed, counted, kept = 0.0, 0, []
-        for result, mask in self.strips(network, pair, everywhere=regions):
+        for result, mask in self.strips(network, pair, everywhere=regions, probabilities=also is not None):
+            if also is not None:
+                also(result, mask)
             loss, pixels = self._loss(result.probabilities, mask)
             summed, counted = summed + loss, counted + pixels
             if regions:
@@ -120,7 +137,7 @@ class Scorer:
         settings, plan = self._plan(pair.grid.shape)
         truth = _Truth(pair)
         engine = Engine(
-            network=Network(network, pair.gain, pair.bias, settings, task=pair.channels.task),
+            network=Network(network, pair.gain, pair.bias, settings, self.temperature, pair.channels.task),
             plan=plan,
             reader=RowReader(pair.image, plan, tolerant=False),
             channels=(1,) if pair.channels.task == "binary" else range(pair.channels.count),

@@ -127,6 +127,36 @@ class Quantization(BaseModel):
         return said + (f"; {plural(self.fp32_layers, 'layer')} in fp32" if self.fp32_layers else "")
 
 
+class Calibration(BaseModel):
+    """What a temperature changed on the labelled pixels that it was fitted to.
+
+    Attributes
+    ----------
+    pixels
+        Number of labelled pixels; of a multilabel model, counted in each class.
+    nll_before, nll
+        Mean negative log-likelihood of the labels, in nats, with the earlier temperature (1 if there was none) and
+        with this one.
+    ece_before, ece
+        Expected calibration error, likewise: mean distance of confidence and accuracy over 15 bins.
+    """
+
+    model_config = _KEPT
+
+    pixels: Annotated[int, Field(ge=1, lt=2**53, strict=True)]
+    nll_before: Finite
+    nll: Finite
+    ece_before: Share
+    ece: Share
+
+    def __str__(self) -> str:
+        """Describe what was gained in one line."""
+        return (
+            f"calibration error {self.ece_before:.4f} before, {self.ece:.4f} after; negative log-likelihood "
+            f"{self.nll_before:.4f} before, {self.nll:.4f} after; on {plural(self.pixels, 'pixel')}"
+        )
+
+
 class Card(BaseModel):
     """Everything that prediction needs besides the scene; immutable, unknown keys are kept.
 
@@ -162,7 +192,10 @@ class Card(BaseModel):
         (row, col, height, width) in px of the part of a picture that the training labels covered; absent if they
         covered whole pictures. Tables of run lengths show this part.
     temperature
-        Divides the logits.
+        Divides the logits, so that probabilities say how often the model is right; of a multilabel model one for each
+        channel. Absent: 1.
+    calibration
+        What the temperature changed on the pixels that it was fitted to; absent if it was not fitted.
     quantization
         Measurements for computing in int8; absent if the model was not quantized.
     beginning
@@ -203,7 +236,8 @@ class Card(BaseModel):
     thresholds: tuple[Share, ...] | None = None
     min_regions: tuple[FewestPixels, ...] | None = None
     content: tuple[FewestPixels, FewestPixels, Extent, Extent] | None = None
-    temperature: Temperature | None = None
+    temperature: Temperature | tuple[Temperature, ...] | None = None
+    calibration: Calibration | None = None
     quantization: Quantization | None = None
     beginning: Beginning | None = None
     training: dict[str, JsonValue] | None = None
@@ -268,12 +302,24 @@ class Card(BaseModel):
                 raise ValueError(f"{key} belong to binary and multilabel tasks, the task is multiclass")
             if numbers is not None and len(numbers) != len(self.channels):
                 raise ValueError(f"{key} has {plural(len(numbers), 'number')}, expected {len(self.channels)}")
+        if isinstance(self.temperature, tuple):
+            if self.task != "multilabel":
+                raise ValueError(f"temperature is a list, expected one number for task {self.task}")
+            if len(self.temperature) != len(self.channels):
+                raise ValueError(
+                    f"temperature has {plural(len(self.temperature), 'number')}, expected {len(self.channels)}"
+                )
         return self
 
     @property
     def classes(self) -> Legend:
         """Legend of the classes."""
         return Legend(classes=self.legend)
+
+    @property
+    def divisor(self) -> float | tuple[float, ...]:
+        """What the logits are divided by: `temperature`, or 1."""
+        return 1.0 if self.temperature is None else self.temperature
 
     @property
     def region_sizes(self) -> tuple[int, ...]:

@@ -510,6 +510,10 @@ class Model:
             lines.append(f"  begun    {card.beginning}")
         if card.thresholds:
             lines.append(f"  above    {', '.join(f'{value:g}' for value in card.thresholds)}")
+        if card.temperature is not None or card.calibration is not None:
+            divisors = card.divisor if isinstance(card.divisor, tuple) else (card.divisor,)
+            said = "" if card.calibration is None else f"; {card.calibration}"
+            lines.append(f"  divided  by {', '.join(f'{each:.4g}' for each in divisors)}{said}")
         if card.quantization:
             lines.append(f"  int8     {card.quantization}")
         if card.weights_sha256:

@@ -29,7 +29,7 @@ SEVERAL = {
     "--precision": "an exported graph computes in fewer than a device",
     "--seed": "what is random is the weights of a new model, or the points of a sample",
     "--confidence": "is the confidence of a map, which polygons average and an evaluation checks",
-    "--labels": "are those of tiles that quantizing compares, or those of training data that are checked",
+    "--labels": "are what int8 is compared by, what a temperature is fitted to, or what check looks at",
     "--reference": "is labels of the same ground; an evaluation of several maps takes one for each",
     "--resolution": "is the pixel of a new grid, or the one that files of several are brought to",
 }

@@ -324,3 +324,36 @@ def test_what_is_wrong_is_one_line(
     filled = [argument.format(toy=toy, scene=scene) for argument in arguments]
     assert said in error_of(train(*filled))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.long
+def test_folds_are_printed_as_a_table(scene: Path, polygons: Path, tmp_path: Path) -> None:
+    output = tmp_path / "folds"
+    command = (scene, polygons, "--class-field", "kind", "-o", output, "--folds", "3", *SMALL)
+    result = train(*command)
+    assert result.exit_code == 0, result.stderr
+    table = json.loads((output / "folds.json").read_text())
+    lines = result.stderr.splitlines()
+    at = lines.index("IoU of what 3 folds of blocks held back:")
+    assert lines[at + 1].split() == ["mean", "deviation", "lowest", "highest"]
+    found = {line.split()[0]: line.split()[1:] for line in lines[at + 2 : at + 6]}
+    assert list(found) == ["bright", "dark", "mean", "accuracy"]
+    scores = [each["scores"]["mean_iou"] for each in table["scores"]]
+    numbers = (table["mean"]["mean_iou"], table["std"]["mean_iou"], min(scores), max(scores))
+    assert found["mean"] == [f"{number:.3f}" for number in numbers]
+    assert [line.split()[1:3] for line in lines[at + 6 : at + 9]] == [
+        [str(number), f"{score:.3f}"] for number, score in enumerate(scores, start=1)
+    ]
+    assert lines[at + 6].endswith("  scene")
+    assert all((output / f"fold-{number}" / "report.html").exists() for number in (1, 2, 3))
+    again = train(*command)
+    assert again.exit_code == 0
+    assert again.stderr.count("finished before") == 3
+
+
+def test_folds_are_a_number_or_groups(scene: Path, polygons: Path, tmp_path: Path) -> None:
+    arguments = (scene, polygons, "--class-field", "kind", "-o", tmp_path / "folds", *SMALL)
+    assert "'many' is neither a number nor groups" in error_of(train(*arguments, "--folds", "many"))
+    assert "1 group of images cannot make 3 folds" in error_of(train(*arguments, "--folds", "groups"))
+    assert "folds is 2, expected 3 or more" in error_of(train(*arguments, "--folds", "2"))
+    assert not (tmp_path / "folds").exists()

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from geoseg.datasets.block_split import NONE, BlockArea, Lattice, assign
-from geoseg.datasets.split_config import BlockSplit
+from geoseg.datasets.block_split import NONE, BlockArea, Lattice, assign, buffer_of, folds_of
+from geoseg.datasets.split_config import SPLITS, BlockFoldSplit, BlockSplit
 from geoseg.grid.window import Window
 
 LATTICES = st.builds(
@@ -152,3 +152,57 @@ def test_seed_and_name_choose_other_blocks() -> None:
 
     assert len({chosen(), chosen(seed=1), chosen(name="b")}) == 3
     assert (np.frombuffer(chosen(), dtype=np.intp) == 1).sum() == 7, "0.2 of 36"
+
+
+FOLDS = st.builds(
+    lambda k, seed, test: BlockFoldSplit(k=k, seed=seed, test=test),
+    st.integers(3, 6), st.integers(0, 9), st.booleans(),
+)  # fmt: skip
+
+
+@given(COUNTS, FOLDS)
+def test_every_labelled_block_is_held_back_exactly_once(
+    counts: npt.NDArray[np.int64], split: BlockFoldSplit
+) -> None:
+    folds = [split.model_copy(update={"fold": fold}) for fold in range(split.k)]
+    owners = np.stack([assign(counts, fold, "image") for fold in folds])
+    labelled = counts.any(axis=2)
+    assert np.array_equal((owners == NONE).all(axis=0), ~labelled)
+    assert np.array_equal((owners == NONE).any(axis=0), ~labelled)
+    held = owners == SPLITS.index("test" if split.test else "val")
+    assert np.array_equal(held.sum(axis=0), labelled)
+    if split.test:  # each block validates once, too, and what validates is what the next fold holds back
+        assert np.array_equal(owners == SPLITS.index("val"), np.roll(held, -1, axis=0))
+    assert np.ptp(held.sum(axis=(1, 2))) <= 1
+    # A pure function of counts, seed and name.
+    assert np.array_equal(np.stack([assign(counts.copy(), fold, "image") for fold in folds]), owners)
+
+
+@given(LATTICES, st.integers(3, 4), st.none() | st.integers(0, 4), st.integers(0, 2**32))
+@settings(max_examples=60)
+def test_no_training_pixel_is_within_the_buffer_of_a_held_back_block(
+    lattice: Lattice, k: int, buffer: int | None, seed: int
+) -> None:
+    counts = np.random.default_rng(seed).integers(0, 3, (*lattice.blocks, 2))
+    split = BlockFoldSplit(k=k, fold=seed % k, test=True, buffer=buffer)
+    owners = tuple(map(tuple, assign(counts, split, "image").tolist()))
+    reach = buffer_of(split, lattice)
+    assert reach == (max(1, lattice.size // 10) if buffer is None else buffer)
+    area = BlockArea(lattice=lattice, owners=owners, split=SPLITS.index("train"), buffer=reach)
+    pixels = owner_of_pixels(area)
+    trains = area.inside(Window(row=0, col=0, height=lattice.shape[0], width=lattice.shape[1]))
+    for row, col in np.argwhere(pixels == SPLITS.index("test")):
+        near = trains[max(0, row - reach) : row + reach + 1, max(0, col - reach) : col + reach + 1]
+        assert not near.any()
+
+
+def test_folds_are_alike_in_their_classes() -> None:
+    """A rare class in six blocks of thirty-six: two in each of three folds."""
+    counts = np.zeros((6, 6, 2), dtype=np.int64)
+    counts[..., 0] = 100
+    counts[[0, 1, 2, 3, 4, 5], [5, 0, 3, 3, 1, 2], 1] = 10
+    folds = folds_of(counts, BlockFoldSplit(k=3), "image")
+    assert [int(counts[folds == fold, 1].sum()) for fold in range(3)] == [20, 20, 20]
+    assert np.bincount(folds.ravel()).tolist() == [12, 12, 12]
+    other = folds_of(counts, BlockFoldSplit(k=3), "other")
+    assert not np.array_equal(folds, other)

@@ -112,6 +112,9 @@ def test_what_is_unlabelled_is_ignored_or_a_class() -> None:
         {"method": "blocks", "buffer": -1},
         {"method": "every", "n": 1},
         {"method": "folds", "k": 1},
+        {"method": "folds", "k": 2, "test": True},
+        {"method": "folds", "k": 3, "fold": 3},
+        {"method": "block_folds", "k": 3, "val": 0.2},
         {"method": "column", "n": 3},
         {"train": [1, "1"], "val": [2]},
     ],
@@ -128,6 +131,7 @@ def test_splits_that_cannot_be_are_refused(split: dict[str, Any]) -> None:
         {"method": "blocks", "size": 64, "buffer": 8},
         {"method": "every", "n": 3, "first": 1},
         {"method": "folds", "k": 5, "fold": 4},
+        {"method": "block_folds", "k": 5, "fold": 4, "size": 9, "buffer": 2, "test": True},
         {"train": ["a"], "val": [1], "test": [2]},
     ],
 )

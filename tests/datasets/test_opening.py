@@ -93,8 +93,24 @@ def test_blocks_share_out_every_image_and_no_pixel_twice(tmp_path: Path) -> None
     assert len(opened.files) == 6, "a file that several splits share is listed once"
 
 
+def test_folds_of_blocks_hold_back_every_label_once(tmp_path: Path) -> None:
+    write_set(tmp_path, 2, (30, 36))
+    fold = {"method": "block_folds", "k": 3, "size": 6, "buffer": 0, "test": True}
+    folds = [open_set(tmp_path, split=fold | {"fold": number}).splits for number in range(3)]
+    for image in range(2):
+        parts = [splits["test"][image] for splits in folds]
+        alone = Pair(name="a", image=parts[0].image, labels=parts[0].labels, channels=parts[0].channels)
+        held = np.stack([whole(part) for part in parts])
+        assert np.array_equal((held != IGNORED).sum(axis=0), whole(alone) != IGNORED)
+        assert np.array_equal(held.max(axis=0), whole(alone))
+
+
 def test_blocks_that_leave_nothing_are_refused(tmp_path: Path) -> None:
     write_set(tmp_path, 1, (30, 30))
+    with pytest.raises(
+        DataError, match="the labels are in 4 blocks, which make 4 folds, expected 5; choose fewer"
+    ):
+        open_set(tmp_path, split={"method": "block_folds", "k": 5, "size": 15})
     with pytest.raises(DataError, match=r"left in val; choose smaller blocks with data.split.size, or"):
         open_set(tmp_path, split={"method": "blocks", "size": 40})
     with pytest.raises(DataError, match="a smaller data.split.buffer than 10 px"):

@@ -67,7 +67,10 @@ DRAWN = st.one_of(
         st.sampled_from([0.01, 0.2, 0.5]), st.sampled_from([0, 0.01, 0.3]), st.integers(0, 99),
     ),
     st.integers(2, 5).flatmap(
-        lambda k: st.builds(lambda fold: {"method": "folds", "k": k, "fold": fold}, st.integers(0, k - 1))
+        lambda k: st.builds(
+            lambda fold, test: {"method": "folds", "k": k, "fold": fold, "test": test and k > 2},
+            st.integers(0, k - 1), st.booleans(),
+        )
     ),
 )  # fmt: skip
 
@@ -122,6 +125,22 @@ def test_every_group_validates_in_one_fold() -> None:
     images = entries({f"{n}": f"g{n % 7}" for n in range(20)})
     folds = [divide(images, split={"method": "folds", "k": 3, "fold": fold})["val"] for fold in range(3)]
     assert sorted(key for fold in folds for key in fold) == sorted(entry.key for entry in images)
+
+
+@given(GROUPS, st.integers(3, 5), st.integers(0, 9))
+def test_every_group_is_scored_in_one_fold_and_validates_in_the_one_before(
+    groups: dict[str, str | None], k: int, seed: int
+) -> None:
+    images = entries(groups)
+    fold = {"method": "folds", "k": k, "seed": seed, "test": True}
+    assume(
+        divisible(images, split=fold | {"fold": k - 1}) and divisible(images, split=fold | {"fold": k - 2})
+    )
+    folds = [divide(images, split=fold | {"fold": number}) for number in range(k)]
+    assert sorted(key for each in folds for key in each["test"]) == sorted(groups)
+    for number, each in enumerate(folds):
+        assert each["val"] == folds[(number + 1) % k]["test"]
+        assert set(each["train"]) == set(groups) - {*each["val"], *each["test"]}
 
 
 def test_images_that_overlap_are_a_group_and_so_is_what_hangs_together() -> None:

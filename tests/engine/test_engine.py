@@ -42,7 +42,7 @@ def engine_for(model: Model, source: ArraySource, tiling: Tiling, batch: int) ->
     settings = Settings(device="cpu", precision="fp32", batch_size=batch, threads=1)
     gain, bias = model.card.normalisation()
     return Engine(
-        network=Network(model.network, gain, bias, settings, model.card.temperature or 1.0, model.card.task),
+        network=Network(model.network, gain, bias, settings, model.card.divisor, model.card.task),
         plan=plan,
         reader=RowReader(source, plan, tolerant=False),
         channels=model.card.channels,
@@ -93,7 +93,7 @@ def test_tiled_is_untiled_where_every_class_is_decided_by_itself(
 ) -> None:
     codes, confidence = joined(list(engine_for(model, source, tiling, batch).run()))
     chip = source.read(Window(row=0, col=0, height=source.grid.height, width=source.grid.width))
-    logits = right_logits(model, chip.pixels) / (model.card.temperature or 1.0)
+    logits = right_logits(model, chip.pixels) / model.card.divisor
     probabilities = 1 / (1 + np.exp(-logits))
     thresholds = np.array(model.card.thresholds or [0.5] * len(logits))[:, None, None]
     expected = (probabilities > thresholds).astype(np.uint8)
@@ -140,7 +140,7 @@ def test_probabilities_are_kept_when_asked(model: Model, source: ArraySource, ti
         assert result.probabilities.shape[1:] == (len(result.strip.rows), source.grid.width)
     kept = torch.cat([r.probabilities for r in results if r.probabilities is not None], dim=1).numpy()
     chip = source.read(Window(row=0, col=0, height=source.grid.height, width=source.grid.width))
-    logits = right_logits(model, chip.pixels) / (model.card.temperature or 1.0)
+    logits = right_logits(model, chip.pixels) / model.card.divisor
     expected = right_answer(model, chip.pixels)[1]
     if model.card.task != "multiclass":
         expected = 1 / (1 + np.exp(-logits))

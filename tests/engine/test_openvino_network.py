@@ -107,9 +107,12 @@ def test_a_tile_is_computed_alike_in_any_company(compiled: CompiledGraph) -> Non
         assert np.array_equal(ours, found.probabilities([np.asfortranarray(chip)], [None])[0])
 
 
-@pytest.mark.parametrize(("task", "temperature"), [("multiclass", 2.0), ("binary", 1.0), ("multilabel", 0.5)])
+@pytest.mark.parametrize(
+    ("task", "temperature"),
+    [("multiclass", 2.0), ("binary", 1.0), ("multilabel", 0.5), ("multilabel", (0.5, 3.0, 1.0, 2.0))],
+)
 def test_logits_become_probabilities_as_the_task_says(
-    network: nn.Module, square: Any, task: Task, temperature: float
+    network: nn.Module, square: Any, task: Task, temperature: float | tuple[float, ...]
 ) -> None:
     chips = list(noise(2, 64, bands=5).numpy())
     ours = Network(network, [1.0] * 5, [0.0] * 5, TORCH, temperature, task).probabilities(
@@ -117,6 +120,9 @@ def test_logits_become_probabilities_as_the_task_says(
     )
     theirs = plain(CompiledGraph(square, "fp32", 2, task, temperature)).probabilities(chips, [None] * 2)
     np.testing.assert_allclose(np.stack(theirs), torch.stack(ours).numpy(), atol=1e-4)
+    logits = run(network, torch.from_numpy(np.stack(chips))) / torch.tensor(temperature).reshape(-1, 1, 1)
+    right = logits.softmax(1) if task == "multiclass" else logits.sigmoid()
+    np.testing.assert_allclose(np.stack(theirs), right.numpy(), atol=1e-4)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", ">i4", "float16", "float32", "float64"])

@@ -55,7 +55,7 @@ def terms(model: Model, cutting: Cutting, shown: Shown | None) -> PictureTerms:
 
 
 def network_of(model: Model, scaling: Scaling, settings: Settings) -> Network:
-    return Network(model.network, *scaling, settings, model.card.temperature or 1.0, model.card.task)
+    return Network(model.network, *scaling, settings, model.card.divisor, model.card.task)
 
 
 def cut(model: Model, sources: Sequence[ArraySource], cutting: Cutting) -> Iterator[Picture]:
@@ -121,7 +121,7 @@ def test_each_picture_is_what_the_engine_makes_of_it_alone(
 @cache
 def compiled(model: Model, shape: tuple[int, int]) -> CompiledGraph:
     card = model.card
-    return CompiledGraph(converted(model.network, (3, *shape)), "fp32", 2, card.task, card.temperature or 1.0)
+    return CompiledGraph(converted(model.network, (3, *shape)), "fp32", 2, card.task, card.divisor)
 
 
 def array_engine(model: Model, cutting: Cutting, shown: Shown | None = None) -> ArrayPictures:

@@ -25,8 +25,8 @@ from geoseg.engine.openvino_network import OpenVinoNetwork, logits_of
 from geoseg.engine.settings import Settings
 from geoseg.errors import DataError, MismatchError, ModelError, OptionError, OutputExistsError, SceneError
 from geoseg.grid.legend import Legend
-from geoseg.inference.calibration import LabelCheck
 from geoseg.inference.machine import network_for
+from geoseg.inference.measured_tiles import LabelCheck
 from geoseg.models.card import Card
 from geoseg.models.model import Model
 from geoseg.raster.classmap import ClassMap, read_class_map

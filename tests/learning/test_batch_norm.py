@@ -15,7 +15,7 @@ from geoseg.learning.batches import Batches
 from geoseg.learning.config import Config
 from geoseg.learning.preparation import PreparedTraining, prepare_training
 from geoseg.learning.sampling import sampler_of
-from geoseg.learning.train import train_run
+from geoseg.learning.training_run import train_run
 from geoseg.models.model import Model
 
 

@@ -16,12 +16,13 @@ from geoseg.assessment.report.reading import read_run
 from geoseg.errors import OutputError, ResumeError
 from geoseg.learning import course as course_module
 from geoseg.learning import fitting
-from geoseg.learning import train as train_module
+from geoseg.learning import training_run as train_module
 from geoseg.learning.config import Config
 from geoseg.learning.course import Course
 from geoseg.learning.records import Records
 from geoseg.learning.state import clear_states
-from geoseg.learning.train import train, train_run
+from geoseg.learning.train import train
+from geoseg.learning.training_run import train_run
 from geoseg.models.card_file import read_card
 from geoseg.storage.journal import JOURNAL
 

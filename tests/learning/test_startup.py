@@ -10,7 +10,7 @@ SCRIPT = """
 import sys
 sys.modules["geoseg.learning.fitting"] = None  # what trains is not found when its time has come
 from geoseg.learning.config import Config
-from geoseg.learning.train import train_run
+from geoseg.learning.training_run import train_run
 try:
     train_run(Config.read(sys.argv[1]), sys.argv[2])
 except ImportError as error:

@@ -23,14 +23,15 @@ from geoseg.datasets.opening import open_data
 from geoseg.datasets.splits import with_card
 from geoseg.errors import ConfigError, DataError, ModelError, OptionError, OutputExistsError
 from geoseg.grid.tiling import Tiling
-from geoseg.learning import train as train_module
+from geoseg.learning import training_run as train_module
 from geoseg.learning.config import Config
 from geoseg.learning.loss_text import parse
 from geoseg.learning.losses import Loss
 from geoseg.learning.metrics import Confusion
 from geoseg.learning.preparation import prepare_training
 from geoseg.learning.scoring import Scorer
-from geoseg.learning.train import TrainOptions, train, train_run
+from geoseg.learning.train import train
+from geoseg.learning.training_run import TrainOptions, train_run
 from geoseg.models.card_file import read_card
 from geoseg.models.model import Model
 from tests.toys import WriteRaster

@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import geoseg.learning.train as train_module
+import geoseg.learning.training_run as train_module
 from geoseg.datasets.dataset import Channels, Pair
 from geoseg.engine.decision import Decision
 from geoseg.engine.small_regions import without_small

@@ -96,6 +96,8 @@ def test_a_card_cannot_be_changed() -> None:
         ({"decoder_options": {"upsampling": 1e9}}, "upsampling is '1000000000.0', expected 1 to 64"),
         ({"decoder_options": {"decoder_channels": [[[1]]]}}, "a list in a list"),
         ({"temperature": 1e-300}, "temperature"),
+        ({"temperature": [2.0, 1.0]}, "temperature is a list, expected one number for task multiclass"),
+        ({"task": "multilabel", "temperature": [2.0]}, "temperature has 1 number, expected 2"),
         ({"std": [1e-300, 1]}, "too large for float32"),
         ({"ignore_code": 2**40}, "ignore_code"),
         ({"format": True}, "format"),

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from geoseg.assessment.evaluation.blocks import Counts
-from geoseg.assessment.evaluation.calibration import Calibration
 from geoseg.assessment.evaluation.objects import Objects
+from geoseg.learning.reliability import Reliability
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -23,14 +23,14 @@ class Counted:
         The same, where pixels far from any boundary are of one more class.
     objects : Objects
         Objects and their matches.
-    calibration : Calibration or None
+    calibration : Reliability or None
         None without confidence.
     """
 
     blocks: Counts
     boundary: Counts
     objects: Objects
-    calibration: Calibration | None
+    calibration: Reliability | None
 
     def __add__(self, other: Counted) -> Counted:
         """Add another map of the same classes."""

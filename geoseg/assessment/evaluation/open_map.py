@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 
 from geoseg.assessment.evaluation.blocks import BlockCounts
 from geoseg.assessment.evaluation.boundaries import boundary_rows
-from geoseg.assessment.evaluation.calibration import Calibration
 from geoseg.assessment.evaluation.counted import Counted
 from geoseg.assessment.evaluation.objects import ObjectMatcher
 from geoseg.assessment.evaluation.options import EvaluateOptions
@@ -17,6 +16,7 @@ from geoseg.assessment.evaluation.reference import Reference
 from geoseg.assessment.evaluation.rows import Rows, class_index, present_index, rows_of
 from geoseg.errors import ClassMapError, Message, plural
 from geoseg.grid.legend import Legend
+from geoseg.learning.reliability import Reliability
 from geoseg.progress import OnProgress
 from geoseg.vector.sources import ReadMap, opened, share_rows
 from geoseg.vector.sources import Rows as Shares
@@ -135,7 +135,8 @@ class OpenMap:
                 counts.boundary.add(each.first, near.truth, near.found)
                 counts.objects.add(each)
                 if self.shares:
-                    counts.calibration.add(each, self.shares[layer](each.first, stop))
+                    shares = self.shares[layer](each.first, stop)
+                    counts.calibration.add(each.found == each.truth, each.compared, shares)
                 unlabelled, unmapped = unlabelled + each.unlabelled, unmapped + each.unmapped
                 watch(len(each.found))
             found.append(counts.finished(calibrated=bool(self.shares), groups=options.groups))
@@ -150,7 +151,7 @@ class LayerCounts:
     pixels: BlockCounts
     boundary: BlockCounts
     objects: ObjectMatcher
-    calibration: Calibration
+    calibration: Reliability
 
     @classmethod
     def of(cls, opened_map: OpenMap, options: EvaluateOptions) -> LayerCounts:
@@ -162,7 +163,7 @@ class LayerCounts:
             pixels=BlockCounts.empty(shape, edge, classes),
             boundary=BlockCounts.empty(shape, edge, classes + 1),
             objects=ObjectMatcher(),
-            calibration=Calibration.empty(),
+            calibration=Reliability.empty(),
         )
 
     def finished(self, *, calibrated: bool, groups: bool) -> Counted:

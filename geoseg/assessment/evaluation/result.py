@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from geoseg.assessment.evaluation.blocks import Counts, Numbers, intervals
-from geoseg.assessment.evaluation.calibration import Calibration
 from geoseg.assessment.evaluation.counted import Counted
 from geoseg.assessment.evaluation.objects import THRESHOLDS, Objects
 from geoseg.grid.html import html_table
 from geoseg.grid.legend import Legend
 from geoseg.learning.metrics import KINDS, Confusion
+from geoseg.learning.reliability import Reliability
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,7 +118,7 @@ class Evaluation:
         )
 
     @cached_property
-    def calibration(self) -> Calibration | None:
+    def calibration(self) -> Reliability | None:
         """Pixels by confidence; None where the map has none."""
         found = [each.calibration for each in self.counted if each.calibration is not None]
         return sum(found[1:], found[0]) if found else None
@@ -150,7 +150,7 @@ class Evaluation:
 
     @property
     def reliability(self) -> pd.DataFrame:
-        """Confidence and accuracy by bins of confidence, as `Calibration.bins` has them; empty without confidence."""
+        """Confidence and accuracy by bins of confidence, as `Reliability.bins` has them; empty without confidence."""
         import pandas as pd
 
         return pd.DataFrame(self.calibration.bins() if self.calibration is not None else [])

@@ -179,7 +179,7 @@ class Seen:
         engine = Engine(
             network=Network(
                 network, pair.gain, pair.bias, settings,
-                temperature=card.temperature or 1.0, task=card.task,
+                temperature=card.divisor, task=card.task,
             ),
             plan=plan,
             reader=RowReader(pair.image.crop(window), plan, tolerant=False),

@@ -9,7 +9,7 @@ from geoseg.assessment.training_data import content, placement
 from geoseg.assessment.training_data.finding import DataFinding, Severity, worst_first
 from geoseg.assessment.training_data.survey import DataSurvey
 from geoseg.datasets.inspection import Problem
-from geoseg.datasets.split_config import BlockSplit
+from geoseg.datasets.split_config import InBlocks
 from geoseg.errors import Message, Text, plural
 from geoseg.grid.grid import crs_name, same_crs
 from geoseg.storage.printable import listed
@@ -107,7 +107,7 @@ def _splits(survey: DataSurvey) -> Iterator[DataFinding]:
     a, b = survey.shared[0]
     keys = tuple(dict.fromkeys(key for pair in survey.shared for key in pair))
     more = f" (and {len(survey.shared) - 1} more such pairs)" if len(survey.shared) > 1 else ""
-    if isinstance(survey.data.split, BlockSplit):
+    if isinstance(survey.data.split, InBlocks):
         what = f"{a} and {b} overlap on the ground{more}, so blocks of one lie in splits of the other"
         remedy = "make one mosaic of them with gdalbuildvrt, or split by fraction"
     else:

@@ -17,7 +17,7 @@ from geoseg.datasets.description import DataConfig
 from geoseg.datasets.files import Entry, find_entries
 from geoseg.datasets.inspection import Findings, Problem, inspect, windows
 from geoseg.datasets.opening import first_image, in_blocks, open_image, open_images, open_pairs
-from geoseg.datasets.split_config import SPLITS, BlockSplit
+from geoseg.datasets.split_config import SPLITS, BlockFoldSplit, BlockSplit, InBlocks
 from geoseg.datasets.splits import Keys, divide, told_groups
 from geoseg.errors import ConfigError, DataError, GeosegError
 from geoseg.grid.legend import LegendClass
@@ -110,7 +110,7 @@ class DataSurvey:
     @property
     def in_blocks(self) -> bool:
         """Whether blocks of each image are divided, not images."""
-        return isinstance(self.data.split, BlockSplit)
+        return isinstance(self.data.split, InBlocks)
 
     @property
     def split_of(self) -> dict[str, str]:
@@ -181,7 +181,7 @@ def _wanted(data: DataConfig, root: Path, given: Sequence[Entry]) -> Bands:
 
 
 def _lattice(data: DataConfig, pair: Pair) -> Lattice:
-    if isinstance(data.split, BlockSplit):
+    if isinstance(data.split, InBlocks):
         return Lattice.of(data.split, pair.grid.shape)
     return Lattice(shape=pair.grid.shape, size=max(1, min(pair.grid.shape) // _ACROSS))
 
@@ -198,7 +198,7 @@ def _parts(
     sums = {split: np.zeros(kinds, dtype=np.int64) for split in SPLITS}
     bad = {problem.key for problem in found.problems}
     good = {key: pair for key, pair in pairs.items() if key not in bad}
-    if not isinstance(data.split, BlockSplit):
+    if not isinstance(data.split, BlockSplit | BlockFoldSplit):
         for split, members in keys.items():
             for key in members:
                 if key in good:

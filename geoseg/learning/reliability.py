@@ -1,4 +1,4 @@
-"""How well a map's confidence says how often it is right."""
+"""Count how often a confidence is right, and how far the two are apart."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.assessment.evaluation.rows import Rows
-
 BINS: Final = 15
 _STEPS: Final = 254
 """A stored confidence of this means a probability of 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Calibration:
+class Reliability:
     """Pixels counted by stored confidence and by whether the class is right.
 
     Parameters
@@ -28,20 +26,32 @@ class Calibration:
     counts: npt.NDArray[np.int64]
 
     @classmethod
-    def empty(cls) -> Calibration:
+    def empty(cls) -> Reliability:
         """Return the counts of no pixels."""
         return cls(counts=np.zeros((_STEPS + 1, 2), dtype=np.int64))
 
-    def add(self, rows: Rows, confidence: npt.NDArray[np.uint8]) -> None:
-        """Count the compared pixels of rows whose confidence is known."""
-        counted = rows.compared & (confidence <= _STEPS)
-        right = (rows.found == rows.truth)[counted]
-        keys = 2 * confidence[counted].astype(np.int64) + right
+    def add(
+        self,
+        right: npt.NDArray[np.bool_],
+        counted: npt.NDArray[np.bool_],
+        confidence: npt.NDArray[np.uint8],
+    ) -> None:
+        """Count pixels whose confidence is known.
+
+        Parameters
+        ----------
+        right, counted : ndarray of bool
+            Whether the class is right, and whether the pixel counts.
+        confidence : ndarray of uint8, of the same shape
+            Stored confidence, 255 where it is not known.
+        """
+        counted = counted & (confidence <= _STEPS)
+        keys = 2 * confidence[counted].astype(np.int64) + right[counted]
         self.counts[:] += np.bincount(keys, minlength=2 * (_STEPS + 1)).reshape(-1, 2)
 
-    def __add__(self, other: Calibration) -> Calibration:
-        """Add the pixels of another map."""
-        return Calibration(counts=self.counts + other.counts)
+    def __add__(self, other: Reliability) -> Reliability:
+        """Add other pixels."""
+        return Reliability(counts=self.counts + other.counts)
 
     def bins(self) -> list[dict[str, float]]:
         """Return the reliability diagram: for each bin of confidence that has pixels, its means.
