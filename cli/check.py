@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from geoseg.errors import plural
+from geoseg.storage.foreign_yaml import YAML_SUFFIXES
 from geoseg.storage.printable import json_text, printable
 
 from .flags import spelled
@@ -100,7 +101,10 @@ def command(
 
     if len(source) > 1 and not labels:
         raise click.UsageError(f"found {plural(len(source), 'file')}, expected one, or images with --labels")
-    _allow_vrt(source, values["changes"])
+    if labels:
+        consent(map(str, source))
+    elif source[0].suffix.lower() in YAML_SUFFIXES:
+        _allow_vrt(source[0], values["changes"])
     values["unlabelled"] = values["unlabelled"] or "ignored"
     asked: Any = source[0] if len(source) == 1 else list(source)
     if labels:
@@ -121,15 +125,11 @@ def command(
     ctx.exit(quality.exit_code)
 
 
-def _allow_vrt(source: tuple[Path, ...], changes: tuple[str, ...]) -> None:
-    """Allow GDAL to open VRTs if an image is one, or has one file per band."""
-    from geoseg.learning.config import CONFIG_SUFFIXES, Config
-
-    if source[0].suffix.lower() not in CONFIG_SUFFIXES:
-        consent(map(str, source))
-        return
+def _allow_vrt(configuration: Path, changes: tuple[str, ...]) -> None:
+    """Allow GDAL to open VRTs if an image of a training is one, or has one file per band."""
     from geoseg.datasets.files import needs_vrt
+    from geoseg.learning.config import Config
 
-    config = Config.read(source[0], changes)
+    config = Config.read(configuration, changes)
     if needs_vrt(config.data, config.data_root):
         allow_vrt()

@@ -229,13 +229,14 @@ def _config(
     inputs: tuple[str, ...], stack: tuple[str, ...], changes: tuple[str, ...], chosen: dict[str, Any]
 ) -> Config:
     """Read the configuration, or derive it from a scene and labels."""
-    from geoseg.learning.config import CONFIG_SUFFIXES, Config
+    from geoseg.learning.config import Config
     from geoseg.learning.quick import LabelChoices, quick_config, validity_fields
     from geoseg.raster.declared import Declared
     from geoseg.raster.opening import is_remote
+    from geoseg.storage.foreign_yaml import YAML_SUFFIXES
 
     declared = Declared(nodata=chosen["nodata"], rule=chosen["nodata_rule"], alpha=chosen["alpha"])
-    if len(inputs) == 1 and Path(inputs[0]).suffix.lower() in CONFIG_SUFFIXES:
+    if len(inputs) == 1 and Path(inputs[0]).suffix.lower() in YAML_SUFFIXES:
         if stack:
             raise click.UsageError(
                 "--stack is for LABELS of one scene; a configuration says it in data.images"

@@ -12,6 +12,7 @@ from geoseg.assessment.coverage.quality import LayerQuality, PolygonQuality
 from geoseg.errors import DataError, Message, OptionError
 from geoseg.progress import OnProgress, ShowProgress, shown
 from geoseg.raster.file_kinds import kind_of
+from geoseg.storage.foreign_yaml import YAML_SUFFIXES
 from geoseg.storage.output import claim, path_of, refuse_without_output
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from geoseg.vectorfiles.reading import VectorLayer
 
 _Name = str | PathLike[str]
-_YAML = (".yaml", ".yml")
 
 
 @overload
@@ -186,7 +186,11 @@ def check(
         If the output exists or cannot be written.
     """
     with shown(progress) as told:
-        if labels is None and isinstance(source, str | PathLike) and Path(source).suffix.lower() not in _YAML:
+        if (
+            labels is None
+            and isinstance(source, str | PathLike)
+            and Path(source).suffix.lower() not in YAML_SUFFIXES
+        ):
             for_training = {
                 "classes": classes, "unlabelled": None if unlabelled == "ignored" else unlabelled,
                 "band": None if band == 1 else band, "nodata": nodata, "nodata_rule": nodata_rule, "alpha": alpha,

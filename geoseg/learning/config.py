@@ -43,7 +43,6 @@ from geoseg.models.weight_names import NONE
 from geoseg.storage.foreign_yaml import read_yaml
 from geoseg.storage.printable import shortened
 
-CONFIG_SUFFIXES = (".yaml", ".yml")
 _LARGEST_FILE = 2**20
 
 

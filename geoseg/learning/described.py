@@ -12,10 +12,11 @@ from typing import Any
 from geoseg.datasets.files import Entry
 from geoseg.datasets.from_torchgeo import is_torchgeo
 from geoseg.errors import OptionError
-from geoseg.learning.config import CONFIG_SUFFIXES, Config, set_value
+from geoseg.learning.config import Config, set_value
 from geoseg.learning.quick import UNLABELLED, LabelChoices, quick_config, validity_fields
 from geoseg.learning.quick_pairs import are_pairs, pairs_config, torchgeo_config
 from geoseg.raster.declared import Declared
+from geoseg.storage.foreign_yaml import YAML_SUFFIXES
 
 
 def described(
@@ -67,7 +68,7 @@ def is_background(unlabelled: str) -> bool:
 def is_configuration(source: Any) -> bool:
     """Return whether this is a configuration, not a scene."""
     if isinstance(source, str | PathLike):
-        return Path(source).suffix.lower() in CONFIG_SUFFIXES
+        return Path(source).suffix.lower() in YAML_SUFFIXES
     return isinstance(source, Config) or (isinstance(source, Mapping) and "data" in source)
 
 

@@ -14,6 +14,8 @@ from geoseg.errors import plural
 from geoseg.storage.foreign_text import DEEPEST, LONGEST_NUMBER, TOO_DEEP, checked
 from geoseg.storage.printable import shown
 
+YAML_SUFFIXES: Final = (".yaml", ".yml")
+"""Endings of YAML files, in lower case."""
 _MOST_VALUES: Final = 100_000
 """Most values after expansion of aliases; configurations of known data sets have fewer than a thousand."""
 

@@ -22,6 +22,8 @@ _MOST_CLASSES: Final = 40
 _MOST_IMAGES: Final = 500
 _WIDTH, _HEIGHT = 240, 60
 """Size of a histogram in the units of its drawing."""
+_MANY, _HIGHEST = 50, 0.98
+"""Of a histogram of so many bins, this share of them is drawn to its full height."""
 _CUT: Final = 0.002
 """Share of the values that may lie outside a histogram on either side, so that outliers do not squeeze it."""
 
@@ -53,7 +55,7 @@ def page_of(quality: DataQuality) -> str:
         ],
         "images": data["images"][:_MOST_IMAGES],
         "more": max(0, len(data["images"]) - _MOST_IMAGES),
-        "panels": panels_of(survey),
+        "panels": panels_of(survey, quality.found),
         "size": (_WIDTH, _HEIGHT),
         "multilabel": survey.data.task == "multilabel",
     }
@@ -105,7 +107,9 @@ def drawn(histogram: Histogram) -> dict[str, Any] | None:
     first = int(np.searchsorted(sums, _CUT * total))
     last = int(np.searchsorted(sums, (1 - _CUT) * total))
     shown = counts[first : last + 1]
-    heights = _HEIGHT * (1 - np.sqrt(shown / shown.max()))
+    # A peak, such as of black borders, would leave nothing of the rest.
+    top = np.quantile(shown, _HIGHEST) if len(shown) >= _MANY else shown.max()
+    heights = _HEIGHT * (1 - np.sqrt(np.minimum(shown / max(top, 1), 1)))
     step = _WIDTH / len(shown)
     points = [f"M0 {_HEIGHT}"]
     for number, height in enumerate(heights.tolist()):

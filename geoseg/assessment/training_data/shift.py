@@ -17,7 +17,7 @@ REACH: Final = 8
 """Largest shift, px."""
 _SPAN: Final = 2 * REACH + 1
 _ZERO: Final = REACH * _SPAN + REACH
-_MOST: Final = 40_000
+_MOST: Final = 12_000
 """Most edges between label pixels of an image that are looked at."""
 _STRONGEST: Final = 4.0
 """Largest strength of an edge of the image in units of the mean, so that a few do not decide."""
@@ -119,8 +119,8 @@ class EdgeMatch:
         starts = np.flatnonzero(np.diff(by_tile[order], prepend=-1))
         steps = np.arange(-REACH, REACH + 1)
         offsets = (steps[:, None] * strength.shape[1] + steps).ravel()
-        found = strength.ravel()[at[order][:, None] + offsets].astype(np.float64)
-        sums = np.add.reduceat(found, starts, axis=0)
+        found = strength.ravel()[at[order][:, None] + offsets]
+        sums = np.add.reduceat(found, starts, axis=0, dtype=np.float64)
         apart = sums - sums[:, _ZERO, None]
         self.edges += len(at)
         self.tiles += len(starts)

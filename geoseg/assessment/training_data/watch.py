@@ -23,6 +23,8 @@ from geoseg.raster.chip import Chip
 Ints = npt.NDArray[np.int64]
 Sizes = tuple[Ints, Ints]
 """Different sizes of objects, px, ascending, and how many objects have each."""
+_ROWS: Final = 64
+"""Rows in which objects are looked for at once."""
 _NOTHING: Final = np.zeros(0, dtype=np.int64)
 
 
@@ -141,7 +143,8 @@ class ImageWatch:
         self._strip[:, :, window.col : window.col_stop] = layers
         if window.col_stop >= width:
             for regions, layer in zip(self._regions, self._strip, strict=True):
-                regions.add(layer)
+                for row in range(0, window.height, _ROWS):
+                    regions.add(layer[row : row + _ROWS])
             self._strip = None
 
     def close(self) -> None:

@@ -72,14 +72,30 @@ def test_a_browser_has_nothing_to_complain_about(hostile: Path, tmp_path: Path) 
         for width in (1280, 380):
             tab.open(page, width=width, dark=width == 380)
             assert tab.evaluate("document.documentElement.scrollWidth") <= width
-            shown = tab.evaluate(
-                "[...document.images].every(each => each.loading === 'lazy' || each.naturalWidth > 0)"
-            )
-            assert shown
+            assert tab.evaluate("[...document.images].every(each => each.complete && each.naturalWidth > 0)")
         assert tab.evaluate("document.querySelectorAll('#findings li.error').length") == 1
         assert tab.evaluate("document.querySelectorAll('.pair').length") == 7
     assert tab.complaints == []
     assert [each for each in tab.requests if not each.startswith("file:")] == []
+
+
+def test_a_page_of_damaged_files_shows_what_can_be_read(tmp_path: Path) -> None:
+    config = clean_set(tmp_path)
+    for path, length in (("images/p0.tif", 20_000), ("labels/p1.tif", 3_000), ("images/p2.tif", 0)):
+        (tmp_path / path).write_bytes((tmp_path / path).read_bytes()[:length])
+    page = tmp_path / "page.html"
+    quality = geoseg.check(config, output=page, progress=False)
+    assert {each.images[0] for each in quality.found if each.severity == "error"} >= {"p0", "p1", "p2"}
+    text = page.read_text()
+    assert text.count('<figure class="pair">') >= 3
+    assert "Image p3" in text
+    for path in (tmp_path / "images").iterdir():
+        path.write_bytes(b"")
+    nothing = geoseg.check(config, output=page, overwrite=True, progress=False)
+    assert nothing.exit_code == 3
+    assert "none can be read" in page.read_text()
+    json.dumps(nothing.to_dict(), allow_nan=False)
+    assert list(nothing.lines())
 
 
 numbers = hnp.arrays(
