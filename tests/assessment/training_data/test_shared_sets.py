@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import rasterio
 
 import geoseg
 
@@ -68,3 +69,19 @@ def test_a_map_that_begins_one_pixel_further_west_is_found(shared: Path) -> None
     (origin,) = quality.found
     assert origin.check == "origin"
     assert "947 x 931 px, the image 947 x 930, and begins 1 px left of it" in origin.what
+
+
+def test_a_map_that_lies_one_pixel_off_is_seen_by_its_edges(shared: Path, tmp_path: Path) -> None:
+    """The same map, put where the scene begins."""
+    folder = shared / "aberystwyth_sentinel2"
+    with (
+        rasterio.open(folder / "scene.tif") as scene,
+        rasterio.open(folder / "classifier_output.tif") as found,
+    ):
+        codes, profile = found.read(1)[:, : scene.width], {**found.profile, "transform": scene.transform}
+    with rasterio.open(tmp_path / "map.tif", "w", **(profile | {"width": codes.shape[1]})) as file:
+        file.write(codes, 1)
+    quality = geoseg.check(folder / "scene.tif", labels=tmp_path / "map.tif", progress=False)
+    (shift,) = quality.found
+    assert shift.severity == "hint"
+    assert "better 1 px to the left" in shift.what
