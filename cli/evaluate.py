@@ -29,6 +29,7 @@ from .verbosity import verbosity_options
         "geoseg evaluate classes.tif --reference labels.gpkg --class-field class",
         "geoseg evaluate classes.tif --reference truth.tif --confidence confidence.tif -o page.html",
         "geoseg evaluate model.safetensors --scene scene.tif --reference labels.gpkg --errors errors.gpkg",
+        "geoseg evaluate classes.tif --reference nlcd.tif --class-labels forest=41,42,43 --ignore 11",
         "geoseg evaluate maps/*.tif --reference labels.gpkg --groups --json",
     )
 )
@@ -62,6 +63,11 @@ from .verbosity import verbosity_options
     show_default=True,
     metavar="PX",
     help="Distance from a boundary within which pixels count for the boundary IoU.",
+)
+@click.option(
+    "--stress",
+    is_flag=True,
+    help="Also score MODEL on the scene shifted, blurred, brighter, darker, and without each band.",
 )
 @click.option(
     "--errors",

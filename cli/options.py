@@ -167,6 +167,21 @@ precision = click.option(
     help="Precision of the computation; int8 after `geoseg model quantize`.",
 )
 
+
+def _class_labels(
+    _: click.Context, __: click.Parameter, given: tuple[str, ...]
+) -> dict[str, list[str]] | None:
+    """Read CLASS=VALUE,... of each class."""
+    found: dict[str, list[str]] = {}
+    for each in given:
+        name, equals, values = each.rpartition("=")
+        listed = [value.strip() for value in values.split(",") if value.strip()]
+        if not equals or not name.strip() or not listed:
+            raise click.BadParameter(f"{each!r}, expected CLASS=VALUE,..., as in forest=41,42,43")
+        found.setdefault(name.strip(), []).extend(listed)
+    return found or None
+
+
 reference_options = together(
     class_field,
     click.option("--layer", metavar="NAME", help="Layer of a vector file; all by default."),
@@ -179,6 +194,11 @@ reference_options = together(
     click.option(
         "--ignore", multiple=True, metavar="VALUE",
         help="Label value that does not count, because the map has no such class; may be repeated.",
+    ),
+    click.option(
+        "--class-labels", multiple=True, metavar="CLASS=VALUE,...", callback=_class_labels,
+        help="Label values that mean a class of the map, forest=41,42,43; may be repeated. Classes that are not named "
+        "have their own codes, names or colours.",
     ),
     click.option(
         "--block-size", metavar="LENGTH",

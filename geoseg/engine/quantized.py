@@ -13,9 +13,10 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -60,7 +61,8 @@ class Demand:
     max_drop: float
 
 
-class GraphBytes(NamedTuple):
+@dataclass(frozen=True)
+class GraphBytes:
     """A graph as a file that OpenVINO reads; only OpenVINO's own operations are ever run from it.
 
     Parameters
@@ -84,7 +86,7 @@ class GraphBytes(NamedTuple):
             openvino.save_model(graph, path, compress_to_fp16=False)
             return cls(path.read_bytes(), path.with_suffix(".bin").read_bytes())
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """SHA-256 digest of both parts."""
         return hashlib.sha256(self.operations + self.weights).hexdigest()

@@ -215,7 +215,7 @@ def settings_of(job: Job, model: Model) -> Settings:
 
 def load_checked(job: Job) -> Model:
     """Load the model of a job and raise an error for a tile or image size that it cannot take."""
-    model = job.load_model()
+    model = job.load_model().settled()
     for edge in job.card.image_size or (job.tiling.size,):
         model.check_tile_size(edge)
     return model

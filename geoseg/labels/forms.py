@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -129,7 +129,12 @@ def form_of_target(path: Path) -> Form:
     return form
 
 
-def classes_of(source: LabelSource, given: Legend | None, unlabelled: str | None) -> Classes:
+def classes_of(
+    source: LabelSource,
+    given: Legend | None,
+    unlabelled: str | None,
+    labels: Mapping[int, Sequence[LabelValue]] | None = None,
+) -> Classes:
     """Return the given classes, or those found in a file.
 
     Codes that are found are kept if they fit a class map; names are numbered from 1.
@@ -143,6 +148,8 @@ def classes_of(source: LabelSource, given: Legend | None, unlabelled: str | None
         names are those of run lengths, and whose colours are those of pictures.
     unlabelled : str or None
         Name or code of the class of unlabelled pixels; ``background`` is added with code 0 if it is not a class.
+    labels : mapping of int to sequence of int or str, optional
+        Label values of given classes, by code, in place of those named above.
 
     Raises
     ------
@@ -153,7 +160,7 @@ def classes_of(source: LabelSource, given: Legend | None, unlabelled: str | None
     if given is not None:
         legend = given
         for c in given.classes:
-            for value in map(plain, _own_values(c, source.form)):
+            for value in map(plain, (labels or {}).get(c.code) or _own_values(c, source.form)):
                 if code_of.setdefault(value, c.code) != c.code:
                     raise OptionError(
                         f"{value!r} means two of the classes, expected one; name them otherwise"

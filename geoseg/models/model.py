@@ -64,6 +64,7 @@ class Model:
         self._network = network
         self.notes = notes
         self.int8 = int8
+        self._settled: str | None = None
 
     @classmethod
     def new(
@@ -318,7 +319,15 @@ class Model:
         held = self._network
         if isinstance(held, StoredNetwork | ExportedNetwork):
             return held.digest
-        return weights_sha256(held.state_dict())
+        return self._settled or weights_sha256(held.state_dict())
+
+    def settled(self) -> Model:
+        """Return the model for a run, in which its weights do not change: their digest is computed once."""
+        if isinstance(self._network, StoredNetwork | ExportedNetwork):
+            return self
+        model = Model(self.card, self._network, self.notes, self.int8)
+        model._settled = self.digest
+        return model
 
     @property
     def stored_digest(self) -> str:

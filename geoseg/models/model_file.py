@@ -146,7 +146,7 @@ def write_model(
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    graph = () if int8 is None else int8
+    graph = () if int8 is None else (int8.operations, int8.weights)
     parts = {
         name: StoredTensor("uint8", (len(part),), bytearray(part))
         for name, part in zip(_GRAPH, graph, strict=False)

@@ -19,7 +19,15 @@ from geoseg.datasets.dataset import IGNORED
 
 
 def train_plainly(
-    network: nn.Module, pictures: list[Picture], *, steps: int, batch: int, chip: int, rate: float, seed: int
+    network: nn.Module,
+    pictures: list[Picture],
+    *,
+    steps: int,
+    batch: int,
+    chip: int,
+    rate: float,
+    seed: int,
+    bf16: bool,
 ) -> nn.Module:
     """Train a network in place.
 
@@ -33,6 +41,8 @@ def train_plainly(
     rate : float
         Largest learning rate.
     seed : int
+    bf16 : bool
+        Whether the network is computed in bf16, as geoseg does by itself where a CPU has instructions for it.
     """
     torch.manual_seed(seed)
     generator = np.random.default_rng(seed)
@@ -46,7 +56,9 @@ def train_plainly(
             _chip(pictures[i], labelled[i], chip, generator) for i in generator.choice(usable, size=batch)
         ]
         image = torch.stack([one for one, _ in chips]).contiguous(memory_format=torch.channels_last)
-        loss = _loss(network(image), torch.stack([one for _, one in chips]))
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+            logits = network(image)
+        loss = _loss(logits.float(), torch.stack([one for _, one in chips]))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -121,7 +121,7 @@ def _by_another(protocol: Any, part: str, method: str) -> dict[str, Any]:
 
         network = train_plainly(
             run.model.network, pictures(known), steps=config.epochs * -(-chips // run.batch_size),
-            batch=run.batch_size, chip=config.chip_size, rate=1e-3, seed=seed,
+            batch=run.batch_size, chip=config.chip_size, rate=1e-3, seed=seed, bf16=run.precision == "bf16",
         )  # fmt: skip
         total = Score.nothing(test[0].channels)
         for pair in test:

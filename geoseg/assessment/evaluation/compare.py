@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -44,6 +44,7 @@ def compare(
     buffer: float = 0.0,
     unlabelled: str | None = None,
     ignore: Sequence[str] = (),
+    class_labels: Mapping[str, Sequence[str | int]] | None = None,
     block_size: str | None = None,
     output: PathLike[str] | str | None = None,
     min_area: str | None = None,
@@ -61,7 +62,7 @@ def compare(
         with an interval of that difference.
     legend : Legend or path, optional
         Names and colours of the maps' codes, instead of their own; a second map without any has those of the first.
-    class_field, layer, encoding, band, overlap, all_touched, buffer, unlabelled, ignore, block_size : optional
+    class_field, layer, encoding, band, overlap, all_touched, buffer, unlabelled, ignore, class_labels, block_size : optional
         How labels are read and intervals are drawn, as for `geoseg.evaluate`.
     output : path, optional
         GeoPackage to write with the pixels that differ as polygons, the largest first, styled for QGIS: the layer of
@@ -96,6 +97,7 @@ def compare(
         labels=ReferenceOptions(
             class_field=class_field, layer=layer, encoding=encoding, band=band, overlap=overlap,
             all_touched=all_touched, buffer=buffer, unlabelled=unlabelled, ignore=ignore,
+            class_labels=class_labels or {},
         ),
     )  # fmt: skip
     known = legend_of(legend)

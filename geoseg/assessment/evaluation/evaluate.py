@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
 from os import PathLike
@@ -16,9 +16,12 @@ from geoseg.assessment.evaluation.differences import ERRORS, ComparedPixels, wri
 from geoseg.assessment.evaluation.open_map import OpenMap, RowsDone
 from geoseg.assessment.evaluation.options import EvaluateOptions, PolygonsFile, page_path
 from geoseg.assessment.evaluation.reference import ReferenceOptions
-from geoseg.assessment.evaluation.result import Evaluation
+from geoseg.assessment.evaluation.result import Evaluation, Stress
+from geoseg.assessment.evaluation.stress import StressedSource, changes_of
 from geoseg.errors import ClassMapError, DataError, Message, OptionError, plural
 from geoseg.grid.legend import Legend
+from geoseg.inference.options import PredictOptions
+from geoseg.inference.prepare import Job, prepare_job
 from geoseg.labels.overlap import OVERLAP, Overlap
 from geoseg.progress import OnProgress, ShowProgress, shown
 from geoseg.raster.legend_file import legend_of
@@ -47,9 +50,11 @@ def evaluate(
     buffer: float = 0.0,
     unlabelled: str | None = None,
     ignore: Sequence[str] = (),
+    class_labels: Mapping[str, Sequence[str | int]] | None = None,
     block_size: str | None = None,
     groups: bool = False,
     boundary_distance: int = 2,
+    stress: bool = False,
     errors: PathLike[str] | str | None = None,
     min_area: str | None = None,
     output: PathLike[str] | str | None = None,
@@ -95,6 +100,9 @@ def evaluate(
         Class of the map that pixels without a label have; by default they do not count.
     ignore : sequence of str
         Label values that do not count, because the map has no such class.
+    class_labels : mapping of str to sequence of str or int, optional
+        Label values that mean a class of the map, by its name: ``{"forest": [41, 42, 43]}``. A class that is not
+        named has its own: its code, its name, in pictures its colour.
     block_size : str, optional
         Edge of the blocks of ground that are drawn anew for the intervals, ``128px`` or ``500m``; by default a
         sixteenth of the map's longer side, and at least 64 px.
@@ -102,6 +110,9 @@ def evaluate(
         Whether whole maps are drawn anew for the intervals, instead of blocks.
     boundary_distance : int
         Distance from a boundary within which pixels count for the boundary IoU, px, 1 to 64.
+    stress : bool
+        Whether a model is also scored on its scene shifted, blurred, brighter, darker, and without each band: one more
+        prediction for each of these changes.
     errors : path, optional
         GeoPackage to write with the errors of one map as polygons, the largest first, styled for QGIS.
     min_area : str, optional
@@ -141,29 +152,50 @@ def evaluate(
         labels=ReferenceOptions(
             class_field=class_field, layer=layer, encoding=encoding, band=band, overlap=overlap,
             all_touched=all_touched, buffer=buffer, unlabelled=unlabelled, ignore=ignore,
+            class_labels=class_labels or {},
         ),
     )  # fmt: skip
     known, references = legend_of(legend), [Path(each) for each in _listed(reference)]
     with shown(progress) as told:
-        if is_model(source):
+        if not is_model(source):
+            if scene is not None or stress:
+                word = "scene" if stress is False else "stress"
+                raise OptionError(f"{word} is for models, and this is a class map; leave it out")
+            opened = _opened(_listed(source), known, _listed(confidence))
+            found = _evaluated(opened, references, options, files, told)
+        else:
             if scene is None:
                 raise OptionError(
-                    "a model is evaluated on what it predicts",
-                    Message("pass {scene}, or a class map instead"),
+                    "a model is evaluated on what it predicts", Message("pass {scene}, or a class map instead")
                 )
             model: Any = source
+            job = prepare_job(scene, model, PredictOptions(device=device, precision=precision))
             name = str(model) if isinstance(model, str | PathLike) else str(model.card.name)
-            with predicted(scene, model, device=device, precision=precision, progress=told) as (
-                codes,
-                share,
-            ):
+            with predicted(job, told) as (codes, share):
                 maps = [OpenMap.of(codes, known, name, share)]
-                return _evaluated(maps, references, options, files, told)
-        if scene is not None:
-            raise OptionError("scene is for models, and this is a class map; leave it out")
-        return _evaluated(
-            _opened(_listed(source), known, _listed(confidence)), references, options, files, told
-        )
+                found = _evaluated(maps, references, options, files, told)
+            if stress:
+                found = replace(found, stress=_stressed(job, known, references[0], options, told))
+    if files.page is not None:
+        from geoseg.assessment.evaluation.page import page_of
+
+        write_bytes(files.page, page_of(found).encode())
+    return found
+
+
+def _stressed(
+    job: Job, legend: Legend | None, reference: Path, options: EvaluateOptions, told: OnProgress | None
+) -> tuple[Stress, ...]:
+    """Score what a model makes of its scene after each change."""
+    scores = []
+    for change in changes_of(job.match, job.card):
+        source = StressedSource(source=job.source, change=change)
+        changed = replace(job, match=replace(job.match, source=source))
+        with predicted(changed, told) as (codes, _):
+            maps = [OpenMap.of(codes, legend, change.name)]
+            found = _evaluated(maps, [reference], options, _Files(errors=None, page=None), told)
+        scores.append(Stress(change=change.name, confusion=found.confusion))
+    return tuple(scores)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,10 +282,6 @@ def _evaluated(
             grid=first.read.grid,
         )
         write_differences(files.errors, pixels, ERRORS)
-    if files.page is not None:
-        from geoseg.assessment.evaluation.page import page_of
-
-        write_bytes(files.page, page_of(evaluation).encode())
     return evaluation
 
 
@@ -268,23 +296,14 @@ def is_model(source: Any) -> bool:
 
 
 @contextmanager
-def predicted(
-    scene: Any, model: Any, *, device: str, precision: str, progress: OnProgress | None
-) -> Iterator[tuple[Path, Path]]:
+def predicted(job: Job, told: OnProgress | None) -> Iterator[tuple[Path, Path]]:
     """Predict a scene into a class map and its confidence, which are removed afterwards."""
-    from geoseg.inference.predict import predict
+    from geoseg.inference.predict import PredictOutputs, Writing, predict_file
 
     with tempfile.TemporaryDirectory(prefix="geoseg-evaluate-") as folder:
         codes, share = Path(folder) / "map.tif", Path(folder) / "confidence.tif"
-        predict(
-            scene,
-            model,
-            output=codes,
-            confidence=share,
-            device=device,
-            precision=precision,
-            progress=progress or False,
-        )
+        outputs = PredictOutputs(classes=codes, confidence=share)
+        predict_file(job, outputs, Writing(overwrite=False, fresh=False), told)
         yield codes, share
 
 

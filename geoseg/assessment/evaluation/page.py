@@ -45,6 +45,13 @@ def page_of(found: Evaluation) -> str:
         "object_chart": _object_chart(found),
         "reliability": _reliability_chart(found),
         "calibration_error": None if found.calibration is None else f"{found.calibration.expected_error:.3f}",
+        "stress": [
+            (
+                row["change"], _text(row["accuracy"]), _text(row["mean_iou"]),
+                "–" if row["difference"] is None else f"{row['difference']:+.3f}",
+            )
+            for row in found.stress_table.to_dict("records")
+        ],
         "unlabelled": found.unlabelled,
         "unmapped": found.unmapped,
         "pixels": found.pixels,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.errors import DataError, Message
+from geoseg.errors import DataError, Message, OptionError
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend
 from geoseg.grid.window import Window
@@ -52,6 +52,8 @@ class ReferenceOptions:
         Class of pixels that no label covers; unknown by default.
     ignore : sequence of str
         Label values that do not count, since the map has no such class.
+    class_labels : mapping of str to sequence of str or int
+        Label values that mean a class of the map, by its name; classes that are not named have their own.
     """
 
     class_field: str | None = None
@@ -63,6 +65,25 @@ class ReferenceOptions:
     buffer: float = 0.0
     unlabelled: str | None = None
     ignore: Sequence[str] = ()
+    class_labels: Mapping[str, Sequence[str | int]] = field(default_factory=dict)
+
+    def values_of(self, legend: Legend) -> dict[int, list[LabelValue]]:
+        """Return the label values of the classes in `class_labels`, by code; texts of digits as numbers, too.
+
+        Raises
+        ------
+        OptionError
+            If the legend has no such class.
+        """
+        codes = {plain(name): code for name, code in zip(legend.names, legend.codes, strict=True)}
+        found = {}
+        for name, values in self.class_labels.items():
+            if plain(name) not in codes:
+                raise OptionError(
+                    f"class_labels has {name!r}, which is no class of the map, expected of {', '.join(legend.names)}"
+                )
+            found[codes[plain(name)]] = _readings_of(values)
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +137,7 @@ class Reference:
         )
         if source.form == "vector":
             source = source.with_class_field(alone=True)
-        classes = classes_of(source, legend, options.unlabelled)
+        classes = classes_of(source, legend, options.unlabelled, options.values_of(legend))
         if len(classes.legend.codes) > len(legend.codes):
             raise DataError(
                 f"{options.unlabelled!r} is no class of the map, expected one of {', '.join(legend.names)}"
@@ -130,7 +151,10 @@ class Reference:
             codes=tuple(range(len(legend.codes))),
             code_of=known | {plain(value): UNKNOWN for value in _readings_of(options.ignore)},
             unlabelled=index[classes.meanings.unlabelled],
-            remedy=Message("name those that the map does not have with {ignore}, or rename them"),
+            remedy=Message(
+                "name those that the map does not have with {ignore}, and those that mean one of its classes with "
+                "{class_labels}"
+            ),
         )
         labels: Labels
         match source.form:
@@ -163,6 +187,11 @@ class Reference:
         return np.where(found == UNKNOWN, np.int16(IGNORED), found)
 
 
-def _readings_of(values: Sequence[str]) -> list[LabelValue]:
-    """Return label values as text, and as numbers where they are some."""
-    return [each for value in values for each in (value, int(value) if value.isdigit() else value)]
+def _readings_of(values: Sequence[str | int]) -> list[LabelValue]:
+    """Return label values as they are, and texts of digits as numbers, too."""
+    found: list[LabelValue] = []
+    for value in values:
+        found.append(value)
+        if isinstance(value, str) and value.isdigit():
+            found.append(int(value))
+    return found

@@ -28,6 +28,22 @@ TOTALS: Final = ("accuracy", "mean_iou", "mean_dice", "mean_boundary_iou")
 """Scores of the map; means are over the classes that occur."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Stress:
+    """Scores of what a model makes of a changed scene.
+
+    Parameters
+    ----------
+    change : str
+        What was changed, for people.
+    confusion : Confusion
+        Pixels by (reference, map).
+    """
+
+    change: str
+    confusion: Confusion
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Evaluation:
     """How good a class map is.
@@ -49,6 +65,8 @@ class Evaluation:
     unlabelled, unmapped : int
         Pixels of the maps without a label, and labelled pixels where the maps have no data. Of a multilabel map
         summed over its layers.
+    stress : tuple of Stress
+        The same of a changed scene; empty where that was not asked for.
     """
 
     names: tuple[str, ...]
@@ -59,6 +77,7 @@ class Evaluation:
     drawn: str
     unlabelled: int
     unmapped: int
+    stress: tuple[Stress, ...] = ()
 
     @cached_property
     def confusion(self) -> Confusion:
@@ -155,6 +174,29 @@ class Evaluation:
 
         return pd.DataFrame(self.calibration.bins() if self.calibration is not None else [])
 
+    @property
+    def stress_table(self) -> pd.DataFrame:
+        """Accuracy, mean IoU and its fall under each change of the scene, and the IoU of each class; see `stress`."""
+        import pandas as pd
+
+        return pd.DataFrame(self._stress_rows())
+
+    def _stress_rows(self) -> list[dict[str, Any]]:
+        whole = self.confusion.mean_iou
+        return [
+            {
+                "change": each.change,
+                "accuracy": _finite(each.confusion.accuracy),
+                "mean_iou": _finite(each.confusion.mean_iou),
+                "difference": _finite(each.confusion.mean_iou - whole),
+                **{
+                    f"iou of {name}": _finite(value)
+                    for name, value in zip(self.legend.names, each.confusion.iou, strict=True)
+                },
+            }
+            for each in self.stress
+        ]
+
     def _class_rows(self) -> list[dict[str, Any]]:
         confusion, objects = self.confusion, self.objects
         rows = []
@@ -207,6 +249,7 @@ class Evaluation:
             "intervals": {"drawn": self.drawn, "level": 0.95},
             "boundary_distance_px": self.distance,
             "objects": self._object_rows(),
+            "stress": self._stress_rows(),
             "calibration": None
             if calibration is None
             else {"expected_error": _finite(calibration.expected_error), "bins": calibration.bins()},
@@ -240,6 +283,9 @@ class Evaluation:
             if self.scores["accuracy"]["low"] is not None
             else f"no intervals: fewer than 5 {self.drawn} have labels"
         )
+        for row in self._stress_rows():
+            difference = "" if row["difference"] is None else f" ({row['difference']:+.3f})"
+            yield f"{row['change']:<17} mean IoU {_text(row['mean_iou'])}{difference}"
 
     def _repr_html_(self) -> str:
         """Show the classes as a table in a notebook."""

@@ -408,3 +408,29 @@ def test_the_page_opens_in_chromium_and_escapes_names(
             tab.screenshot(Path(picture))
     with pytest.raises(OptionError, match="ends in .html"):
         geoseg.evaluate(map_of(found), reference=path, output=tmp_path / "page.pdf")
+
+
+def test_several_label_values_mean_one_class(pair: tuple[Codes, Codes, Path], tmp_path: Path) -> None:
+    """41, 42 and 43 are forest in the United States' national map."""
+    found, truth, path = pair
+    codes = np.array([0, 11, 42, 81], np.uint8)
+    random = np.random.default_rng(0)
+    other = np.where(truth == 255, np.uint8(255), codes[np.minimum(truth, 3)])
+    other = np.where(other == 42, 41 + random.integers(0, 3, other.shape), other).astype(np.uint8)
+    other[:9] = 95
+    named = {"water": ["11"], "Forest": [41, 42, 43], "field": [81]}
+    plain, given = truth.copy(), written(tmp_path / "nlcd.tif", other)
+    plain[:9] = 255
+    expected = geoseg.evaluate(map_of(found), reference=written(tmp_path / "plain.tif", plain))
+    same = geoseg.evaluate(map_of(found), reference=given, class_labels=named, ignore=["95"])
+    assert np.array_equal(same.confusion.counts, expected.confusion.counts)
+    compared = geoseg.compare(
+        map_of(found), map_of(found), reference=given, class_labels=named, ignore=["95"]
+    )
+    assert compared.differences["first"][0] == pytest.approx(expected.scores["accuracy"]["value"])
+    with pytest.raises(DataError, match="class_labels"):
+        geoseg.evaluate(map_of(found), reference=given, class_labels=named)
+    with pytest.raises(OptionError, match="class_labels has 'wood', which is no class of the map"):
+        geoseg.evaluate(map_of(found), reference=given, class_labels={"wood": [41]})
+    with pytest.raises(OptionError, match="two of the classes"):
+        geoseg.evaluate(map_of(found), reference=given, class_labels={"water": [11], "forest": [11]})
