@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,7 +21,19 @@ from .options import (
     precision,
     reference_options,
 )
+from .scenes import consent, stacked
 from .verbosity import verbosity_options
+
+if TYPE_CHECKING:
+    from geoseg.raster.products import Stack
+
+
+def _scene_of(given: tuple[str, ...]) -> str | Stack | None:
+    """Return the scene of ``--scene``, or of several of them the files of its bands."""
+    if len(given) > 1:
+        return stacked(given)
+    consent(given)
+    return given[0] if given else None
 
 
 @click.command(
@@ -43,7 +55,10 @@ from .verbosity import verbosity_options
     help="Labels in any form that train takes; once for all maps, or once for each in their order.",
 )
 @click.option(
-    "--scene", metavar="SCENE", help="Scene that MODEL predicts; repeat for a file per band.", multiple=True
+    "--scene",
+    metavar="SCENE",
+    help="Scene that MODEL predicts; repeat it for a file per band, NAME=FILE names a band.",
+    multiple=True,
 )
 @click.option(
     "--confidence",
@@ -102,7 +117,7 @@ def command(
         found = evaluate(
             source[0] if len(source) == 1 else list(source),
             reference=list(reference),
-            scene=(scene[0] if len(scene) == 1 else list(scene)) if scene else None,
+            scene=_scene_of(scene),
             confidence=list(confidence) or None,
             progress=bar if bar is not None else False,
             **values,

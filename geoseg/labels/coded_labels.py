@@ -170,7 +170,8 @@ class CodedLabels:
         if strange.any() and (strange & known).any():
             raise DataError(
                 f"{self.path}: holds label codes {listed(np.unique(values[strange & known]))}, expected "
-                f"{listed(stored)}; {self.meanings.remedy}"
+                f"{listed(stored)}",
+                self.meanings.remedy,
             )
 
     def _checked(self, layers: npt.NDArray[Any], known: npt.NDArray[np.bool_]) -> Codes:

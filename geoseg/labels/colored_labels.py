@@ -88,7 +88,8 @@ class ColoredLabels:
         codes, strange = self._codes(pixels)
         strange &= known[0] & inside
         if strange.any():
-            raise DataError(f"{self.path}: {self._complaint(_packed(self._rgb(pixels))[strange])}")
+            found = self._complaint(_packed(self._rgb(pixels))[strange])
+            raise DataError(f"{self.path}: {found}", self.meanings.remedy)
         read = one_hot(codes, self.meanings.codes) if self.layered else codes
         return finished(read, known[0], inside, self.meanings)
 
@@ -119,7 +120,7 @@ class ColoredLabels:
         most = np.argsort(-counts, kind="stable")[:_SHOWN]
         words = ", ".join(f"#{colors[i]:06x} ({counts[i]} px)" for i in most)
         more = f" and {len(colors) - _SHOWN} more" if len(colors) > _SHOWN else ""
-        return f"holds colours of no class: {words}{more}, expected {self.meanings.words}; {self.meanings.remedy}"
+        return f"holds colours of no class: {words}{more}, expected {self.meanings.words}"
 
 
 def open_picture(path: str | os.PathLike[str]) -> tuple[Scene, int]:

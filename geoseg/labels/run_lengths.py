@@ -161,7 +161,7 @@ class RunLengthLabels:
         code = None if name is None else self.meanings.code(name)
         if code is None:
             found = "names no classes" if name is None else f"holds the class {name!r}"
-            raise DataError(f"{self.path}: {found}, expected {self.meanings.words}; {self.meanings.remedy}")
+            raise DataError(f"{self.path}: {found}, expected {self.meanings.words}", self.meanings.remedy)
         return code
 
     def _runs(self, table: RunLengthTable) -> dict[int, list[Edges]]:

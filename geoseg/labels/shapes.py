@@ -231,7 +231,8 @@ def _codes(
     if strange:
         raise DataError(
             f"{recipe.path}: attribute {recipe.class_field} of layer {layer.name} holds {listed(strange)}, expected "
-            f"{meanings.words}; {meanings.remedy}"
+            f"{meanings.words}",
+            meanings.remedy,
         )
     codes = np.full(count, UNKNOWN, dtype=np.int16)
     known = [code_of[value] or 0 for value in values[~missing].tolist()]

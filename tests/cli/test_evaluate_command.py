@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,12 @@ def test_a_map_and_a_model_have_the_same_scores(predicted: Path, model_file: Pat
     assert {**model, "maps": 0} == {**found, "maps": 0}
     assert found["scores"]["accuracy"]["value"] == pytest.approx(0.5, abs=0.05)
     assert found["calibration"]["bins"]
+    stressed = run(
+        "evaluate", model_file, "--scene", scene_file, "--reference", reference, "--stress", "--device", "cpu",
+        "-o", predicted / "stress.html",
+    )  # fmt: skip
+    assert "shifted by 2 px   mean IoU " in stressed
+    assert "<h2>Stress</h2>" in (predicted / "stress.html").read_text()
     text = run("evaluate", predicted / "map.tif", "--reference", reference)
     assert "overall accuracy" in text
     assert "water" in text
@@ -86,6 +93,8 @@ def test_two_maps_are_compared_on_the_command_line(predicted: Path) -> None:
             "pass --errors, or leave out --min-area",
         ),
         (["evaluate", "{map}", "--reference", "{map}", "--scene", "{map}"], "scene is for models"),
+        (["evaluate", "{map}", "--reference", "{map}", "--stress"], "stress is for models"),
+        (["evaluate", "{map}", "--reference", "{map}", "--class-labels", "41,42"], "expected CLASS=VALUE"),
         (
             ["evaluate", "{map}", "--reference", "{map}", "--groups", "--block-size", "9px"],
             "--block-size or --groups",
@@ -100,3 +109,24 @@ def test_wrong_calls_are_one_line(predicted: Path, words: list[str], message: st
     result = CliRunner().invoke(group, given)
     assert result.exit_code in (1, 2)
     assert message in result.output.splitlines()[-1]
+
+
+def test_a_scene_may_have_a_file_per_band(
+    predicted: Path, model_file: Path, scene_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its files are joined in a VRT, which the command line lets GDAL open only where it is asked for."""
+    with rasterio.open(scene_file) as file:
+        names, profile, pixels = file.descriptions, {**file.profile, "count": 1}, file.read()
+    words = []
+    for name, plane in zip(names, pixels, strict=True):
+        path = tmp_path / f"{name}.tif"
+        with rasterio.open(path, "w", **profile) as file:
+            file.write(plane, 1)
+        words += ["--scene", f"{name}={path}"]
+    monkeypatch.setenv("GDAL_SKIP", "VRT")
+    reference = predicted / "reference.tif"
+    found = run("evaluate", model_file, *words, "--reference", reference, "--device", "cpu")
+    assert "GDAL_SKIP" not in os.environ
+    assert found == run(
+        "evaluate", model_file, "--scene", scene_file, "--reference", reference, "--device", "cpu"
+    )

@@ -62,8 +62,10 @@ def compare(
         with an interval of that difference.
     legend : Legend or path, optional
         Names and colours of the maps' codes, instead of their own; a second map without any has those of the first.
-    class_field, layer, encoding, band, overlap, all_touched, buffer, unlabelled, ignore, class_labels, block_size : optional
-        How labels are read and intervals are drawn, as for `geoseg.evaluate`.
+    class_field, layer, encoding, band, overlap, all_touched, buffer : optional
+        How labels are read, as for `geoseg.evaluate`.
+    unlabelled, ignore, class_labels, block_size : optional
+        What label values mean, and how intervals are drawn, as for `geoseg.evaluate`.
     output : path, optional
         GeoPackage to write with the pixels that differ as polygons, the largest first, styled for QGIS: the layer of
         changes of two dates.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from geoseg.assessment.evaluation.differences import ERRORS, ComparedPixels, write_differences
 from geoseg.assessment.evaluation.open_map import OpenMap, RowsDone
 from geoseg.assessment.evaluation.options import EvaluateOptions, PolygonsFile, page_path
-from geoseg.assessment.evaluation.reference import ReferenceOptions
+from geoseg.assessment.evaluation.reference import Reference, ReferenceOptions
 from geoseg.assessment.evaluation.result import Evaluation, Stress
 from geoseg.assessment.evaluation.stress import StressedSource, changes_of
 from geoseg.errors import ClassMapError, DataError, Message, OptionError, plural
@@ -161,21 +161,26 @@ def evaluate(
             if scene is not None or stress:
                 word = "scene" if stress is False else "stress"
                 raise OptionError(f"{word} is for models, and this is a class map; leave it out")
-            opened = _opened(_listed(source), known, _listed(confidence))
-            found = _evaluated(opened, references, options, files, told)
+            maps = _opened(_listed(source), known, _listed(confidence))
+            labels = _labels_of(maps, references, options, files)
+            found = _counted(maps, labels, options, told)
+            _write_errors(files.errors, found, maps[0], labels[0])
         else:
             if scene is None:
                 raise OptionError(
-                    "a model is evaluated on what it predicts", Message("pass {scene}, or a class map instead")
+                    "a model is evaluated on what it predicts",
+                    Message("pass {scene}, or a class map instead"),
                 )
             model: Any = source
             job = prepare_job(scene, model, PredictOptions(device=device, precision=precision))
             name = str(model) if isinstance(model, str | PathLike) else str(model.card.name)
             with predicted(job, told) as (codes, share):
                 maps = [OpenMap.of(codes, known, name, share)]
-                found = _evaluated(maps, references, options, files, told)
+                labels = _labels_of(maps, references, options, files)
+                found = _counted(maps, labels, options, told)
+                _write_errors(files.errors, found, maps[0], labels[0])
             if stress:
-                found = replace(found, stress=_stressed(job, known, references[0], options, told))
+                found = replace(found, stress=_stressed(job, known, labels, options, told))
     if files.page is not None:
         from geoseg.assessment.evaluation.page import page_of
 
@@ -184,7 +189,11 @@ def evaluate(
 
 
 def _stressed(
-    job: Job, legend: Legend | None, reference: Path, options: EvaluateOptions, told: OnProgress | None
+    job: Job,
+    legend: Legend | None,
+    labels: Sequence[Reference],
+    options: EvaluateOptions,
+    told: OnProgress | None,
 ) -> tuple[Stress, ...]:
     """Score what a model makes of its scene after each change."""
     scores = []
@@ -192,8 +201,7 @@ def _stressed(
         source = StressedSource(source=job.source, change=change)
         changed = replace(job, match=replace(job.match, source=source))
         with predicted(changed, told) as (codes, _):
-            maps = [OpenMap.of(codes, legend, change.name)]
-            found = _evaluated(maps, [reference], options, _Files(errors=None, page=None), told)
+            found = _counted([OpenMap.of(codes, legend, change.name)], labels, options, told)
         scores.append(Stress(change=change.name, confusion=found.confusion))
     return tuple(scores)
 
@@ -227,14 +235,10 @@ def _opened(
     return maps
 
 
-def _evaluated(
-    maps: Sequence[OpenMap],
-    references: Sequence[Path],
-    options: EvaluateOptions,
-    files: _Files,
-    told: OnProgress | None,
-) -> Evaluation:
-    """Count all maps, and write what is to be written."""
+def _labels_of(
+    maps: Sequence[OpenMap], references: Sequence[Path], options: EvaluateOptions, files: _Files
+) -> list[Reference]:
+    """Open the labels of each map, after checking that the maps can be evaluated together."""
     first = maps[0]
     if len(references) not in (1, len(maps)):
         raise OptionError(
@@ -253,15 +257,22 @@ def _evaluated(
             Message("leave out {errors}"),
         )
     paths = list(references) * (len(maps) if len(references) == 1 else 1)
+    return [each.reference(path, options) for each, path in zip(maps, paths, strict=True)]
+
+
+def _counted(
+    maps: Sequence[OpenMap], labels: Sequence[Reference], options: EvaluateOptions, told: OnProgress | None
+) -> Evaluation:
+    """Read all maps beside their labels, and count."""
     edges = sorted({options.edge(each.read.grid) for each in maps})
     watch = RowsDone(told, sum(each.read.grid.height * each.passes for each in maps))
-    counted = [each.counted(path, options, watch) for each, path in zip(maps, paths, strict=True)]
+    counted = [each.counted(reference, options, watch) for each, reference in zip(maps, labels, strict=True)]
     layers = zip(*(found for found, _, _ in counted), strict=True)
     sizes = f"{edges[0]}" if len(edges) == 1 else f"{edges[0]} to {edges[-1]}"
     evaluation = Evaluation(
         names=tuple(each.name for each in maps),
-        legend=first.legend,
-        layered=first.layered,
+        legend=maps[0].legend,
+        layered=maps[0].layered,
         counted=tuple(reduce(add, layer) for layer in layers),
         distance=options.boundary_distance,
         drawn="maps" if options.groups else f"blocks of {sizes} px",
@@ -269,20 +280,25 @@ def _evaluated(
         unmapped=sum(each for _, _, each in counted),
     )
     if not evaluation.pixels:
+        paths = ", ".join(dict.fromkeys(each.labels.path for each in labels))
         raise DataError(
-            f"{', '.join(map(str, references))}: no pixel has both a label and a class of the map; "
-            "check that both are of the same ground"
+            f"{paths}: no pixel has both a label and a class of the map; check that both are of the same ground"
         )
-    if files.errors is not None:
-        labels = first.reference(paths[0], options)
-        pixels = ComparedPixels(
-            rows=lambda: first.rows(labels),
-            counts=evaluation.confusion.counts,
-            legend=first.legend,
-            grid=first.read.grid,
-        )
-        write_differences(files.errors, pixels, ERRORS)
     return evaluation
+
+
+def _write_errors(
+    errors: PolygonsFile | None, evaluation: Evaluation, opened_map: OpenMap, labels: Reference
+) -> None:
+    """Write the errors of a map as polygons, if that is asked for."""
+    if errors is not None:
+        pixels = ComparedPixels(
+            rows=lambda: opened_map.rows(labels),
+            counts=evaluation.confusion.counts,
+            legend=opened_map.legend,
+            grid=opened_map.read.grid,
+        )
+        write_differences(errors, pixels, ERRORS)
 
 
 def is_model(source: Any) -> bool:

@@ -105,16 +105,16 @@ class OpenMap:
         return rows_of(self.read.strips(layer), index, reference, layer if self.layered else None)
 
     def counted(
-        self, path: Path, options: EvaluateOptions, watch: RowsDone
+        self, reference: Reference, options: EvaluateOptions, watch: RowsDone
     ) -> tuple[list[Counted], int, int]:
         """Read the map beside its labels once, and count.
 
         Parameters
         ----------
-        path : Path
-            The labels.
+        reference : Reference
+            The labels on its grid.
         options : EvaluateOptions
-            How they are read, and what blocks and boundaries are.
+            What blocks and boundaries are.
         watch : RowsDone
             Told of rows that are done.
 
@@ -125,7 +125,6 @@ class OpenMap:
         int, int
             Pixels of the map without a label, and labelled pixels where the map has no data.
         """
-        reference = self.reference(path, options)
         found, unlabelled, unmapped = [], 0, 0
         for layer in range(self.passes):
             counts, rows = LayerCounts.of(self, options), self.rows(reference, layer)

@@ -47,7 +47,9 @@ def page_of(found: Evaluation) -> str:
         "calibration_error": None if found.calibration is None else f"{found.calibration.expected_error:.3f}",
         "stress": [
             (
-                row["change"], _text(row["accuracy"]), _text(row["mean_iou"]),
+                row["change"],
+                _text(row["accuracy"]),
+                _text(row["mean_iou"]),
                 "–" if row["difference"] is None else f"{row['difference']:+.3f}",
             )
             for row in found.stress_table.to_dict("records")

@@ -412,7 +412,7 @@ def test_the_page_opens_in_chromium_and_escapes_names(
 
 def test_several_label_values_mean_one_class(pair: tuple[Codes, Codes, Path], tmp_path: Path) -> None:
     """41, 42 and 43 are forest in the United States' national map."""
-    found, truth, path = pair
+    found, truth, _ = pair
     codes = np.array([0, 11, 42, 81], np.uint8)
     random = np.random.default_rng(0)
     other = np.where(truth == 255, np.uint8(255), codes[np.minimum(truth, 3)])

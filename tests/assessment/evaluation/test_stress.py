@@ -47,7 +47,10 @@ def test_a_window_and_a_crop_are_parts_of_the_whole(seed: int, change: Change, d
     source = StressedSource(source=source_of(seed, (23, 31)), change=change)
     row, col = data.draw(st.integers(0, 22)), data.draw(st.integers(0, 30))
     window = Window(
-        row=row, col=col, height=data.draw(st.integers(1, 23 - row)), width=data.draw(st.integers(1, 31 - col))
+        row=row,
+        col=col,
+        height=data.draw(st.integers(1, 23 - row)),
+        width=data.draw(st.integers(1, 31 - col)),
     )
     expected, found, cropped = whole(source), source.read(window), whole(source.crop(window))
     for chip in (found, cropped):
@@ -69,7 +72,9 @@ def test_a_blur_is_the_mean_over_valid_pixels() -> None:
     inside = slice(4, -4)  # away from the border, which reflects
     weight = ndimage.gaussian_filter(before.valid.astype(float), 1, truncate=3)
     for band in range(2):
-        sums = ndimage.gaussian_filter(np.where(before.valid, before.pixels[band], 0).astype(float), 1, truncate=3)
+        sums = ndimage.gaussian_filter(
+            np.where(before.valid, before.pixels[band], 0).astype(float), 1, truncate=3
+        )
         mean = np.where(before.valid, sums / weight, 0)
         assert after.pixels[band, inside, inside] == pytest.approx(mean[inside, inside], abs=1e-3)
     assert np.array_equal(after.valid, before.valid)
@@ -83,10 +88,6 @@ def test_light_is_rounded_and_clipped_in_whole_numbers() -> None:
     assert after.pixels.dtype == np.uint8
 
 
-def two_bands() -> Any:
-    return pointwise_model(2, bands=[{"name": "red"}, {"name": "nir"}])
-
-
 def scene_file(path: Path, pixels: npt.NDArray[Any]) -> Path:
     profile = {
         "driver": "GTiff", "height": pixels.shape[1], "width": pixels.shape[2], "count": len(pixels),
@@ -94,7 +95,7 @@ def scene_file(path: Path, pixels: npt.NDArray[Any]) -> Path:
     }  # fmt: skip
     with rasterio.open(path, "w", **profile) as file:
         file.write(pixels)
-        file.descriptions = ("red", "nir")
+        file.descriptions = ("red", "green")
     return path
 
 
@@ -103,7 +104,7 @@ def test_the_scores_are_those_of_predictions_of_changed_files(tmp_path: Path) ->
     smooth = ndimage.gaussian_filter(random.random((2, 90, 80)), (0, 3, 3))
     pixels = (40 + 200 * (smooth - smooth.min()) / np.ptp(smooth)).astype(np.uint8)
     scene = scene_file(tmp_path / "scene.tif", pixels)
-    model = two_bands()
+    model = pointwise_model(2)
     job = prepare_job(scene, model, PredictOptions())
     changes = changes_of(job.match, job.card)
     assert len(changes) == len(SHIFTS) + len(BLURS) + len(LIGHTS) + 2
@@ -121,14 +122,25 @@ def test_the_scores_are_those_of_predictions_of_changed_files(tmp_path: Path) ->
         assert table.loc[change.name, "accuracy"] == pytest.approx(
             (again["landcover"].values == reference).mean()
         )
-    assert table.loc["without nir", "mean_iou"] < 1
+    assert table.loc["without green", "mean_iou"] < 1
     assert [row["change"] for row in found.to_dict()["stress"]] == list(table.index)
     assert sum(line.startswith("shifted by") for line in found.lines()) == len(SHIFTS)
 
 
+def test_a_fifth_brighter_is_a_fifth_more_of_the_physical_value(tmp_path: Path) -> None:
+    scene = scene_file(tmp_path / "scene.tif", source_of(7, (30, 30)).pixels)
+    job = prepare_job(scene, pointwise_model(2, offset=[-0.1, 0.2]), PredictOptions())
+    (change,) = [each for each in changes_of(job.match, job.card) if each.name == "20% brighter"]
+    assert change.light is not None
+    stored = 120.0
+    for (factor, summand), scale, offset in zip(change.light, job.card.scale, job.card.offset, strict=True):
+        brighter = (stored * factor + summand) * scale + offset
+        assert brighter == pytest.approx(1.2 * (stored * scale + offset))
+
+
 def test_without_a_band_the_network_sees_zero_there(tmp_path: Path) -> None:
     scene = scene_file(tmp_path / "scene.tif", source_of(5, (30, 30)).pixels)
-    job = prepare_job(scene, two_bands(), PredictOptions())
+    job = prepare_job(scene, pointwise_model(2), PredictOptions())
     for change in changes_of(job.match, job.card):
         if change.replaced is not None:
             band, value = change.replaced
