@@ -98,7 +98,7 @@ def _exported_model(path: Path) -> Description:
     return {
         "kind": "exported model",
         "path": str(path),
-        "bytes": sum(map(len, found.files)),
+        "bytes": len(found.files.operations) + len(found.files.weights),
         "precision": found.precisions,
         "tile_px": list(found.about.shape),
         "other_tiles_px": None if found.about.multiple is None else f"multiples of {found.about.multiple}",
