@@ -307,6 +307,11 @@ def _classes(found: Sequence[FoundClass], choices: LabelChoices, labels: str) ->
         )
     if len(found) == 1:
         return {"task": "binary", "classes": {1: _class(found[0])}}
+    if len(found) >= NODATA:
+        raise DataError(
+            f"{labels}: holds {len(found)} different values, expected fewer than {NODATA} codes; grey masks and "
+            "pictures of colours need a configuration (YAML), whose data.labels.form is grey or colors"
+        )
     first = 1 if choices.background else 0
     kept = all(isinstance(c.value, int) and first <= c.value < NODATA for c in found)
     classes = {int(c.value) if kept else i: _class(c) for i, c in enumerate(found, start=1)}

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import rasterio
 import torch
+from PIL import Image
 from rasterio.crs import CRS
 from rasterio.transform import from_origin
 
@@ -126,6 +127,26 @@ def test_pairs_that_cannot_be_are_refused_in_a_line(folder: Path, tmp_path: Path
     fields["data"]["images"] = "image_*.tif"
     with pytest.raises(ConfigError, match="images .a pattern., table or pairs"):
         Config.of(fields, "c", folder)
+
+
+def test_grey_masks_are_no_codes(tmp_path: Path) -> None:
+    """Values of several masks are classes together; each alone has few enough."""
+    pairs = []
+    for number in (0, 1):
+        paths = tmp_path / f"image_{number}.png", tmp_path / f"mask_{number}.png"
+        Image.fromarray(np.full((16, 16, 3), 7, np.uint8)).save(paths[0])
+        grey = np.arange(128).repeat(2).reshape(16, 16) + 128 * number
+        Image.fromarray(grey.astype(np.uint8)).save(paths[1])
+        pairs.append(paths)
+    with pytest.raises(DataError, match="256 different values, expected fewer than 255 codes; grey masks"):
+        pairs_config(pairs, LabelChoices())
+
+
+def test_a_check_of_a_torchgeo_dataset_is_that_of_its_files(folder: Path) -> None:
+    ours = geoseg.check(pairs_in(folder), progress=False, classes="0,3,7")
+    theirs = geoseg.check(Images(folder) & Codes(folder), progress=False, classes="0,3,7")
+    assert ours.classes["pixels"].tolist() == theirs.classes["pixels"].tolist()
+    assert ours.bands["mean"].tolist() == pytest.approx(theirs.bands["mean"].tolist())
 
 
 def test_a_loop_of_ones_own_gets_the_same_batches_of_an_epoch_every_time(folder: Path) -> None:

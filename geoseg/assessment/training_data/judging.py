@@ -102,6 +102,16 @@ def _splits(survey: DataSurvey) -> Iterator[DataFinding]:
     """Yield why images cannot be divided, and the ground that is in two splits."""
     if survey.undivided is not None:
         yield DataFinding(check="split", severity="error", what=survey.undivided.message, remedy="")
+    spare = tuple(entry.key for entry in survey.entries if not survey.used(entry.key))
+    if spare:
+        verb = "is" if len(spare) == 1 else "are"
+        yield DataFinding(
+            check="split",
+            severity="hint",
+            what=f"{plural(len(spare), 'image')} {verb} in no split ({listed(spare)})",
+            remedy="name them in data.split, or in data.exclude",
+            images=spare,
+        )
     if not survey.shared:
         return
     a, b = survey.shared[0]

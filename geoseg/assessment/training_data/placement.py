@@ -13,7 +13,7 @@ from geoseg.assessment.training_data.shift import REACH
 from geoseg.assessment.training_data.survey import DataSurvey
 from geoseg.datasets.dataset import Pair
 from geoseg.engine.resized import ResizedSource
-from geoseg.errors import plural
+from geoseg.errors import DataError, plural
 from geoseg.grid.grid import SAME_PIXEL, Grid
 from geoseg.grid.window import Window
 from geoseg.labels.alignment import Alignment
@@ -168,7 +168,10 @@ def _features_outside(pairs: Sequence[Pair]) -> str | None:
         return None
     if sum(layer_shape(first.recipe.path, layer)[1] for layer in first.recipe.layers) > _MANY:
         return None
-    shapes = load_shapes(first.recipe, everything=True).geometry
+    try:
+        shapes = load_shapes(first.recipe, everything=True).geometry
+    except DataError:  # of features elsewhere, which no training reads
+        return None
     if not len(shapes):
         return None
     outlines = []

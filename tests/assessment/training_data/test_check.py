@@ -20,7 +20,10 @@ from scipy import ndimage
 
 import geoseg
 from geoseg.assessment.training_data.finding import CHECKS, DataFinding
-from geoseg.errors import DataError, OptionError, OutputExistsError
+from geoseg.datasets.opening import first_image, open_data, open_image
+from geoseg.datasets.statistics import measure
+from geoseg.errors import ConfigError, DataError, OptionError, OutputExistsError
+from geoseg.learning.config import Config
 from tests.assessment.training_data.made import (
     CLASSES,
     COUNT,
@@ -34,6 +37,7 @@ from tests.assessment.training_data.made import (
     put_image,
     put_labels,
 )
+from tests.datasets.sets import card_of
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +182,12 @@ SPOILED: dict[str, tuple[str, str, Spoil, tuple[str, ...]]] = {
     "undeclared": ("nodata", "error", undeclared, ("p0",)),
     "one mask": ("mask", "error", lambda f: put_labels(f, 3, labels_of(1)), ("p1", "p3")),
     "split": ("split", "error", lambda f: configured(f, split={"train": ["p9"], "val": ["p1"]}), ()),
+    "in no split": (
+        "split",
+        "hint",
+        lambda f: configured(f, split={"train": NAMES[:4], "val": NAMES[4:5]}),
+        ("p5",),
+    ),
     "ground": ("ground", "error", lambda f: (
         put_image(f, 4, image_of(labels_of(4), 4), **place(0)), put_labels(f, 4, labels_of(4), **place(0))
     ), ("p0", "p4")),
@@ -229,6 +239,26 @@ def test_each_fault_is_found(name: str, folder: Path) -> None:
     assert others <= ALSO.get(name, set()), [str(each.line) for each in quality.found]
     assert quality.exit_code == (3 if any(each.severity == "error" for each in quality.found) else 0)
     json.dumps(quality.to_dict(), allow_nan=False)
+
+
+def refused(config: Config) -> bool:
+    """Tell whether a training would refuse its data."""
+    try:
+        first = open_image(first_image(config.data, config.data_root), config.data)
+        opened = open_data(config.data, config.data_root, card_of(config, str(first.dtype)))
+        measure(opened.splits["train"])
+    except (DataError, ConfigError):
+        return True
+    return False
+
+
+@pytest.mark.parametrize("name", [*SPOILED, "clean"])
+def test_an_error_is_what_a_training_refuses(name: str, folder: Path) -> None:
+    """Besides pictures that are in two splits, which nothing but equal pixels gives away."""
+    if name != "clean":
+        SPOILED[name][2](folder)
+    errors = {each.check for each in found(folder) if each.severity == "error"}
+    assert refused(Config.read(folder / "config.yaml")) == bool(errors - {"identical"})
 
 
 def test_every_check_is_seeded() -> None:
