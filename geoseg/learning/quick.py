@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from geoseg.datasets.label_config import form_of
-from geoseg.errors import DataError, Message, OptionError
+from geoseg.errors import DataError, Message, OptionError, plural
 from geoseg.grid.ground import pixel_size_m
 from geoseg.grid.legend import BACKGROUND, NODATA, Legend, LegendClass
 from geoseg.labels.label import FoundClass
@@ -309,7 +309,7 @@ def _classes(found: Sequence[FoundClass], choices: LabelChoices, labels: str) ->
         return {"task": "binary", "classes": {1: _class(found[0])}}
     if len(found) >= NODATA:
         raise DataError(
-            f"{labels}: holds {len(found)} different values, expected fewer than {NODATA} codes; grey masks and "
+            f"{labels}: holds {plural(len(found), 'different value')}, expected fewer than {NODATA} codes; grey masks and "
             "pictures of colours need a configuration (YAML), whose data.labels.form is grey or colors"
         )
     first = 1 if choices.background else 0
