@@ -309,8 +309,8 @@ def _classes(found: Sequence[FoundClass], choices: LabelChoices, labels: str) ->
         return {"task": "binary", "classes": {1: _class(found[0])}}
     if len(found) >= NODATA:
         raise DataError(
-            f"{labels}: holds {plural(len(found), 'different value')}, expected fewer than {NODATA} codes; grey masks and "
-            "pictures of colours need a configuration (YAML), whose data.labels.form is grey or colors"
+            f"{labels}: holds {plural(len(found), 'different value')}, expected fewer than {NODATA} codes; grey "
+            "masks and pictures of colours need a configuration (YAML), whose data.labels.form is grey or colors"
         )
     first = 1 if choices.background else 0
     kept = all(isinstance(c.value, int) and first <= c.value < NODATA for c in found)
