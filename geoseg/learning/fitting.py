@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +15,7 @@ from geoseg.datasets.loading import loader
 from geoseg.learning.batches import Batches
 from geoseg.learning.consistency import unlabelled
 from geoseg.learning.course import Course
+from geoseg.learning.depthwise import depthwise_in_float32
 from geoseg.learning.preparation import PreparedTraining
 from geoseg.learning.process_state import Interrupted, listening, quiet_lightning, rank
 from geoseg.learning.records import Extent, Records
@@ -109,5 +110,6 @@ def _loop(run: PreparedTraining, task: SegmentationTask, course: Course) -> None
         use_distributed_sampler=False,
     )
     course.enter(trainer)
-    with closing(chips):
+    slow_depthwise = run.device == "cpu" and run.precision == "bf16"
+    with closing(chips), depthwise_in_float32(run.model.network) if slow_depthwise else nullcontext():
         trainer.fit(task, chips)
