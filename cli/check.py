@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from geoseg.errors import plural
-from geoseg.storage.foreign_yaml import YAML_SUFFIXES
 from geoseg.storage.printable import json_text, printable
 
 from .flags import spelled
@@ -98,6 +97,7 @@ def command(
     """
     from geoseg.assessment.check import check
     from geoseg.assessment.coverage.quality import PolygonQuality
+    from geoseg.storage.foreign_yaml import YAML_SUFFIXES
 
     if len(source) > 1 and not labels:
         raise click.UsageError(f"found {plural(len(source), 'file')}, expected one, or images with --labels")
