@@ -322,7 +322,7 @@ def _checked_map(
 def _polygon_layers(
     path: Path, layer: str | Sequence[str] | None, encoding: str | None
 ) -> tuple[VectorLayer, ...]:
-    """Return the layers to check: those that are named, else all that may have polygons."""
+    """Return the named layers, or without a name every layer whose geometries may be polygons."""
     from geoseg.vectorfiles.reading import choose_layers, layer_shape
 
     found = choose_layers(path, layer, encoding)

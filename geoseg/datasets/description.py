@@ -10,7 +10,8 @@ from geoseg.datasets.label_config import FORM_NAMES, LabelsConfig, with_form
 from geoseg.datasets.quantities import STRICT, BandNumber, Code, Edge, Nodata, Pattern, Positive
 from geoseg.datasets.split_config import METHOD_NAMES, ColumnSplit, SplitConfig
 from geoseg.errors import LegendError, plural
-from geoseg.grid.legend import BACKGROUND, BUILT_IN, Legend, LegendClass, Task
+from geoseg.grid.legend import BACKGROUND, BUILT_IN, Legend, Task
+from geoseg.labels.forms import own_values
 from geoseg.labels.label import UNKNOWN, LabelValue, Meanings, plain
 from geoseg.raster.declared import Declared, NodataRule, nodata_of
 
@@ -127,7 +128,7 @@ class DataConfig(BaseModel):
         legend = BUILT_IN[str(fields["classes"])]
         labels, ignore = with_form(fields.get("labels")), fields.get("ignore", ())
         form = str(labels.get("form") if isinstance(labels, dict) else getattr(labels, "form", "codes"))
-        unknown = [value for c in legend.classes if c.name == _UNKNOWN for value in _own_values(c, form)]
+        unknown = [value for c in legend.classes if c.name == _UNKNOWN for value in own_values(c, form)]
         classes = {c.code: {"name": c.name, "color": c.color} for c in legend.classes if c.name != _UNKNOWN}
         return fields | {
             "classes": classes,
@@ -206,7 +207,7 @@ class DataConfig(BaseModel):
         code_of: dict[LabelValue, int] = {}
         for c in self.legend.classes:
             given = self.classes[c.code].labels if c.code in self.classes else None
-            for value in given or _own_values(c, self.labels.form):
+            for value in given or own_values(c, self.labels.form):
                 if code_of.setdefault(plain(value), c.code) != c.code:
                     raise ValueError(f"label value {value!r} means two classes, expected one")
         for value in self.ignore:
@@ -222,18 +223,6 @@ class DataConfig(BaseModel):
             remedy="name them in data.classes or data.ignore"
             + (", or raise data.labels.tolerance" if self.labels.form == "colors" else ""),
         )
-
-
-def _own_values(c: LegendClass, form: str) -> tuple[LabelValue, ...]:
-    """Return the label values of a class if none are given."""
-    own: dict[str, tuple[LabelValue, ...]] = {
-        "codes": (c.code,),
-        "grey": (c.code,),
-        "colors": (c.color,),
-        "run_lengths": (c.name,),
-        "vector": (c.code, c.name),
-    }
-    return own.get(form, ())
 
 
 def listed_codes(classes: dict[int, Any]) -> str:

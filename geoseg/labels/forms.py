@@ -160,7 +160,7 @@ def classes_of(
     if given is not None:
         legend = given
         for c in given.classes:
-            for value in map(plain, (labels or {}).get(c.code) or _own_values(c, source.form)):
+            for value in map(plain, (labels or {}).get(c.code) or own_values(c, source.form)):
                 if code_of.setdefault(value, c.code) != c.code:
                     raise OptionError(
                         f"{value!r} means two of the classes, expected one; name them otherwise"
@@ -183,15 +183,16 @@ def classes_of(
     return Classes(legend=legend, meanings=meanings)
 
 
-def _own_values(c: LegendClass, form: Form) -> tuple[LabelValue, ...]:
-    """Return the label values that mean a class of a legend."""
-    own: dict[Form, tuple[LabelValue, ...]] = {
+def own_values(c: LegendClass, form: str) -> tuple[LabelValue, ...]:
+    """Return the label values that mean a class of a legend where none are given: codes, colours or names."""
+    own: dict[str, tuple[LabelValue, ...]] = {
         "codes": (c.code,),
+        "grey": (c.code,),
         "colors": (c.color,),
         "run_lengths": (c.name,),
         "vector": (c.code, c.name),
     }
-    return own[form]
+    return own.get(form, ())
 
 
 def _found(source: LabelSource) -> Sequence[FoundClass]:

@@ -114,7 +114,7 @@ class DataSurvey:
 
     @property
     def split_of(self) -> dict[str, str]:
-        """Split of each image; without those that are in none, or in several."""
+        """Split (train, val, test) of each image by its key; empty where blocks of images are divided."""
         if self.in_blocks:
             return {}
         return {key: split for split, members in self.keys.items() for key in members}
