@@ -31,6 +31,7 @@ FLOORS = (
     "inference",
     "pictures",
     "assessment",
+    "experiments",
     "demo",
     "geoseg",  # geoseg/__init__.py: the public names
     "cli",
