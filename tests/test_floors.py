@@ -29,6 +29,7 @@ FLOORS = (
     "datasets",
     "learning",
     "inference",
+    "mapping",
     "pictures",
     "assessment",
     "experiments",
