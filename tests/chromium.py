@@ -70,6 +70,38 @@ class Page:
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
 
+    def mouse(self, kind: str, x: float, y: float, *, pressed: bool = False) -> None:
+        """Move, press or release the mouse at a place of the window: mouseMoved, mousePressed, mouseReleased."""
+        button = "none" if kind == "mouseMoved" and not pressed else "left"
+        self._ask(
+            "Input.dispatchMouseEvent", type=kind, x=x, y=y, button=button, buttons=int(pressed),
+            clickCount=int(kind != "mouseMoved"),
+        )  # fmt: skip
+
+    def click(self, selector: str) -> None:
+        """Press and release the mouse in the middle of the first element of a CSS selector."""
+        x, y = self.place(selector)
+        self.mouse("mouseMoved", x, y)
+        self.mouse("mousePressed", x, y, pressed=True)
+        self.mouse("mouseReleased", x, y)
+
+    def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """Press at one place of the window, move in steps, and release at the other."""
+        self.mouse("mouseMoved", *start)
+        self.mouse("mousePressed", *start, pressed=True)
+        for step in (0.25, 0.5, 0.75, 1):
+            x, y = (a + step * (b - a) for a, b in zip(start, end, strict=True))
+            self.mouse("mouseMoved", x, y, pressed=True)
+        self.mouse("mouseReleased", *end)
+
+    def place(self, selector: str) -> tuple[float, float]:
+        """Bring an element into the window and return the place of its middle."""
+        x, y = self.evaluate(
+            f"(e => {{ e.scrollIntoView({{block: 'center', behavior: 'instant'}}); const b = e.getBoundingClientRect();"
+            f" return [b.x + b.width / 2, b.y + b.height / 2]; }})(document.querySelector({json.dumps(selector)}))"
+        )
+        return x, y
+
     def screenshot(self, path: Path) -> None:
         """Write the whole page as PNG."""
         found = self._ask("Page.captureScreenshot", format="png", captureBeyondViewport=True)

@@ -49,6 +49,7 @@ LOWEST = {
     "torch": "engine",
     "openvino": "engine",
     "nncf": "engine",
+    "vl_convert": "experiments",
     "tensorboard": "learning",
     "lightning": "learning",
     "torchgeo": "models",

@@ -43,8 +43,7 @@ class ScoredClasses:
         ConfigError
             If `without` names other classes, or all of them.
         """
-        codes = (0, 1) if card.task == "binary" else card.channels
-        names = tuple(card.classes[code].name for code in codes)
+        names = tuple(card.classes[code].name for code in card.scored)
         strange = [name for name in without if name not in names]
         if strange or set(without) == set(names):
             found = f"{strange[0]!r}, no class of the data" if strange else "every class"

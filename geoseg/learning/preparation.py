@@ -87,8 +87,7 @@ class PreparedTraining:
         """The training loss."""
         wanted, card = self.config.train.loss, self.model.card
         if isinstance(wanted.class_weights, Mapping):
-            codes = (0, 1) if card.task == "binary" else card.channels
-            weights = tuple(wanted.class_weights[code] for code in codes)
+            weights = tuple(wanted.class_weights[code] for code in card.scored)
         else:
             weights = self.statistics.class_weights(wanted.class_weights) if wanted.class_weights else ()
         options = {

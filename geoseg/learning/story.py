@@ -8,14 +8,13 @@ import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-import torch
-
-from geoseg.learning.monitor import report
-from geoseg.learning.preparation import PreparedTraining
-from geoseg.learning.scoring import Score
 from geoseg.storage.durable import write_bytes
+
+if TYPE_CHECKING:
+    from geoseg.learning.preparation import PreparedTraining
+    from geoseg.learning.scoring import Score
 
 MODEL: Final = "model.safetensors"
 """Name of the finished model file in a run's folder."""
@@ -25,7 +24,7 @@ STORY: Final = "run.json"
 _PACKAGES: Final = (
     "geoseg", "torch", "lightning", "segmentation-models-pytorch", "timm", "rasterio", "numpy",
 )  # fmt: skip
-Scored = Mapping[str, Sequence[Score]]
+Scored: TypeAlias = "Mapping[str, Sequence[Score]]"
 """Scores of the images of each split, in their order."""
 
 
@@ -81,6 +80,9 @@ def write_story(
 
 def _scores(run: PreparedTraining, split: str, scores: Sequence[Score]) -> dict[str, Any]:
     """Return the counts of a split, and the mean IoU of each of its images, to find the worst ones."""
+    # Imported here, since whoever only reads a record needs no torch.
+    from geoseg.learning.monitor import report
+
     images = zip(run.splits[split], scores, strict=True)
     return {
         "confusion": sum(scores[1:], start=scores[0]).confusion.counts.tolist(),
@@ -90,6 +92,8 @@ def _scores(run: PreparedTraining, split: str, scores: Sequence[Score]) -> dict[
 
 def _surroundings(run: PreparedTraining) -> dict[str, Any]:
     """Return everything in the environment that a result may depend on."""
+    import torch
+
     return {
         "device": run.device,
         "device_name": torch.cuda.get_device_name() if run.device == "cuda" else platform.machine(),

@@ -317,6 +317,11 @@ class Card(BaseModel):
         return Legend(classes=self.legend)
 
     @property
+    def scored(self) -> tuple[int, ...]:
+        """Codes of the classes that scores are of, in their order; 0 and 1 for a binary task."""
+        return (0, 1) if self.task == "binary" else self.channels
+
+    @property
     def divisor(self) -> float | tuple[float, ...]:
         """What the logits are divided by: `temperature`, or 1."""
         return 1.0 if self.temperature is None else self.temperature

@@ -22,8 +22,7 @@ _STEPS: Final = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 def classes_of(card: Card) -> tuple[LegendClass, ...]:
     """Return the scored classes, in order."""
-    codes = (0, 1) if card.task == "binary" else card.channels
-    return tuple(card.classes[code] for code in codes)
+    return tuple(card.classes[code] for code in card.scored)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
