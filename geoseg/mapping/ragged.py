@@ -16,7 +16,7 @@ Objects = npt.NDArray[np.object_]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ragged:
-    """Polygons as ragged arrays.
+    """Polygons as ragged arrays, holes in the other direction than shells.
 
     Parameters
     ----------
