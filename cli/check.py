@@ -12,7 +12,7 @@ from geoseg.storage.printable import json_text, printable
 
 from .flags import spelled
 from .messages import progress, say
-from .options import FILE, band, encoding, examples, overwrite, unlabelled, validity
+from .options import FILE, band, changes, encoding, examples, overwrite, unlabelled, validity
 from .process import allow_vrt
 from .scenes import consent
 from .values import LEGEND
@@ -60,10 +60,7 @@ _PATH = click.Path(exists=True, path_type=Path)
 @unlabelled
 @band
 @validity
-@click.option(
-    "--set", "changes", multiple=True, metavar="KEY=VALUE",
-    help="Change a value of the configuration; may be repeated.",
-)  # fmt: skip
+@changes
 @click.option(
     "-o",
     "--output",

@@ -1,6 +1,6 @@
 """The command ``geoseg``: imports the subcommand, and turns every error into one line and an exit code.
 
-Exit codes: 0 done, 1 error, 2 usage, 3 done with replaced areas or failed scenes or, of a
+Exit codes: 0 done, 1 error, 2 usage, 3 done with replaced areas, failed scenes or failed trials or, of a
 check, with errors in what was checked, 4 output exists or is in use, 130 and 143 for SIGINT and SIGTERM.
 """
 
@@ -33,6 +33,7 @@ COMMANDS = (
     "check",
     "model",
     "train",
+    "sweep",
     "report",
     "evaluate",
     "compare",

@@ -18,7 +18,7 @@ from geoseg.labels.overlap import OVERLAP, OVERLAPS
 from geoseg.raster.band_encoding import STORAGES
 from geoseg.raster.declared import RULES
 
-from .values import ALPHA, BANDS, BATCH_SIZE, BOUNDS, NODATA, NUMBERS, SIZE
+from .values import ALPHA, BANDS, BATCH_SIZE, BOUNDS, FOLDS, NODATA, NUMBERS, SIZE
 from .verbosity import verbosity_options
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -56,6 +56,22 @@ def output(text: str, metavar: str = "FILE") -> Callable[[Function], Function]:
         "-o", "--output", required=True, metavar=metavar, type=click.Path(path_type=Path), help=text
     )
 
+
+changes = click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a value of the configuration; may be repeated.",
+)
+
+folds = click.option(
+    "--folds",
+    type=FOLDS,
+    help="Train K models, or one for each group of images; each holds back and scores another part of the data.",
+)
+
+skip_bad = click.option("--skip-bad", is_flag=True, help="Continue without images that cannot be used.")
 
 overwrite = click.option(
     "--overwrite",

@@ -17,20 +17,23 @@ from .options import (
     allow_remote,
     band,
     buffer,
+    changes,
     class_field,
     encoding,
     examples,
+    folds,
     output_or_folder,
     overlap,
     overwrite,
     resolution,
+    skip_bad,
     stack,
     unlabelled,
     validity,
 )
 from .process import allow_vrt
 from .scenes import listed
-from .values import FOLDS, LEGEND, SCENE_FILE
+from .values import LEGEND, SCENE_FILE
 from .verbosity import verbosity_options
 
 if TYPE_CHECKING:
@@ -60,10 +63,7 @@ _MOST_IMAGES = 5
 @stack
 @resolution
 @output_or_folder("Folder of the run, or model file (the folder of the run is then beside it).", "RUN|FILE")
-@click.option(
-    "--set", "changes", multiple=True, metavar="KEY=VALUE",
-    help="Change a value of the configuration; may be repeated.",
-)  # fmt: skip
+@changes
 @class_field
 @click.option("--layer", metavar="NAME", help="Layer of a vector file; all by default.")
 @click.option(
@@ -78,13 +78,10 @@ _MOST_IMAGES = 5
 @band
 @validity
 @allow_remote
-@click.option(
-    "--folds", type=FOLDS,
-    help="Train K models, or one for each group of images; each holds back and scores another part of the data.",
-)  # fmt: skip
+@folds
 @click.option("--print-config", is_flag=True, help="Print the complete configuration as YAML and exit.")
 @click.option("--fast-dev-run", is_flag=True, help="Test everything on a few chips; nothing is kept.")
-@click.option("--skip-bad", is_flag=True, help="Continue without images that cannot be used.")
+@skip_bad
 @click.option("--fresh", is_flag=True, help="Start anew instead of continuing an interrupted run.")
 @click.option("--extend", is_flag=True, help="Extend a finished run to more epochs.")
 @overwrite
@@ -248,7 +245,7 @@ def _config(
                     f"{flag_of(context.command, name)} is for SCENE LABELS; a configuration says it in data.labels"
                 )
         said = [f"data.{key}={value}" for key, value in validity_fields(declared).items()]
-        return _consented(Config.read(Path(inputs[0]), [*said, *changes]))
+        return consented(Config.read(Path(inputs[0]), [*said, *changes]))
     if len(inputs) != (1 if stack else 2):
         raise click.UsageError(
             f"expected one configuration (.yaml) or a scene and its labels, found {plural(len(inputs), 'file')}"
@@ -266,7 +263,7 @@ def _config(
     return quick_config(scene, Path(inputs[-1]), choices, changes, declared)
 
 
-def _consented(config: Config) -> Config:
+def consented(config: Config) -> Config:
     """Allow GDAL to open VRTs if the configuration names one, or images with one file per band."""
     from geoseg.datasets.files import needs_vrt
 

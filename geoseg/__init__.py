@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         SceneError,
         StitchError,
     )
+    from geoseg.experiments.sweep import sweep
     from geoseg.grid.grid import Grid
     from geoseg.grid.legend import Legend, LegendClass
     from geoseg.grid.tiling import Tiling
@@ -109,6 +110,7 @@ __all__ = [
     "recolor",
     "report",
     "segment",
+    "sweep",
     "train",
     "vectorize",
     "write",
@@ -162,6 +164,7 @@ _HOMES = {
     "recolor": "geoseg.models.recolor",
     "report": "geoseg.assessment.report",
     "segment": "geoseg.inference.segment",
+    "sweep": "geoseg.experiments.sweep",
     "train": "geoseg.learning.train",
     "vectorize": "geoseg.vector.vectorize",
     "write": "geoseg.vector.write",

@@ -35,6 +35,7 @@ VERBS = {
     "rasterize": ("rasterize",),
     "check": ("check",),
     "train": ("train",),
+    "sweep": ("sweep",),
     "report": ("report",),
     "quantize": ("model", "quantize"),
     "calibrate": ("model", "calibrate"),
@@ -148,6 +149,7 @@ def test_the_types_of_public_signatures_are_public() -> None:
     foreign = {
         "Any",
         "Callable",
+        "DataFrame",
         "Iterator",
         "Literal",
         "Mapping",

@@ -305,8 +305,19 @@ class Config(BaseModel):
         return cls.of(fields, str(path), path.parent)
 
     @classmethod
-    def of(cls, fields: Mapping[str, Any], name: str, folder: Path) -> Config:
+    def of(cls, fields: Mapping[str, Any], name: str, folder: Path, root: Path | None = None) -> Config:
         """Check the fields of a configuration called `name`, whose paths are relative to `folder`.
+
+        Parameters
+        ----------
+        fields : mapping
+            Its values, nested.
+        name : str
+            What messages call it.
+        folder : Path
+            Folder of its file.
+        root : Path, optional
+            Folder of the data where it is known already; else `data.root` says it.
 
         Raises
         ------
@@ -316,7 +327,7 @@ class Config(BaseModel):
             config = cls.model_validate(fields)
         except ValidationError as error:
             raise ConfigError(f"{name}: {one_line(error, TAGS | SCHEDULES)}") from error
-        config._root = (folder / _expand(config.data.root, name)).resolve()
+        config._root = root or (folder / _expand(config.data.root, name)).resolve()
         config._folder = folder.resolve()
         return config
 

@@ -72,7 +72,8 @@ class Course(lightning.Callback):  # type: ignore[misc]  # Lightning is untyped 
         self.progress = replace(self.state.progress if self.state else self.base)
         self.task.number = self.progress.epoch * self.batches.count + self.progress.batch
         self.batches.begin(self.progress.epoch, self.progress.batch)
-        self._saved = self._clock = time.monotonic()
+        self._saved = time.monotonic()
+        self._start_clocks()
 
     @property
     def over(self) -> bool:
@@ -88,7 +89,8 @@ class Course(lightning.Callback):  # type: ignore[misc]  # Lightning is untyped 
         """Restore the states of optimizer, schedule and scaler; take over the signals from Lightning."""
         self.interruption.listen()
         self.task.start_average()
-        self._saved = self._clock = time.monotonic()
+        self._saved = time.monotonic()
+        self._start_clocks()
         if self.state is not None:
             parts = self.state.parts
             if self.task.average is not None:
@@ -139,8 +141,7 @@ class Course(lightning.Callback):  # type: ignore[misc]  # Lightning is untyped 
         """Do the work after the last batch of an epoch; repeated if the run was stopped during it."""
         score, network = self._scored(trainer)
         progress = self.progress
-        progress.seconds += time.monotonic() - self._clock
-        self._clock = time.monotonic()
+        self._count_time()
         progress.epoch, progress.batch = progress.epoch + 1, 0
         loss = self._mean(trainer, progress.loss_sum / max(1, progress.loss_count))
         progress.loss_sum, progress.loss_count = 0.0, 0
@@ -219,6 +220,15 @@ class Course(lightning.Callback):  # type: ignore[misc]  # Lightning is untyped 
         number = torch.tensor(value, dtype=torch.float64, device=self.task.device)
         return float(trainer.strategy.reduce(number, reduce_op="mean"))
 
+    def _start_clocks(self) -> None:
+        self._clock, self._cpu_clock = time.monotonic(), time.process_time()
+
+    def _count_time(self) -> None:
+        """Add the time since the clocks were last read."""
+        self.progress.seconds += time.monotonic() - self._clock
+        self.progress.cpu_seconds += time.process_time() - self._cpu_clock
+        self._start_clocks()
+
     def _stop(self, trainer: Any) -> None:
         self._save(trainer)
         assert self.interruption.signum is not None
@@ -226,8 +236,8 @@ class Course(lightning.Callback):  # type: ignore[misc]  # Lightning is untyped 
 
     def _save(self, trainer: Any) -> None:
         """Save the state; only between two optimizer steps."""
-        self.progress.seconds += time.monotonic() - self._clock
-        self._saved = self._clock = time.monotonic()
+        self._count_time()
+        self._saved = time.monotonic()
         if not trainer.is_global_zero:
             return
         parts = {

@@ -112,7 +112,11 @@ class Finished:
         path = self.folder / METRICS
         try:
             lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-            begin = TrainingPosition(epoch=int(lines[-1]["epoch"]), seconds=float(lines[-1]["seconds"]))
+            begin = TrainingPosition(
+                epoch=int(lines[-1]["epoch"]),
+                seconds=float(lines[-1]["seconds"]),
+                cpu_seconds=float(lines[-1].get("cpu_seconds", 0)),
+            )
             for line in lines:
                 found = monitor.standing(validation_scores(line))
                 if not begin.best_epoch or beats(found, begin.best):

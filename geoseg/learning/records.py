@@ -96,6 +96,7 @@ class Records:
             "epoch": progress.epoch,
             "step": progress.epoch * self._extent.steps,
             "seconds": round(progress.seconds, 1),
+            "cpu_seconds": round(progress.cpu_seconds, 1),
             "learning_rate": rate,
             "loss": loss,
             **{f"val_{key}": value for key, value in scores.items()},

@@ -42,6 +42,8 @@ class TrainingPosition:
         Number of the best epoch, from 1; 0 if there is none yet.
     seconds : float
         Training time so far.
+    cpu_seconds : float
+        CPU time of the training process so far.
     stopped : bool
         Whether it stopped early for lack of improvement.
     """
@@ -53,6 +55,7 @@ class TrainingPosition:
     best: tuple[float, float] | None = None
     best_epoch: int = 0
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     stopped: bool = False
 
     def __post_init__(self) -> None:

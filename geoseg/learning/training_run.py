@@ -16,7 +16,7 @@ import yaml
 
 from geoseg.datasets.files import Entry
 from geoseg.engine.folded import folded
-from geoseg.errors import ANEW, OptionError, OutputError, OutputExistsError, ResumeError
+from geoseg.errors import ANEW, DataError, OptionError, OutputError, OutputExistsError, ResumeError
 from geoseg.learning.batch_norm import with_better_statistics
 from geoseg.learning.calibration import calibrated
 from geoseg.learning.config import Config
@@ -62,6 +62,8 @@ class TrainOptions:
     extend : bool
         Whether a finished run goes on to the larger number of epochs that the configuration has now: from its best
         epoch, with a new optimizer and a schedule over the epochs that are added.
+    score_test : bool
+        Whether the test images are scored at the end; otherwise nobody knows their scores until `score_test_images`.
     """
 
     overwrite: bool = False
@@ -69,6 +71,7 @@ class TrainOptions:
     skip_bad: bool = False
     dev_run: bool = False
     extend: bool = False
+    score_test: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,7 +220,7 @@ def _train(
     from geoseg.learning.fitting import fit
 
     fit(run, folder, begin, progress)
-    _finish(run, folder, final)
+    _finish(run, folder, final, with_test=options.score_test)
 
 
 def _begin(run: PreparedTraining, folder: Path, final: Path, journal: Journal) -> TrainingPosition:
@@ -277,7 +280,7 @@ def _make(folder: Path, final: Path) -> None:
         raise OutputError(f"{folder}: cannot be used for a run ({error.strerror})") from error
 
 
-def _finish(run: PreparedTraining, folder: Path, final: Path) -> None:
+def _finish(run: PreparedTraining, folder: Path, final: Path, *, with_test: bool) -> None:
     """Score the best epoch as it is stored, and write it with its scores.
 
     Rounding weights to fp16 a second time does not change them, so the scores are those of the final file,
@@ -301,7 +304,7 @@ def _finish(run: PreparedTraining, folder: Path, final: Path) -> None:
         scorer = run.scorer.deciding_as(best.card)
         validated = [scorer.image(network, pair) for pair in run.splits["val"]]
     scored = {"val": validated}
-    if run.splits["test"]:
+    if run.splits["test"] and with_test:
         scored["test"] = [scorer.image(network, pair) for pair in run.splits["test"]]
     metrics = {split: report(sum(each[1:], start=each[0]), run.classes) for split, each in scored.items()}
     best.network.to("cpu")
@@ -320,6 +323,37 @@ def _finish(run: PreparedTraining, folder: Path, final: Path) -> None:
     write_story(folder, run, final, scored, best.card.weights_sha256)
     written = best.save(final, weights=run.config.model.weights, overwrite=True)
     assert written.weights_sha256 == best.card.weights_sha256, "they are stored as they were"
+
+
+def score_test_images(config: Config, model: Path, *, skip_bad: bool = False) -> dict[str, Any]:
+    """Score a finished model on the test images, as a training does at its end.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration of its training.
+    model : Path
+        The model file.
+    skip_bad : bool
+        As in `TrainOptions`.
+
+    Returns
+    -------
+    dict
+        As `geoseg.learning.monitor.report` gives it.
+
+    Raises
+    ------
+    ConfigError, DataError, ModelError
+    """
+    with threads(config.train.threads), limited_cache(_CACHE):
+        run = prepare_training(config, skip_bad=skip_bad)
+        if not run.splits["test"]:
+            raise DataError("the split test has no image; give data.split some")
+        found = Model.open(model)
+        scorer, network = run.scorer.deciding_as(found.card), folded(found.network)
+        scores = [scorer.image(network, pair) for pair in run.splits["test"]]
+    return report(sum(scores[1:], start=scores[0]), run.classes)
 
 
 def _shareable(config: Config) -> dict[str, Any]:

@@ -31,6 +31,7 @@ SEVERAL = {
     "--confidence": "is the confidence of a map, which polygons average and an evaluation checks",
     "--labels": "are what int8 is compared by, what a temperature is fitted to, or what check looks at",
     "--reference": "is labels of the same ground; an evaluation of several maps takes one for each",
+    "--workers": "are the threads that draw polygons, or the trials that run at once",
     "--resolution": "is the pixel of a new grid, or the one that files of several are brought to",
 }
 """Flags whose text or type is not the same in all commands, and why that is still one meaning."""

@@ -92,7 +92,7 @@ def outcome(run: Path) -> tuple[str, list[object]]:
     """Weights and scores by epoch."""
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     for line in lines:
-        del line["seconds"]
+        del line["seconds"], line["cpu_seconds"]
     return read_card(run / "model.safetensors").weights_sha256, lines
 
 

@@ -67,7 +67,7 @@ def outcome(model: Path) -> tuple[str, list[dict[str, Any]], Any]:
     """Weights, metrics without times, scores in the card."""
     lines = [json.loads(line) for line in (model.parent / "metrics.jsonl").read_text().splitlines()]
     for line in lines:
-        del line["seconds"]
+        del line["seconds"], line["cpu_seconds"]
     card = read_card(model)
     assert card.training is not None
     return card.weights_sha256, lines, card.training["metrics"]
