@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geoseg.grid.legend import Legend
+from geoseg.polygons.origins import Origin
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -24,7 +25,7 @@ _BATCH_BYTES = 2**28
 """Most features, and most bytes of their polygons, that are handed to a writer at a time."""
 _COLUMNS = (
     *("class_code", "pixels", "area_m2", "perimeter_m"),
-    *("confidence", "second_code", "second_share", "vertices_before"),
+    *("confidence", "second_code", "second_share", "vertices_before", "last", "origin"),
 )
 """Fields with one number per feature."""
 
@@ -77,6 +78,12 @@ class Features:
         Classes, including every code that occurs.
     vertices_before : (feature,) int64 or None
         Number of vertices before simplification; None if boundaries were not redrawn.
+    last : (feature,) int64 or None
+        Last pixel of each region, row-major in the map; None where polygons do not come from one map.
+    origin : (feature,) int64 or None
+        Index in `origins` of the scene that most pixels of each region come from.
+    origins : tuple of Origin or None
+        Scenes of the map, if it was put together from several.
     """
 
     class_code: npt.NDArray[np.int64]
@@ -92,6 +99,9 @@ class Features:
     crs: str | None
     legend: Legend
     vertices_before: npt.NDArray[np.int64] | None = None
+    last: npt.NDArray[np.int64] | None = None
+    origin: npt.NDArray[np.int64] | None = None
+    origins: tuple[Origin, ...] | None = None
 
     @classmethod
     def joined(cls, parts: Sequence[Features], legend: Legend | None = None) -> Features:
@@ -232,6 +242,11 @@ class Features:
             columns["second_share"] = not_nan(self.second_share)
         if self.scene is not None:
             columns["scene"] = texts([self.scene], np.zeros(len(self), np.int64))
+        if self.origin is not None and self.origins is not None:
+            columns["scene"] = texts([each.scene for each in self.origins], self.origin)
+            dates = [each.date for each in self.origins]
+            dated = np.array([date is not None for date in dates], np.bool_)
+            columns["date"] = texts([date or "" for date in dates], self.origin, dated[self.origin])
         return pa.table(columns)
 
     def to_geodataframe(self) -> gpd.GeoDataFrame:

@@ -30,6 +30,7 @@ from geoseg.polygons.areas import (
     sum_regions,
 )
 from geoseg.polygons.features import Features
+from geoseg.polygons.origins import Origin, OriginSeams, Shares, count_origins
 from geoseg.polygons.outline import Outline, redrawn_rows
 from geoseg.polygons.rings import Rings
 from geoseg.polygons.runs import Runs, find_regions
@@ -60,6 +61,8 @@ class Wanted:
         Name of the scene, an attribute of every polygon.
     outline : Outline, optional
         How boundaries are redrawn.
+    origins : tuple of Origin, optional
+        Scenes that the strips' pixels come from, by the index that the strips have.
     """
 
     grid: Grid
@@ -68,6 +71,7 @@ class Wanted:
     classes: tuple[int, ...] | None = None
     scene: str | None = None
     outline: Outline | None = None
+    origins: tuple[Origin, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,6 +84,15 @@ class _Traced:
     arcs: Arcs
     sums: Longs
     last: Longs
+    origins: Shares | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Joined:
+    """What a strip closed: regions at its upper seam, and the origins of all, in the order of their last pixels."""
+
+    closed: Closed
+    origin: Longs | None
 
 
 def polygonize_strips(
@@ -132,7 +145,7 @@ def polygonize_connected(
         For each strip the polygons that end before its last row, maybe none, with a legend of their codes.
     """
     ground = Ground(wanted.grid)
-    seams = Seams(columns(len(wanted.classes or ())))
+    seams = Seams(columns(len(wanted.classes or ()))), OriginSeams()
     if workers == 1:
         for strip in strips:
             traced = _trace(strip, wanted, ground)
@@ -166,17 +179,22 @@ def _trace(strip: MapRows, wanted: Wanted, ground: Ground) -> _Traced:
     sums, last = sum_regions(runs, ground, strip.confidence, strip.probabilities)
     if drawn is not None:
         sums[:, VERTICES] = drawn
-    return _Traced(runs, complete[1:], rings, arcs, sums, last)
+    origins = None if strip.origin is None else count_origins(runs, strip.origin)
+    return _Traced(runs, complete[1:], rings, arcs, sums, last, origins)
 
 
-def _join(seams: Seams, traced: _Traced) -> Closed:
-    return seams.join(traced.runs, traced.arcs, traced.last, traced.sums)
+def _join(seams: tuple[Seams, OriginSeams], traced: _Traced) -> _Joined:
+    closed = seams[0].join(traced.runs, traced.arcs, traced.last, traced.sums)
+    if traced.origins is None:
+        return _Joined(closed, None)
+    return _Joined(closed, seams[1].join(traced.runs, traced.origins, traced.last))
 
 
-def _finish(traced: _Traced, closed: Closed, wanted: Wanted, ground: Ground) -> Features:
+def _finish(traced: _Traced, joined: _Joined, wanted: Wanted, ground: Ground) -> Features:
     """Combine the polygons that are complete in a strip with those that its upper seam closed, in order."""
-    done = traced.complete
-    order = np.argsort(np.concatenate([traced.last[done], closed.last]))
+    done, closed = traced.complete, joined.closed
+    last = np.concatenate([traced.last[done], closed.last])
+    order = np.argsort(last)
     code = np.concatenate([traced.runs.code[done], closed.code])[order]
     sums = np.concatenate([traced.sums[done], closed.sums])
     parts = [traced.rings, closed.rings]
@@ -207,6 +225,9 @@ def _finish(traced: _Traced, closed: Closed, wanted: Wanted, ground: Ground) -> 
         crs=wanted.grid.crs,
         legend=complete_legend(wanted.legend, codes),
         vertices_before=None if wanted.outline is None else sums[:, VERTICES],
+        last=last[order],
+        origin=joined.origin,
+        origins=wanted.origins,
     )
 
 
@@ -227,6 +248,9 @@ def nothing_of(wanted: Wanted) -> Features:
         offset=np.zeros(1, np.int64),
         crs=wanted.grid.crs,
         legend=complete_legend(wanted.legend, ()),
+        last=longs,
+        origin=None if wanted.origins is None else longs,
+        origins=wanted.origins,
     )
 
 

@@ -32,11 +32,13 @@ class MapRows:
         Probability of the class in steps of 1/254, or 255 for none.
     probabilities : (class, row, col) uint8 or None
         Probability of every class, encoded likewise.
+    origin : (row, col) uint16 or None
+        Index of the scene that each pixel comes from.
     row : int
         Row of the raster at which the strip begins.
     halo : bool
-        Whether the first row of `codes` and `valid`, which confidence and probabilities lack, is the last row of
-        the strip above.
+        Whether the first row of `codes` and `valid`, which the other arrays lack, is the last row of the strip
+        above.
     last : bool
         Whether the strip ends with the last row of the raster.
     """
@@ -45,6 +47,7 @@ class MapRows:
     valid: Bools
     confidence: Shares | None = None
     probabilities: Shares | None = None
+    origin: npt.NDArray[np.uint16] | None = None
     row: int = 0
     halo: bool = False
     last: bool = False
@@ -65,6 +68,7 @@ def cut(whole: MapRows, rows: int) -> Iterator[MapRows]:
             valid=whole.valid[row - halo : stop],
             confidence=None if whole.confidence is None else whole.confidence[row:stop],
             probabilities=None if whole.probabilities is None else whole.probabilities[:, row:stop],
+            origin=None if whole.origin is None else whole.origin[row:stop],
             row=row - halo,
             halo=halo,
             last=stop == height,
@@ -95,6 +99,7 @@ def _parts(strip: MapRows, first: int, rows: int) -> Iterator[MapRows]:
             valid=strip.valid[begin:stop],
             confidence=None if strip.confidence is None else strip.confidence[begin:stop],
             probabilities=None if strip.probabilities is None else strip.probabilities[:, begin:stop],
+            origin=None if strip.origin is None else strip.origin[begin:stop],
         )
         begin, stop = stop, stop + rows
 
@@ -113,6 +118,7 @@ def joined(strips: list[MapRows]) -> MapRows:
         valid=rows_of("valid"),
         confidence=rows_of("confidence"),
         probabilities=rows_of("probabilities", axis=1),
+        origin=rows_of("origin"),
     )
 
 
