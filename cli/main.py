@@ -28,6 +28,7 @@ from .verbosity import verbosity, verbosity_options
 COMMANDS = (
     "segment",
     "predict",
+    "map",
     "vectorize",
     "rasterize",
     "check",
@@ -87,6 +88,7 @@ class Commands(click.Group):
 _LESS_MEMORY = {
     "predict": "; a smaller --tile-size or --batch-size needs less",
     "segment": "; a smaller --tile-size or --batch-size needs less",
+    "map": "; a smaller --cell needs less",
     "train": "; a smaller train.batch_size or train.chip_size needs less",
 }
 

@@ -309,17 +309,13 @@ validity = together(
 )  # fmt: skip
 """Options on valid pixels, also of `train` and `model quantize`."""
 
-prediction = together(
-    click.option(
-        "-m", "--model", required=True, type=EXISTING_FILE, help="Model file (.safetensors), or an exported one (.xml)."
-    ),
-    stack,
-    resolution,
-    click.option("-b", "--bands", type=BANDS, help="Names or numbers of the scene's bands, in the model's order."),
-    legend("Other codes keep the model's."),
-    click.option("--bounds", type=BOUNDS, help="Process only this rectangle, in the scene's CRS."),
-    click.option("--clip", type=EXISTING_FILE, help="Vector file of polygons; pixels outside become no data."),
-    validity,
+model_file = click.option(
+    "-m", "--model", required=True, type=EXISTING_FILE, help="Model file (.safetensors), or an exported one (.xml)."
+)  # fmt: skip
+bands = click.option(
+    "-b", "--bands", type=BANDS, help="Names or numbers of the scene's bands, in the model's order."
+)
+tiles = together(
     click.option(
         "--tile-size", type=click.IntRange(min=1), metavar="PX", help="Tile size; by default the model's."
     ),
@@ -331,26 +327,46 @@ prediction = together(
         "--batch-size", type=BATCH_SIZE, default="auto", show_default=True,
         help="Tiles per call of the model.",
     ),
+)  # fmt: skip
+tta = click.option(
+    "--tta",
+    is_flag=True,
+    help="Test-time augmentation: mean over 8 symmetries of every tile, 8 times the work.",
+)
+profile = click.option("--profile", is_flag=True, help="Report the time of each stage.")
+assume_crs = click.option(
+    "--assume-crs", metavar="CRS", help="CRS of a scene that has none, such as EPSG:32633."
+)
+fresh = click.option("--fresh", is_flag=True, help="Start anew instead of continuing an interrupted run.")
+
+prediction = together(
+    model_file,
+    stack,
+    resolution,
+    bands,
+    legend("Other codes keep the model's."),
+    click.option("--bounds", type=BOUNDS, help="Process only this rectangle, in the scene's CRS."),
+    click.option("--clip", type=EXISTING_FILE, help="Vector file of polygons; pixels outside become no data."),
+    validity,
+    tiles,
     device,
     click.option(
         "--devices", type=click.IntRange(min=1), default=_DEFAULTS["devices"], show_default=True, metavar="N",
         help="Number of GPUs of this machine, each of which computes a part of the rows.",
     ),
     precision,
-    click.option(
-        "--tta", is_flag=True, help="Test-time augmentation: mean over 8 symmetries of every tile, 8 times the work."
-    ),
+    tta,
     click.option("--compile", is_flag=True, help="Compile the network first (CUDA): a minute, for large scenes."),
-    click.option("--profile", is_flag=True, help="Report the time of each stage."),
+    profile,
     click.option(
         "--on-error", type=click.Choice(ON_ERROR), default=_DEFAULTS["on_error"], show_default=True,
         help="What to do with unreadable parts of the scene: stop, or write no data (exit code 3).",
     ),
     allow_remote,
     expand_palette,
-    click.option("--assume-crs", metavar="CRS", help="CRS of a scene that has none, such as EPSG:32633."),
+    assume_crs,
     force,
-    click.option("--fresh", is_flag=True, help="Start anew instead of continuing an interrupted run."),
+    fresh,
     overwrite,
     verbosity_options,
 )  # fmt: skip
@@ -359,4 +375,4 @@ prediction = together(
 
 def predict_options(values: dict[str, Any]) -> PredictOptions:
     """Move the fields of `PredictOptions` from a command's parameters into an object."""
-    return PredictOptions(**{name: values.pop(name) for name in _DEFAULTS})
+    return PredictOptions(**{name: values.pop(name) for name in _DEFAULTS if name in values})

@@ -68,8 +68,8 @@ class Task:
 
 
 def listed(arguments: tuple[str, ...], stack: tuple[str, ...] = ()) -> list[Scene]:
-    """Return the scenes given to a command: one by its files, or several; ``-`` reads a list from stdin, one per
-    line.
+    """Return the scenes given to a command: one by its files, or several; ``-`` reads a list from stdin, and a
+    ``.txt`` file is one, one per line.
     """
     if stack:
         if arguments:
@@ -82,6 +82,8 @@ def listed(arguments: tuple[str, ...], stack: tuple[str, ...] = ()) -> list[Scen
         if argument == "-":
             lines = sys.stdin.read().splitlines()
             scenes += [line.strip() for line in lines if line.strip()]
+        elif argument.lower().endswith(".txt"):
+            scenes += _lines_of(Path(argument))
         else:
             scenes.append(argument)
     if not arguments:
@@ -90,6 +92,24 @@ def listed(arguments: tuple[str, ...], stack: tuple[str, ...] = ()) -> list[Scen
         raise click.UsageError("the list of scenes on stdin is empty")
     consent(scenes)
     return list(scenes)
+
+
+def _lines_of(path: Path) -> list[str]:
+    """Return the lines of a list of scenes, as they would be typed."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise click.UsageError(
+            f"{path}: cannot be read ({error.strerror}), expected a list of scenes"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise click.UsageError(
+            f"{path}: is not UTF-8 text, expected a list of scenes, one per line"
+        ) from error
+    found = [line.strip() for line in text.splitlines() if line.strip()]
+    if not found:
+        raise click.UsageError(f"{path}: is empty, expected a list of scenes, one per line")
+    return found
 
 
 def stacked(texts: tuple[str, ...]) -> Stack:

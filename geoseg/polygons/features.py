@@ -144,13 +144,15 @@ class Features:
     def of_codes(self, codes: npt.NDArray[np.int64]) -> Features:
         """Return the features of some classes in their order, with the same legend."""
         (kept,) = np.nonzero(np.isin(self.class_code, codes))
-        if len(kept) == len(self):
-            return self
+        return self if len(kept) == len(self) else self.at(kept)
+
+    def at(self, chosen: npt.NDArray[np.intp]) -> Features:
+        """Return the features at some places, in the given order, with the same legend."""
         from geoseg.polygons.measure import gathered
 
         given: dict[str, Any] = {name: getattr(self, name) for name in _COLUMNS}
-        columns = {name: column[kept] for name, column in given.items() if column is not None}
-        buffer, offset = gathered(self.buffer, self.offset, kept)
+        columns = {name: column[chosen] for name, column in given.items() if column is not None}
+        buffer, offset = gathered(self.buffer, self.offset, chosen)
         return replace(self, **columns, buffer=buffer, offset=offset)
 
     def __getitem__(self, chosen: slice) -> Features:

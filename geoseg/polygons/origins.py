@@ -147,7 +147,7 @@ class OriginSeams:
         return best[order]
 
     def _keep(self, found: Shares, ends: Longs, still: npt.NDArray[np.bool_], row: Longs) -> None:
-        """Number the open regions anew, and keep them and the runs of the last row."""
+        """Keep the open regions, numbered anew, and the runs of the last row."""
         number = np.cumsum(still) - 1
         kept = still[found.region]
         self._open = Shares(number[found.region[kept]], found.origin[kept], found.pixels[kept])

@@ -246,6 +246,17 @@ class Scene(Source):
         return NoData.of([self.nodata[i - 1] for i in self.bands], self._dtypes, self.said)
 
     @property
+    def always_valid(self) -> bool:
+        """Whether nothing could make a pixel invalid: whole numbers without no data, masks and a validity band."""
+        return (
+            self.palette is None
+            and self.validity_band is None
+            and self.dtype.kind in "iu"
+            and not any(self.nodata[i - 1] for i in self.bands)
+            and not self._masked_bands()
+        )
+
+    @property
     def _dtypes(self) -> tuple[np.dtype[Any], ...]:
         return tuple(np.dtype(self.file.dtypes[i - 1]) for i in self.bands)
 

@@ -1,0 +1,276 @@
+"""Compute the cells of a map: one after the other in this process, or by the workers of a dask cluster.
+
+Tasks carry paths, windows and hashes; workers write the cells themselves and return counts. A few tasks per worker are
+in flight, so a scheduler never holds a country.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
+
+from geoseg.errors import Message, OptionError, OutputError, plural
+from geoseg.mapping.cell import CellWork
+from geoseg.mapping.parts import CellAbout
+from geoseg.mapping.task import CellTask, computed, run_task, stored
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+log = logging.getLogger("geoseg")
+
+_AHEAD: Final = 2
+"""Tasks in flight per thread of the workers."""
+_DEATHS: Final = 3
+"""Workers that a task may kill before it is given up."""
+_MOST_WORKERS: Final = 256
+
+Told = Callable[[CellTask, CellAbout], object]
+"""Called for each finished cell."""
+
+
+def compute_here(work: CellWork, tasks: Sequence[CellTask], told: Told) -> dict[str, str]:
+    """Compute cells in this process; a thread writes each while the next is computed."""
+    writing: tuple[CellTask, Future[CellAbout]] | None = None
+    with ThreadPoolExecutor(1, thread_name_prefix="geoseg-cells") as pool:
+        for task in tasks:
+            found = computed(work, task)
+            if writing is not None:
+                told(writing[0], writing[1].result())
+            writing = task, pool.submit(stored, work, task, found)
+        if writing is not None:
+            told(writing[0], writing[1].result())
+    return {}
+
+
+def compute_on(client: Client, work: CellWork, tasks: Sequence[CellTask], told: Told) -> dict[str, str]:
+    """Compute cells on a cluster; return those that were given up because they kill their workers, with the reason.
+
+    Raises
+    ------
+    OptionError
+        If the workers do not fit: other versions, or they do not see the same folder.
+    OutputError
+        If the scheduler is gone.
+    GeosegError
+        What a cell raised.
+    """
+    from distributed import as_completed
+    from distributed.scheduler import KilledWorker
+
+    if not tasks:
+        return {}
+    check_workers(client, work, tasks[0].folder)
+    resources = {"GPU": 1} if work.settings.device == "cuda" else None
+    lost: dict[str, str] = {}
+    shared = client.scatter(work, broadcast=True, hash=False)
+    waiting = iter(tasks)
+    at_once = max(1, _AHEAD * sum(client.nthreads().values()))
+
+    def submitted(task: CellTask) -> Any:
+        key = f"geoseg-cell-{task.name}-{uuid4().hex[:8]}"
+        return client.submit(run_task, shared, task, key=key, pure=False, resources=resources)
+
+    with _scheduler_there():
+        running = {submitted(task): task for task in islice(waiting, at_once)}
+        coming = as_completed(list(running))
+        for future in coming:
+            task = running.pop(future)
+            try:
+                told(task, future.result())
+            except KilledWorker as error:
+                lost[task.name] = (
+                    f"killed its worker {_DEATHS} times, as lack of memory does ({error.last_worker})"
+                )
+                log.error("cell %s: %s", task.name, lost[task.name])
+            following = next(waiting, None)
+            if following is not None:
+                again = submitted(following)
+                running[again] = following
+                coming.add(again)
+    return lost
+
+
+@contextmanager
+def _scheduler_there() -> Iterator[None]:
+    """Say in one line that a scheduler is gone."""
+    from concurrent.futures import CancelledError
+
+    from distributed.comm.core import CommClosedError
+
+    try:
+        yield
+    except (CommClosedError, CancelledError, TimeoutError) as error:
+        raise OutputError(
+            f"the scheduler of the cluster is gone ({type(error).__name__}); finished cells stay",
+            Message("run the same command again, with another {scheduler} if that one does not come back"),
+        ) from error
+
+
+def versions() -> dict[str, str | None]:
+    """Return the versions that results depend on, of this process."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for package in ("geoseg", "numpy", "rasterio", "openvino", "torch", "distributed"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def sees(path: str) -> bool:
+    """Tell whether this process finds a file."""
+    return Path(path).exists()
+
+
+def check_workers(client: Client, work: CellWork, folder: Path) -> None:
+    """Refuse workers of other versions, and workers that do not see the folder of the cells or the model.
+
+    Raises
+    ------
+    OptionError
+    """
+    ours, theirs = versions(), client.run(versions)
+    if not theirs:
+        raise OptionError("the cluster has no workers", "start some: dask worker tcp://… --nthreads 1")
+    for worker, found in sorted(theirs.items()):
+        other = [
+            f"{name} {found.get(name) or 'is missing'} for {ours[name]}"
+            for name in ours
+            if found.get(name) != ours[name]
+        ]
+        if other:
+            raise OptionError(
+                f"worker {worker} differs from this process: {', '.join(other)}",
+                "give client and workers the same environment",
+            )
+    token = folder / f"{uuid4().hex}.unfinished"
+    token.touch()
+    model = getattr(work.model, "path", None)
+    try:
+        for path in (token, *([] if model is None else [model])):
+            blind = sorted(worker for worker, there in client.run(sees, str(path)).items() if not there)
+            if blind:
+                raise OptionError(
+                    f"worker {blind[0]} does not find {path.parent if path is token else path}",
+                    "client and workers need one file system, mounted under the same path",
+                )
+    finally:
+        token.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """Where the cells of a map are computed.
+
+    Parameters
+    ----------
+    workers : int or None
+        Number of processes to start on this machine.
+    scheduler : str or None
+        Address of a dask scheduler, ``tcp://host:8786``, or its JSON file.
+    client : distributed.Client or None
+        Client of a cluster that the caller has.
+    """
+
+    workers: int | None = None
+    scheduler: str | None = None
+    client: Any = None
+
+    def __post_init__(self) -> None:
+        """Refuse more than one of them, and numbers out of range."""
+        given = [name for name in ("workers", "scheduler", "client") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise OptionError(
+                Message("{workers} and {scheduler} both say where cells are computed; give one of them")
+            )
+        if self.workers is not None and not 1 <= self.workers <= _MOST_WORKERS:
+            raise OptionError(f"workers is {self.workers}, expected 1 to {_MOST_WORKERS}")
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether other processes compute."""
+        return (self.workers, self.scheduler, self.client) != (None, None, None)
+
+    def threads(self, cores: int) -> int | None:
+        """Return the threads of a worker on this machine; None if the cluster is not started here."""
+        return None if self.workers is None else max(1, cores // self.workers)
+
+    @contextmanager
+    def opened(self, threads: int) -> Iterator[Client | None]:
+        """Yield a client of the cluster, which is started and ended here if it is this machine's; None for none.
+
+        Raises
+        ------
+        OptionError
+            If no scheduler answers.
+        """
+        if self.client is not None:
+            _say_dashboard(self.client)
+            yield self.client
+        elif self.scheduler is not None:
+            with _connected(self.scheduler) as client:
+                _say_dashboard(client)
+                yield client
+        elif self.workers is not None:
+            with _local(self.workers, threads) as client:
+                _say_dashboard(client)
+                yield client
+        else:
+            yield None
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[Client]:
+    from distributed import Client
+
+    name = {"scheduler_file": address} if address.endswith(".json") else {"address": address}
+    if address.endswith(".json") and not Path(address).is_file():
+        raise OptionError(f"{address}: does not exist; expected the file of dask scheduler --scheduler-file")
+    try:
+        client = Client(**name, timeout="10s")
+    except (OSError, TimeoutError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise OptionError(
+            f"no dask scheduler answers at {address} ({reason})",
+            Message("start one with dask scheduler, or pass {workers} for processes of this machine"),
+        ) from error
+    with client:
+        yield client
+
+
+@contextmanager
+def _local(workers: int, threads: int) -> Iterator[Client]:
+    import dask
+    from distributed import Client, LocalCluster
+
+    # Not for other clusters, whose scheduler has settings of its own.
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": _DEATHS - 1}),
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address="127.0.0.1:0",
+            env={"OMP_NUM_THREADS": str(threads)},
+            silence_logs=logging.CRITICAL,
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+def _say_dashboard(client: Client) -> None:
+    address = getattr(client, "dashboard_link", None)
+    count = len(client.nthreads())
+    log.info("%s; dashboard: %s", plural(count, "worker"), address or "none")
