@@ -47,7 +47,9 @@ def test_what_is_wrong_with_a_scene_is_said_and_the_others_make_the_map(
     same = write_scene(tmp_path / "same.tif", codes)
     plain = write_scene(tmp_path / "plain.tif", codes, crs=None)
     damaged = tmp_path / "damaged.tif"
-    rasterio.shutil.copy(write_scene(tmp_path / "x.tif", truth((60, 60), 1), (0, 60)), damaged, compress="deflate")
+    rasterio.shutil.copy(
+        write_scene(tmp_path / "x.tif", truth((60, 60), 1), (0, 60)), damaged, compress="deflate"
+    )
     with rasterio.open(damaged) as file:
         begin = int(file.get_tag_item("BLOCK_OFFSET_0_0", "TIFF", bidx=1))
     data = bytearray(damaged.read_bytes())
