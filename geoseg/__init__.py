@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from geoseg.inference.segment import segment
     from geoseg.learning.config import Config
     from geoseg.learning.train import train
+    from geoseg.mapping.map import map  # noqa: A004
     from geoseg.models.card import Card
     from geoseg.models.importing import import_model
     from geoseg.models.model import Model
@@ -103,6 +104,7 @@ __all__ = [
     "estimate_accuracy",
     "evaluate",
     "import_model",
+    "map",
     "predict",
     "predict_pictures",
     "quantize",
@@ -157,6 +159,7 @@ _HOMES = {
     "estimate_accuracy": "geoseg.assessment.accuracy.estimate",
     "evaluate": "geoseg.assessment.evaluation.evaluate",
     "import_model": "geoseg.models.importing",
+    "map": "geoseg.mapping.map",
     "predict": "geoseg.inference.predict",
     "predict_pictures": "geoseg.pictures.predict_pictures",
     "quantize": "geoseg.inference.quantize",

@@ -150,6 +150,7 @@ def test_the_types_of_public_signatures_are_public() -> None:
         "Any",
         "Callable",
         "DataFrame",
+        "Client",
         "Iterator",
         "Literal",
         "Mapping",

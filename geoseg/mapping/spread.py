@@ -142,7 +142,7 @@ def check_workers(client: Client, work: CellWork, folder: Path) -> None:
     """
     ours, theirs = versions(), client.run(versions)
     if not theirs:
-        raise OptionError("the cluster has no workers", "start some: dask worker tcp://… --nthreads 1")
+        raise OptionError("the cluster has no workers", "start some with dask worker and the address of the scheduler, one thread each")
     for worker, found in sorted(theirs.items()):
         other = [
             f"{name} {found.get(name) or 'is missing'} for {ours[name]}"

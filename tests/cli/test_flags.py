@@ -27,6 +27,8 @@ SEVERAL = {
     "--tile-size": "is the model's own where it is made, and another one where it is used",
     "--overlap": "is the model's own where it is made, and another one where it is used",
     "--precision": "an exported graph computes in fewer than a device",
+    "--workers": "are threads where polygons are drawn, and processes where cells of a map are computed",
+    "--like": "is a raster whose grid counts; each says what counts without it",
     "--seed": "what is random is the weights of a new model, or the points of a sample",
     "--confidence": "is the confidence of a map, which polygons average and an evaluation checks",
     "--labels": "are what int8 is compared by, what a temperature is fitted to, or what check looks at",

@@ -14,7 +14,9 @@ from geoseg.polygons.origins import Origin
 from geoseg.polygons.stream import Wanted, polygonize_strips
 from geoseg.polygons.strips import MapRows
 
-ORIGINS = tuple(Origin(f"{name}.tif", date) for name, date in zip("abc", ("2024-05-01", None, "2023-01-31"), strict=True))
+ORIGINS = tuple(
+    Origin(f"{name}.tif", date) for name, date in zip("abc", ("2024-05-01", None, "2023-01-31"), strict=True)
+)
 
 
 @settings(max_examples=150, deadline=None)
@@ -44,7 +46,8 @@ def test_it_is_that_of_most_pixels_however_the_map_is_cut(
             inside = regions == region
             last = int(np.flatnonzero(inside.ravel())[-1])
             expected[last] = int(np.bincount(origin[inside], minlength=3).argmax())
-    assert found.last is not None and found.origin is not None
+    assert found.last is not None
+    assert found.origin is not None
     assert found.last.tolist() == sorted(expected)
     assert found.origin.tolist() == [expected[last] for last in sorted(expected)]
 
