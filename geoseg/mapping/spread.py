@@ -142,7 +142,10 @@ def check_workers(client: Client, work: CellWork, folder: Path) -> None:
     """
     ours, theirs = versions(), client.run(versions)
     if not theirs:
-        raise OptionError("the cluster has no workers", "start some with dask worker and the address of the scheduler, one thread each")
+        raise OptionError(
+            "the cluster has no workers",
+            "start some with dask worker and the address of the scheduler, one thread each",
+        )
     for worker, found in sorted(theirs.items()):
         other = [
             f"{name} {found.get(name) or 'is missing'} for {ours[name]}"
@@ -236,7 +239,7 @@ def _connected(address: str) -> Iterator[Client]:
 
     name = {"scheduler_file": address} if address.endswith(".json") else {"address": address}
     if address.endswith(".json") and not Path(address).is_file():
-        raise OptionError(f"{address}: does not exist; expected the file of dask scheduler --scheduler-file")
+        raise OptionError(f"{address}: does not exist; expected the JSON file that a dask scheduler writes")
     try:
         client = Client(**name, timeout="10s")
     except (OSError, TimeoutError, ValueError) as error:
