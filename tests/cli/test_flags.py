@@ -27,13 +27,13 @@ SEVERAL = {
     "--tile-size": "is the model's own where it is made, and another one where it is used",
     "--overlap": "is the model's own where it is made, and another one where it is used",
     "--precision": "an exported graph computes in fewer than a device",
-    "--workers": "are threads where polygons are drawn, and processes where cells of a map are computed",
+    "--grid": "is the pixels of a map, or the values that a sweep tries",
     "--like": "is a raster whose grid counts; each says what counts without it",
     "--seed": "what is random is the weights of a new model, or the points of a sample",
     "--confidence": "is the confidence of a map, which polygons average and an evaluation checks",
     "--labels": "are what int8 is compared by, what a temperature is fitted to, or what check looks at",
     "--reference": "is labels of the same ground; an evaluation of several maps takes one for each",
-    "--workers": "are the threads that draw polygons, or the trials that run at once",
+    "--workers": "are threads that draw polygons, processes that compute cells of a map, or trials that run at once",
     "--resolution": "is the pixel of a new grid, or the one that files of several are brought to",
 }
 """Flags whose text or type is not the same in all commands, and why that is still one meaning."""
