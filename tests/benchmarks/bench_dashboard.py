@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import time
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # run as a script, for the makers of the tests' sweeps
 
 from geoseg.experiments.dashboard import write_dashboard
 from geoseg.models.model import Model

@@ -58,7 +58,7 @@ const Charts = (() => {
     if (made) (await made).finalize();
   }
 
-  const score = goal => ({type: "quantitative", scale: {zero: false, nice: true}, title: null, ...goal});
+  const score = () => ({type: "quantitative", scale: {zero: false, nice: true}, title: null});
   const near = "datum.trial === hot || datum.key === hot";
 
   function effect(title, count) {
@@ -89,6 +89,20 @@ const Charts = (() => {
 
   const brush = (name, encodings) => ({name, select: {type: "interval", encodings, mark: {fill: ink("val"), fillOpacity: 0.1, stroke: ink("val")}}});
 
+  function against(title, score, logarithmic) {
+    return {
+      height: 230,
+      data: {name: "dots"}, mark: {type: "point", filled: true, size: 46, opacity: 0.8},
+      encoding: {
+        x: {field: "value", type: "quantitative", title, scale: {nice: false, padding: 10, ...(logarithmic ? {type: "log"} : {zero: false})},
+          axis: {tickCount: 5, format: "~g"}},
+        y: {field: "score", type: "quantitative", title: score, scale: {zero: false}, axis: {tickCount: 5}},
+        color: {condition: {test: near, value: ink("best")}, value: ink("val")},
+        tooltip: [{field: "trial"}, {field: "seed"}, {field: "value", title: "value"}, {field: "score", format: ".4f"}],
+      },
+    };
+  }
+
   // Beside a rectangle only marks with a selection of their own know the mouse.
   const touch = name => ({name, select: {type: "point", fields: ["trial"], on: "pointerover", clear: "pointerout"}});
 
@@ -108,13 +122,13 @@ const Charts = (() => {
     return {
       height: 340,
       layer: [
-        {data: {name: "points"}, params: [brush("brush", ["x", "y"])], mark: {type: "line", strokeJoin: "round"},
+        {data: {name: "points"}, params: [brush("brush", ["x", "y"])], mark: {type: "line", strokeJoin: "round", aria: false},
           encoding: {x, y, detail: {field: "trial"}, color, opacity: strength,
             strokeWidth: {condition: [{test: near, value: 3}, {test: "datum.key === first || datum.key === second", value: 2}], value: 1.3},
             strokeDash: {condition: {test: "datum.status !== 'finished'", value: [4, 3]}, value: [1, 0]}}},
         {data: {name: "ends"}, params: [touch("touch_end")], mark: {type: "point", filled: true, size: 46},
           encoding: {x, y, color, opacity: strength, tooltip: [{field: "trial"}, {field: "seed"}, {field: "epoch", title: "best epoch"}, {field: "value", title: "value", format: ".4f"}]}},
-        {data: {name: "points"}, params: [touch("touch_line")], mark: {type: "line", strokeWidth: 12, opacity: 0.001, clip: true},
+        {data: {name: "wide"}, params: [touch("touch_line")], mark: {type: "line", strokeWidth: 12, opacity: 0.001, clip: true, aria: false},
           encoding: {x, y, detail: {field: "trial"}}},
       ],
     };
@@ -141,5 +155,5 @@ const Charts = (() => {
     };
   }
 
-  return {cost, curves, effect, forget, ink, show, signal, there, views};
+  return {against, cost, curves, effect, forget, ink, show, signal, there, views};
 })();

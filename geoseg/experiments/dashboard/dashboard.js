@@ -2,7 +2,7 @@
 "use strict";
 const data = JSON.parse(section("data").textContent);
 const STATUSES = ["finished", "running", "waiting", "pruned", "failed"];
-const MOST_CHIPS = 12;
+const MOST_CHIPS = 12, MOST_ROWS = 8;
 for (const [at, trial] of data.trials.entries()) { trial.at = at; trial.key = JSON.stringify(trial.values); }
 const distinct = values => [...new Set(values)];
 const valuesOf = place => distinct(data.trials.map(trial => trial.values[place])).sort((one, other) => Table.compare(one, other, 1));
@@ -31,11 +31,13 @@ function passes(trial) {
   for (const {id, of} of dimensions) {
     if (state.hidden.get(id)?.has(of(trial))) return false;
     const limits = state.between.get(id);
-    if (limits && !(Number(of(trial)) >= limits[0] && Number(of(trial)) <= limits[1])) return false;
+    if (limits && !(of(trial) !== null && Number(of(trial)) >= limits[0] && Number(of(trial)) <= limits[1])) return false;
   }
   const text = [trial.trial, trial.stage, trial.status, trial.reason, `seed ${trial.seed}`, ...trial.values.map(Format.value)].join(" ").toLowerCase();
   return state.text.toLowerCase().split(/\s+/).every(word => text.includes(word));
 }
+
+const numeric = values => values.every(value => value === null || (value.trim() !== "" && Number.isFinite(Number(value))));
 
 const filtered = () => data.trials.filter(passes);
 const inBrush = (name, trial) => state.brushes[name] === null || state.brushes[name].has(trial.trial);
@@ -61,7 +63,7 @@ function chips({id, title, values}) {
 }
 
 function range({id, title, values}) {
-  const numbers = values.map(Number).filter(Number.isFinite), limits = [Math.min(...numbers), Math.max(...numbers)];
+  const numbers = values.filter(value => value !== null).map(Number), limits = [Math.min(...numbers), Math.max(...numbers)];
   const given = state.between.get(id) || [-Infinity, Infinity];
   const input = end => el("input", {
     type: "number", step: "any", value: Number.isFinite(given[end]) ? given[end] : limits[end], "aria-label": `${title}, ${end ? "largest" : "smallest"}`, "data-filter": id,
@@ -80,7 +82,7 @@ function filters() {
   put(section("filter-parts"), 
     el("fieldset", {class: "search"}, el("legend", {}, "text"), search),
     ...dimensions.map(each => each.values.length <= MOST_CHIPS ? chips(each)
-      : each.values.every(value => value === null || Number.isFinite(Number(value))) ? range(each) : null).filter(Boolean));
+      : numeric(each.values) ? range(each) : null));
 }
 
 function reset() {
@@ -204,7 +206,7 @@ function facts(trials, configs, ranked, tied, around) {
   const best = ranked[0];
   const figure = (title, value, comment) => el("div", {}, el("dt", {}, title), el("dd", {}, el("span", {class: "figure"}, value), el("br"), el("span", {class: "quiet"}, comment)));
   put(section("facts"), 
-    figure("Best configuration", best ? Format.score(best.mean) : "–", best ? `mean of ${Format.count(best.count, "finished trial")}; ${Format.score(best.min)} to ${Format.score(best.max)}` : "nothing has finished"),
+    figure("Best configuration", best ? Format.score(best.mean) : "–", best ? best.count > 1 ? `mean of ${best.count} finished trials; ${Format.score(best.min)} to ${Format.score(best.max)}` : "one finished trial alone" : "nothing has finished"),
     figure("Within noise of it", best ? String(tied.size) : "–", `of ${Format.count(ranked.length, "configuration")} with a score`),
     figure("Noise", around.sd === null ? "–" : around.sd.toFixed(4), around.sd === null ? "unknown: no two configurations share two finished seeds" : "standard deviation that neither configuration nor seed explains"),
     figure("Trials", String(trials.length), states.map(([status, number]) => `${number} ${status}`).join(", ")),
@@ -219,7 +221,7 @@ function table(trials, configs, ranked, tied) {
   const scores = trials.map(trial => trial.score).filter(score => score !== null);
   const domain = scores.length ? [Math.min(...scores), Math.max(...scores)] : [0, 1];
   const describe = trial => `${trial.trial}, seed ${trial.seed}${folded ? `, fold ${trial.fold}` : ""}: ${Format.score(trial.score)}${trial.status === "finished" ? "" : ` (${trial.status})`}`;
-  const parameters = varying.map(({path, place}) => ({id: path, title: whole(path), left: true, of: row => row.values[place], cell: row => Format.cell(row.values[place])}));
+  const parameters = varying.map(({path, place}) => ({id: path, title: whole(path, /(?<=\.)/), left: true, of: row => row.values[place], cell: row => Format.cell(row.values[place])}));
   const letters = config => el("span", {class: "picks"}, ["A", "B"].map(side => el("button", {
     type: "button", class: "pick", "aria-pressed": String((side === "A" ? state.first : state.second) === config.key), "data-side": side, title: `Compare as ${side}`,
     onclick: () => { state[side === "A" ? "first" : "second"] = config.key; state.trial[side] = null; draw(); }}, side)));
@@ -274,12 +276,14 @@ function effects(trials, around) {
   const levels = found.flatMap(each => each.effect.values.map(value => value.level)).filter(level => level !== null);
   const pad = 0.04 * ((Math.max(...scores) - Math.min(...scores)) || 0.01);
   const low = Math.min(...scores, ...levels) - pad, high = Math.max(...scores, ...levels) + pad;
-  for (const {path, place, effect} of found) {
+  for (const {path, place, values, effect} of found) {
     const id = "effect-" + place;
     const card = section("card-" + place) || el("figure", {class: "effect", id: "card-" + place}, el("figcaption", {}, el("b", {}, whole(path)), el("p", {class: "verdict", id: "verdict-" + place})), el("div", {class: "plot", id}));
     section("effects-parts").append(card);
-    put(section("verdict-" + place), ...verdict(effect));
+    const many = values.length > MOST_ROWS && numeric(values);
+    put(section("verdict-" + place), many ? manyValues(values, effect) : verdict(effect));
     if (!effect.values.length) continue;
+    if (many) { against(id, place, effect); continue; }
     const width = Math.max(160, section(id).clientWidth), letters = Math.floor(width / 7.2);
     const rows = effect.values.map((value, row) => ({row, words: clip(`${Format.value(value.value)}   ${value.level === null ? "not compared" : Format.score(value.level)} (${value.trials.length})`, letters), level: value.level, min: value.min, max: value.max, noise: false}));
     const middle = scores.reduce((sum, score) => sum + score, 0) / scores.length;
@@ -288,6 +292,19 @@ function effects(trials, around) {
     section(id).style.height = `${50 * rows.length + 46}px`;
     Charts.show(id, Charts.effect(data.score, rows.length), {levels: rows, dots}, {low, high, hot: ""});
   }
+}
+
+// A number of many values is an axis: no two of its values are compared.
+function against(id, place, effect) {
+  const dots = effect.values.filter(value => value.value !== null).flatMap(value => value.trials.map(trial =>
+    ({value: Number(value.value), trial: trial.trial, key: trial.key, seed: trial.seed, score: trial.score})));
+  const numbers = dots.map(dot => dot.value), low = Math.min(...numbers), high = Math.max(...numbers);
+  Charts.show(id, Charts.against(short(data.parameters[place]), data.score, low > 0 && high > 20 * low), {dots}, {hot: ""});
+}
+
+function manyValues(values, effect) {
+  const trials = effect.values.reduce((sum, value) => sum + value.trials.length, 0);
+  return trials ? `${values.length} values in ${Format.count(trials, "finished trial")}: no two of them are compared; look for a trend wider than noise.` : "No trial has finished.";
 }
 
 // Splits a long name into lines that fit.
@@ -317,28 +334,32 @@ function curve(trial) {
 
 function curves() {
   const trials = filtered().filter(trial => inBrush("cost", trial));
+  if (!data.points.some(([epochs]) => epochs.length)) { section("curves-readout").textContent = "No epoch has ended yet."; return; }
   const names = data.scores.slice(0, data.curves);
   put(section("curves-choice"), el("label", {}, "Score ", el("select", {id: "curve", onchange: event => { state.curve = Number(event.target.value); unbrush("curves"); changed(); }},
     names.map((name, at) => el("option", {value: at, selected: at === state.curve}, name)))),
     el("span", {class: "key"}, el("i", {class: "line first"}), "A"), el("span", {class: "key"}, el("i", {class: "line second"}), "B"), el("span", {class: "key"}, el("i", {class: "line other"}), "others"));
   section("thinned").textContent = data.thinned ? " Of long curves only some epochs are kept." : "";
-  const points = [], ends = [];
+  const points = [], wide = [], ends = [];
   // What is drawn last lies on top: the chosen configurations.
   const depth = trial => trial.key === state.first ? 2 : trial.key === state.second ? 1 : 0;
   for (const trial of [...trials].sort((one, other) => depth(one) - depth(other))) {
     const common = {trial: trial.trial, key: trial.key, status: trial.status, seed: trial.seed};
-    for (const [epoch, value] of curve(trial)) {
+    const all = curve(trial), step = Math.ceil(all.length / 50);
+    for (const [at, [epoch, value]] of all.entries()) {
       points.push({...common, epoch, value});
+      if (at % step === 0 || at === all.length - 1) wide.push({trial: trial.trial, key: trial.key, epoch, value});
       if (epoch === trial.best) ends.push({...common, epoch, value});
     }
   }
-  Charts.show("curves-plot", Charts.curves(), {points, ends}, {hot: "", first: state.first || "", second: state.second || "", chosen: chosen("curves"), brushed: state.brushes.curves !== null}, listener("curves"));
+  Charts.show("curves-plot", Charts.curves(), {points, wide, ends}, {hot: "", first: state.first || "", second: state.second || "", chosen: chosen("curves"), brushed: state.brushes.curves !== null}, listener("curves"));
 }
 
 const spot = trial => [trial[state.cost] === null ? null : trial[state.cost] / 60, trial.score];
 
 function cost() {
   const trials = filtered().filter(trial => inBrush("curves", trial));
+  if (!data.trials.some(trial => trial.status === "finished")) { section("cost-readout").textContent = "No trial has finished yet."; return; }
   put(section("cost-choice"), ...[["cpu", "CPU time"], ["seconds", "time on the clock"]].map(([name, title]) => el("button", {
     type: "button", class: "choice", "aria-pressed": String(state.cost === name), id: "cost-" + name, onclick: () => { state.cost = name; unbrush("cost"); changed(); }}, title)));
   // What others have cost that did not finish compares with nothing.

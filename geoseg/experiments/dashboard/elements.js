@@ -30,9 +30,9 @@ function put(element, ...children) {
   element.replaceChildren(...kept(children));
 }
 
-// A name that may break after dots, slashes and underscores and nowhere loses a letter.
-function whole(text) {
-  return String(text).split(/(?<=[./_=,])/).flatMap((part, at) => at ? [el("wbr"), part] : [part]);
+// A name that may break after dots, slashes and underscores, or after what else is said, and nowhere loses a letter.
+function whole(text, after = /(?<=[./_=,])/) {
+  return String(text).split(after).flatMap((part, at) => at ? [el("wbr"), part] : [part]);
 }
 
 const Format = {

@@ -89,10 +89,9 @@ def write_sweep(
     for trial in trials:
         status, reason, length = (ends or {}).get(trial.trial, ("finished", "", epochs))
         parts.append(rows_of(trial, length, status, reason).dropna(axis=1, how="all"))
-    frame = pd.concat(parts, ignore_index=True).astype({"epoch": "Int64"})
-    frame["fold"] = (
-        frame["fold"].astype("Int64") if "fold" in frame else pd.array([None] * len(frame), "Int64")
-    )
+    frame = pd.concat(parts, ignore_index=True)
+    kinds = {"epoch": "Int64", "fold": "Int64", "cpu_seconds": "float64", "seconds": "float64"}
+    frame = frame.reindex(columns=list(dict.fromkeys([*frame.columns, *kinds]))).astype(kinds)
     frame.to_parquet(folder / RESULTS)
     SweepRecord(
         name=name, created_by="geoseg 0.1.0", score=SCORE, goal="max", base={},

@@ -201,6 +201,37 @@ def test_values_that_nothing_compares_have_no_effect(tab: Page) -> None:
     assert effect["size"] == pytest.approx(0.2)
 
 
+def test_a_number_of_many_values_is_an_axis_and_filtered_between_two(window: Page, tmp_path: Path) -> None:
+    rates = [f"{10**-power:.3g}" for power in np.linspace(2, 4, 14)]
+    trials = planned({"train.learning_rate": rates}, (1,))
+    write_sweep(tmp_path, trials, 2)
+    window.complaints.clear()
+    show(window, write_dashboard(tmp_path))
+    assert drawn(window, "effect-0", "dots") == {each.trial for each in trials}
+    verdict = found(window, "document.getElementById('verdict-0').textContent")
+    assert "no two of them are compared" in verdict
+    window.click("#rows-trials")
+    window.evaluate(
+        "(e => { e.value = '0.001'; e.dispatchEvent(new Event('change')); })"
+        "(document.querySelector('[data-filter][aria-label$=largest]'))"
+    )
+    assert set(rows(window)) == {
+        each.trial for each, rate in zip(trials, rates, strict=True) if float(rate) <= 0.001
+    }
+    assert window.complaints == []
+
+
+def test_a_sweep_that_has_just_begun_says_that_there_is_nothing_yet(window: Page, tmp_path: Path) -> None:
+    trials = planned({"a": ["1", "2"]}, (1,))
+    write_sweep(tmp_path, trials, 1, {"t0001": ("waiting", "", 0), "t0002": ("running", "", 0)})
+    window.complaints.clear()
+    show(window, write_dashboard(tmp_path))
+    text = window.evaluate("document.body.innerText")
+    for words in ("not ended, 2 trials to go", "No epoch has ended yet", "No trial has finished"):
+        assert words in text
+    assert window.complaints == []
+
+
 @pytest.mark.parametrize("goal", ["max", "min"])
 def test_nothing_beats_the_pareto_line_in_both(tab: Page, goal: str) -> None:
     random = np.random.default_rng(1)
