@@ -132,7 +132,8 @@ def command(
     Scenes that cannot be used are reported and passed over (exit code 3). An interrupted run continues with the same
     command; with more scenes in the list only the cells that they touch are computed.
     """
-    from geoseg.mapping.run import MapOrder, make_map, output_of_map
+    from geoseg.mapping.order import MapOrder
+    from geoseg.mapping.run import make_map, output_of_map
     from geoseg.mapping.spread import Spread
     from geoseg.mapping.wishes import wishes_of
 

@@ -131,7 +131,8 @@ def map(  # noqa: A001 - the verb's name
     OptionError, ModelError, SceneError, OutputError
         If an option, the model, all of the scenes or the output cannot be used.
     """
-    from geoseg.mapping.run import MapOrder, make_map, output_of_map
+    from geoseg.mapping.order import MapOrder
+    from geoseg.mapping.run import make_map, output_of_map
     from geoseg.mapping.spread import Spread
     from geoseg.mapping.wishes import wishes_of
 

@@ -24,6 +24,8 @@ from geoseg.mapping.task import CellTask, computed, run_task, stored
 if TYPE_CHECKING:
     from distributed import Client
 
+    from geoseg.mapping.products import Polygons
+
 log = logging.getLogger("geoseg")
 
 _AHEAD: Final = 2
@@ -96,6 +98,25 @@ def compute_on(client: Client, work: CellWork, tasks: Sequence[CellTask], told: 
                 running[again] = following
                 coming.add(again)
     return lost
+
+
+def polygons_on(client: Client, polygons: Polygons, path: Path) -> dict[int, int]:
+    """Let a worker put the cells together; return how many polygons there are of each class.
+
+    Raises
+    ------
+    OutputError
+        If the scheduler is gone.
+    """
+    with _scheduler_there():
+        shared = client.scatter(polygons, hash=False)
+        key = f"geoseg-polygons-{uuid4().hex[:8]}"
+        found: dict[int, int] = client.submit(_write, shared, path, key=key, pure=False).result()
+    return found
+
+
+def _write(polygons: Polygons, path: Path) -> dict[int, int]:
+    return polygons.write(path)
 
 
 @contextmanager
