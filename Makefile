@@ -127,5 +127,5 @@ $(READY): pyproject.toml constraints.txt
 	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	@if test -x $(BIN)/uv; then PATH="$(abspath $(BIN)):$$PATH"; fi; \
 	  $(SUITED_TORCH); \
-  set -x; uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dashboard,int8,onnx]' --group dev
+  set -x; uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dashboard,int8,onnx,optuna]' --group dev
 	@touch $@

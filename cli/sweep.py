@@ -42,6 +42,11 @@ _SHOWN = 10
     "--random", type=click.IntRange(min=1), metavar="N", help="Draw N combinations of the grid at random."
 )
 @click.option(
+    "--optuna", type=click.IntRange(min=1), metavar="N",
+    help="Let Optuna propose N configurations, each from the results before it.",
+)  # fmt: skip
+@click.option("--prune", is_flag=True, help="With --optuna: stop trials below the median of the ones before.")
+@click.option(
     "--stages", type=click.Path(exists=True, dir_okay=False), metavar="FILE",
     help="Stages in place of a grid (YAML), each of which keeps the best of the ones before.",
 )  # fmt: skip
@@ -58,9 +63,12 @@ _SHOWN = 10
     "--budget", metavar="TIME", help="Stop after this time, as 90m or 2h; the same command goes on."
 )
 @click.option(
-    "--workers", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
-    help="Trials at once on this machine, which share its cores and GPUs.",
+    "--workers", type=click.IntRange(min=1), metavar="N",
+    help="Trials at once on this machine, which share its cores and GPUs; 1 by default.",
 )  # fmt: skip
+@click.option(
+    "--scheduler", metavar="ADDRESS|FILE.json", help="Compute on the cluster of this dask scheduler."
+)
 @click.option(
     "--reveal-test", is_flag=True,
     help="At the end, score the best configuration on the test images, which no trial looks at.",

@@ -58,6 +58,7 @@ LOWEST = {
     "xarray": "raster",
     "matplotlib": "assessment",
     "jinja2": "assessment",
+    "optuna": "experiments",
     "click": "cli",
     "tqdm": "progress",
 }

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final
 
 from geoseg.errors import ELSEWHERE, Message, OptionError, OutputError, OutputExistsError, ResumeError
+from geoseg.experiments.cluster import ClusterPool, cluster_pool
 from geoseg.experiments.configuration import Base, base_settings
 from geoseg.experiments.parameters import GridLike
-from geoseg.experiments.pool import local_pool
+from geoseg.experiments.pool import LocalPool, local_pool
 from geoseg.experiments.record import SweepRecord
 from geoseg.experiments.results import Results
 from geoseg.experiments.roster import Roster
-from geoseg.experiments.stages import Stage, stages_of, texts_of
+from geoseg.experiments.search import Search, searched
+from geoseg.experiments.stages import stages_of, texts_of
 from geoseg.experiments.strategy import ranked, run_stages
 from geoseg.experiments.work import Work, WorkOptions
 from geoseg.learning.config import Config
@@ -39,17 +42,20 @@ class SweepOptions:
 
     Parameters
     ----------
-    grid, random, stages, seeds, halving, budget, workers, reveal_test, skip_bad
+    grid, random, optuna, prune, stages, seeds, halving, budget, workers, scheduler, reveal_test, skip_bad
         As `sweep` takes them.
     """
 
     grid: GridLike = ()
     random: int | None = None
+    optuna: int | None = None
+    prune: bool = False
     stages: str | PathLike[str] | Mapping[str, Any] | None = None
     seeds: int = 3
     halving: int | None = None
     budget: float | str | None = None
-    workers: int = 1
+    workers: int | None = None
+    scheduler: str | None = None
     reveal_test: bool = False
     skip_bad: bool = False
 
@@ -86,13 +92,13 @@ def run_sweep(base: Base, folder: Path, options: SweepOptions, told: OnProgress 
     """
     seconds = parse_time(options.budget)
     _check(options)
-    stages = stages_of(options.grid, options.stages, options.random)
+    search = _search(options)
+    stages = [] if search is not None else stages_of(options.grid, options.stages, options.random)
     config = base.config()
     seeds = range(config.train.seed, config.train.seed + options.seeds)
-    for stage in stages:
-        for values in stage.values:
-            base.folded(base.config(values, seeds[0]), values)
-    record = _record(base, folder, config, stages)
+    for values in search.ends() if search else [each for stage in stages for each in stage.values]:
+        base.folded(base.config(values, seeds[0]), values)
+    record = _record(base, folder, config, list(search.space if search else texts_of(stages)))
     check_local(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -105,10 +111,10 @@ def run_sweep(base: Base, folder: Path, options: SweepOptions, told: OnProgress 
             _log.info("looking at the data before the first trial")
             prepare_training(base.folded(config, {})[0][1], skip_bad=options.skip_bad)
         roster = Roster(folder, base, record, seeds)
-        with local_pool(options.workers) as pool:
+        with _pool(options, folder, config) as pool:
             work = Work(roster, results, pool, WorkOptions(skip_bad=options.skip_bad, seconds=seconds), told)
             try:
-                whole = run_stages(work, stages, options.halving)
+                whole = searched(work, search) if search else run_stages(work, stages, options.halving)
                 if whole and options.reveal_test:
                     _reveal(work)
             finally:
@@ -132,18 +138,52 @@ def _check(options: SweepOptions) -> None:
     """Refuse numbers that make no sense."""
     if not 1 <= options.seeds <= _MOST_SEEDS:
         raise OptionError(Message("{seeds}: expected 1 to {}", _MOST_SEEDS, seeds=options.seeds))
-    if options.workers < 1:
+    if options.workers is not None and options.workers < 1:
         raise OptionError(Message("{workers}: expected 1 or more", workers=options.workers))
+    if options.workers is not None and options.scheduler is not None:
+        raise OptionError(
+            Message(
+                "{workers} is for this machine and {scheduler} for a cluster; leave one out",
+                workers=options.workers,
+            )
+        )
+    if options.prune and options.optuna is None:
+        raise OptionError(Message("{prune} is for a search with {optuna}; leave it out", prune=True))
+    if options.optuna is not None:
+        for name in ("random", "stages", "halving"):
+            if getattr(options, name) is not None:
+                raise OptionError(
+                    Message(
+                        f"{{optuna}} and {{{name}}} are two ways to choose what is trained; leave one out"
+                    )
+                )
     if options.halving is not None and options.halving < 2:
         raise OptionError(Message("{halving}: expected 2 or more", halving=options.halving))
 
 
-def _record(base: Base, folder: Path, config: Config, stages: Sequence[Stage]) -> SweepRecord:
+def _search(options: SweepOptions) -> Search | None:
+    """Return the search with Optuna, None where there is none; proposals are made for all trials that run at once."""
+    if options.optuna is None:
+        return None
+    at_once = -(-(options.workers or 1) // options.seeds)
+    return Search.of(options.grid, options.optuna, at_once, prune=options.prune)
+
+
+def _pool(
+    options: SweepOptions, folder: Path, config: Config
+) -> AbstractContextManager[LocalPool | ClusterPool]:
+    """Return where trials run."""
+    if options.scheduler is None:
+        return local_pool(options.workers or 1)
+    named = re.findall(r"\$\{?(\w+)\}?", config.data.root)
+    return cluster_pool(options.scheduler, folder, {name: os.environ[name] for name in named})
+
+
+def _record(base: Base, folder: Path, config: Config, varied: Sequence[str]) -> SweepRecord:
     """Return the record of the folder, or a new one; refuse a folder of something else."""
     from geoseg import __version__
 
     found = SweepRecord.read(folder)
-    varied = texts_of(stages)
     if found is None:
         if folder.is_dir() and any(folder.iterdir()):
             raise OutputExistsError(f"{folder}: holds files and no sweep", ELSEWHERE)

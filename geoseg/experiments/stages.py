@@ -11,6 +11,7 @@ from typing import Any
 
 from geoseg.errors import Message, OptionError
 from geoseg.experiments.parameters import GridLike, Values, combinations, parse_grid, refuse_seed, value_text
+from geoseg.experiments.ranges import Range, drawn, refuse_ranges, space_of
 from geoseg.storage.foreign_yaml import read_yaml
 
 _KEYS = {"name", "grid", "choices"}
@@ -58,13 +59,18 @@ def stages_of(grid: GridLike, stages: Any, count: int | None) -> list[Stage]:
                 )
             )
         return _read(stages)
-    values = combinations(parse_grid(grid))
+    parsed = parse_grid(grid)
     if count is None:
-        return [Stage(name="grid", values=tuple(values))]
+        refuse_ranges(parsed)
+        return [Stage(name="grid", values=tuple(combinations(parsed)))]
     if count < 1:
         raise OptionError(Message("{random}: expected 1 or more", random=count))
-    drawn = random.Random(0).sample(range(len(values)), min(count, len(values)))  # noqa: S311 - no secret
-    return [Stage(name="random", values=tuple(values[place] for place in sorted(drawn)))]
+    space = space_of(parsed)
+    if any(isinstance(each, Range) for each in space.values()):
+        return [Stage(name="random", values=tuple(drawn(space, count)))]
+    values = combinations(parsed)
+    chosen = random.Random(0).sample(range(len(values)), min(count, len(values)))  # noqa: S311 - no secret
+    return [Stage(name="random", values=tuple(values[place] for place in sorted(chosen)))]
 
 
 def texts_of(stages: Sequence[Stage]) -> dict[str, list[str]]:

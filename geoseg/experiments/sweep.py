@@ -24,12 +24,15 @@ def sweep(
     grid: Mapping[str, Sequence[Any]] | Sequence[str] = (),
     changes: Sequence[str] = (),
     random: int | None = None,
+    optuna: int | None = None,
+    prune: bool = False,
     stages: str | PathLike[str] | Mapping[str, Any] | None = None,
     seeds: int = 3,
     folds: int | Literal["groups"] | None = None,
     halving: int | None = None,
     budget: float | str | None = None,
-    workers: int = 1,
+    workers: int | None = None,
+    scheduler: str | None = None,
     reveal_test: bool = False,
     skip_bad: bool = False,
     progress: ShowProgress = None,
@@ -53,7 +56,12 @@ def sweep(
     changes : sequence of str
         ``train.epochs=5``: values in place of those of the configuration, in all trials.
     random : int, optional
-        Number of combinations of the grid to draw at random; the same ones in every call.
+        Number of combinations of the grid to draw at random; the same ones in every call. A path may then have a range,
+        ``{"low": 1e-4, "high": 1e-2, "log": True}``, as its only value.
+    optuna : int, optional
+        Number of configurations that Optuna proposes, each from the results before it; paths may have ranges.
+    prune : bool
+        With `optuna`: whether trials are stopped whose score is below the median of the ones before at their epoch.
     stages : path or mapping, optional
         Stages in place of a grid, of which each keeps the best values of the ones before.
     seeds : int
@@ -65,7 +73,10 @@ def sweep(
     budget : float or str, optional
         Time after which trials are stopped with their state saved, in seconds or as ``90m``, ``2h``.
     workers : int
-        Trials at once on this machine, which share its cores and GPUs.
+        Trials at once on this machine, which share its cores and GPUs; 1 by default.
+    scheduler : str, optional
+        Address of a dask scheduler, or the JSON file that it wrote: trials run on its workers, one each at a time, and
+        with a GPU each where they offer the resource ``GPU``. They must see the folders of sweep and data.
     reveal_test : bool
         Whether the test images are scored, once, at the end, by the best configuration; no one knows their scores
         otherwise.
@@ -90,8 +101,8 @@ def sweep(
     OutputExistsError, OutputBusyError, OutputError
     """
     options = SweepOptions(
-        grid=grid, random=random, stages=stages, seeds=seeds, halving=halving, budget=budget, workers=workers,
-        reveal_test=reveal_test, skip_bad=skip_bad,
+        grid=grid, random=random, optuna=optuna, prune=prune, stages=stages, seeds=seeds, halving=halving,
+        budget=budget, workers=workers, scheduler=scheduler, reveal_test=reveal_test, skip_bad=skip_bad,
     )  # fmt: skip
     with shown(progress) as told:
         run_sweep(Base(source=config, changes=tuple(changes), folds=folds), Path(output), options, told)

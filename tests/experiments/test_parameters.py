@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geoseg.errors import OptionError
+from geoseg.experiments.configuration import Base, digest
 from geoseg.experiments.parameters import combinations, parse_grid, value_text
 from geoseg.experiments.run import parse_time
 from geoseg.experiments.stages import stages_of, texts_of
@@ -151,3 +152,17 @@ def test_a_time_is_seconds_or_has_a_unit(text: Any, seconds: float | None) -> No
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(OptionError, match="expected a time above 0, as in 90m or 2h"):
         parse_time(text)
+
+
+@pytest.mark.parametrize("name", ["roofs", "augmentation"])
+def test_the_examples_are_stages_that_the_recipe_takes(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GEOSEG_DATA", str(tmp_path))
+    examples = Path(__file__).parents[2] / "examples"
+    stages = stages_of((), examples / "sweeps" / f"{name}.yaml", None)
+    base = Base(source=examples / "recipes" / "roofs.yaml")
+    digests = [digest(base.config(values)) for stage in stages for values in stage.values]
+    first = len(stages[0].values)
+    assert len(set(digests[:first])) == first
+    assert digest(base.config()) in digests, "the recipe as it is stands among them"

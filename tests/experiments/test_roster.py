@@ -98,7 +98,7 @@ def test_a_mapping_and_a_config_are_varied_as_a_file_is(toy: Path) -> None:
     assert of_file.train.seed == 3
     assert digest(of_file) != digest(Base(source=toy).config(values, 4))
     with pytest.raises(ConfigError, match="no loss is called"):
-        Base(source=config).config({"train.loss": "no"})
+        Base(source=config).config({"train.loss": "no_such"})
 
 
 def test_values_are_found_by_their_paths(toy: Path) -> None:

@@ -168,3 +168,30 @@ def test_what_fails_is_named_in_one_line_and_the_rest_is_done(
     }  # fmt: skip
     assert rows["reason"].to_dict() == {**found, "t0004": ""}
     assert "Stage failures: train.loss=ce with" in finished.stderr
+
+
+def test_a_killed_worker_costs_nothing(
+    program: Program, config: Path, undisturbed: Swept, tmp_path: Path
+) -> None:
+    """Two workers of a cluster; the one whose trial has saved a state is killed, and another one goes on with it."""
+    from distributed import LocalCluster
+
+    folder = tmp_path / "sweep"
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", silence_logs=50
+    ) as cluster:
+        workers = [worker.process.pid for worker in cluster.workers.values()]
+        pid = program.start(sweep(config, folder, *GRID, "--scheduler", cluster.scheduler_address))
+        wait_for(folder, "t0001", pid)
+        (busy,) = [
+            worker
+            for worker in workers
+            for child in children(worker)
+            if str(folder / "trials" / "t0001" / "trial.log") == str(Path(f"/proc/{child}/fd/2").readlink())
+        ]
+        os.kill(busy, signal.SIGKILL)
+        finished = program.finish()
+    assert finished.returncode == 0, finished.stderr
+    assert "going on in epoch" in (folder / "trials" / "t0001" / "trial.log").read_text()
+    assert not (folder / "pulse").exists()
+    same(folder, undisturbed)

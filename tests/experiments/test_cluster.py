@@ -1,0 +1,56 @@
+"""A trial on another machine ends with its sweep, and a cluster that is not there is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from geoseg.errors import OptionError
+from geoseg.experiments import cluster
+from geoseg.experiments.cluster import Pulse, cluster_pool
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looks that follow each other at once."""
+    monkeypatch.setattr(cluster, "_LOOK", 0.0)
+
+
+def test_a_pulse_tells_whose_sweep_lives(at_once: None, tmp_path: Path) -> None:
+    path = tmp_path / "pulse"
+    path.write_text("mine 0")
+    pulse = Pulse(path, "mine")
+    assert not pulse.ended()
+    path.write_text("mine 1")
+    assert not pulse.ended()
+    path.write_text("other 0")
+    assert pulse.ended(), "another sweep has taken the folder over"
+    path.write_text("mine 2")
+    assert pulse.ended(), "it does not come back"
+
+
+def test_a_sweep_that_ends_says_so_and_one_that_died_is_silent(at_once: None, tmp_path: Path) -> None:
+    path = tmp_path / "pulse"
+    path.write_text("mine 7")
+    alive, dead = Pulse(path, "mine"), Pulse(path, "mine", silence=0.0)
+    assert not alive.ended()
+    path.write_text("mine ends")
+    assert alive.ended()
+    path.write_text("mine 7")
+    dead.ended()
+    assert dead.ended(), "nothing has changed for longer than it waits"
+    assert Pulse(tmp_path / "none", "mine", silence=0.0).ended(), "nor where the file is gone"
+
+
+def test_a_cluster_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with (
+        pytest.raises(OptionError, match=r"nothing.json: does not exist; expected the JSON file"),
+        cluster_pool(str(tmp_path / "nothing.json"), tmp_path, {}),
+    ):
+        pass
+    with (
+        pytest.raises(OptionError, match=r"no dask scheduler answers at udp://.*pass workers="),
+        cluster_pool("udp://127.0.0.1:1", tmp_path, {}),
+    ):
+        pass
