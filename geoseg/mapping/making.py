@@ -196,7 +196,7 @@ class Making:
             seconds={"cells": self.wall, **self._stages(), "polygons": self.seconds["polygons"]},
             megapixels_per_second=pixels / 1e6 / max(self.wall, 1e-9) if self.computed else 0.0,
             damaged=[],
-            notes=self._notes(idle),
+            notes=self._notes(idle, pixels),
             warnings=[str(cause) for path, cause in failed.items() if path not in refused],
             settings=self.work.settings.to_json(),
             profile=None,
@@ -216,8 +216,26 @@ class Making:
             return {}
         return {f"cells: {stage}": self.seconds.get(stage, 0.0) for stage in ("own", "predict", "write")}
 
-    def _notes(self, idle: Sequence[str]) -> list[Text]:
+    def _resampled(self) -> int:
+        """Return the number of pixels that come from scenes on other lattices."""
+        total = 0
+        for task in self._filled():
+            owned = self.found[task.name].owned
+            others = (task.scenes[each.scene].path for each in task.cell.candidates if each.window is None)
+            total += sum(owned.get(path, 0) for path in others)
+        return total
+
+    def _notes(self, idle: Sequence[str], pixels: int) -> list[Text]:
         notes: list[Text] = []
+        if resampled := self._resampled():
+            how = (
+                "classes of the nearest pixels"
+                if self.work.resampling == "nearest"
+                else "interpolated probabilities"
+            )
+            notes.append(
+                f"{resampled / pixels:.1%} of the pixels were brought onto another pixel grid, as {how}"
+            )
         if idle:
             shown = ", ".join(idle[:3]) + (", …" if len(idle) > 3 else "")
             notes.append(f"{plural(len(idle), 'scene')} own no pixel, because others cover theirs: {shown}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,10 @@ def test_scenes_of_two_zones_come_onto_one_grid(tmp_path: Path) -> None:
         cell="100px",
     )
 
+    notes = json.loads((tmp_path / "map.gpkg.run.json").read_text())["notes"]
+    assert notes == [
+        "100.0% of the pixels were brought onto another pixel grid, as classes of the nearest pixels"
+    ]
     with rasterio.open(tmp_path / "map.vrt") as mosaic:
         found, shape, transform = mosaic.read(1), mosaic.shape, mosaic.transform
         assert mosaic.crs.to_epsg() == 3035

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import geoseg
 from geoseg.mapping.map import map as make_map
-from tests.mapping.truths import NODATA, reading_model, truth, write_scene
+from tests.mapping.truths import NODATA, ReadsOff, reading_model, truth, write_scene
 
 MODEL = reading_model()
 SHAPE = (120, 150)
@@ -140,3 +141,31 @@ def test_a_finished_output_of_something_else_stays(tmp_path: Path) -> None:
 
     assert (tmp_path / "map.gpkg").read_bytes() == b"mine"
     assert not (tmp_path / "map.cells").exists()
+
+
+class Counting(ReadsOff):
+    """The same, and counts the tiles that it sees."""
+
+    tiles = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        Counting.tiles += int((x.flatten(1) > 0).any(dim=1).sum())
+        return super().forward(x)
+
+
+def test_what_a_scene_does_not_own_is_not_predicted(tmp_path: Path) -> None:
+    codes = np.full((96, 192), 2, np.uint8)
+    whole = write_scene(tmp_path / "whole.tif", codes)
+    covered = write_scene(tmp_path / "covered.tif", codes[:, :100])
+    beyond = write_scene(tmp_path / "beyond.tif", codes, (0, 192 - 40))
+    model = reading_model(module=Counting())
+
+    def tiles(scenes: list[Path], name: str) -> int:
+        Counting.tiles = 0
+        make_map(scenes, model, output=tmp_path / name, precision="fp32", batch_size=1, cell="1024px")
+        return Counting.tiles
+
+    alone, other = tiles([whole], "alone.gpkg"), tiles([beyond], "other.gpkg")
+
+    assert tiles([whole, covered], "covered.gpkg") == alone
+    assert alone < tiles([whole, beyond], "beyond.gpkg") < alone + other

@@ -27,10 +27,10 @@ class ReadsOff(torch.nn.Module):
         return torch.cat([-32 * (x - code) ** 2 for code in (0.0, 0.5, 1.0)], dim=1)
 
 
-def reading_model(tile_size: int = 32, overlap: int = 8) -> Model:
+def reading_model(tile_size: int = 32, overlap: int = 8, module: torch.nn.Module | None = None) -> Model:
     """A pointwise model of one band that holds the classes 0, 1 and 2."""
     return Model.wrap(
-        ReadsOff(),
+        module or ReadsOff(),
         bands=["class"],
         classes=CLASSES,
         value_range=(0, 2),
