@@ -131,15 +131,31 @@ def _sorted_out(
     amount = columns["pixels"].astype(np.float64)
     split = ~cut.whole
     if split.any():
-        area, perimeter = plane.measured(Ragged.of(cut.piece[split]))
+        area, perimeter = _measured(cut.piece, cut.holes, cut.holed, plane)
+        area, perimeter = area[split], perimeter[split]
         before = columns["area_m2"][split]
-        share = shapely.area(cut.piece[split]) / shapely.area(near[cut.source[split]])
         known = np.isfinite(area) & (before > 0)
-        share[known] = area[known] / before[known]
+        share = np.divide(area, before, out=np.zeros(len(area)), where=known)
+        if not known.all():  # in a plane without a body
+            hollow = np.bincount(cut.holed, shapely.area(cut.holes.shapes()), len(cut.piece))[split]
+            flat = (shapely.area(cut.piece[split]) - hollow) / shapely.area(near[cut.source[split]])
+            share[~known] = flat[~known]
         amount[split] *= share
         columns["area_m2"][split], columns["perimeter_m"][split] = area, perimeter
     zone = np.full(len(cut.piece), cutter.zone, np.int64)
-    return untouched, Pieces(shape=cut.piece, zone=zone, amount=amount, columns=columns)
+    return untouched, Pieces(
+        shape=cut.piece, zone=zone, amount=amount, columns=columns, holes=cut.holes, holed=cut.holed
+    )
+
+
+def _measured(shapes: Objects, holes: Ragged, holed: Longs, plane: Plane) -> tuple[Floats, Floats]:
+    """Return areas and perimeters of polygons from which holes were taken out."""
+    area, perimeter = plane.measured(Ragged.of(shapes))
+    inner, around = plane.measured(holes)
+    return (
+        area - np.bincount(holed, inner, len(shapes)),
+        perimeter + np.bincount(holed, around, len(shapes)),
+    )
 
 
 def _at_borders(pieces: Pieces, like: Features, territory: Territory, plane: Plane) -> Features:
@@ -153,7 +169,9 @@ def _at_borders(pieces: Pieces, like: Features, territory: Territory, plane: Pla
     columns = combined(pieces, group)
     several = np.bincount(group) > 1
     if several.any():
-        _, columns["perimeter_m"][several] = plane.measured(Ragged.of(shapes[several]))
+        _, perimeter = _measured(shapes, pieces.holes, group[pieces.holed], plane)
+        columns["perimeter_m"][several] = perimeter[several]
+    shapes = Ragged.of(shapes).with_holes(pieces.holes, group[pieces.holed]).shapes()
     shapes = shapely.orient_polygons(shapely.normalize(shapes))
     wkb = shapely.to_wkb(shapes, byte_order=1)
     bounds, code = shapely.bounds(shapes), columns["class_code"]

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from geoseg.mapping.ragged import Ragged
 from geoseg.polygons.features import Features
+from geoseg.polygons.rings import offsets
 
 Floats = npt.NDArray[np.float64]
 Longs = npt.NDArray[np.int64]
@@ -27,23 +29,30 @@ class Pieces:
     Parameters
     ----------
     shape : (piece,) object
-        Shapely polygons in the plan's CRS.
+        Shapely polygons in the plan's CRS, without `holes`.
     zone : (piece,) int64
         Zone of each.
     amount : (piece,) float64
         Number of pixels, not rounded.
     columns : dict
         By name, a value for each piece.
+    holes : Ragged
+        Holes that touch no border, each as a polygon.
+    holed : (hole,) int64
+        The piece of each hole.
     """
 
     shape: Objects
     zone: Longs
     amount: Floats
     columns: Columns
+    holes: Ragged
+    holed: Longs
 
     @classmethod
     def joined(cls, parts: Sequence[Pieces]) -> Pieces:
         """Put pieces one after the other."""
+        starts = offsets(np.array([len(part.shape) for part in parts], np.int64))
         return cls(
             shape=np.concatenate([part.shape for part in parts]),
             zone=np.concatenate([part.zone for part in parts]),
@@ -51,13 +60,22 @@ class Pieces:
             columns={
                 name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns
             },
+            holes=Ragged.joined([part.holes for part in parts]),
+            holed=np.concatenate([part.holed + start for part, start in zip(parts, starts, strict=False)]),
         )
 
     def chosen(self, index: Longs) -> Pieces:
-        """Return some of the pieces."""
-        columns = {name: column[index] for name, column in self.columns.items()}
+        """Return some of the pieces, in ascending order."""
+        place = np.full(len(self.shape), -1, np.int64)
+        place[index] = np.arange(len(index))
+        _, holes, _ = self.holes.without(place[self.holed] >= 0)
         return Pieces(
-            shape=self.shape[index], zone=self.zone[index], amount=self.amount[index], columns=columns
+            shape=self.shape[index],
+            zone=self.zone[index],
+            amount=self.amount[index],
+            columns={name: column[index] for name, column in self.columns.items()},
+            holes=holes,
+            holed=place[self.holed][place[self.holed] >= 0],
         )
 
 

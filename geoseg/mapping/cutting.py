@@ -2,7 +2,8 @@
 
 Before GEOS cuts, all edges get vertices where they cross the border, and what lies next to the border is put onto it.
 A crossing depends on its edge alone, not on its direction, so that neighbours get the same vertices, and afterwards no
-edge crosses the border: cutting finds no new points but the corners of ground cells.
+edge crosses the border: cutting finds no new points but the corners of ground cells. Holes off the border, of which
+large polygons have many thousands, are set aside.
 """
 
 from __future__ import annotations
@@ -38,12 +39,18 @@ class Cut:
         The polygon of each piece.
     whole : (piece,) bool
         Pieces that are all of their polygon.
+    holes : Ragged
+        Holes of the pieces inside the territory that touch no border, each as a polygon; the pieces lack them.
+    holed : (hole,) int64
+        The piece of each hole.
     """
 
     untouched: Bools
     piece: Objects
     source: Longs
     whole: Bools
+    holes: Ragged
+    holed: Longs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -101,6 +108,11 @@ class Cutter:
         """
         import shapely
 
+        aside = self.places(polygons.ring_bounds())[0] == INSIDE
+        aside[polygons.polygon_first[:-1]] = False  # shells
+        # Holes that hang on rings at the border, by corners, may cut a piece in two.
+        aside &= _off(polygons, aside)
+        polygons, holes, holed = polygons.without(aside)
         noded, kept = self._with_crossings(polygons).without_repeats()
         shapes = noded.shapes()
         different, which = np.unique(ranges[kept], axis=0, return_inverse=True)
@@ -119,7 +131,14 @@ class Cutter:
         owner = np.concatenate([kept[whole], kept[cut[source]]])
         order = np.argsort(owner, kind="stable")
         is_whole = np.arange(len(found)) < np.count_nonzero(whole)
-        return Cut(untouched=untouched, piece=found[order], source=owner[order], whole=is_whole[order])
+        found, owner, is_whole = found[order], owner[order], is_whole[order]
+        hole, piece_of = _placed(holes, holed, found, owner)
+        aside = np.zeros(len(holed), np.bool_)
+        aside[hole] = True
+        _, holes, _ = holes.without(aside)
+        return Cut(
+            untouched=untouched, piece=found, source=owner, whole=is_whole, holes=holes, holed=piece_of
+        )
 
     def _with_crossings(self, polygons: Ragged) -> Ragged:
         """Put vertices near the border onto it, and insert one wherever an edge crosses it."""
@@ -169,6 +188,69 @@ class Cutter:
         on = self.territory.is_border(self.zone, axis, line, along, self.near)
         xy = np.stack([place, along] if axis == 0 else [along, place], axis=1)
         return edge[on], np.where(turned, 1 - share, share)[on], xy[on]
+
+
+def _off(polygons: Ragged, aside: Bools) -> Bools:
+    """Tell which rings share no corner with rings that are not set aside, not even through others.
+
+    Parameters
+    ----------
+    polygons : Ragged
+        Polygons.
+    aside : (ring,) bool
+        Rings that are set aside.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    if not aside.any():
+        return aside
+    length = np.diff(polygons.ring_first)
+    rings = np.repeat(np.arange(len(length)), length)
+    polygon = polygons.polygon
+    order = np.lexsort((polygons.xy[:, 0], polygons.xy[:, 1], polygon))
+    xy, rings, polygon = polygons.xy[order], rings[order], polygon[order]
+    same = (xy[1:] == xy[:-1]).all(axis=1) & (polygon[1:] == polygon[:-1]) & (rings[1:] != rings[:-1])
+    one, other = rings[:-1][same], rings[1:][same]
+    touching = coo_array((np.ones(len(one), np.bool_), (one, other)), shape=(len(length), len(length)))
+    _, chain = connected_components(touching, directed=False)
+    hung = np.zeros(len(length), np.bool_)
+    hung[chain[~aside]] = True
+    return np.asarray(~hung[chain])
+
+
+def _placed(holes: Ragged, holed: Longs, pieces: Objects, source: Longs) -> tuple[Longs, Longs]:
+    """Tell which holes, ascending, are in pieces of their polygons, and in which.
+
+    Parameters
+    ----------
+    holes : Ragged
+        Holes, each as a polygon.
+    holed : (hole,) int64
+        The polygon of each.
+    pieces : (piece,) object
+        Pieces of polygons, filled.
+    source : (piece,) int64
+        The polygon of each, ascending.
+    """
+    import shapely
+
+    count = np.bincount(source, minlength=int(holed.max(initial=-1)) + 1)
+    first = np.searchsorted(source, holed)
+    single = np.flatnonzero(count[holed] == 1)
+    found = [np.stack([single, first[single]], axis=1)]
+    begin = holes.ring_first[:-1]
+    # No other ring passes through the middle of an edge.
+    middle = shapely.points((holes.xy[begin] + holes.xy[begin + 1]) / 2)
+    for polygon in np.unique(holed[count[holed] > 1]).tolist():
+        (mine,) = np.nonzero(holed == polygon)
+        start = int(first[mine[0]])
+        parts = pieces[start : start + count[polygon]]
+        part, hole = shapely.STRtree(middle[mine]).query(parts, predicate="contains")
+        found.append(np.stack([mine[hole], start + part], axis=1))
+    hole, piece = np.concatenate(found).T
+    order = np.argsort(hole)
+    return hole[order], piece[order]
 
 
 def _polygons_of(shapes: Objects) -> tuple[Objects, Longs]:

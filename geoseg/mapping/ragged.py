@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from geoseg.mapping.territory import spread
 from geoseg.polygons.rings import offsets
 
 Floats = npt.NDArray[np.float64]
@@ -43,6 +45,15 @@ class Ragged:
         _, xy, (rings, polygons) = shapely.to_ragged_array(shapes, include_z=False)
         return cls(xy, rings.astype(np.int64), polygons.astype(np.int64))
 
+    @classmethod
+    def joined(cls, parts: Sequence[Ragged]) -> Ragged:
+        """Put polygons one after the other."""
+        return cls(
+            np.concatenate([part.xy for part in parts]),
+            offsets(np.concatenate([np.diff(part.ring_first) for part in parts])),
+            offsets(np.concatenate([np.diff(part.polygon_first) for part in parts])),
+        )
+
     def shapes(self) -> Objects:
         """Return shapely polygons."""
         import shapely
@@ -69,10 +80,62 @@ class Ragged:
 
     def bounds(self) -> Floats:
         """Return the bounding box (west, south, east, north) of each polygon."""
+        return self._bounds(self.ring_first[self.polygon_first[:-1]])
+
+    def ring_bounds(self) -> Floats:
+        """Return the bounding box (west, south, east, north) of each ring."""
+        return self._bounds(self.ring_first[:-1])
+
+    def _bounds(self, first: Longs) -> Floats:
         if not len(self.xy):
             return np.zeros((0, 4))
-        first = self.ring_first[self.polygon_first[:-1]]
         return np.hstack([np.minimum.reduceat(self.xy, first), np.maximum.reduceat(self.xy, first)])
+
+    def without(self, rings: npt.NDArray[np.bool_]) -> tuple[Ragged, Ragged, Longs]:
+        """Take some holes out of the polygons.
+
+        Parameters
+        ----------
+        rings : (ring,) bool
+            True for holes that are taken out.
+
+        Returns
+        -------
+        Ragged
+            The polygons without them.
+        Ragged
+            The holes, each as a polygon.
+        (hole,) int64
+            The polygon that each was taken from.
+        """
+        owner = np.repeat(np.arange(len(self.polygon_first) - 1), np.diff(self.polygon_first))
+        length = np.diff(self.ring_first)
+        out = np.repeat(rings, length)
+        count = np.bincount(owner[~rings], minlength=len(self.polygon_first) - 1)
+        left = Ragged(self.xy[~out], offsets(length[~rings]), offsets(count))
+        holes = Ragged(self.xy[out], offsets(length[rings]), np.arange(np.count_nonzero(rings) + 1))
+        return left, holes, owner[rings]
+
+    def with_holes(self, holes: Ragged, owner: Longs) -> Ragged:
+        """Put holes into polygons, after those that they have.
+
+        Parameters
+        ----------
+        holes : Ragged
+            The holes, each as a polygon.
+        owner : (hole,) int64
+            The polygon of each.
+        """
+        if not len(owner):
+            return self
+        order = np.argsort(owner, kind="stable")
+        stops = self.ring_first[self.polygon_first[1:]]
+        length = np.diff(holes.ring_first)[order]
+        vertex, at = spread(holes.ring_first[:-1][order], length)
+        ring = np.insert(np.diff(self.ring_first), self.polygon_first[1:][owner[order]], length)
+        xy = np.insert(self.xy, stops[owner[order]][vertex], holes.xy[at], axis=0)
+        count = np.diff(self.polygon_first) + np.bincount(owner, minlength=len(self.polygon_first) - 1)
+        return Ragged(xy, offsets(ring), offsets(count))
 
     def inserted(self, after: Longs, place: Floats, xy: Floats) -> Ragged:
         """Insert points into edges.

@@ -10,7 +10,6 @@ Each zone is a map of so many pixels a side, in blocks of `grain` px of eight cl
 from __future__ import annotations
 
 import argparse
-import resource
 import sys
 import time
 from pathlib import Path
@@ -56,16 +55,14 @@ def main() -> None:
             [ZonePolygons(grid=z.grid, parts=[p[:1] for p in z.parts[:1]]) for z in zones], territory
         )
     )
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter()
     found = list(one_coverage(zones, territory))
     seconds = time.perf_counter() - start
-    more = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     parts = sum(len(zone.parts) for zone in zones)
     borders = sum(map(len, found[parts:]))
     print(
         f"{given:,} polygons of two zones, {sum(map(len, found)):,} in the map, {borders:,} of them at borders: "
-        f"{seconds:.1f} s, {given / seconds:,.0f} polygons/s, {more:.0f} MiB more"
+        f"{seconds:.1f} s, {given / seconds:,.0f} polygons/s"
     )
 
 

@@ -268,6 +268,20 @@ def test_attributes_of_parts_are_combined() -> None:
     assert shapely.equals(shapes_of(found)[1], whole)
 
 
+def test_pixels_are_shared_out_in_a_plane_without_a_body() -> None:
+    site = (
+        'ENGCRS["site",EDATUM["site"],CS[Cartesian,2],AXIS["x",east],AXIS["y",north],LENGTHUNIT["metre",1]]'
+    )
+    grid = Grid(height=6, width=6, transform=Affine(10, 0, 0, 0, -10, 60), crs=site)
+    codes = np.ones((6, 6), np.uint8)
+    codes[1, 1] = codes[1, 4] = 2
+    territory = Territory(crs=site, dx=30, dy=60, owner={(0, 0): 0})
+    zones = [ZonePolygons(grid=grid, parts=polygonized(grid, codes, codes > 0))]
+    found = Features.joined(list(one_coverage(zones, territory)))
+    assert dict(zip(found.class_code.tolist(), found.pixels.tolist(), strict=True)) == {1: 17, 2: 1}
+    assert np.isnan(found.area_m2).all()
+
+
 def test_second_classes_and_other_columns_are_those_of_the_larger_part() -> None:
     zones = []
     for codes, x, second, share in (
