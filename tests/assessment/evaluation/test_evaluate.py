@@ -25,6 +25,7 @@ from geoseg.errors import ClassMapError, DataError, OptionError
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend
 from geoseg.raster.classmap import ClassMap
+from geoseg.raster.legend_file import legend_to_json
 from tests.chromium import CHROMIUM, browser
 from tests.conftest import skip_without
 
@@ -434,3 +435,29 @@ def test_several_label_values_mean_one_class(pair: tuple[Codes, Codes, Path], tm
         geoseg.evaluate(map_of(found), reference=given, class_labels={"wood": [41]})
     with pytest.raises(OptionError, match="two of the classes"):
         geoseg.evaluate(map_of(found), reference=given, class_labels={"water": [11], "forest": [11]})
+
+
+def test_numbers_that_mean_other_classes_are_not_compared(
+    pair: tuple[Codes, Codes, Path], tmp_path: Path
+) -> None:
+    """A reference that says by its own legend that 3 is the map's class 1 would give scores of nothing."""
+    found, truth, _ = pair
+    names = list(LEGEND.names)
+    path = written(tmp_path / "other.tif", truth)
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(
+            GEOSEG_LEGEND=legend_to_json(
+                Legend.of([(code + 1, name, None) for code, name in enumerate(names[::-1])])
+            )
+        )
+
+    with pytest.raises(
+        DataError, match=rf"other.tif: its 1 is {names[-1]}, which is 3 in the map, where 1 is {names[0]}"
+    ):
+        geoseg.evaluate(map_of(found), reference=path)
+
+    given = {name: [len(names) - place] for place, name in enumerate(names)}
+    assert geoseg.evaluate(map_of(found), reference=path, class_labels=given).scores
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(GEOSEG_LEGEND=legend_to_json(LEGEND))
+    assert geoseg.evaluate(map_of(found), reference=path).scores
