@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.errors import SceneError
+from geoseg.errors import Message, SceneError
 from geoseg.grid.grid import Grid, crs_name, same_crs
 from geoseg.grid.ground import pixel_size_m
 from geoseg.mapping.ragged import Ragged
@@ -31,7 +31,7 @@ _FINE_M = 250.0
 """Longest edge, m, of a projected CRS that is measured in longitude and latitude by its ends: it bends by 2 mm."""
 _GAUSS = ((-math.sqrt(0.6), 5 / 18), (0.0, 8 / 18), (math.sqrt(0.6), 5 / 18))
 """Nodes and weights of a mean along an edge."""
-_ANOTHER = "give the map one grid, in a CRS that does not end there"
+_ANOTHER = Message("pass a {grid} for the whole map, in a CRS that does not end there")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -332,7 +332,9 @@ def test_a_polygon_that_falls_apart_becomes_several() -> None:
 def test_ground_around_the_back_of_the_map_is_refused(cells: dict[tuple[int, int], int], what: str) -> None:
     grid = Grid(height=1, width=1, transform=Affine(10, 0, 500_000, 0, -10, 10), crs=UTM32)
     territory = Territory(crs=LONLAT, dx=0.1, dy=0.1, owner=cells)
-    with pytest.raises(SceneError, match=rf"EPSG:32632 .* {what}, .*EPSG:4326.*; give the map one grid"):
+    with pytest.raises(
+        SceneError, match=rf"EPSG:32632 .* {what}, .*EPSG:4326.*; pass a grid= for the whole map"
+    ):
         list(one_coverage([ZonePolygons(grid=grid, parts=[])], territory))
 
 
