@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from geoseg.errors import ConfigError
 from geoseg.experiments.configuration import Base, digest, text_at
 from geoseg.experiments.parameters import Values
 from geoseg.experiments.record import SweepRecord, TrialRecord
@@ -130,6 +132,7 @@ class Roster:
         """Return the text of a value that a configuration has from its base, as the sweep calls it elsewhere."""
         wanted = digest(config)
         for text in texts.get(path, ()):
-            if digest(self.base.config({**values, path: text}, config.train.seed)) == wanted:
-                return text
+            with suppress(ConfigError):  # a text that does not go with the other values is not the one
+                if digest(self.base.config({**values, path: text}, config.train.seed)) == wanted:
+                    return text
         return text_at(config, path)
