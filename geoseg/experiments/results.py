@@ -62,7 +62,9 @@ class Results:
     def keep(self, trial: str, outcome: Outcome) -> None:
         """Write down how a trial ended."""
         text = json.dumps({"status": outcome.status, "reason": outcome.reason}, ensure_ascii=False) + "\n"
-        write_bytes(self.run_folder(trial) / OUTCOME, text.encode())
+        folder = self.run_folder(trial)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_bytes(folder / OUTCOME, text.encode())
 
     def standing(self, trial: str) -> Standings:
         """Return what the folder says of a trial that does not run."""

@@ -173,7 +173,6 @@ def _give_up(work: Work, candidate: Candidate) -> None:
         return
     for trial in candidate.trials[1:]:
         if work.results.standing(trial.name).status == "waiting":
-            work.results.run_folder(trial.name).mkdir(parents=True, exist_ok=True)
             reason = f"the first seed of its configuration was pruned ({candidate.trials[0].name})"
             work.results.keep(trial.name, Outcome(status="pruned", reason=reason))
 

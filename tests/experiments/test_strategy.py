@@ -199,3 +199,41 @@ def test_progress_counts_epochs_of_all_trials(made: Made) -> None:
     run_stages(work, stages_of(["train.loss=ce,dice"], None, None), None)
     assert seen[-1] == (8, 8, "trial 2 of 2")
     assert [done for done, _, _ in seen] == sorted(done for done, _, _ in seen)
+
+
+def test_a_search_goes_on_where_it_was_and_to_a_larger_number(made: Made) -> None:
+    from geoseg.experiments.search import Search, searched
+
+    grid = ["train.loss=ce,dice,focal", "train.learning_rate={low: 1.0e-4, high: 1.0e-1, log: true}"]
+    work, pool = made(level, seeds=2)
+    assert searched(work, Search.of(grid, 4, 1, prune=False))
+    assert [name for name, _ in pool.begun] == [f"t{number:04d}" for number in range(1, 9)]
+    again, pool = made(level, seeds=2)
+    assert searched(again, Search.of(grid, 5, 1, prune=False))
+    assert [name for name, _ in pool.begun] == ["t0009", "t0010"]
+    table = SweepTable.read(again.roster.folder)
+    assert table.stages == ("optuna",)
+    rates = [float(each.parameters["train.learning_rate"]) for each in table.trials]
+    assert rates[::2] == rates[1::2], "all seeds of a configuration are told by their mean"
+    assert len(set(rates)) == 5
+
+
+def test_a_trial_below_the_median_is_pruned_with_its_other_seeds(made: Made) -> None:
+    from geoseg.experiments.search import Search, _give_up, _judge
+
+    work, _ = made(level, seeds=2)
+    grid = {"train.loss": ["dice"], "train.learning_rate": [0.1, 0.2, 0.3, 0.4]}
+    assert run_stages(work, stages_of(grid, None, None), None)
+    before = list(work.candidates)
+    for loss, reason in (("focal", "below the median of the trials before it after epoch 2"), ("dice", None)):
+        values = {"train.loss": loss, "train.learning_rate": "0.5"}
+        (candidate,) = work.roster.candidates("optuna", [values], {})
+        first, second = (trial.name for trial in candidate.trials)
+        put(work.roster.folder, first, [LEVELS[loss] + 0.02] * 2)
+        assert _judge(work, before)(candidate.trials[0]) == reason
+        if reason is not None:
+            work.results.keep(first, Outcome(status="pruned", reason=reason))
+        _give_up(work, candidate)
+        found = work.results.standing(second)
+        assert found.status == ("waiting" if reason is None else "pruned")
+    assert Search.of(["train.loss=ce"], 1, 1, prune=True).prune
