@@ -302,7 +302,8 @@ def score_lines(run: Path) -> Iterator[str]:
         return
     names = [each.name for each in classes_of(record.card)]
     width = max(_NARROWEST, *map(len, names))
-    yield f"IoU of the best epoch, {record.best_epoch} of {record.config['train']['epochs']}, and labelled pixels:"
+    which = "last" if record.keeps_last else "best"
+    yield f"IoU of the {which} epoch, {record.kept_epoch} of {record.config['train']['epochs']}, and labelled pixels:"
     yield f"  {'':<{width}}" + "".join(f" {_SPLITS[split]:>11} {'pixels':>14}" for split in splits)
     pixels = {split: _pixels(record, split) for split in splits}
     for place, name in enumerate(names):

@@ -29,9 +29,10 @@ _log = logging.getLogger(__name__)
 
 
 def with_better_statistics(run: PreparedTraining, folder: Path) -> tuple[Model, list[Score]]:
-    """Open the best epoch, with remeasured batch statistics if they score better, and its validation scores.
+    """Open the kept epoch, with remeasured batch statistics if they score better, and its validation scores.
 
-    A run that is killed afterwards repeats the measurement and finds nothing better.
+    Where the last epoch is kept, validation images choose nothing, and statistics are remeasured in any case. A run
+    that is killed afterwards repeats the measurement and finds nothing better, or the same.
 
     Parameters
     ----------
@@ -49,7 +50,8 @@ def with_better_statistics(run: PreparedTraining, folder: Path) -> tuple[Model, 
     best = Model.open(folder / BEST)
     scores = _validated(run, best.network)
     anew = measured_anew(run, best.network)
-    if anew is None or not beats(_standing(run, _validated(run, anew)), _standing(run, scores)):
+    always = run.config.train.keep == "last"
+    if anew is None or not (always or beats(_standing(run, _validated(run, anew)), _standing(run, scores))):
         return best, scores
     _log.info("the statistics of batch normalisation were remeasured")
     Model(best.card, anew.to("cpu")).save(folder / BEST, weights=run.config.model.weights, overwrite=True)

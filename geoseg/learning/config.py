@@ -43,6 +43,8 @@ from geoseg.models.weight_names import NONE
 from geoseg.storage.foreign_yaml import read_yaml
 from geoseg.storage.printable import shortened
 
+Keep = Literal["best", "last"]
+"""Which epoch's weights a training keeps."""
 _LARGEST_FILE = 2**20
 
 
@@ -167,6 +169,10 @@ class TrainConfig(BaseModel):
         learns less in few steps.
     freeze_encoder
         Number of initial epochs in which only the decoder learns.
+    keep
+        ``best``: the weights of the epoch with the best `monitor`, averaged or not, whichever scores better.
+        ``last``: those after the last epoch, averaged where `average` is not 0. Where few images validate, the best
+        epoch is a matter of chance, and an early one has seen little of the falling rate.
     monitor
         Validation score by which the best epoch is chosen: ``mean_iou``, ``mean_dice``, ``accuracy``,
         ``loss`` (lower is better), or ``iou/NAME``, ``dice/NAME``, ``precision/NAME``, ``recall/NAME`` of one
@@ -215,6 +221,7 @@ class TrainConfig(BaseModel):
     freeze_encoder: Offset = 0
     loss: LossConfig = LossConfig()
     augment: AugmentChoice = AugmentConfig()
+    keep: Keep = "best"
     monitor: str = "mean_iou"
     score_without: tuple[str, ...] = ()
     calibrate: bool = True
@@ -252,6 +259,11 @@ class Config(BaseModel):
             )
         if self.train.consistency:
             self._check_consistency()
+        if self.train.keep == "last" and self.train.patience is not None:
+            raise ValueError(
+                f"train.patience is {self.train.patience}, which waits for a better epoch, and train.keep is last; "
+                "leave one of them out"
+            )
         # Defaults that depend on other values.
         model = self.model.settled()
         settled = {

@@ -150,9 +150,9 @@ class Course(lightning.Callback):  # type: ignore[misc]  # Lightning is untyped 
         better = progress.best_epoch == 0 or beats(found, progress.best)
         if better:
             progress.best, progress.best_epoch = found, progress.epoch
-            if trainer.is_global_zero:
-                model = Model(self.run.model.card, network)
-                model.save(self.folder / BEST, weights=self.run.config.model.weights, overwrite=True)
+        if trainer.is_global_zero and (better or self._keeps_last):
+            model = Model(self.run.model.card, network)
+            model.save(self.folder / BEST, weights=self.run.config.model.weights, overwrite=True)
         schedule = trainer.lr_scheduler_configs[0].scheduler
         if isinstance(schedule, PlateauSchedule):
             schedule.scored(better=better)
@@ -164,8 +164,10 @@ class Course(lightning.Callback):  # type: ignore[misc]  # Lightning is untyped 
         self._save(trainer)
 
     def _scored(self, trainer: Any) -> tuple[Score, nn.Module]:
-        """Score the network and its averaged weights, if any; return the better one."""
+        """Score the network and its averaged weights, if any; return the better one, or that which is kept."""
         network = self.task.network
+        if self._keeps_last and self.task.average is not None:
+            network = self.task.average.network
         try:
             score = self._together(trainer, self._score(trainer, network))
         except NotANumberError as error:
@@ -175,7 +177,7 @@ class Course(lightning.Callback):  # type: ignore[misc]  # Lightning is untyped 
                 f"the network's output is not a number after epoch {self.progress.epoch + 1} of the training; lower "
                 "train.learning_rate"
             ) from error
-        if (average := self.task.average) is not None:
+        if (average := self.task.average) is not None and not self._keeps_last:
             try:
                 own = self._score(trainer, average.network)
             except NotANumberError:  # training diverged, which the next loss will report
@@ -184,6 +186,10 @@ class Course(lightning.Callback):  # type: ignore[misc]  # Lightning is untyped 
             if averaged.loss < math.inf and beats(self._standing(averaged), self._standing(score)):
                 return averaged, average.network
         return score, network
+
+    @property
+    def _keeps_last(self) -> bool:
+        return self.run.config.train.keep == "last"
 
     def _standing(self, score: Score) -> Standing | None:
         return self.run.monitor.standing(report(score, self.run.classes))

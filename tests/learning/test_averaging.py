@@ -13,6 +13,7 @@ from torch import nn
 from geoseg.learning.config import Config
 from geoseg.learning.task import AveragedWeights
 from geoseg.learning.train import train
+from geoseg.models.card_file import read_card
 
 
 def network() -> nn.Module:
@@ -76,3 +77,25 @@ def test_the_better_of_both_counts(toy: Path, tmp_path: Path) -> None:
     assert losses == plain_losses
     assert all(new >= old for new, old in zip(averaged, plain, strict=True))
     assert averaged != plain
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("average", [0.3, 0.0])
+def test_where_the_last_epoch_is_kept_the_validation_images_choose_nothing(
+    toy: Path, tmp_path: Path, average: float
+) -> None:
+    """Two trainings with the same steps, and scores of which each finds another epoch best, give equal weights."""
+
+    def weights(keep: str, monitor: str) -> str:
+        changes = [
+            f"train.keep={keep}",
+            f"train.monitor={monitor}",
+            f"train.average={average}",
+            "train.epochs=4",
+        ]
+        path = train(toy, output=tmp_path / f"{keep} {monitor.replace('/', ' ')}", changes=changes)
+        return read_card(path).weights_sha256
+
+    monitors = ("recall/left", "recall/right")
+    assert len({weights("last", monitor) for monitor in monitors}) == 1
+    assert len({weights("best", monitor) for monitor in monitors}) == 2

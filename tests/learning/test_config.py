@@ -96,6 +96,7 @@ def test_what_follows_from_task_and_optimizer_is_filled_in(tmp_path: Path) -> No
         ("val: [1]", "val: []", "data.split.val"),
         ("bands: [red]", "bands: [red]\n  band_numbers: [1, 2]", "band_numbers has 2 numbers for 1 band"),
         ("epochs: 3", "epochs: 3, loss: {class_weights: {1: 1}}", "name every class code"),
+        ("epochs: 3", "epochs: 3, keep: last, patience: 2", "train.patience is 2, .* and train.keep is last"),
         ("epochs: 3", "epochs: 3, loss: ce + dise", "train.loss: no loss is called 'dise', expected ce, bce"),
         ("epochs: 3", "epochs: 3, loss: {terms: ce ce}", "train.loss: 'ce ce' is not a loss"),
         ("epochs: 3", "epochs: 3, loss: bce", "train.loss: bce is not for multiclass tasks, expected ce"),

@@ -147,7 +147,7 @@ def charts_of(record: TrainingRecord) -> tuple[Chart, ...]:
     epochs = [float(line["epoch"]) for line in record.epochs]
     if not epochs:
         return ()
-    marks: dict[str, Any] = {"best": record.best_epoch, "stop": record.stopped}
+    marks: dict[str, Any] = {"best": None if record.keeps_last else record.kept_epoch, "stop": record.stopped}
     losses = (
         Line(name="training", ink="train", at=epochs, values=[line["loss"] for line in record.epochs]),
         Line(name="validation", ink="val", at=epochs, values=[line["val_loss"] for line in record.epochs]),

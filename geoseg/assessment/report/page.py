@@ -129,12 +129,13 @@ def _facts(record: TrainingRecord) -> list[tuple[str, str, str]]:
         words = f"{tables.SPLITS[split].lower()}, {plural(images, 'image')}"
         facts.append((score_name(shown.name), tables.score(shown.value(found)), words))
     epochs = record.config["train"]["epochs"]
-    if record.best_epoch is not None:
+    if record.kept_epoch is not None:
         done = int(record.epochs[-1]["epoch"])
         state = f"of {epochs}" if record.stopped is None else f"stopped after {done} of {epochs}"
         if record.model is None:
             state = f"so far: {done} of {epochs} are done"
-        facts.append(("Best epoch", str(record.best_epoch), state))
+        name = "Last epoch" if record.keeps_last else "Best epoch"
+        facts.append((name, str(record.kept_epoch), state))
         seconds = float(record.epochs[-1]["seconds"])
         facts.append(
             ("Training time", tables.duration(seconds), f"{tables.duration(seconds / done)} an epoch")

@@ -66,8 +66,15 @@ class TrainingRecord:
         return [self.monitor.value(validation_scores(line)) for line in self.epochs]
 
     @property
-    def best_epoch(self) -> int | None:
-        """Number (from 1) of the best epoch."""
+    def keeps_last(self) -> bool:
+        """Whether the last epoch is kept, and not the best one."""
+        return bool(self.config["train"].get("keep") == "last")
+
+    @property
+    def kept_epoch(self) -> int | None:
+        """Number (from 1) of the epoch whose weights the model has: the best one, or the last."""
+        if self.keeps_last:
+            return int(self.epochs[-1]["epoch"]) if self.epochs else None
         best, best_epoch = None, None
         for line in self.epochs:
             found = self.monitor.standing(validation_scores(line))
