@@ -107,7 +107,7 @@ const Charts = (() => {
   const touch = name => ({name, select: {type: "point", fields: ["trial"], on: "pointerover", clear: "pointerout"}});
 
   function curves() {
-    const x = {field: "epoch", type: "quantitative", title: "epoch", axis: {tickMinStep: 1, tickCount: 10}, scale: {nice: false, zero: false}};
+    const x = {field: "epoch", type: "quantitative", title: "epoch", axis: {tickMinStep: 1, format: "d", tickCount: {expr: "min(10, span)"}}, scale: {nice: false, zero: false}};
     const y = {field: "value", ...score()};
     const color = {
       condition: [
@@ -134,8 +134,8 @@ const Charts = (() => {
     };
   }
 
-  function cost(title) {
-    const x = {field: "cost", type: "quantitative", title: "minutes a trial", axis: {tickCount: 10}, scale: {zero: false, nice: true}};
+  function cost(title, unit) {
+    const x = {field: "cost", type: "quantitative", title: unit + " a trial", axis: {tickCount: 10}, scale: {zero: false, nice: true}};
     const y = {field: "score", ...score(), title};
     const color = {condition: [
       {test: near, value: ink("best")}, {test: "datum.key === first", value: ink("val")},
@@ -145,12 +145,12 @@ const Charts = (() => {
       height: 340,
       layer: [
         {data: {name: "trials"}, params: [brush("brush", ["x", "y"])], mark: {type: "point", size: 40},
-          encoding: {x, y, color, opacity: strength(0.75), tooltip: [{field: "trial"}, {field: "seed"}, {field: "score", format: ".4f"}, {field: "cost", title: "minutes", format: ".2f"}]}},
+          encoding: {x, y, color, opacity: strength(0.75), tooltip: [{field: "trial"}, {field: "seed"}, {field: "score", format: ".4f"}, {field: "cost", title: unit, format: ".2f"}]}},
         {data: {name: "line"}, mark: {type: "line", interpolate: "step-after", strokeWidth: 1.6, color: ink("best")}, encoding: {x, y, order: {field: "cost"}}},
         {data: {name: "means"}, params: [touch("touch_mean")], mark: {type: "point", filled: true, size: 90},
           encoding: {x, y, color, opacity: strength(1), shape: {condition: {test: "datum.front", value: "diamond"}, value: "circle"},
             size: {condition: {test: "datum.front", value: 170}, value: 80},
-            tooltip: [{field: "words", title: " "}, {field: "score", title: "mean", format: ".4f"}, {field: "count", title: "finished"}, {field: "cost", title: "minutes", format: ".2f"}]}},
+            tooltip: [{field: "words", title: " "}, {field: "score", title: "mean", format: ".4f"}, {field: "count", title: "finished"}, {field: "cost", title: unit, format: ".2f"}]}},
       ],
     };
   }

@@ -6,6 +6,7 @@ const Comparison = (() => {
 
   // Which values differ, and which scores by how much.
   function difference(data, first, second, visible) {
+    const losses = data.parameters.some((path, place) => path.startsWith("train.loss") && first.values[place] !== second.values[place]);
     const settings = data.parameters.map((path, place) => ({path, first: first.values[place], second: second.values[place]}));
     const scores = data.scores.map((name, place) => {
       const of = trial => trial.scores[place] ?? null;
@@ -14,6 +15,8 @@ const Comparison = (() => {
       const known = one.mean !== null && other.mean !== null;
       const limit = known ? Numbers.margin(Numbers.noise(visible, of), one.count, other.count) : null;
       const change = known ? other.mean - one.mean : null;
+      // Values of different losses are no measure of each other.
+      if (losses && ["loss", "training loss"].includes(name)) return {name, first: one, second: other, change: null, limit: null, within: null, words: "another loss"};
       return {name, first: one, second: other, change, limit, within: limit === null || !known ? null : Math.abs(change) <= limit};
     });
     return {settings: settings.filter(each => each.first !== each.second), equal: settings.filter(each => each.first === each.second), scores};
@@ -26,7 +29,7 @@ const Comparison = (() => {
     const some = value => value.mean === null ? "–" : `${Format.score(value.mean)}${value.count > 1 ? ` (${Format.score(value.min)} to ${Format.score(value.max)})` : ""}`;
     const row = each => el("tr", {class: each.within === false ? "beyond" : null}, el("th", {class: "name", scope: "row"}, whole(each.name)),
       el("td", {}, some(each.first)), el("td", {}, some(each.second)), el("td", {}, Format.signed(each.change)),
-      el("td", {class: "left"}, each.change === null ? "" : words[each.within] || "too few seeds to tell"));
+      el("td", {class: "left"}, each.words || each.change === null ? each.words || "" : words[each.within] || "too few seeds to tell"));
     const scores = found.scores.filter(each => each.first.mean !== null || each.second.mean !== null);
     const head = (...titles) => el("thead", {}, el("tr", {}, titles.map((title, at) => el("th", {scope: "col", class: at === 0 ? "name" : title.length > 1 ? null : "left"}, title))));
     const table = rows => el("div", {class: "scroll", tabindex: "0", role: "region", "aria-label": "Scores"},

@@ -352,10 +352,14 @@ function curves() {
       if (epoch === trial.best) ends.push({...common, epoch, value});
     }
   }
-  Charts.show("curves-plot", Charts.curves(), {points, wide, ends}, {hot: "", first: state.first || "", second: state.second || "", chosen: chosen("curves"), brushed: state.brushes.curves !== null}, listener("curves"));
+  const span = points.reduce((most, point) => Math.max(most, point.epoch - 1), 1);
+  Charts.show("curves-plot", Charts.curves(), {points, wide, ends}, {span, hot: "", first: state.first || "", second: state.second || "", chosen: chosen("curves"), brushed: state.brushes.curves !== null}, listener("curves"));
 }
 
-const spot = trial => [trial[state.cost] === null ? null : trial[state.cost] / 60, trial.score];
+// Times are in a unit that gives them numbers from 1 to some hundreds.
+const longest = Math.max(0, ...data.trials.flatMap(trial => [trial.cpu, trial.seconds]));
+const [unit, ofUnit] = longest < 300 ? ["seconds", 1] : longest < 18000 ? ["minutes", 60] : ["hours", 3600];
+const spot = trial => [trial[state.cost] === null ? null : trial[state.cost] / ofUnit, trial.score];
 
 function cost() {
   const trials = filtered().filter(trial => inBrush("curves", trial));
@@ -366,10 +370,10 @@ function cost() {
   const rows = trials.filter(trial => trial.status === "finished" && trial.score !== null && trial[state.cost] !== null)
     .map(trial => ({trial: trial.trial, key: trial.key, seed: trial.seed, cost: spot(trial)[0], score: trial.score}));
   const means = Numbers.configurations(trials).filter(config => config.mean !== null && config[state.cost] !== null)
-    .map(config => ({key: config.key, trial: config.trials[0].trial, words: words(config.values), cost: config[state.cost] / 60, score: config.mean, count: config.count}));
+    .map(config => ({key: config.key, trial: config.trials[0].trial, words: words(config.values), cost: config[state.cost] / ofUnit, score: config.mean, count: config.count}));
   const line = Numbers.pareto(means, data.goal);
   for (const mean of means) mean.front = line.includes(mean);
-  Charts.show("cost-plot", Charts.cost(data.score), {trials: rows, line, means}, {hot: "", first: state.first || "", second: state.second || "", chosen: chosen("cost"), brushed: state.brushes.cost !== null}, listener("cost"));
+  Charts.show("cost-plot", Charts.cost(data.score, unit), {trials: rows, line, means}, {hot: "", first: state.first || "", second: state.second || "", chosen: chosen("cost"), brushed: state.brushes.cost !== null}, listener("cost"));
 }
 
 function listener(name) {

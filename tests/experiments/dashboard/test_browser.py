@@ -312,13 +312,13 @@ def corners(
 
 def test_a_rectangle_in_cost_keeps_its_trials_everywhere(tab: Page, made: tuple[Path, pd.DataFrame]) -> None:
     table = finished(made[1])
-    minutes, score = table["cpu_seconds"] / 60, table["score"]
+    seconds, score = table["cpu_seconds"], table["score"]
     tab.click("#rows-trials")
-    ends = (minutes.min() - 0.001, minutes.median()), (score.quantile(0.3), score.max() + 0.001)
+    ends = (seconds.min() - 0.001, seconds.median()), (score.quantile(0.3), score.max() + 0.001)
     tab.drag(*corners(tab, "cost-plot", *ends))
     area = found(tab, "D.state.areas.cost")
-    np.testing.assert_allclose([area["cost"], area["score"]], ends, atol=0.01)
-    inside = table[minutes.between(*area["cost"]) & score.between(*area["score"])]
+    np.testing.assert_allclose([area["cost"], area["score"]], ends, rtol=0.01)
+    inside = table[seconds.between(*area["cost"]) & score.between(*area["score"])]
     assert 0 < len(inside) < len(table)
     assert set(rows(tab)) == set(inside.index)
     assert drawn(tab, "curves-plot", "points") == set(inside.index)
@@ -383,6 +383,11 @@ def test_two_configurations_are_set_side_by_side(tab: Page, made: tuple[Path, pd
     assert differing == [
         path for path, one, other in zip([ENCODER, LOSS, NAME], *values, strict=True) if one != other
     ]
+    losses = found(
+        tab,
+        "[...document.querySelectorAll('#difference tr')].find(r => r.textContent.startsWith('loss')).innerText",
+    )
+    assert ("another loss" in losses) == (LOSS in differing)
     trials = found(tab, "['A', 'B'].map(side => document.getElementById('trial-' + side).value)")
     shares = found(
         tab,
