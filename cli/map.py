@@ -159,5 +159,5 @@ def command(
     if not made.run.before:
         say(f"  {plural(made.cells, 'cell')}, {made.computed:,} computed by this run")
     if made.failed:
-        say(f"  {plural(len(made.failed), 'scene')} passed over, as said above")
+        say(f"  scenes or cells passed over, as said above: {len(made.failed):,}")
     ctx.exit(made.exit_code)

@@ -15,7 +15,7 @@ from geoseg.grid.grid import crs_name
 from geoseg.mapping.cell import CellWork
 from geoseg.mapping.listing import Listing
 from geoseg.mapping.order import MapOrder, MapRecord
-from geoseg.mapping.parts import ENDING, CellAbout, read_about
+from geoseg.mapping.parts import ENDING, CellAbout, clear_unfinished, read_about
 from geoseg.mapping.plan import Cell, MapPlan
 from geoseg.mapping.products import Polygons, area_rows, area_table, mosaics
 from geoseg.mapping.spread import compute_here, compute_on, polygons_on
@@ -86,6 +86,7 @@ class Making:
         journal.append({"products": True})
         claimed.commit(finished)
         clear_cells(self.folder, self.found.keys())
+        clear_unfinished(self.folder)  # of workers that were killed in this run
         return self._record(identity, rows, counts)
 
     def _missing(self) -> list[CellTask]:

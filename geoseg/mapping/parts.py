@@ -33,7 +33,7 @@ ENDING: Final = ".npz"
 _ABOUT: Final = "about.json"
 _PLANES: Final = ("codes", "confidence", "origin", "inside")
 _FAST: Final = 1
-_UNFINISHED: Final = ".unfinished"
+UNFINISHED: Final = ".unfinished"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +113,7 @@ def write_part(path: Path, found: CellMap, about: CellAbout) -> int:
                 info = zipfile.ZipInfo(f"{name}_{block}.npy")
                 info.compress_type = zipfile.ZIP_DEFLATED
                 archive.writestr(info, text.getbuffer(), compresslevel=_FAST)
-    unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}{_UNFINISHED}")
+    unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}{UNFINISHED}")
     try:
         unfinished.write_bytes(data.getbuffer())
         replace(unfinished, path)
@@ -129,8 +129,8 @@ def write_part(path: Path, found: CellMap, about: CellAbout) -> int:
 
 
 def clear_unfinished(folder: Path) -> None:
-    """Remove what killed workers left."""
-    for leftover in folder.glob(f"*{_UNFINISHED}"):
+    """Remove what killed workers left: files whose names say so, and those that GDAL has made beside them."""
+    for leftover in folder.glob(f"*{UNFINISHED}*"):
         leftover.unlink(missing_ok=True)
 
 

@@ -7,6 +7,8 @@ in flight, so a scheduler never holds a country.
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,7 +21,8 @@ from uuid import uuid4
 from geoseg.errors import Message, OptionError, OutputError, plural
 from geoseg.mapping.cell import CellWork
 from geoseg.mapping.parts import CellAbout
-from geoseg.mapping.task import CellTask, computed, run_task, stored
+from geoseg.mapping.sent_work import SentWork, differences, run_sent, sent_work, versions
+from geoseg.mapping.task import CellTask, computed, stored
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -32,6 +35,8 @@ _AHEAD: Final = 2
 """Tasks in flight per thread of the workers."""
 _DEATHS: Final = 3
 """Workers that a task may kill before it is given up."""
+_RECOUNT: Final = 5.0
+"""Seconds after which the threads of a cluster are counted anew."""
 _MOST_WORKERS: Final = 256
 
 Told = Callable[[CellTask, CellAbout], object]
@@ -64,40 +69,69 @@ def compute_on(client: Client, work: CellWork, tasks: Sequence[CellTask], told: 
     GeosegError
         What a cell raised.
     """
-    from distributed import as_completed
-    from distributed.scheduler import KilledWorker
-
     if not tasks:
         return {}
-    check_workers(client, work, tasks[0].folder)
-    resources = {"GPU": 1} if work.settings.device == "cuda" else None
     lost: dict[str, str] = {}
-    shared = client.scatter(work, broadcast=True, hash=False)
-    waiting = iter(tasks)
-    at_once = max(1, _AHEAD * sum(client.nthreads().values()))
+    with sent_work(work, tasks[0].folder) as sent, _scheduler_there():
+        check_workers(client, sent, getattr(work.model, "path", None), gpu=work.settings.device == "cuda")
+        flow = _Flow(client=client, sent=sent, told=told, gpu=work.settings.device == "cuda")
+        suspects = flow.run(tasks)
+        # The scheduler blames a death on all tasks that the worker had been given, so each is tried once more, alone.
+        for task in suspects:
+            if flow.run([task]):
+                lost[task.name] = "kills its worker every time, as lack of memory does"
+                log.error("cell %s: %s; it stays empty", task.name, lost[task.name])
+    return lost
 
-    def submitted(task: CellTask) -> Any:
-        key = f"geoseg-cell-{task.name}-{uuid4().hex[:8]}"
-        return client.submit(run_task, shared, task, key=key, pure=False, resources=resources)
 
-    with _scheduler_there():
-        running = {submitted(task): task for task in islice(waiting, at_once)}
+@dataclass(kw_only=True)
+class _Flow:
+    """Tasks that go through a cluster, a few per thread at a time."""
+
+    client: Client
+    sent: SentWork
+    told: Told
+    gpu: bool
+    _threads: int = 1
+    _counted: float = -math.inf
+
+    def run(self, tasks: Sequence[CellTask]) -> list[CellTask]:
+        """Compute cells; return those that may have killed workers."""
+        from distributed import as_completed
+        from distributed.scheduler import KilledWorker
+
+        suspects = []
+        waiting = iter(tasks)
+        running = {self._submitted(task): task for task in islice(waiting, self._at_once())}
         coming = as_completed(list(running))
         for future in coming:
             task = running.pop(future)
             try:
-                told(task, future.result())
-            except KilledWorker as error:
-                lost[task.name] = (
-                    f"killed its worker {_DEATHS} times, as lack of memory does ({error.last_worker})"
-                )
-                log.error("cell %s: %s", task.name, lost[task.name])
-            following = next(waiting, None)
-            if following is not None:
-                again = submitted(following)
+                self.told(task, future.result())
+            except KilledWorker:
+                suspects.append(task)
+            for following in islice(waiting, max(0, self._at_once() - len(running))):
+                again = self._submitted(following)
                 running[again] = following
                 coming.add(again)
-    return lost
+        return suspects
+
+    def _submitted(self, task: CellTask) -> Any:
+        return self.client.submit(
+            run_sent,
+            self.sent,
+            task,
+            key=f"geoseg-cell-{task.name}-{uuid4().hex[:8]}",
+            pure=False,
+            resources={"GPU": 1} if self.gpu else None,
+        )
+
+    def _at_once(self) -> int:
+        """Return how many tasks shall be in flight: workers come and go, so their threads are counted anew."""
+        if time.monotonic() - self._counted > _RECOUNT:
+            self._threads = sum(self.client.nthreads().values())
+            self._counted = time.monotonic()
+        return max(1, _AHEAD * self._threads)
 
 
 def polygons_on(client: Client, polygons: Polygons, path: Path) -> dict[int, int]:
@@ -135,62 +169,44 @@ def _scheduler_there() -> Iterator[None]:
         ) from error
 
 
-def versions() -> dict[str, str | None]:
-    """Return the versions that results depend on, of this process."""
-    import platform
-    from importlib.metadata import PackageNotFoundError, version
-
-    found: dict[str, str | None] = {"python": platform.python_version()}
-    for package in ("geoseg", "numpy", "rasterio", "openvino", "torch", "distributed"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = None
-    return found
-
-
 def sees(path: str) -> bool:
     """Tell whether this process finds a file."""
     return Path(path).exists()
 
 
-def check_workers(client: Client, work: CellWork, folder: Path) -> None:
+def check_workers(client: Client, sent: SentWork, model: Path | None, *, gpu: bool) -> None:
     """Refuse workers of other versions, and workers that do not see the folder of the cells or the model.
 
     Raises
     ------
     OptionError
     """
-    ours, theirs = versions(), client.run(versions)
+    theirs = client.run(versions)
     if not theirs:
         raise OptionError(
             "the cluster has no workers",
             "start some with dask worker and the address of the scheduler, one thread each",
         )
     for worker, found in sorted(theirs.items()):
-        other = [
-            f"{name} {found.get(name) or 'is missing'} for {ours[name]}"
-            for name in ours
-            if found.get(name) != ours[name]
-        ]
+        other = differences(sent.versions, found)
         if other:
             raise OptionError(
-                f"worker {worker} differs from this process: {', '.join(other)}",
+                f"worker {worker} differs from this process: {other}",
                 "give client and workers the same environment",
             )
-    token = folder / f"{uuid4().hex}.unfinished"
-    token.touch()
-    model = getattr(work.model, "path", None)
-    try:
-        for path in (token, *([] if model is None else [model])):
-            blind = sorted(worker for worker, there in client.run(sees, str(path)).items() if not there)
-            if blind:
-                raise OptionError(
-                    f"worker {blind[0]} does not find {path.parent if path is token else path}",
-                    "client and workers need one file system, mounted under the same path",
-                )
-    finally:
-        token.unlink(missing_ok=True)
+    for path in (sent.path, *([] if model is None else [model])):
+        blind = sorted(worker for worker, there in client.run(sees, str(path)).items() if not there)
+        if blind:
+            raise OptionError(
+                f"worker {blind[0]} does not find {path.parent if path is sent.path else path}",
+                "client and workers need one file system, mounted under the same path",
+            )
+    workers = client.scheduler_info()["workers"].values()
+    if gpu and not any(worker["resources"].get("GPU") for worker in workers):
+        raise OptionError(
+            "no worker of the cluster offers a GPU",
+            "start one worker for each, with the resource GPU=1",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,16 +277,30 @@ def _connected(address: str) -> Iterator[Client]:
     name = {"scheduler_file": address} if address.endswith(".json") else {"address": address}
     if address.endswith(".json") and not Path(address).is_file():
         raise OptionError(f"{address}: does not exist; expected the JSON file that a dask scheduler writes")
+    with _silent():
+        try:
+            client = Client(**name, timeout="10s")
+        except (OSError, TimeoutError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise OptionError(
+                f"no dask scheduler answers at {address} ({reason})",
+                Message("start one with dask scheduler, or pass {workers} for processes of this machine"),
+            ) from error
+        with client:
+            yield client
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep dask's own lines, which repeat with a traceback what is said here, off stderr."""
+    handlers = {handler: handler.level for handler in logging.getLogger("distributed").handlers}
     try:
-        client = Client(**name, timeout="10s")
-    except (OSError, TimeoutError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise OptionError(
-            f"no dask scheduler answers at {address} ({reason})",
-            Message("start one with dask scheduler, or pass {workers} for processes of this machine"),
-        ) from error
-    with client:
-        yield client
+        for handler in handlers:
+            handler.setLevel(logging.CRITICAL)
+        yield
+    finally:
+        for handler, level in handlers.items():
+            handler.setLevel(level)
 
 
 @contextmanager
@@ -285,6 +315,8 @@ def _local(workers: int, threads: int) -> Iterator[Client]:
             n_workers=workers,
             threads_per_worker=1,
             processes=True,
+            resources={"GPU": 1},
+            preload=["geoseg.mapping.deaf"],
             dashboard_address="127.0.0.1:0",
             env={"OMP_NUM_THREADS": str(threads)},
             silence_logs=logging.CRITICAL,

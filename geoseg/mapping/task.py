@@ -76,7 +76,10 @@ def stored(work: CellWork, task: CellTask, found: CellMap) -> CellAbout:
     paths = [task.scenes[each.scene].path for each in task.cell.candidates]
     failed = {task.scenes[scene].path: reason for scene, reason in found.failed}
     about = about_cell(task.cell.key, found, grid, paths, failed)
-    task.part.unlink(missing_ok=True)
+    if (
+        task.finished() is None
+    ):  # else another worker has just written the same bytes, which may be read already
+        task.part.unlink(missing_ok=True)
     if about.classes:
         _write_map(work, task, found, grid)
     else:
