@@ -41,7 +41,8 @@ Floats = npt.NDArray[np.float32]
 
 NOBODY = 65_535
 """Origin of a pixel without a scene."""
-_MATCHES: Kept[Match] = Kept(64)
+_MATCHES: Kept[Match] = Kept(4096)
+"""Opened scenes, some kB each: a cell asks its scenes twice, and cells side by side share some."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -227,8 +228,9 @@ class _Attempt:
     def origin_in(self, candidates: tuple[Candidate, ...]) -> npt.NDArray[np.uint16]:
         """Return each pixel's scene by its place in all candidates of the cell."""
         table = np.full(NOBODY + 1, NOBODY, np.uint16)
+        places = {each.scene: place for place, each in enumerate(candidates)}
         for place, each in enumerate(self.candidates):
-            table[place] = candidates.index(each)
+            table[place] = places[each.scene]
         return table[self.owner]
 
     def run(self) -> None:
@@ -245,9 +247,9 @@ class _Attempt:
     def _predict_all(self) -> None:
         """Ask the model about the pixels of each scene."""
         for place in range(len(self.candidates)):
-            mine = self.owner == place
             if self.work.prefer == "confidence" and self.candidates[place].window is not None:
                 continue
+            mine = self.owner[self._part(place)] == place
             if mine.any():
                 self._predict(place, mine)
 
@@ -258,7 +260,7 @@ class _Attempt:
             self._own_nearest()
             return
         if self.work.prefer == "clearest":
-            clear = {place: int((self._valid(place) & self.wanted).sum()) for place in places}
+            clear = {place: int((self._valid(place) & self._wanted_in(place)).sum()) for place in places}
             own_first = self._exact_first
             ranked = sorted(
                 places, key=lambda place: (own_first and not self._exact(place), -clear[place], place)
@@ -266,10 +268,25 @@ class _Attempt:
         else:
             ranked = list(places)
         for place in ranked:
-            free = self.wanted & (self.owner == NOBODY)
-            if not free.any():
-                return
-            self.owner[free & self._valid(place)] = place
+            self._own_free(place)
+
+    def _own_free(self, place: int) -> None:
+        """Let a scene own what nobody owns yet and it has valid data of."""
+        owner = self.owner[self._part(place)]
+        free = self._wanted_in(place) & (owner == NOBODY)
+        if free.any():
+            owner[free & self._valid(place)] = place
+
+    def _part(self, place: int) -> tuple[slice, slice]:
+        """Return the part of the cell that a scene may have pixels of: each of thousands of small ones has little."""
+        candidate = self.candidates[place]
+        if candidate.window is None:
+            return slice(None), slice(None)
+        overlap = self._overlap(candidate)
+        return (slice(0), slice(0)) if overlap is None else overlap[0].slices
+
+    def _wanted_in(self, place: int) -> Bools:
+        return self.wanted[self._part(place)]
 
     def _own_nearest(self) -> None:
         """Let every pixel belong to the scene whose centre is nearest, among those with valid data."""
@@ -278,11 +295,12 @@ class _Attempt:
         own_first = self._exact_first
         for place, each in enumerate(self.candidates):
             row, col = self._centre(each)
-            distance = np.hypot((rows - row)[:, None], (cols - col)[None, :])
-            closer = self._valid(place) & self.wanted & (distance < best)
+            here = self._part(place)
+            distance = np.hypot((rows[here[0]] - row)[:, None], (cols[here[1]] - col)[None, :])
+            closer = self._valid(place) & self.wanted[here] & (distance < best[here])
             if own_first and each.window is None:
                 closer &= (self.owner == NOBODY) | ~self._taken_exactly()
-            best[closer], self.owner[closer] = distance[closer], place
+            best[here][closer], self.owner[here][closer] = distance[closer], place
 
     @property
     def _exact_first(self) -> bool:
@@ -339,16 +357,14 @@ class _Attempt:
         return chip.pixels, chip.valid
 
     def _valid(self, place: int) -> Bools:
-        """Return where in the cell a scene has valid data."""
+        """Return where in its part of the cell a scene has valid data."""
         candidate = self.candidates[place]
         source = self._match(place).source
         known = isinstance(source, Scene) and source.always_valid
-        found = np.zeros(self.cell.window.shape, bool)
+        found = np.full_like(self._wanted_in(place), known and candidate.window is not None)
         if candidate.window is not None:
             overlap = self._overlap(candidate)
-            if overlap is not None:
-                found[overlap[0].slices] = known or self._read(place, overlap[1])[1]
-            return found
+            return found if overlap is None or known else self._read(place, overlap[1])[1]
         places = self._placed(place)
         wanted = places.inside & self.wanted
         if known:
@@ -366,16 +382,15 @@ class _Attempt:
         return self._places[place]
 
     def _predict(self, place: int, mine: Bools) -> None:
-        """Fill the pixels that a scene owns."""
+        """Fill the pixels that a scene owns in its part of the cell."""
         candidate = self.candidates[place]
         if candidate.window is None:
             self._predict_resampled(place, mine)
             return
         overlap = self._overlap(candidate)
         assert overlap is not None
-        part = mine[overlap[0].slices]
-        box = _box(part)
-        wanted = part[box.slices]
+        box = _box(mine)
+        wanted = mine[box.slices]
         found, _ = self._classified(place, box.shifted(overlap[1].row, overlap[1].col), wanted)
         target = box.shifted(overlap[0].row, overlap[0].col).slices
         for product, values in zip((self.codes, self.confidence), found, strict=True):
@@ -449,10 +464,9 @@ class _Attempt:
             if candidate.window is None:
                 continue
             overlap = self._overlap(candidate)
-            mine = self._valid(place) & self.wanted
-            if overlap is None or not mine.any():
+            part = self._valid(place) & self._wanted_in(place)
+            if overlap is None or not part.any():
                 continue
-            part = mine[overlap[0].slices]
             _, shares = self._classified(place, overlap[1], part, probabilities=True)
             assert shares is not None
             known = part & ~np.isnan(shares[0])
@@ -471,10 +485,7 @@ class _Attempt:
             self.codes, self.confidence = self._decided(total)
         for place, candidate in enumerate(self.candidates):
             if candidate.window is None:
-                free = self.wanted & (self.owner == NOBODY)
-                if not free.any():
-                    return
-                self.owner[free & self._valid(place)] = place
+                self._own_free(place)
 
 
 def _box(wanted: Bools) -> Window:
