@@ -358,7 +358,9 @@ def test_a_cell_that_kills_its_workers_is_reported_and_the_rest_ends(folder: Pat
     )  # fmt: skip
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": 2}),
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50) as local,
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50
+        ) as local,
         Client(local) as client,
     ):
         made = make_map(
