@@ -24,6 +24,7 @@ def run(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_example_is_tested_here() -> None:
     assert {path.name for path in EXAMPLES.glob("*.py")} == {
         "areas_by_class.py",
+        "plan_country.py",
         "predict_to_xarray.py",
         "untrained_model.py",
     }
@@ -65,3 +66,30 @@ def test_untrained_model_replaces_what_an_earlier_run_wrote(
     info = pyogrio.read_info(tmp_path / "untrained.gpkg", layer="landcover")
     assert info["features"] > 0
     assert "opens in QGIS" in capsys.readouterr().out
+
+
+def test_plan_country(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [
+        "plan_country.py",
+        "--speed",
+        "1",
+        "--workers",
+        "10,1000",
+        "--margin",
+        "1",
+        "--bytes-in",
+        "2",
+    ]
+    monkeypatch.setattr("sys.argv", [*arguments, "--overlap", "1", "--polygons", "1000"])
+    runpy.run_path(str(EXAMPLES / "plan_country.py"), run_name="__main__")
+    head, *rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()]
+    table = [dict(zip(head, row, strict=True)) for row in rows]
+    assert [(row["land"], row["pixel"], row["workers"]) for row in table[:3]] == [
+        ("Germany", "10 m", "10"),
+        ("Germany", "10 m", "1,000"),
+        ("Germany", "0.2 m", "10"),
+    ]
+    # 357,600 km2 in pixels of 100 m2; ten million pixels a second, and 3.6 s of polygons.
+    assert (table[0]["gigapixels"], table[0]["TB read"]) == ("3.576", "0.007152")
+    assert float(table[0]["days"]) == pytest.approx((357.6 + 3.576) / 86_400, rel=0.01)
+    assert (table[0]["slowest"], table[1]["slowest"]) == ("computing", "reading")
