@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 from uuid import uuid4
 
 from geoseg.errors import OptionError, OutputError, plural
@@ -19,18 +20,19 @@ from geoseg.mapping.parts import UNFINISHED, CellAbout
 from geoseg.mapping.task import CellTask, run_task
 
 Versions = tuple[tuple[str, str | None], ...]
-_WORKS: Kept[CellWork] = Kept(2)
+Sent = TypeVar("Sent")
+_WORKS: Kept[Any] = Kept(2)
 _SAME_ENVIRONMENT = "give client and workers the same environment"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SentWork:
-    """Where workers find the work.
+class SentWork(Generic[Sent]):
+    """Where workers find what they need.
 
     Parameters
     ----------
     path : Path
-        File with the pickled `CellWork`.
+        File with the pickled `CellWork`, or whatever else was sent.
     sha256 : str
         Its checksum, so that nothing else is unpickled.
     versions : tuple of (str, str or None)
@@ -41,8 +43,8 @@ class SentWork:
     sha256: str
     versions: Versions
 
-    def load(self) -> CellWork:
-        """Read the work, once per process.
+    def load(self) -> Sent:
+        """Read it, once per process.
 
         Raises
         ------
@@ -51,9 +53,10 @@ class SentWork:
         OutputError
             If the file is gone or is another one.
         """
-        return _WORKS.get(self.sha256, self._read)
+        found: Sent = _WORKS.get(self.sha256, self._read)
+        return found
 
-    def _read(self) -> CellWork:
+    def _read(self) -> Sent:
         import cloudpickle  # type: ignore[import-untyped]  # dask requires it
 
         other = differences(self.versions, versions())
@@ -65,13 +68,13 @@ class SentWork:
             raise OutputError(f"{self.path}: cannot be read by a worker ({error.strerror})") from error
         if hashlib.sha256(data).hexdigest() != self.sha256:
             raise OutputError(f"{self.path}: has changed since the client wrote it; run the command again")
-        work: CellWork = cloudpickle.loads(data)
+        work: Sent = cloudpickle.loads(data)
         return work
 
 
 @contextmanager
-def sent_work(work: CellWork, folder: Path) -> Iterator[SentWork]:
-    """Write the work into the folder of the cells while they are computed.
+def sent_work(work: Sent, folder: Path) -> Iterator[SentWork[Sent]]:
+    """Write what workers need into a folder that they see, for as long as they are at it.
 
     Raises
     ------
@@ -95,7 +98,7 @@ def sent_work(work: CellWork, folder: Path) -> Iterator[SentWork]:
         path.unlink(missing_ok=True)
 
 
-def run_sent(sent: SentWork, task: CellTask) -> CellAbout:
+def run_sent(sent: SentWork[CellWork], task: CellTask) -> CellAbout:
     """Compute a cell and write it: what a worker does."""
     return run_task(sent.load(), task)
 

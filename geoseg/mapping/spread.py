@@ -89,7 +89,7 @@ class _Flow:
     """Tasks that go through a cluster, a few per thread at a time."""
 
     client: Client
-    sent: SentWork
+    sent: SentWork[CellWork]
     told: Told
     gpu: bool
     _threads: int = 1
@@ -142,15 +142,22 @@ def polygons_on(client: Client, polygons: Polygons, path: Path) -> dict[int, int
     OutputError
         If the scheduler is gone.
     """
-    with _scheduler_there():
-        shared = client.scatter(polygons, hash=False)
-        key = f"geoseg-polygons-{uuid4().hex[:8]}"
-        found: dict[int, int] = client.submit(_write, shared, path, key=key, pure=False).result()
+    from distributed.scheduler import KilledWorker
+
+    key = f"geoseg-polygons-{uuid4().hex[:8]}"
+    with sent_work(polygons, path.parent) as sent, _scheduler_there():
+        try:
+            found: dict[int, int] = client.submit(_write, sent, path, key=key, pure=False).result()
+        except KilledWorker as error:
+            raise OutputError(
+                "putting the cells together kills its worker every time, as lack of memory does; the same command "
+                "without a cluster does it in its own process"
+            ) from error
     return found
 
 
-def _write(polygons: Polygons, path: Path) -> dict[int, int]:
-    return polygons.write(path)
+def _write(sent: SentWork[Polygons], path: Path) -> dict[int, int]:
+    return sent.load().write(path)
 
 
 @contextmanager
@@ -174,7 +181,7 @@ def sees(path: str) -> bool:
     return Path(path).exists()
 
 
-def check_workers(client: Client, sent: SentWork, model: Path | None, *, gpu: bool) -> None:
+def check_workers(client: Client, sent: SentWork[CellWork], model: Path | None, *, gpu: bool) -> None:
     """Refuse workers of other versions, and workers that do not see the folder of the cells or the model.
 
     Raises

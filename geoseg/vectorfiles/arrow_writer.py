@@ -204,7 +204,10 @@ def literal_name(path: Path) -> Iterator[Path]:
     a ``!``, even in a folder's name, for an archive.
     """
     plain = path.with_name("features" + path.suffix.lower())
-    for leftover in (plain, plain.with_name(plain.name + "-journal")):  # of a run that failed: GDAL would go on with it
+    for leftover in (
+        plain,
+        plain.with_name(plain.name + "-journal"),
+    ):  # of a run that failed: GDAL would go on with it
         leftover.unlink(missing_ok=True)
     with ExitStack() as stack:
         beside = plain.parent
