@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
-from geoseg.errors import Message, OptionError
+from geoseg.errors import OptionError
 from geoseg.experiments.trial_process import Outcome, run_process
+from geoseg.inference.scheduler import connected
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -176,20 +177,7 @@ def cluster_pool(address: str, folder: Path, environment: Mapping[str, str]) -> 
     OptionError
         If no scheduler answers, or it has no workers.
     """
-    from distributed import Client
-
-    name = {"scheduler_file": address} if address.endswith(".json") else {"address": address}
-    if address.endswith(".json") and not Path(address).is_file():
-        raise OptionError(f"{address}: does not exist; expected the JSON file that a dask scheduler writes")
-    try:
-        client = Client(**name, timeout="10s")
-    except (OSError, TimeoutError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise OptionError(
-            f"no dask scheduler answers at {address} ({reason})",
-            Message("start one with dask scheduler, or pass {workers} for processes of this machine"),
-        ) from error
-    with client:
+    with connected(address) as client:
         if not client.scheduler_info(n_workers=-1)["workers"]:
             raise OptionError(f"the dask scheduler at {address} has no workers; start some with dask worker")
         pool = ClusterPool(client, folder, environment)

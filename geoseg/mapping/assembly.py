@@ -16,7 +16,7 @@ import numpy.typing as npt
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import NODATA, Legend
 from geoseg.grid.window import Window
-from geoseg.mapping.cell import NOBODY
+from geoseg.mapping.cell_work import NOBODY
 from geoseg.mapping.parts import ROWS, read_block
 from geoseg.mapping.plan import Cell, whole_grid
 from geoseg.mapping.task import CellTask

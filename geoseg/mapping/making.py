@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from geoseg.errors import Text, plural
 from geoseg.grid.grid import crs_name
-from geoseg.mapping.cell import CellWork
+from geoseg.mapping.cell_work import CellWork
 from geoseg.mapping.listing import Listing
 from geoseg.mapping.order import MapOrder, MapRecord
 from geoseg.mapping.parts import ENDING, CellAbout, clear_unfinished, read_about

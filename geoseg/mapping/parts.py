@@ -24,7 +24,7 @@ from geoseg.errors import ANEW, OutputError, Text, plural
 from geoseg.grid.grid import Grid
 from geoseg.grid.ground_cells import PixelAreas
 from geoseg.grid.legend import NODATA
-from geoseg.mapping.cell import NOBODY, CellMap
+from geoseg.mapping.cell_work import NOBODY, CellMap
 from geoseg.storage.durable import replace
 
 ROWS: Final = 256

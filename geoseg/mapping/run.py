@@ -19,12 +19,12 @@ from geoseg.inference.fingerprint import work_fingerprint
 from geoseg.inference.machine import choose_settings
 from geoseg.inference.prepare import tiling_of
 from geoseg.inference.worker_models import sendable
-from geoseg.mapping.cell import CellWork
+from geoseg.mapping.cell_work import CellWork
 from geoseg.mapping.listing import Listing, read_list
 from geoseg.mapping.making import Making, clear_cells
 from geoseg.mapping.order import MapOrder, MapRecord
 from geoseg.mapping.parts import clear_unfinished
-from geoseg.mapping.plan import plan_map
+from geoseg.mapping.planning import plan_map
 from geoseg.models.card import Card
 from geoseg.models.model import Model
 from geoseg.progress import OnProgress

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from geoseg.errors import OptionError, OutputError, plural
 from geoseg.inference.worker_models import Kept
-from geoseg.mapping.cell import CellWork
+from geoseg.mapping.cell_work import CellWork
 from geoseg.mapping.parts import UNFINISHED, CellAbout
 from geoseg.mapping.task import CellTask, run_task
 

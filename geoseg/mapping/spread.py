@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from geoseg.errors import Message, OptionError, OutputError, plural
-from geoseg.mapping.cell import CellWork
+from geoseg.inference.scheduler import connected
+from geoseg.mapping.cell_work import CellWork
 from geoseg.mapping.parts import CellAbout
 from geoseg.mapping.sent_work import SentWork, differences, run_sent, sent_work, versions
 from geoseg.mapping.task import CellTask, computed, stored
@@ -208,7 +209,7 @@ def check_workers(client: Client, sent: SentWork[CellWork], model: Path | None, 
                 f"worker {blind[0]} does not find {path.parent if path is sent.path else path}",
                 "client and workers need one file system, mounted under the same path",
             )
-    workers = client.scheduler_info()["workers"].values()
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
     if gpu and not any(worker["resources"].get("GPU") for worker in workers):
         raise OptionError(
             "no worker of the cluster offers a GPU",
@@ -266,7 +267,7 @@ class Spread:
             _say_dashboard(self.client)
             yield self.client
         elif self.scheduler is not None:
-            with _connected(self.scheduler) as client:
+            with connected(self.scheduler) as client:
                 _say_dashboard(client)
                 yield client
         elif self.workers is not None:
@@ -275,39 +276,6 @@ class Spread:
                 yield client
         else:
             yield None
-
-
-@contextmanager
-def _connected(address: str) -> Iterator[Client]:
-    from distributed import Client
-
-    name = {"scheduler_file": address} if address.endswith(".json") else {"address": address}
-    if address.endswith(".json") and not Path(address).is_file():
-        raise OptionError(f"{address}: does not exist; expected the JSON file that a dask scheduler writes")
-    with _silent():
-        try:
-            client = Client(**name, timeout="10s")
-        except (OSError, TimeoutError, ValueError) as error:
-            reason = " ".join(str(error).split())
-            raise OptionError(
-                f"no dask scheduler answers at {address} ({reason})",
-                Message("start one with dask scheduler, or pass {workers} for processes of this machine"),
-            ) from error
-        with client:
-            yield client
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Keep dask's own lines, which repeat with a traceback what is said here, off stderr."""
-    handlers = {handler: handler.level for handler in logging.getLogger("distributed").handlers}
-    try:
-        for handler in handlers:
-            handler.setLevel(logging.CRITICAL)
-        yield
-    finally:
-        for handler, level in handlers.items():
-            handler.setLevel(level)
 
 
 @contextmanager

@@ -12,7 +12,8 @@ import numpy as np
 
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import NODATA
-from geoseg.mapping.cell import CellMap, CellWork, compute_cell
+from geoseg.mapping.cell import compute_cell
+from geoseg.mapping.cell_work import CellMap, CellWork
 from geoseg.mapping.listing import ListedScene
 from geoseg.mapping.parts import ENDING, ROWS, CellAbout, about_cell, read_about, write_part
 from geoseg.mapping.plan import Cell

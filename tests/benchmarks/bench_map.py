@@ -40,7 +40,8 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import geoseg
 from geoseg.mapping.listing import read_list
-from geoseg.mapping.plan import Wishes, plan_map
+from geoseg.mapping.plan import Wishes
+from geoseg.mapping.planning import plan_map
 from geoseg.inference.options import PredictOptions
 from geoseg.storage.process_memory import peak_memory_mb
 from tests.mapping.truths import reading_model
@@ -127,7 +128,8 @@ def tasks(folder: Path, count: int) -> None:
     from geoseg.inference.options import PredictOptions
     from geoseg.mapping import spread
     from geoseg.mapping.listing import read_list
-    from geoseg.mapping.plan import Wishes, plan_map
+    from geoseg.mapping.plan import Wishes
+    from geoseg.mapping.planning import plan_map
     from geoseg.mapping.sent_work import SentWork
     from geoseg.mapping.task import CellTask
 
