@@ -66,7 +66,7 @@ def test_scenes_that_cannot_be_used_are_exit_code_3(
 
     assert first.exit_code == second.exit_code == 3
     assert "missing.tif: cannot be opened (No such file or directory)" in first.output
-    assert "1 scene passed over" in second.output
+    assert "scenes or cells passed over, as said above: 1" in second.output
     assert (tmp_path / "map.parquet").exists()
 
 
