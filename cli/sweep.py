@@ -76,10 +76,11 @@ _SHOWN = 10
 @skip_bad
 @verbosity_options
 def command(config: str, output: Path, changes: tuple[str, ...], folds: Any, **chosen: Any) -> None:
-    """Train a configuration with values that vary, each trial in a process of its own.
+    """Train a configuration with values that vary, and compare.
 
-    CONFIG is a YAML file as geoseg train takes it. A trial that fails is marked with its reason, and the others go on
-    (exit code 3). After a kill the same command goes on; more values or seeds only run what is new.
+    CONFIG is a YAML file as geoseg train takes it. Each trial is a process of its own. One that fails is marked with
+    its reason, and the others go on (exit code 3). After a kill the same command goes on; more values or seeds only run
+    what is new.
     """
     say(f"Sweeping {config}")
     from geoseg.experiments.configuration import Base
