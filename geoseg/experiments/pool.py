@@ -10,6 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+from geoseg.engine.devices import cpu_threads
 from geoseg.experiments.trial_process import Outcome, run_process
 
 
@@ -105,8 +106,7 @@ def shares(slot: int, size: int) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     if size > 1 and "OMP_NUM_THREADS" not in os.environ:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        found["OMP_NUM_THREADS"] = str(max(1, cores // size))
+        found["OMP_NUM_THREADS"] = str(max(1, cpu_threads() // size))
     devices = [each for each in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if each]
     if not devices:
         import torch

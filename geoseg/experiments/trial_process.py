@@ -121,6 +121,6 @@ def _died(code: int, folder: Path) -> Outcome:
     """Return the outcome of a process that ended without a word."""
     if code < 0:
         name = signal.Signals(-code).name
-        more = " (as the system does where memory runs out)" if -code == signal.SIGKILL else ""
+        more = " (as the system does where memory runs out)" if name == "SIGKILL" else ""
         return Outcome(status="failed", reason=f"killed by {name}{more}")
     return Outcome(status="failed", reason=f"ended with exit code {code}; {folder / LOG} may say why")
