@@ -14,7 +14,9 @@ def expected() -> set[str]:
     modules = {str(p.relative_to(ROOT)) for p in ROOT.glob("geoseg/**/*.py")}
     commands = {str(Path("geoseg_cli", p.relative_to(ROOT / "cli"))) for p in ROOT.glob("cli/**/*.py")}
     data = {str(p.relative_to(ROOT)) for p in ROOT.glob("geoseg/*/data/*") if p.is_file()}
-    pages = {str(p.relative_to(ROOT)) for form in ("j2", "css") for p in ROOT.glob(f"geoseg/**/*.{form}")}
+    pages = {
+        str(p.relative_to(ROOT)) for form in ("j2", "css", "js") for p in ROOT.glob(f"geoseg/**/*.{form}")
+    }
     profiles = {str(p.relative_to(ROOT)) for p in ROOT.glob("geoseg/**/profiles/*.yaml")}
     return modules | commands | data | pages | profiles | {"geoseg/py.typed"}
 

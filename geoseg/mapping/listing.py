@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import rasterio
 from affine import Affine
 
 from geoseg.errors import GeosegError, Message, OptionError, SceneError, Text, plural
@@ -20,12 +21,14 @@ from geoseg.inference.prepare import as_source
 from geoseg.mapping.dates import date_of
 from geoseg.models.card import Card
 from geoseg.models.match import match
+from geoseg.raster.opening import is_remote
 from geoseg.raster.scene import Scene
 from geoseg.storage.durable import write_bytes
 
 log = logging.getLogger("geoseg")
 
-_READERS = 4
+_READERS = 16
+"""Threads that fetch headers of URLs."""
 _FORMAT = 1
 
 
@@ -182,8 +185,16 @@ def read_list(
             told()
         return found
 
+    far = [path for path in paths if is_remote(path)]
     with ThreadPoolExecutor(_READERS, thread_name_prefix="geoseg-headers") as pool:
-        headers = dict(zip(paths, pool.map(header, paths), strict=True))
+        fetched = pool.map(
+            header, far
+        )  # of local files Python's own work is most, which threads do not share
+        # GDAL lists the folder of each file that it opens, to look for sidecars, unless it shall ask for each by name.
+        with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="TRUE"):
+            near = {path: header(path) for path in paths if not is_remote(path)}
+        headers = near | dict(zip(far, fetched, strict=True))
+    headers = {path: headers[path] for path in paths}
     good = {path: found for path, found in headers.items() if isinstance(found, Header)}
     refused: list[tuple[str, Text]] = [
         (path, found.message) for path, found in headers.items() if isinstance(found, GeosegError)
