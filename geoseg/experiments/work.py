@@ -156,7 +156,7 @@ class Work:
         self.write(page=True)
 
     def _follow(self, trials: dict[str, Trial], judge: Judge | None) -> None:
-        """Tell how far the trials are; stop those that are not worth going on."""
+        """Report the progress of all trials, and end each running trial that the judge gives up."""
         done = sum(
             total
             if self.standing(name).status in ("finished", "failed", "pruned")

@@ -82,6 +82,11 @@ class BlockEngine:
     settings: Settings
     probabilities: bool = False
 
+    @property
+    def layers(self) -> int | None:
+        """Number of layers of a multilabel result, else None."""
+        return len(self.card.channels) if self.card.task == "multilabel" else None
+
     def classify(
         self,
         axes: tuple[Axis, Axis],

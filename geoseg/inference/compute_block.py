@@ -9,12 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.engine.settings import Settings
 from geoseg.grid.legend import NODATA
 from geoseg.inference.block_engine import BlockEngine, Shares
 from geoseg.inference.block_plan import Axis, Span
-from geoseg.inference.worker_models import ModelFile, ModelInMemory
-from geoseg.models.card import Card
 from geoseg.raster.xarray_encodings import Decoding
 
 Chunks = Sequence[Sequence[npt.NDArray[Any]]]
@@ -27,47 +24,18 @@ class BlockWork:
 
     Parameters
     ----------
-    model : ModelFile or ModelInMemory
-        The model, in the form in which workers receive it.
-    card : Card
-        The model's card, with the requested names and colours.
-    gain, bias : tuple of float
-        Per band; network input = stored * gain + bias.
-    settings : Settings
-        Settings for all workers, with ``auto`` resolved.
+    engine : BlockEngine
+        The network, for the scene's scaling.
     rows, cols : Axis
         Tiles and blocks along both axes.
     decoding : Decoding
         How pixels become stored values and validity.
-    probabilities : bool
-        Whether the probabilities of all classes are also returned.
     """
 
-    model: ModelFile | ModelInMemory
-    card: Card
-    gain: tuple[float, ...]
-    bias: tuple[float, ...]
-    settings: Settings
+    engine: BlockEngine
     rows: Axis
     cols: Axis
     decoding: Decoding
-    probabilities: bool = False
-
-    @property
-    def layers(self) -> int | None:
-        """Number of layers of a multilabel result, else None."""
-        return len(self.card.channels) if self.card.task == "multilabel" else None
-
-    @property
-    def _engine(self) -> BlockEngine:
-        return BlockEngine(
-            model=self.model,
-            card=self.card,
-            gain=self.gain,
-            bias=self.bias,
-            settings=self.settings,
-            probabilities=self.probabilities,
-        )
 
     def compute(self, row: int, col: int, chunks: Chunks) -> tuple[npt.NDArray[np.uint8], Shares | None]:
         """Classify a block.
@@ -96,12 +64,14 @@ class BlockWork:
         inside = tuple(slice(s.block.start - s.needed.start, s.block.stop - s.needed.start) for s in spans)
         if valid[inside].any():
             whole = np.ones(shape, dtype=bool)
-            found, shares = self._engine.classify((self.rows, self.cols), spans, (pixels, valid), whole)
+            found, shares = self.engine.classify((self.rows, self.cols), spans, (pixels, valid), whole)
         else:
-            found = np.full((2, *((self.layers,) if self.layers else ()), *shape), NODATA, dtype=np.uint8)
+            found = np.full(
+                (2, *((self.engine.layers,) if self.engine.layers else ()), *shape), NODATA, dtype=np.uint8
+            )
             shares = None
-            if self.probabilities:
-                shares = np.full((len(self.card.classes.classes), *shape), np.nan, dtype=np.float32)
+            if self.engine.probabilities:
+                shares = np.full((len(self.engine.card.classes.classes), *shape), np.nan, dtype=np.float32)
         if chunks[0][0].ndim == 4:
             return found[:, None], None if shares is None else shares[None]
         return found, shares

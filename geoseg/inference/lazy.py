@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geoseg.errors import OptionError, SceneError
+from geoseg.inference.block_engine import BlockEngine
 from geoseg.inference.block_plan import Axis
 from geoseg.inference.compute_block import BlockWork, compute_block
 from geoseg.inference.lazy_scene import LazyScene
@@ -85,13 +86,18 @@ def predict_lazy(
     settings = choose_settings(opened, options, tiles, (tiling.size,) * 2, for_workers=True)
     for note in [*found.notes, *_notes(rows, cols), *_kept_regions(card)]:
         log.warning("%s: %s", chosen.path, note)
-    work = BlockWork(
-        model=sent, card=card, gain=found.gain, bias=found.bias, settings=settings, rows=rows, cols=cols,
-        decoding=chosen.decoding, probabilities=probabilities,
-    )  # fmt: skip
+    engine = BlockEngine(
+        model=sent,
+        card=card,
+        gain=found.gain,
+        bias=found.bias,
+        settings=settings,
+        probabilities=probabilities,
+    )
+    work = BlockWork(engine=engine, rows=rows, cols=cols, decoding=chosen.decoding)
     both, shares = _arrays(planes, work)
     kept = () if chosen.kept is None else (chosen.kept,)
-    classes = ("class",) if work.layers else ()
+    classes = ("class",) if engine.layers else ()
     dataset = result_dataset(
         both[0],
         both[1],
@@ -162,13 +168,14 @@ def _arrays(planes: Any, work: BlockWork) -> tuple[Any, Any]:
     from dask.base import tokenize
     from dask.highlevelgraph import HighLevelGraph
 
+    engine = work.engine
     name = "geoseg-" + tokenize(
-        planes.name, work.model.key, work.card.to_json(), work.gain, work.bias, work.settings,
-        work.rows.tiling, work.decoding, work.probabilities,
+        planes.name, engine.model.key, engine.card.to_json(), engine.gain, engine.bias, engine.settings,
+        work.rows.tiling, work.decoding, engine.probabilities,
     )  # fmt: skip
     shared = f"{name}-shared"
     kept, tail = planes.chunks[:-3], (work.rows.chunks, work.cols.chunks)
-    layers = ((work.layers,),) if work.layers else ()
+    layers = ((engine.layers,),) if engine.layers else ()
     both = _Axes(before=((2,),), kept=kept, behind=layers, blocks=tail)
     graph: dict[Any, Any] = {shared: work}
     sources = [
@@ -176,12 +183,12 @@ def _arrays(planes: Any, work: BlockWork) -> tuple[Any, Any]:
     ]
     for entry, i, j in both.places():
         needed = [[(planes.name, *entry, 0, r, c) for c in sources[1][j]] for r in sources[0][i]]
-        key = (name, *entry, i, j) if work.probabilities else both.key(name, entry, i, j)
+        key = (name, *entry, i, j) if engine.probabilities else both.key(name, entry, i, j)
         graph[key] = (compute_block, shared, i, j, needed)
     computed = HighLevelGraph.from_collections(name, graph, dependencies=[planes])
-    if not work.probabilities:
+    if not engine.probabilities:
         return dask.array.Array(computed, name, chunks=both.chunks, dtype="uint8"), None
-    classes = len(work.card.classes.classes)
+    classes = len(engine.card.classes.classes)
     shares = _Axes(before=(), kept=kept, behind=((classes,),), blocks=tail)
     arrays = []
     for part, (axes, dtype) in enumerate(((both, "uint8"), (shares, "float32"))):
