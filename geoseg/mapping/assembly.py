@@ -17,8 +17,9 @@ from geoseg.grid.grid import Grid
 from geoseg.grid.legend import NODATA, Legend
 from geoseg.grid.window import Window
 from geoseg.mapping.cell_work import NOBODY
+from geoseg.mapping.lattice import Lattice
 from geoseg.mapping.parts import ROWS, read_block
-from geoseg.mapping.plan import Cell, whole_grid
+from geoseg.mapping.plan import whole_grid
 from geoseg.mapping.task import CellTask
 from geoseg.polygons.features import Features
 from geoseg.polygons.origins import Origin
@@ -50,13 +51,11 @@ class Island:
     grid: Grid
     edge: int
 
-    def rows(self, origins: Mapping[int, int], told: Told | None = None) -> Iterator[MapRows]:
+    def rows(self, told: Told | None = None) -> Iterator[MapRows]:
         """Yield the rows of the island from top to bottom.
 
         Parameters
         ----------
-        origins : mapping of int to int
-            Index of each scene of the list among the origins of the polygons.
         told : callable, optional
             Called as cells are finished.
         """
@@ -70,7 +69,7 @@ class Island:
                 min((line + 1) * self.edge, self.window.row_stop),
             )
             yield from self._empty(top - row)
-            yield from self._line(tasks, (top, stop), origins)
+            yield from self._line(tasks, (top, stop))
             row = stop
             if told is not None:
                 told(len(tasks))
@@ -86,15 +85,13 @@ class Island:
         shape = rows, self.window.width
         codes, confidence = np.full((2, *shape), NODATA, np.uint8)
         return MapRows(
-            codes=codes, valid=np.zeros(shape, bool), confidence=confidence, origin=np.zeros(shape, np.uint16)
+            codes=codes, valid=np.zeros(shape, bool), confidence=confidence, origin=np.zeros(shape, np.uint32)
         )
 
-    def _line(
-        self, tasks: Sequence[CellTask], rows: tuple[int, int], origins: Mapping[int, int]
-    ) -> Iterator[MapRows]:
+    def _line(self, tasks: Sequence[CellTask], rows: tuple[int, int]) -> Iterator[MapRows]:
         """Yield the rows of the cells in one row of cells."""
         step = min(ROWS, rows_of_band(self.window.width))
-        readers = [_Reader(task, origins) for task in tasks]
+        readers = [_Reader(task) for task in tasks]
         for first in range(rows[0], rows[1], step):
             stop = min(first + step, rows[1])
             strip = self._strip(stop - first)
@@ -106,12 +103,12 @@ class Island:
 class _Reader:
     """The rows of one cell, a block at a time."""
 
-    def __init__(self, task: CellTask, origins: Mapping[int, int]) -> None:
+    def __init__(self, task: CellTask) -> None:
         self._task, self._block = task, -1
         self._planes: dict[str, npt.NDArray[Any]] = {}
-        self._origins = np.zeros(NOBODY + 1, np.uint16)
+        self._origins = np.zeros(NOBODY + 1, np.uint32)
         for place, each in enumerate(task.cell.candidates):
-            self._origins[place] = origins[each.scene]
+            self._origins[place] = each.scene
 
     def fill(self, strip: MapRows, first: int, col: int) -> None:
         """Write the cell's rows into a strip that begins at row `first` and column `col` of the lattice."""
@@ -137,7 +134,7 @@ def _put(
     strip: MapRows,
     place: tuple[slice, slice],
     planes: Mapping[str, npt.NDArray[Any]],
-    origins: npt.NDArray[np.uint16],
+    origins: npt.NDArray[np.uint32],
 ) -> None:
     """Write pixels into a strip: a zone's own ones always, those of a fringe where nothing is yet."""
     codes = strip.codes[place]
@@ -150,15 +147,17 @@ def _put(
     strip.origin[place][put] = origins[planes["origin"]][put]
 
 
-def islands_of(tasks: Sequence[CellTask], grid_of: Callable[[Cell], tuple[Any, int]]) -> list[Island]:
+def islands_of(tasks: Sequence[CellTask], lattice: Lattice, edge: int) -> list[Island]:
     """Group the cells of one zone into islands, in the order of their first cells.
 
     Parameters
     ----------
     tasks : sequence of CellTask
         Cells of the zone that have pixels, by row and column.
-    grid_of : callable
-        Returns the lattice of a cell's zone, and the edge of cells.
+    lattice : Lattice
+        Lattice of the zone.
+    edge : int
+        Edge of a cell, px.
     """
     left = {(task.cell.row, task.cell.col): task for task in tasks}
     found = []
@@ -172,7 +171,6 @@ def islands_of(tasks: Sequence[CellTask], grid_of: Callable[[Cell], tuple[Any, i
                     reached[place] = left.pop(place)
                     todo.append(place)
         members = tuple(reached[place] for place in sorted(reached))
-        lattice, edge = grid_of(members[0].cell)
         window, grid = whole_grid(lattice, [task.cell.window for task in members])
         found.append(Island(tasks=members, window=window, grid=grid, edge=edge))
     return found
@@ -181,7 +179,6 @@ def islands_of(tasks: Sequence[CellTask], grid_of: Callable[[Cell], tuple[Any, i
 def island_polygons(
     island: Island,
     origins: tuple[Origin, ...],
-    index: Mapping[int, int],
     legend: Legend,
     workers: int,
     told: Told | None = None,
@@ -193,9 +190,7 @@ def island_polygons(
     island : Island
         Its cells.
     origins : tuple of Origin
-        Scenes of the map.
-    index : mapping of int to int
-        Index of each scene of the list among them.
+        Scenes of the list, in its order.
     legend : Legend
         Classes.
     workers : int
@@ -207,7 +202,7 @@ def island_polygons(
     width, top = island.window.width, island.window.row
     waiting: list[Features] = []
     line: int | None = None
-    for part in polygonize_strips(island.rows(index, told), wanted, workers=workers):
+    for part in polygonize_strips(island.rows(told), wanted, workers=workers):
         rest = part
         while len(rest):
             assert rest.last is not None

@@ -58,6 +58,7 @@ class Making:
     lost: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     computed: int = 0
+    wall: float = 0.0
 
     def tasks(self) -> list[CellTask]:
         """Return what is to be done, cell by cell."""

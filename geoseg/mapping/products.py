@@ -84,21 +84,16 @@ class Polygons:
         lattice = self.plan.zones[zone].lattice
         windows = [task.cell.window for task in tasks] or [Window(row=0, col=0, height=1, width=1)]
         _, grid = whole_grid(lattice, windows)
-        origins, index = self._origins()
-        islands = islands_of(tasks, lambda _: (lattice, self.plan.edge))
+        origins = tuple(Origin(scene.name, scene.date) for scene in self.scenes)
+        islands = islands_of(tasks, lattice, self.plan.edge)
 
         def parts() -> Iterator[Features]:
             for island in islands:
-                yield from island_polygons(island, origins, index, self.legend, self.workers, told)
+                yield from island_polygons(island, origins, self.legend, self.workers, told)
             if not islands:
                 yield nothing_of(Wanted(grid=grid, legend=self.legend, confidence=True, origins=origins))
 
         return grid, parts()
-
-    def _origins(self) -> tuple[tuple[Origin, ...], Mapping[int, int]]:
-        """Return the scenes as origins of polygons, and the index of each scene of the list among them."""
-        origins = tuple(Origin(scene.name, scene.date) for scene in self.scenes)
-        return origins, {i: i for i in range(len(origins))}
 
 
 def mosaics(plan: MapPlan, tasks: Sequence[CellTask], legend: Legend, folder: Path) -> dict[str, str]:

@@ -15,10 +15,10 @@ from geoseg.kernels.kernel import kernel
 from geoseg.polygons.runs import Runs, RunTable
 
 Longs = npt.NDArray[np.int64]
-Origins = npt.NDArray[np.uint16]
+Origins = npt.NDArray[np.uint32]
 
-_MANY = 2**16
-"""More than there are origins."""
+_MANY = 2**32
+"""More than there are origins; times the regions of a strip it still fits 64 bits."""
 
 
 class Origin(NamedTuple):
@@ -57,7 +57,7 @@ def count_origins(runs: Runs, origin: Origins) -> Shares:
     ----------
     runs : Runs
         Runs and regions of the strip.
-    origin : (row, col) uint16
+    origin : (row, col) uint32
         Origin of the pixels of the strip's own rows, without the halo.
     """
     table = runs.table

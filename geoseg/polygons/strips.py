@@ -32,7 +32,7 @@ class MapRows:
         Probability of the class in steps of 1/254, or 255 for none.
     probabilities : (class, row, col) uint8 or None
         Probability of every class, encoded likewise.
-    origin : (row, col) uint16 or None
+    origin : (row, col) uint32 or None
         Index of the scene that each pixel comes from.
     row : int
         Row of the raster at which the strip begins.
@@ -47,7 +47,7 @@ class MapRows:
     valid: Bools
     confidence: Shares | None = None
     probabilities: Shares | None = None
-    origin: npt.NDArray[np.uint16] | None = None
+    origin: npt.NDArray[np.uint32] | None = None
     row: int = 0
     halo: bool = False
     last: bool = False

@@ -32,7 +32,7 @@ def test_it_is_that_of_most_pixels_however_the_map_is_cut(
     generator = np.random.default_rng(seed)
     codes = generator.integers(0, 2, shape).astype(np.uint8)
     valid = generator.random(shape) < 0.9
-    origin = generator.integers(0, len(ORIGINS), shape).astype(np.uint16)
+    origin = generator.integers(0, len(ORIGINS), shape).astype(np.uint32)
     grid = Grid(height=shape[0], width=shape[1], transform=Affine.identity())
     whole = MapRows(codes=codes, valid=valid, origin=origin)
     wanted = Wanted(grid=grid, origins=ORIGINS)
@@ -54,7 +54,7 @@ def test_it_is_that_of_most_pixels_however_the_map_is_cut(
 
 def test_polygons_say_scene_and_date() -> None:
     codes = np.array([[0, 1, 2]], np.uint8)
-    origin = np.array([[2, 1, 0]], np.uint16)
+    origin = np.array([[2, 1, 0]], np.uint32)
     grid = Grid(height=1, width=3, transform=Affine.identity())
     strips = [MapRows(codes=codes, valid=codes < 9, origin=origin)]
 
