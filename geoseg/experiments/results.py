@@ -13,10 +13,11 @@ from geoseg.experiments.record import TRIALS, Status, SweepRecord, TrialRecord
 from geoseg.experiments.table import RESULTS
 from geoseg.experiments.trial import TEST_SCORES
 from geoseg.experiments.trial_process import OUTCOME, Outcome
-from geoseg.learning.monitor import Monitor, Standing, beats
-from geoseg.learning.records import METRICS, validation_scores
+from geoseg.learning.monitor import Monitor
+from geoseg.learning.records import METRICS, kept_line, validation_scores
 from geoseg.learning.story import MODEL
 from geoseg.storage.durable import write_bytes
+from geoseg.storage.foreign_yaml import read_yaml
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,6 +55,7 @@ class Results:
     def __init__(self, folder: Path, monitor: Monitor) -> None:
         self._folder, self._monitor = folder, monitor
         self._read: dict[str, tuple[int, list[dict[str, Any]]]] = {}
+        self._last: dict[str, bool] = {}
 
     def run_folder(self, trial: str) -> Path:
         """Return the folder of a trial's run."""
@@ -100,32 +102,29 @@ class Results:
         self._read[trial] = (size, lines)
         return lines
 
-    def best_epoch(self, trial: str) -> dict[str, Any] | None:
-        """Return the line of the best epoch so far."""
-        best: Standing | None = None
-        found = None
-        for line in self.epochs(trial):
-            standing = self._monitor.standing(validation_scores(line))
-            if found is None or beats(standing, best):
-                best, found = standing, line
-        return found
+    def kept_epoch(self, trial: str) -> dict[str, Any] | None:
+        """Return the line of the epoch whose weights the trial keeps so far: the best one, or the last."""
+        return kept_line(self.epochs(trial), self._monitor, last=self._keeps_last(trial))
 
     def score(self, trial: str) -> float | None:
-        """Return the score that counts at the best epoch so far; None where there is none."""
-        line = self.best_epoch(trial)
+        """Return the score that counts at the kept epoch so far; None where there is none."""
+        line = self.kept_epoch(trial)
         return None if line is None else self._monitor.value(validation_scores(line))
 
     def score_at(self, trial: str, epoch: int) -> float | None:
-        """Return the best score that counts of the first epochs; None where there is none."""
-        found = [
-            standing
-            for line in self.epochs(trial)[:epoch]
-            if (standing := self._monitor.standing(validation_scores(line))) is not None
-        ]
-        if not found:
-            return None
-        best = max(found)[0]
-        return -best if self._monitor.name == "loss" else best
+        """Return the score that counts if a trial ended after so many epochs; None where there is none."""
+        line = kept_line(self.epochs(trial)[:epoch], self._monitor, last=self._keeps_last(trial))
+        return None if line is None else self._monitor.value(validation_scores(line))
+
+    def _keeps_last(self, trial: str) -> bool:
+        """Return whether a trial keeps its last epoch, by the configuration in its folder."""
+        if trial not in self._last:
+            try:
+                text = (self.run_folder(trial) / "config.yaml").read_text(encoding="utf-8")
+            except OSError:  # it has not begun
+                return False
+            self._last[trial] = read_yaml(text)["train"].get("keep") == "last"
+        return self._last[trial]
 
     def write(self, record: SweepRecord, standings: Mapping[str, Standings]) -> pd.DataFrame:
         """Write ``results.parquet``, atomically, and return it.
@@ -162,7 +161,7 @@ class Results:
             "seed": trial.seed, "fold": trial.fold,
             **{f"param/{path}": trial.parameters.get(path, "null") for path in record.parameters},
         }  # fmt: skip
-        lines, best = self.epochs(trial.trial), self.best_epoch(trial.trial)
+        lines, best = self.epochs(trial.trial), self.kept_epoch(trial.trial)
         if not lines:
             yield {**head, "best": False}
         for line in lines:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geoseg.errors import OutputError
-from geoseg.learning.monitor import ScoredClasses, report
+from geoseg.learning.monitor import Monitor, ScoredClasses, Standing, beats, report
 from geoseg.learning.scoring import Score
 from geoseg.learning.state import TrainingPosition
 from geoseg.progress import OnProgress
@@ -144,6 +144,28 @@ def _explained(path: Path) -> Iterator[None]:
 def validation_scores(line: Mapping[str, Any]) -> dict[str, Any]:
     """Return the scores in a line of metrics, as `report` gives them."""
     return {key.removeprefix("val_"): value for key, value in line.items() if key.startswith("val_")}
+
+
+def kept_line(lines: Sequence[dict[str, Any]], monitor: Monitor, *, last: bool) -> dict[str, Any] | None:
+    """Return the line of the epoch whose weights a training keeps; None where there is no line.
+
+    Parameters
+    ----------
+    lines : sequence of dict
+        Lines of `METRICS`, epoch by epoch.
+    monitor : Monitor
+        The score by which the best epoch is found.
+    last : bool
+        Whether the last epoch is kept (``train.keep: last``), and not the best one.
+    """
+    if last:
+        return lines[-1] if lines else None
+    kept: tuple[dict[str, Any], Standing | None] | None = None
+    for line in lines:
+        standing = monitor.standing(validation_scores(line))
+        if kept is None or beats(standing, kept[1]):
+            kept = line, standing
+    return None if kept is None else kept[0]
 
 
 def _flat(values: dict[str, Any], before: str = "") -> dict[str, float]:

@@ -132,3 +132,16 @@ def test_a_record_comes_back_as_it_was_written(tmp_path: Path) -> None:
     known = record(trial(1, 0, loss="bce + dice"), trial(2, 1, loss="ce"))
     known.write(tmp_path)
     assert SweepRecord.read(tmp_path) == known
+
+
+def test_a_trial_that_keeps_its_last_epoch_is_scored_by_it(tmp_path: Path) -> None:
+    """The best epoch is not the one whose weights its model has."""
+    put(tmp_path, "t0001", [0.5, 0.9, 0.6], DONE)
+    (tmp_path / "trials" / "t0001" / "config.yaml").write_text("train: {keep: last}\n")
+    results = Results(tmp_path, MONITOR)
+
+    assert results.score("t0001") == 0.6
+    assert results.score_at("t0001", 2) == 0.9
+    line = results.kept_epoch("t0001")
+    assert line is not None
+    assert line["epoch"] == 3

@@ -390,8 +390,8 @@ def test_a_batch_that_was_asked_for_is_that_of_the_file(scene_file: Path, model_
     """Though no block has so many tiles; left alone, it is one that fits blocks."""
     array = opened(scene_file, chunks={"x": 40, "y": 40})
     asked = predict(array, model_file, {"batch_size": 12})
-    assert shared(asked).settings.batch_size == 12
-    assert shared(predict(array, model_file)).settings.batch_size <= 9
+    assert shared(asked).engine.settings.batch_size == 12
+    assert shared(predict(array, model_file)).engine.settings.batch_size <= 9
 
 
 class Source:

@@ -10,8 +10,8 @@ from typing import Any
 from geoseg.errors import ConfigError, DataError
 from geoseg.learning.config import Config
 from geoseg.learning.finished import Finished
-from geoseg.learning.monitor import Monitor, beats
-from geoseg.learning.records import METRICS, validation_scores
+from geoseg.learning.monitor import Monitor
+from geoseg.learning.records import METRICS, kept_line, validation_scores
 from geoseg.learning.story import BEST, MODEL, STORY
 from geoseg.models.card import Card
 from geoseg.models.card_file import read_card
@@ -73,14 +73,8 @@ class TrainingRecord:
     @property
     def kept_epoch(self) -> int | None:
         """Number (from 1) of the epoch whose weights the model has: the best one, or the last."""
-        if self.keeps_last:
-            return int(self.epochs[-1]["epoch"]) if self.epochs else None
-        best, best_epoch = None, None
-        for line in self.epochs:
-            found = self.monitor.standing(validation_scores(line))
-            if best_epoch is None or beats(found, best):
-                best, best_epoch = found, int(line["epoch"])
-        return best_epoch
+        line = kept_line(self.epochs, self.monitor, last=self.keeps_last)
+        return None if line is None else int(line["epoch"])
 
     @property
     def stopped(self) -> int | None:
