@@ -165,7 +165,9 @@ def new(
 
     named = {name: values.pop(name) for name in ("architecture", "encoder", "decoder_options")}
     chosen = ChosenNetwork(
-        **{name: value for name, value in named.items() if value is not None}, encoder_weights=encoder_weights
+        **{name: value for name, value in named.items() if value is not None},
+        encoder_weights=encoder_weights,
+        gsd_m=values["gsd_m"],
     ).settled()
     assert chosen.encoder is not None
     made = Model.new(

@@ -23,15 +23,15 @@ from geoseg.learning.story import BEST
 from geoseg.models.model import Model
 
 BATCH_NORMS: Final = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-_BATCHES: Final = 16
-"""Number of batches: enough for stable means, in the time of a few steps."""
+_BATCHES: Final = 64
+"""Most batches: with 16 of them scores of rare classes still depend on which they are."""
 _log = logging.getLogger(__name__)
 
 
 def with_better_statistics(run: PreparedTraining, folder: Path) -> tuple[Model, list[Score]]:
     """Open the kept epoch, with remeasured batch statistics if they score better, and its validation scores.
 
-    Where the last epoch is kept, validation images choose nothing, and statistics are remeasured in any case. A run
+    Where the last epoch is kept, validation images choose nothing, and statistics stay as they were learned. A run
     that is killed afterwards repeats the measurement and finds nothing better, or the same.
 
     Parameters
@@ -49,9 +49,8 @@ def with_better_statistics(run: PreparedTraining, folder: Path) -> tuple[Model, 
     """
     best = Model.open(folder / BEST)
     scores = _validated(run, best.network)
-    anew = measured_anew(run, best.network)
-    always = run.config.train.keep == "last"
-    if anew is None or not (always or beats(_standing(run, _validated(run, anew)), _standing(run, scores))):
+    anew = measured_anew(run, best.network) if run.config.train.keep == "best" else None
+    if anew is None or not beats(_standing(run, _validated(run, anew)), _standing(run, scores)):
         return best, scores
     _log.info("the statistics of batch normalisation were remeasured")
     Model(best.card, anew.to("cpu")).save(folder / BEST, weights=run.config.model.weights, overwrite=True)

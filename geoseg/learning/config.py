@@ -95,6 +95,7 @@ class ModelConfig(BaseModel):
             encoder_weights=self.encoder_weights,
             decoder_options=self.decoder_options,
             started=self.start is not None,
+            gsd_m=self.gsd_m,
         ).settled()
         return self.model_copy(
             update={

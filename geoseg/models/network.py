@@ -9,13 +9,15 @@ import torch
 
 from geoseg.engine.memory import free_memory
 from geoseg.errors import ModelError
-from geoseg.models.network_plan import NetworkPlan
+from geoseg.models.network_plan import PIXEL_CHANNELS, NetworkPlan
 from geoseg.models.one_line import first_line
+from geoseg.models.pixel_path import add_pixel_path
 from geoseg.models.smp import Building, smp
 from geoseg.models.unet2015 import ENCODER, Unet2015
 
 _PUBLISHED = Unet2015.__name__.lower()
 _TRIED = 64  # px
+_MOST_FEATURES = 1024
 OPTION_PREFIXES = ("decoder_", "psp_", "encoder_depth", "encoder_output_stride", "upsampling")
 
 
@@ -34,21 +36,17 @@ def build(plan: NetworkPlan, *, published: str | None = None, seed: int = 0) -> 
         raise ModelError(
             f"decoder option {odd[0]!r} is not known, expected names that begin with {', '.join(OPTION_PREFIXES)}"
         )
+    features = plan.options.get(PIXEL_CHANNELS)
+    if PIXEL_CHANNELS in plan.options and (type(features) is not int or not 1 <= features <= _MOST_FEATURES):
+        raise ModelError(f"{PIXEL_CHANNELS} is {features!r}, expected a number of features from 1 to {_MOST_FEATURES}")
     if ":" in plan.encoder:
         raise ModelError(f"encoder {plan.encoder!r} names a place to load from, expected a plain name")
     with torch.random.fork_rng(devices=[]), Building(free_memory()):
         torch.manual_seed(seed)
         try:
-            if plan.architecture.lower() == _PUBLISHED:
-                return _published(plan)
-            network: torch.nn.Module = smp.create_model(
-                plan.architecture,
-                encoder_name=plan.encoder,
-                encoder_weights=_weights_name(plan.encoder, published),
-                in_channels=plan.bands,
-                classes=plan.channels,
-                **plan.options,
-            )
+            network = _made(plan, published)
+            if features is not None:
+                add_pixel_path(network, bands=plan.bands, features=features, channels=plan.channels)
         except ModelError:
             raise
         # Encoders come from many authors and raise errors of any type.
@@ -56,6 +54,22 @@ def build(plan: NetworkPlan, *, published: str | None = None, seed: int = 0) -> 
             raise ModelError(_refusal(plan, error)) from error
     if plan.options:
         _try_out(network, plan)
+    return network
+
+
+def _made(plan: NetworkPlan, published: str | None) -> torch.nn.Module:
+    """Build the network of a library, without what geoseg adds to it."""
+    options = {key: value for key, value in plan.options.items() if key != PIXEL_CHANNELS}
+    if plan.architecture.lower() == _PUBLISHED:
+        return _published(plan, options)
+    network: torch.nn.Module = smp.create_model(
+        plan.architecture,
+        encoder_name=plan.encoder,
+        encoder_weights=_weights_name(plan.encoder, published),
+        in_channels=plan.bands,
+        classes=plan.channels,
+        **options,
+    )
     return network
 
 
@@ -84,13 +98,13 @@ def _listed(options: Mapping[str, Any]) -> str:
     return first_line(ValueError(", ".join(f"{key}={value!r}" for key, value in options.items())))
 
 
-def _published(plan: NetworkPlan) -> Unet2015:
+def _published(plan: NetworkPlan, options: Mapping[str, Any]) -> Unet2015:
     """Build the published U-Net, whose encoder is fixed."""
     if plan.encoder != ENCODER:
         raise ModelError(
             f"{Unet2015.__name__} has a fixed encoder, found {plan.encoder!r}, expected {ENCODER!r}"
         )
-    return Unet2015(plan.bands, plan.channels, **plan.options)
+    return Unet2015(plan.bands, plan.channels, **options)
 
 
 def _weights_name(encoder: str, published: str | None) -> str | bool | None:

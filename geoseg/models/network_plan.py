@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from geoseg.models.card import Card
+
+PIXEL_CHANNELS: Final = "decoder_pixel_channels"
+"""The decoder option that geoseg has for every architecture: features of a path for single pixels (`PixelPath`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

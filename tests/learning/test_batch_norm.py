@@ -100,3 +100,12 @@ def test_statistics_that_are_worse_are_not_taken(
     model = train_run(config, tmp_path / "run").model
     norm = first_norm(Model.open(model).network)
     assert float(torch.as_tensor(norm.running_mean).abs().max()) < 100
+
+
+def test_where_the_last_epoch_is_kept_statistics_stay_as_they_were_learned(toy: Path, tmp_path: Path) -> None:
+    run = run_of(toy, "train.keep=last")
+    drifted = Model(run.model.card, spoiled(run.model.network, 50.0))
+    drifted.save(tmp_path / "best.safetensors")
+    kept = (tmp_path / "best.safetensors").read_bytes()
+    with_better_statistics(run, tmp_path)
+    assert (tmp_path / "best.safetensors").read_bytes() == kept

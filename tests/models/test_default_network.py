@@ -9,6 +9,7 @@ import pytest
 from geoseg.models.default_network import ChosenNetwork
 
 LITE, LIGHT = "tu-tf_efficientnet_lite0", {"decoder_channels": [128, 64, 32, 16, 16]}
+PIXELS = {**LIGHT, "decoder_pixel_channels": 32}
 
 
 @pytest.mark.parametrize(
@@ -19,6 +20,11 @@ LITE, LIGHT = "tu-tf_efficientnet_lite0", {"decoder_channels": [128, 64, 32, 16,
         ({"encoder_weights": "none"}, LITE, None, LIGHT),
         ({"encoder_weights": "imagenet"}, LITE, "imagenet", LIGHT),
         ({"started": True}, LITE, None, LIGHT),
+        ({"gsd_m": 4.9}, LITE, "packaged", LIGHT),
+        ({"gsd_m": 5.0}, LITE, "packaged", PIXELS),
+        ({"gsd_m": 10.0, "started": True}, LITE, None, PIXELS),
+        ({"gsd_m": 10.0, "architecture": "FPN"}, LITE, "packaged", {}),
+        ({"gsd_m": 10.0, "encoder": "resnet34"}, "resnet34", None, {}),
         ({"architecture": "FPN"}, LITE, "packaged", {}),
         ({"decoder_options": {"encoder_depth": 3}}, LITE, "packaged", {"encoder_depth": 3}),
         ({"architecture": "Unet2015"}, "published", None, {}),
