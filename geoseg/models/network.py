@@ -38,7 +38,9 @@ def build(plan: NetworkPlan, *, published: str | None = None, seed: int = 0) -> 
         )
     features = plan.options.get(PIXEL_CHANNELS)
     if PIXEL_CHANNELS in plan.options and (type(features) is not int or not 1 <= features <= _MOST_FEATURES):
-        raise ModelError(f"{PIXEL_CHANNELS} is {features!r}, expected a number of features from 1 to {_MOST_FEATURES}")
+        raise ModelError(
+            f"{PIXEL_CHANNELS} is {features!r}, expected a number of features from 1 to {_MOST_FEATURES}"
+        )
     if ":" in plan.encoder:
         raise ModelError(f"encoder {plan.encoder!r} names a place to load from, expected a plain name")
     with torch.random.fork_rng(devices=[]), Building(free_memory()):

@@ -1,170 +1,182 @@
-"""Training against the bare model: chips per second of `geoseg train`, and of forward and backward alone.
+"""Training against a plain loop: steps per second, and seconds from the start of the process to the first step.
 
-    python tests/benchmarks/bench_train.py [--device cuda] [--precision bf16] [--workers 8] [--batch 8] [--chip 256]
+    python tests/benchmarks/bench_train.py [--precision fp32 bf16] [--steps 24] [--rounds 3] [--threads 1]
+    python tests/benchmarks/bench_train.py --config examples/recipes/kampala.yaml --rounds 1
 
-A made-up scene of 4096 x 4096 px, 3 bands of uint8 in deflated tiles, is trained on, with all symmetries of the
-square and brightness as augmentation. Two runs that differ in nothing but the chips of their epoch are taken from
-each other, so that start-up, validation and saving drop out. The bare model takes a batch that lies on the device:
-forward, loss, backward, optimizer step, at the same precision. Both in turns; medians and spread. On a GPU its
-utilisation while training is read from nvidia-smi.
+Both train the same network with the same first weights (what the configuration says; by default a U-Net with the
+packaged encoder on a made-up scene of 2048 x 2048 px with polygons), on chips and batches of the same size, turned,
+zoomed and in another light, in processes of their own, in turns; the plain loop is `tests/quality/plain_loop.py`, and
+holds the whole scene in memory. geoseg reads files, samples by class, averages the weights, clips gradients, shows
+progress and can be killed; validation is no part of the figures. CPU seconds are given too: they mean something beside
+other programs.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from contextlib import nullcontext
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import rasterio
-import segmentation_models_pytorch as smp
-import torch
-from rasterio.transform import from_origin
-from torch.nn import functional
 
-CLASSES = 7
+QUALITY = Path(__file__).parents[1] / "quality"
 CONFIG = """
 data:
+  task: binary
   images: image.tif
-  labels: labels.tif
+  labels: {files: buildings.geojson, unlabelled: 0}
   bands: [red, green, blue]
-  classes: {{0: a, 1: b, 2: c, 3: d, 4: e, 5: f, 6: g}}
-  split: {{method: blocks, size: 256, val: 0.01}}
-model: {{encoder: {encoder}, tile_size: 256}}
-train:
-  epochs: 1
-  chips_per_epoch: {chips}
-  chip_size: {chip}
-  batch_size: {batch}
-  augment: {{symmetries: all, brightness: 0.2}}
-  device: {device}
-  precision: {precision}
-  workers: {workers}
-  start_method: forkserver
-  save_minutes: 60
+  classes: {1: {name: building, labels: [buildings]}}
+  split: {method: blocks, size: 256, val: 0.1}
+train: {epochs: 1, sampling: balanced, chip_size: 256, batch_size: 8, loss: bce + dice, augment: aerial}
 """
+_WARM_UP = 3
+"""Steps that are not counted."""
 
 
-def make_scene(folder: Path, edge: int = 4096) -> None:
+def make_data(folder: Path, edge: int = 2048) -> Path:
+    """Write a scene of noise, its alpha, and a hundred brighter squares as polygons; return the configuration."""
+    import rasterio
+    from rasterio.transform import from_origin
+
     generator = np.random.default_rng(0)
-    codes = np.kron(generator.integers(0, CLASSES, (edge // 64, edge // 64)), np.ones((64, 64), int))
+    values = generator.integers(0, 200, (4, edge, edge), dtype=np.uint8)
+    values[3] = 255
+    features = []
+    for col, row in generator.integers(0, edge - 40, (100, 2)).tolist():
+        values[:3, row : row + 40, col : col + 40] += 50
+        corners = [(0, 0), (40, 0), (40, 40), (0, 40), (0, 0)]
+        ring = [[500_000 + (col + x) * 0.075, 4_000_000 - (row + y) * 0.075] for x, y in corners]
+        features.append(
+            {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+        )
     profile = {
-        "driver": "GTiff", "height": edge, "width": edge, "dtype": "uint8", "crs": "EPSG:32633", "tiled": True,
-        "transform": from_origin(5e5, 5e6, 10, 10), "compress": "deflate", "blockxsize": 256, "blockysize": 256,
+        "driver": "GTiff", "height": edge, "width": edge, "count": 4, "dtype": "uint8", "crs": "EPSG:32636",
+        "transform": from_origin(500_000, 4_000_000, 0.075, 0.075), "compress": "deflate", "tiled": True,
+        "photometric": "RGB", "alpha": "yes",
     }  # fmt: skip
-    with rasterio.open(folder / "image.tif", "w", count=3, **profile) as dataset:
-        for band in range(3):
-            noise = generator.integers(0, 60, (edge, edge))
-            dataset.write((codes * (20 + 5 * band) + noise).astype(np.uint8), band + 1)
-    with rasterio.open(folder / "labels.tif", "w", count=1, **profile) as dataset:
-        dataset.write(codes.astype(np.uint8), 1)
-
-
-def train_seconds(folder: Path, steps: int, arguments: argparse.Namespace) -> float:
-    """Train for a number of steps in a process of its own; seconds of its epoch."""
+    with rasterio.open(folder / "image.tif", "w", **profile) as dataset:
+        dataset.write(values)
+    crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32636"}}
+    collection = {"type": "FeatureCollection", "name": "buildings", "crs": crs, "features": features}
+    (folder / "buildings.geojson").write_text(json.dumps(collection))
     config = folder / "config.yaml"
-    config.write_text(CONFIG.format(**{**vars(arguments), "chips": steps * arguments.batch}))
-    with tempfile.TemporaryDirectory() as output:
-        command = [sys.executable, "-m", "cli", "-q", "train", str(config), "-o", output, "--overwrite"]
-        subprocess.run(command, check=True)
-        line = (Path(output) / "metrics.jsonl").read_text().splitlines()[0]
-    return float(json.loads(line)["seconds"])
+    config.write_text(CONFIG)
+    return config
 
 
-def bare_rate(arguments: argparse.Namespace, steps: int) -> float:
-    """Chips per second of the model alone."""
-    device = torch.device(arguments.device)
-    network = smp.Unet(arguments.encoder, encoder_weights=None, in_channels=3, classes=CLASSES)
-    network = network.to(device, memory_format=torch.channels_last).train()
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
-    edge = arguments.chip
-    image = torch.randn(arguments.batch, 3, edge, edge, device=device)
-    image = image.contiguous(memory_format=torch.channels_last)
-    target = torch.randint(0, CLASSES, (arguments.batch, edge, edge), device=device)
-    cast = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(arguments.precision)
+def by_geoseg(config: Any, started: float) -> dict[str, float]:
+    """Train; seconds from the start of the process to its first step, and for each of the steps after some."""
+    from geoseg.learning.train import train
 
-    def step() -> None:
-        with torch.autocast(device.type, dtype=cast) if cast is not None else nullcontext():
-            logits = network(image)
-        loss = functional.cross_entropy(logits.float(), target)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
+    ends: list[tuple[float, float]] = []
 
-    def wait() -> None:
-        if device.type == "cuda":
-            torch.cuda.synchronize()
+    def told(done: int, total: int, what: str) -> None:
+        if done > len(ends):
+            ends.append((time.time(), time.process_time()))
 
-    for _ in range(3):
-        step()
-    wait()
-    started = time.perf_counter()
-    for _ in range(steps):
-        step()
-    wait()
-    return steps * arguments.batch / (time.perf_counter() - started)
+    with tempfile.TemporaryDirectory() as folder:
+        train(config, output=Path(folder) / "run", progress=told)
+    (first, _), (begun, cpu), (ended, used) = ends[0], ends[_WARM_UP - 1], ends[-1]
+    steps = len(ends) - _WARM_UP
+    return {"start": first - started, "step": (ended - begun) / steps, "cpu": (used - cpu) / steps}
 
 
-class Utilisation(threading.Thread):
-    """Reads how busy the GPU is, twice a second, until it is told to end."""
+def by_plain_loop(config: Any) -> dict[str, float]:
+    """Train a plain loop; seconds for each of the steps after some."""
+    sys.path.insert(0, str(QUALITY))
+    from pixels import pictures
+    from plain_loop import train_plainly
 
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.values: list[float] = []
-        self.over = threading.Event()
+    from geoseg.learning.preparation import prepare_training
 
-    def run(self) -> None:
-        query = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
-        while not self.over.wait(0.5):
-            found = subprocess.run(query, check=True, capture_output=True, text=True).stdout
-            self.values.append(float(found.split()[0]))
+    run = prepare_training(config)
+    images, settings = pictures(run.splits["train"]), run.config.train
+    moments = []
+    for steps in (_WARM_UP, settings.chips_per_epoch // run.batch_size):
+        moments.append((time.time(), time.process_time()))
+        train_plainly(
+            run.model.network, images, steps=steps, batch=run.batch_size, chip=settings.chip_size, rate=1e-3,
+            seed=0, bf16=run.precision == "bf16",
+        )  # fmt: skip
+    moments.append((time.time(), time.process_time()))
+    short, long = (np.subtract(after, before) for before, after in pairwise(moments))
+    step, cpu = (long - short) / (settings.chips_per_epoch // run.batch_size - _WARM_UP)
+    return {"step": float(step), "cpu": float(cpu)}
+
+
+def in_process(who: str, config: Path, changes: list[str], threads: int) -> dict[str, float]:
+    """Train in a process of its own."""
+    command = [sys.executable, __file__, "--run", who, str(config), repr(time.time()), *changes]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(done.stderr)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def run(who: str, path: str, started: str, changes: list[str]) -> None:
+    from geoseg.learning.config import Config
+
+    config = Config.read(path, changes)
+    found = by_geoseg(config, float(started)) if who == "geoseg" else by_plain_loop(config)
+    print(json.dumps(found))
+
+
+def said(values: list[float], digits: int = 2) -> str:
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16", "fp16"])
-    parser.add_argument("--encoder", default="resnet34")
-    parser.add_argument("--workers", type=int, default=0)
+    if sys.argv[1:2] == ["--run"]:
+        run(sys.argv[2], sys.argv[3], sys.argv[4], sys.argv[5:])
+        return
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--config", type=Path, help="a training's configuration, in place of made-up data")
+    parser.add_argument("--precision", nargs="+", default=["fp32", "bf16"], choices=["fp32", "bf16"])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--chip", type=int, default=256)
-    parser.add_argument("--steps", type=int, help="of the longer run; 400 on a GPU, 12 on a CPU")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    steps = arguments.steps or (12 if arguments.device == "cpu" else 400)
-    short = max(2, steps // 6)
-    ours, bare, ratios, busy = [], [], [], []
+    if arguments.steps <= _WARM_UP:
+        parser.error(f"--steps is {arguments.steps}, expected more than {_WARM_UP}")
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        make_scene(folder)
-        for _ in range(arguments.rounds):
-            first = train_seconds(folder, short, arguments)
-            watch = Utilisation()
-            if arguments.device == "cuda":
-                watch.start()
-            seconds = train_seconds(folder, steps, arguments) - first
-            watch.over.set()
-            if seconds < first / 2:
-                sys.exit(f"{steps} steps take hardly longer than {short}: pass more --steps")
-            ours.append((steps - short) * arguments.batch / seconds)
-            bare.append(bare_rate(arguments, steps - short))
-            ratios.append(ours[-1] / bare[-1])
-            # The upper half: start-up and validation are no training.
-            busy += sorted(watch.values)[len(watch.values) // 2 :]
-    for name, values in (("geoseg train", ours), ("bare model", bare)):
-        print(f"{name:<14}{statistics.median(values):8.1f} chips/s ({min(values):.1f} to {max(values):.1f})")
+        config = arguments.config or make_data(Path(scratch))
+        for precision in arguments.precision:
+            changes = [
+                f"train.precision={precision}", f"train.threads={arguments.threads}", "train.epochs=1",
+                f"train.batch_size={arguments.batch}", f"train.chips_per_epoch={arguments.steps * arguments.batch}",
+                "train.device=cpu",
+            ]  # fmt: skip
+            compare(precision, config, changes, arguments)
+
+
+def compare(precision: str, config: Path, changes: list[str], arguments: argparse.Namespace) -> None:
+    """Print what the rounds of one precision gave."""
+    ours, plain = [], []
+    for _ in range(arguments.rounds):
+        ours.append(in_process("geoseg", config, changes, arguments.threads))
+        plain.append(in_process("plain", config, changes, arguments.threads))
     print(
-        f"share of the bare model: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        f"== {precision}, {arguments.threads} thread(s), {arguments.steps} steps of {arguments.batch} chips"
     )
-    if busy:
-        print(f"GPU busy: {statistics.median(busy):.0f} % of the time (median of the busier half of the run)")
+    print(f"start to first step: {said([one['start'] for one in ours], 1)} s")
+    for name, values in (("geoseg", ours), ("plain loop", plain)):
+        steps, cpu = ([one[key] for one in values] for key in ("step", "cpu"))
+        print(f"{name:<11}{said(steps)} s a step, {said(cpu)} CPU s")
+    for key, name in (("step", "steps per second"), ("cpu", "steps per CPU second")):
+        ratios = [other[key] / one[key] for one, other in zip(ours, plain, strict=True)]
+        print(f"geoseg against the plain loop, {name}: {said(ratios)}")
 
 
 if __name__ == "__main__":

@@ -23,16 +23,24 @@ OPTIONS: dict[str, Any] = {"encoder_depth": 3, "decoder_channels": [16, 8, 8]}
 WITH: dict[str, Any] = {**OPTIONS, "decoder_pixel_channels": 12}
 
 
-def network(options: dict[str, Any] = WITH, architecture: str = "Unet", encoder: str = "resnet18") -> nn.Module:
+def network(
+    options: dict[str, Any] = WITH, architecture: str = "Unet", encoder: str = "resnet18"
+) -> nn.Module:
     plan = NetworkPlan(architecture=architecture, encoder=encoder, bands=4, channels=3, options=options)
     return build(plan).eval()
 
 
 @pytest.mark.parametrize(
     ("architecture", "encoder", "options"),
-    [("Unet", "resnet18", OPTIONS), ("FPN", "resnet18", {}), ("Unet2015", "published", {"decoder_channels": [4, 8]})],
+    [
+        ("Unet", "resnet18", OPTIONS),
+        ("FPN", "resnet18", {}),
+        ("Unet2015", "published", {"decoder_channels": [4, 8]}),
+    ],
 )
-def test_its_logits_are_added_to_those_of_the_network(architecture: str, encoder: str, options: dict[str, Any]) -> None:
+def test_its_logits_are_added_to_those_of_the_network(
+    architecture: str, encoder: str, options: dict[str, Any]
+) -> None:
     plain = network(options, architecture, encoder)
     found = network({**options, "decoder_pixel_channels": 12}, architecture, encoder)
     own = plain.state_dict()
@@ -71,7 +79,9 @@ def test_a_network_with_it_is_copied_pickled_and_folded() -> None:
 
 @pytest.mark.parametrize("features", [0, -1, 1025, 2.5, "many", True, None])
 def test_an_odd_number_of_features_is_refused(features: object) -> None:
-    with pytest.raises(ModelError, match="decoder_pixel_channels is .*, expected a number of features from 1 to 1024"):
+    with pytest.raises(
+        ModelError, match="decoder_pixel_channels is .*, expected a number of features from 1 to 1024"
+    ):
         network({"decoder_pixel_channels": features})
 
 
