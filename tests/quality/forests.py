@@ -39,19 +39,21 @@ class Forest:
     features : callable
         From an image (band, row, col) to features (feature, row, col).
     seed : int
+    most : int
+        Labelled pixels that it grows on.
     """
 
-    def __init__(self, features: Callable[[Floats], Floats], seed: int) -> None:
+    def __init__(self, features: Callable[[Floats], Floats], seed: int, most: int = _PIXELS) -> None:
         self._features = features
         self._forest = RandomForestClassifier(n_estimators=100, random_state=seed, n_jobs=1)
-        self._seed = seed
+        self._seed, self._most = seed, most
 
     def fit(self, pictures: list[Picture]) -> Forest:
         """Grow it on labelled pixels of images, drawn at random where there are too many."""
         values = [self._features(each.image)[:, each.mask >= 0].T for each in pictures]
         classes = [each.mask[each.mask >= 0] for each in pictures]
         every, kinds = np.concatenate(values), np.concatenate(classes)
-        size = min(_PIXELS, len(kinds))
+        size = min(self._most, len(kinds))
         chosen = np.random.default_rng(self._seed).choice(len(kinds), size=size, replace=False)
         self._forest.fit(every[chosen], kinds[chosen])
         return self

@@ -3,6 +3,7 @@
     GEOSEG_DATA=FOLDER python tests/quality/quality.py run [--sets roofs hls] [--parts "seed 0"] [--methods geoseg]
         [--results FILE] [--models FOLDER]
     python tests/quality/quality.py table [--results FILE]
+    GEOSEG_DATA=FOLDER python tests/quality/quality.py curves    (see curves.py: few polygons of a large scene)
 
 ``run`` makes what is not yet in the file of results, each cell (a set, a part of it, a method) in a process of its own
 on one thread; a run that is stopped goes on. With ``--models`` geoseg's models are kept. ``table`` prints what is there
@@ -18,6 +19,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import itertools
 import json
 import os
 import resource
@@ -148,22 +150,31 @@ def run_cells(
     """Make the cells that are not there, one after the other."""
     from protocols import PROTOCOLS
 
-    results.parent.mkdir(parents=True, exist_ok=True)
-    done = {(each["set"], each["part"], each["method"]) for each in read(results)}
     cells = [
         (name, part, method)
         for name in names
         for part in PROTOCOLS[name].parts
         for method in methods
-        if method not in PROTOCOLS[name].without
-        and (name, part, method) not in done
-        and (parts is None or part in parts)
+        if method not in PROTOCOLS[name].without and (parts is None or part in parts)
     ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    for number, each in enumerate(cells, start=1):
-        print(f"{number} of {len(cells)}: {', '.join(each)}", file=sys.stderr, flush=True)
-        command = [sys.executable, __file__, "cell", *each, *(["--models", str(models)] if models else [])]
-        run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    make(cells, results, "cell", *(["--models", str(models)] if models else []))
+
+
+_KEYS = {"cell": ("set", "part", "method"), "curve": ("set", "count", "seed", "method")}
+"""What a cell is, by the command that makes it."""
+
+
+def make(cells: Iterable[tuple[str, ...]], results: Path, command: str, *options: str) -> None:
+    """Make cells that are not in a file of results, each in a process on one thread, and append them to it."""
+    results.parent.mkdir(parents=True, exist_ok=True)
+    done = {tuple(str(each[key]) for key in _KEYS[command]) for each in read(results)}
+    left = [each for each in cells if each not in done]
+    for number, each in enumerate(left, start=1):
+        print(f"{number} of {len(left)}: {', '.join(each)}", file=sys.stderr, flush=True)
+        run = subprocess.run(
+            [sys.executable, __file__, command, *each, *options],
+            env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
         if run.returncode:
             print(f"failed: {(run.stderr.strip().splitlines() or ['no output'])[-1]}", file=sys.stderr)
             continue
@@ -215,19 +226,31 @@ def main() -> None:
     run.add_argument("--sets", nargs="+")
     run.add_argument("--parts", nargs="+")
     run.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
-    one = commands.add_parser("cell")
-    for name in ("set", "part", "method"):
-        one.add_argument(name)
+    curved = commands.add_parser("curves")
+    curved.add_argument("--sets", nargs="+", default=["aberystwyth", "kampala"])
+    curved.add_argument("--counts", nargs="+", type=int, default=[5, 10, 20, 40])
+    curved.add_argument("--seeds", type=int, default=1)
+    curved.add_argument("--results", type=Path, default=HERE / "curves.jsonl")
+    one, point = commands.add_parser("cell"), commands.add_parser("curve")
+    for command, parser_of in (("cell", one), ("curve", point)):
+        for name in _KEYS[command]:
+            parser_of.add_argument(name)
     for each in (run, one):
         each.add_argument("--models", type=Path)
     for each in (run, commands.add_parser("table")):
         each.add_argument("--results", type=Path, default=_RESULTS)
     chosen = parser.parse_args()
-    if chosen.command == "cell":
-        with contextlib.redirect_stdout(io.StringIO()):
-            found = cell(chosen.set, chosen.part, chosen.method, chosen.models)
-        named = {"set": chosen.set, "part": chosen.part, "method": chosen.method}
-        print(json.dumps({**named, "cpu_seconds": _cpu_seconds(), **found}))
+    if chosen.command in _KEYS:
+        print(json.dumps(_line(chosen)))
+    elif chosen.command == "curves":
+        import curves
+        from protocols import PROTOCOLS
+
+        cells = itertools.product(
+            chosen.sets, map(str, chosen.counts), map(str, range(chosen.seeds)), curves.METHODS
+        )
+        make(cells, chosen.results, "curve")
+        print(curves.table(read(chosen.results), {name: each.score for name, each in PROTOCOLS.items()}))
     elif chosen.command == "run":
         from protocols import PROTOCOLS
 
@@ -237,6 +260,20 @@ def main() -> None:
         )  # fmt: skip
     else:
         print(table(chosen.results))
+
+
+def _line(chosen: argparse.Namespace) -> dict[str, Any]:
+    """Make the cell that the command line names."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        if chosen.command == "cell":
+            found = cell(chosen.set, chosen.part, chosen.method, chosen.models)
+            found = {"cpu_seconds": _cpu_seconds(), **found}
+        else:
+            import curves
+
+            chosen.count, chosen.seed = int(chosen.count), int(chosen.seed)
+            found = curves.cell(chosen.set, chosen.count, chosen.seed, chosen.method)
+    return {**{key: getattr(chosen, key) for key in _KEYS[chosen.command]}, **found}
 
 
 if __name__ == "__main__":

@@ -7,12 +7,20 @@ import json
 from pathlib import Path
 from typing import Any
 
+import geopandas
 import numpy as np
 import pytest
+import shapely
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from geoseg.errors import ConfigError
+from geoseg.grid.window import Window
+from geoseg.learning.config import Config
+from geoseg.learning.preparation import prepare_training
 from geoseg.learning.train import train
 from geoseg.models.card_file import read_card
+from tests.datasets.sets import write_tif
 
 HERE = Path(__file__).parent
 
@@ -21,7 +29,10 @@ HERE = Path(__file__).parent
 def parts(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Modules of this folder, which are scripts and no package."""
     monkeypatch.syspath_prepend(str(HERE))
-    return {name: importlib.import_module(name) for name in ("protocols", "forests", "pixels", "quality")}
+    return {
+        name: importlib.import_module(name)
+        for name in ("protocols", "forests", "pixels", "curves", "quality")
+    }
 
 
 def test_places_are_trained_or_validated_or_tested_on(
@@ -73,6 +84,127 @@ def test_the_table_has_means_and_deviations(parts: Any, tmp_path: Path) -> None:
     assert parts["quality"].table(results).splitlines()[2:] == [
         "| hls | mean_iou | 2 of 5 | forest | 0.550 | 0.071 | 10 |"
     ]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(classes=st.lists(st.integers(1, 4), min_size=4, max_size=40), seed=st.integers(0, 99), data=st.data())
+def test_drawn_polygons_are_nested_and_of_every_class(
+    parts: Any, classes: list[int], seed: int, data: st.DataObject
+) -> None:
+    draw, kinds = parts["curves"].draw, set(classes)
+    fewer = data.draw(st.integers(len(kinds), len(classes)))
+    more = data.draw(st.integers(fewer, len(classes) + 5))
+    few, many = draw(classes, fewer, seed), draw(classes, more, seed)
+    assert len(few) == len(set(few)) == fewer
+    assert len(many) == min(more, len(classes))
+    assert set(few) <= set(many)
+    assert {classes[i] for i in few} == kinds
+    with pytest.raises(ValueError, match="draw more"):
+        draw(classes, len(kinds) - 1, seed)
+
+
+def test_beside_a_drawn_polygon_is_background_and_one_that_was_not_drawn_is_unknown(parts: Any) -> None:
+    around = parts["curves"].AROUND
+    codes = np.zeros((10, 3 * around), dtype=np.uint8)
+    codes[2:4, 3:6] = codes[6:8, 3:6] = 1  # drawn, and not drawn though beside it
+    drawn = np.zeros(codes.shape, dtype=bool)
+    drawn[2:4, 3:6] = True
+    inside = np.ones(codes.shape, dtype=bool)
+    inside[:, 4] = False
+    found = parts["curves"].known(codes, [drawn], inside, 0)
+    expected = np.full(codes.shape, 255)
+    expected[:, : 6 + around] = 0
+    expected[2:4, 3:6], expected[6:8, 3:6], expected[:, 4] = 1, 255, 255
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(
+        parts["curves"].known(codes, [drawn], inside, None), np.where(drawn & inside, 1, 255)
+    )
+
+
+def test_few_polygons_are_tested_on_the_same_pixels(parts: Any, tmp_path: Path) -> None:
+    """Two classes on a scene of made-up values, whose recipe divides it into blocks."""
+    fields = _scene(tmp_path / "scene")
+    config = Config.of(fields, "recipe", tmp_path)
+    whole = Window(row=0, col=0, height=120, width=120)
+    recipe = prepare_training(config).splits
+    least: Any = None
+    inside = recipe["train"][0].area.inside(whole)
+    half = sum(2 * inside[row : row + 8, col : col + 8].sum() >= 64 for row, col in _SQUARES)
+    for count in (3, 99):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        few, polygons = parts["curves"].few_polygons(config, recipe, count, 0, folder)
+        splits = prepare_training(few).splits
+        assert polygons == min(count, half)
+        for split in ("val", "test"):
+            for mine, theirs in zip(splits[split][0].read(whole), recipe[split][0].read(whole), strict=True):
+                np.testing.assert_array_equal(mine, theirs)
+        _, valid, mask = splits["train"][0].read(whole)
+        labelled, trained = mask >= 0, recipe["train"][0].mask(whole)
+        np.testing.assert_array_equal(mask[labelled], trained[labelled])
+        held_back = np.logical_or.reduce([recipe[split][0].area.inside(whole) for split in ("val", "test")])
+        np.testing.assert_array_equal(valid, ~held_back)
+        assert least is None or labelled[least].all()
+        least = labelled
+
+
+_SQUARES = [(row, col) for row in range(6, 120, 20) for col in range(6, 120, 20)]
+"""First row and column of labelled squares of 8 px."""
+
+
+def _scene(folder: Path) -> dict[str, Any]:
+    """Write a scene with 36 squares of two classes; return the fields of a configuration in blocks."""
+    folder.mkdir()
+    pixels = np.random.default_rng(0).integers(1, 255, (3, 120, 120), dtype=np.uint8)
+    write_tif(folder / "scene.tif", pixels, at=0)
+    squares = [
+        shapely.box(500_000 + 10 * col, 4e6 - 10 * (row + 8), 500_000 + 10 * (col + 8), 4e6 - 10 * row)
+        for row, col in _SQUARES
+    ]
+    for number, layer in enumerate(("left", "right")):
+        frame = geopandas.GeoDataFrame(geometry=squares[number::2], crs=32652)
+        frame.to_file(folder / "labels.gpkg", layer=layer)
+    return {
+        "data": {
+            "root": str(folder), "images": "scene.tif", "labels": "labels.gpkg", "bands": ["red", "green", "blue"],
+            "classes": {1: {"name": "left"}, 2: {"name": "right"}},
+            "split": {"method": "blocks", "val": 0.2, "test": 0.2, "size": 25},
+        },
+        "model": {"encoder_weights": "none"},
+        "train": {"chip_size": 64, "epochs": 1, "device": "cpu"},
+    }  # fmt: skip
+
+
+def test_the_table_of_curves_has_a_row_for_each_number_of_polygons(parts: Any) -> None:
+    made = [
+        {"set": "zion", "count": count, "seed": seed, "method": method, "polygons": min(count, 9), "cpu_seconds": 30.0,
+         "scores": {"accuracy": accuracy}}
+        for count, seed, method, accuracy in (
+            (40, 0, "forest, 7 px", 0.75),
+            (5, 0, "geoseg", 0.5),
+            (5, 1, "geoseg", 0.6),
+            (5, 0, "geoseg, consistency", 0.6),
+        )
+    ]  # fmt: skip
+    assert parts["curves"].table(made, {"zion": "accuracy"}).splitlines() == [
+        "| set | score | polygons | seeds | geoseg | geoseg, consistency | forest, 7 px |",
+        "|---|---|---|---|---|---|---|",
+        "| zion | accuracy | 5 | 2 | 0.550 ± 0.071 (30 s) | 0.600 (30 s) |  |",
+        "| zion | accuracy | 9 | 1 |  |  | 0.750 (30 s) |",
+    ]
+
+
+def test_what_is_there_is_not_made_again(
+    parts: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GEOSEG_DATA", str(tmp_path / "nothing"))
+    results, done = tmp_path / "curves.jsonl", ("kampala", "5", "0", "geoseg")
+    results.write_text(json.dumps(dict(zip(("set", "count", "seed", "method"), done, strict=True))) + "\n")
+    parts["quality"].make([done], results, "curve")
+    assert capsys.readouterr().err == ""
+    parts["quality"].make([done, ("kampala", "10", "0", "geoseg")], results, "curve")
+    assert "1 of 1: kampala, 10, 0, geoseg\nfailed: " in capsys.readouterr().err
+    assert len(results.read_text().splitlines()) == 1
 
 
 @pytest.mark.long
