@@ -1,14 +1,18 @@
-"""Training against a plain loop: steps per second, and seconds from the start of the process to the first step.
+"""Training beside a plain loop: what a step costs, and how long it is from the start of the command to its first step.
 
-    python tests/benchmarks/bench_train.py [--precision fp32 bf16] [--steps 24] [--rounds 3] [--threads 1]
-    python tests/benchmarks/bench_train.py --config examples/recipes/kampala.yaml --rounds 1
+    python tests/benchmarks/bench_train.py [--precision fp32 bf16] [--steps 20] [--rounds 3] [--threads 1]
+    python tests/benchmarks/bench_train.py --config examples/recipes/kampala.yaml
 
-Both train the same network with the same first weights (what the configuration says; by default a U-Net with the
-packaged encoder on a made-up scene of 2048 x 2048 px with polygons), on chips and batches of the same size, turned,
-zoomed and in another light, in processes of their own, in turns; the plain loop is `tests/quality/plain_loop.py`, and
-holds the whole scene in memory. geoseg reads files, samples by class, averages the weights, clips gradients, shows
-progress and can be killed; validation is no part of the figures. CPU seconds are given too: they mean something beside
-other programs.
+Both train the network of a configuration, from the same first weights, on as many chips of the same size in a step,
+turned, zoomed and in another light, in the same precision. Without ``--config`` that is the default network on a
+made-up scene of 2048 x 2048 px with an alpha band and polygons as GeoJSON. They take turns, each time in a process of
+its own; the first steps, which allocate, are not counted, and neither is anything after the last. The plain loop
+(`tests/quality/plain_loop.py`, not for multilabel tasks) cuts its chips out of a scene that lies in memory. geoseg
+reads them from files, and beyond the plain loop it averages the weights, clips gradients and tells how far it is.
+
+The start is that of ``geoseg train`` in a terminal (not on Windows): until it says something, and until its bar shows
+the first step. Processor seconds, of all threads but not of other processes that read (``--workers``), mean something
+even where other programs run.
 """
 
 from __future__ import annotations
@@ -21,9 +25,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from itertools import pairwise
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -35,29 +39,28 @@ data:
   labels: {files: buildings.geojson, unlabelled: 0}
   bands: [red, green, blue]
   classes: {1: {name: building, labels: [buildings]}}
-  split: {method: blocks, size: 256, val: 0.1}
-train: {epochs: 1, sampling: balanced, chip_size: 256, batch_size: 8, loss: bce + dice, augment: aerial}
+  split: {method: blocks, val: 0.2}
+train: {sampling: balanced, chip_size: 256, loss: bce + dice, augment: aerial}
 """
-_WARM_UP = 3
+WARM_UP = 3
 """Steps that are not counted."""
 
 
 def make_data(folder: Path, edge: int = 2048) -> Path:
-    """Write a scene of noise, its alpha, and a hundred brighter squares as polygons; return the configuration."""
+    """Write a scene of noise, and a hundred brighter squares in it as polygons; return the configuration."""
     import rasterio
     from rasterio.transform import from_origin
 
     generator = np.random.default_rng(0)
-    values = generator.integers(0, 200, (4, edge, edge), dtype=np.uint8)
+    values = generator.integers(0, 100, (4, edge, edge), dtype=np.uint8)
     values[3] = 255
     features = []
     for col, row in generator.integers(0, edge - 40, (100, 2)).tolist():
         values[:3, row : row + 40, col : col + 40] += 50
         corners = [(0, 0), (40, 0), (40, 40), (0, 40), (0, 0)]
         ring = [[500_000 + (col + x) * 0.075, 4_000_000 - (row + y) * 0.075] for x, y in corners]
-        features.append(
-            {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
-        )
+        geometry = {"type": "Polygon", "coordinates": [ring]}
+        features.append({"type": "Feature", "properties": {}, "geometry": geometry})
     profile = {
         "driver": "GTiff", "height": edge, "width": edge, "count": 4, "dtype": "uint8", "crs": "EPSG:32636",
         "transform": from_origin(500_000, 4_000_000, 0.075, 0.075), "compress": "deflate", "tiled": True,
@@ -73,110 +76,181 @@ def make_data(folder: Path, edge: int = 2048) -> Path:
     return config
 
 
-def by_geoseg(config: Any, started: float) -> dict[str, float]:
-    """Train; seconds from the start of the process to its first step, and for each of the steps after some."""
-    from geoseg.learning.train import train
+class EnoughError(Exception):
+    """Ends a training after the steps that are measured."""
 
-    ends: list[tuple[float, float]] = []
 
-    def told(done: int, total: int, what: str) -> None:
-        if done > len(ends):
-            ends.append((time.time(), time.process_time()))
+@dataclass
+class Moments:
+    """When steps ended.
+
+    Parameters
+    ----------
+    last : int
+        Number of the step that is the last.
+    device : str
+        Where they are computed.
+    """
+
+    last: int
+    device: str
+    ends: list[tuple[float, float]] = field(default_factory=list)
+
+    def end(self) -> None:
+        """Note that a step is over."""
+        if self.device == "cuda":
+            import torch
+
+            torch.cuda.synchronize()
+        self.ends.append((time.perf_counter(), time.process_time()))
+        if len(self.ends) == self.last:
+            raise EnoughError
+
+    def each(self) -> dict[str, float]:
+        """Return seconds and processor seconds of a step."""
+        (begun, before), (ended, after) = self.ends[WARM_UP - 1], self.ends[-1]
+        steps = len(self.ends) - WARM_UP
+        return {"seconds": (ended - begun) / steps, "cpu": (after - before) / steps}
+
+
+def by_geoseg(path: str, changes: list[str], moments: Moments) -> None:
+    """Train as `geoseg.train` does."""
+    from geoseg import train
+
+    def told(done: int, _total: int, _what: str) -> None:
+        if done > len(moments.ends):
+            moments.end()
 
     with tempfile.TemporaryDirectory() as folder:
-        train(config, output=Path(folder) / "run", progress=told)
-    (first, _), (begun, cpu), (ended, used) = ends[0], ends[_WARM_UP - 1], ends[-1]
-    steps = len(ends) - _WARM_UP
-    return {"start": first - started, "step": (ended - begun) / steps, "cpu": (used - cpu) / steps}
+        train(path, output=Path(folder) / "run", changes=changes, progress=told)
 
 
-def by_plain_loop(config: Any) -> dict[str, float]:
-    """Train a plain loop; seconds for each of the steps after some."""
+def by_plain_loop(path: str, changes: list[str], moments: Moments) -> None:
+    """Train in a plain loop."""
+    import torch
+
     sys.path.insert(0, str(QUALITY))
     from pixels import pictures
     from plain_loop import train_plainly
 
+    from geoseg.learning.config import Config
     from geoseg.learning.preparation import prepare_training
 
-    run = prepare_training(config)
-    images, settings = pictures(run.splits["train"]), run.config.train
-    moments = []
-    for steps in (_WARM_UP, settings.chips_per_epoch // run.batch_size):
-        moments.append((time.time(), time.process_time()))
-        train_plainly(
-            run.model.network, images, steps=steps, batch=run.batch_size, chip=settings.chip_size, rate=1e-3,
-            seed=0, bf16=run.precision == "bf16",
-        )  # fmt: skip
-    moments.append((time.time(), time.process_time()))
-    short, long = (np.subtract(after, before) for before, after in pairwise(moments))
-    step, cpu = (long - short) / (settings.chips_per_epoch // run.batch_size - _WARM_UP)
-    return {"step": float(step), "cpu": float(cpu)}
+    run = prepare_training(Config.read(path, changes))
+    torch.set_num_threads(run.config.train.threads or torch.get_num_threads())
+    network, begun = run.model.network, []
+
+    def begins(*_: object) -> None:
+        # A step goes from one call of the network to the next.
+        if begun:
+            moments.end()
+        begun.append(True)
+
+    network.register_forward_pre_hook(begins)
+    train_plainly(
+        network, pictures(run.splits["train"]), steps=moments.last + 1, batch=run.batch_size,
+        chip=run.config.train.chip_size, rate=1e-3, seed=0, bf16=run.precision == "bf16", device=run.device,
+    )  # fmt: skip
 
 
-def in_process(who: str, config: Path, changes: list[str], threads: int) -> dict[str, float]:
+def run(who: str, path: str, last: int, changes: list[str]) -> None:
+    """Train in this process, and print what a step took."""
+    device = next(each.partition("=")[2] for each in changes if each.startswith("train.device="))
+    moments = Moments(last, device)
+    with suppress(EnoughError):
+        (by_geoseg if who == "geoseg" else by_plain_loop)(path, changes, moments)
+    print(json.dumps(moments.each()))
+
+
+def in_process(who: str, config: Path, last: int, changes: list[str]) -> dict[str, float]:
     """Train in a process of its own."""
-    command = [sys.executable, __file__, "--run", who, str(config), repr(time.time()), *changes]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    command = [sys.executable, __file__, "--run", who, str(config), str(last), *changes]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(done.stderr)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
-def run(who: str, path: str, started: str, changes: list[str]) -> None:
-    from geoseg.learning.config import Config
+def start(config: Path, changes: list[str]) -> dict[str, float]:
+    """Run the command until its bar shows the first step; return the seconds until then and until it says something."""
+    import pty
 
-    config = Config.read(path, changes)
-    found = by_geoseg(config, float(started)) if who == "geoseg" else by_plain_loop(config)
-    print(json.dumps(found))
+    shown, terminal = pty.openpty()
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "geoseg_cli", "train", str(config), "-o", str(Path(folder) / "run")]
+        command += [word for change in changes for word in ("--set", change)]
+        begun, said, line = time.perf_counter(), b"", 0.0
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=terminal)
+        os.close(terminal)
+        while b"epoch 1 of" not in said:
+            try:
+                said += os.read(shown, 4096)
+            except OSError:  # the command is over
+                sys.exit(said.decode())
+            line = line or time.perf_counter() - begun
+        step = time.perf_counter() - begun
+        process.kill()
+        _, _, used = os.wait4(process.pid, 0)
+        process.returncode = -9  # wait4 took it
+        os.close(shown)
+    return {"line": line, "step": step, "cpu": used.ru_utime + used.ru_stime}
 
 
-def said(values: list[float], digits: int = 2) -> str:
+def said_of(values: list[float], digits: int = 2) -> str:
     return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+
+
+def compare(config: Path, changes: list[str], arguments: argparse.Namespace) -> None:
+    """Print what the rounds of one precision gave."""
+    ours, plain = [], []
+    for turn in range(arguments.rounds):
+        both = [("geoseg", ours), ("plain", plain)]
+        for who, found in both if turn % 2 else reversed(both):
+            found.append(in_process(who, config, WARM_UP + arguments.steps, changes))
+    for name, values in (("geoseg", ours), ("plain loop", plain)):
+        seconds, cpu = ([one[key] for one in values] for key in ("seconds", "cpu"))
+        print(f"  {name:<11}{said_of(seconds)} s a step, {said_of(cpu)} processor seconds")
+    for key, name in (("seconds", "steps per second"), ("cpu", "steps per processor second")):
+        ratios = [other[key] / one[key] for one, other in zip(ours, plain, strict=True)]
+        print(f"  geoseg beside the plain loop, {name}: {said_of(ratios)}")
 
 
 def main() -> None:
     if sys.argv[1:2] == ["--run"]:
-        run(sys.argv[2], sys.argv[3], sys.argv[4], sys.argv[5:])
+        run(sys.argv[2], sys.argv[3], int(sys.argv[4]), sys.argv[5:])
         return
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--config", type=Path, help="a training's configuration, in place of made-up data")
+    parser.add_argument(
+        "--config", type=Path, help="a training's configuration, in place of the made-up scene"
+    )
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", nargs="+", default=["fp32", "bf16"], choices=["fp32", "bf16"])
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=24)
+    parser.add_argument("--workers", type=int, default=0, help="processes that read for geoseg")
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=20, help=f"that are counted, after {WARM_UP}")
+    parser.add_argument("--rounds", type=int, default=3, help="of steps; 0 measures the start alone")
+    parser.add_argument("--starts", type=int, default=3, help="of the command")
     arguments = parser.parse_args()
-    if arguments.steps <= _WARM_UP:
-        parser.error(f"--steps is {arguments.steps}, expected more than {_WARM_UP}")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     with tempfile.TemporaryDirectory() as scratch:
         config = arguments.config or make_data(Path(scratch))
-        for precision in arguments.precision:
-            changes = [
-                f"train.precision={precision}", f"train.threads={arguments.threads}", "train.epochs=1",
-                f"train.batch_size={arguments.batch}", f"train.chips_per_epoch={arguments.steps * arguments.batch}",
-                "train.device=cpu",
-            ]  # fmt: skip
-            compare(precision, config, changes, arguments)
-
-
-def compare(precision: str, config: Path, changes: list[str], arguments: argparse.Namespace) -> None:
-    """Print what the rounds of one precision gave."""
-    ours, plain = [], []
-    for _ in range(arguments.rounds):
-        ours.append(in_process("geoseg", config, changes, arguments.threads))
-        plain.append(in_process("plain", config, changes, arguments.threads))
-    print(
-        f"== {precision}, {arguments.threads} thread(s), {arguments.steps} steps of {arguments.batch} chips"
-    )
-    print(f"start to first step: {said([one['start'] for one in ours], 1)} s")
-    for name, values in (("geoseg", ours), ("plain loop", plain)):
-        steps, cpu = ([one[key] for one in values] for key in ("step", "cpu"))
-        print(f"{name:<11}{said(steps)} s a step, {said(cpu)} CPU s")
-    for key, name in (("step", "steps per second"), ("cpu", "steps per CPU second")):
-        ratios = [other[key] / one[key] for one, other in zip(ours, plain, strict=True)]
-        print(f"geoseg against the plain loop, {name}: {said(ratios)}")
+        changes = [
+            f"train.device={arguments.device}", f"train.threads={arguments.threads}", "train.epochs=1",
+            f"train.workers={arguments.workers}", f"train.batch_size={arguments.batch}",
+            f"train.chips_per_epoch={(WARM_UP + arguments.steps) * arguments.batch}",
+        ]  # fmt: skip
+        starts = [start(config, changes) for _ in range(arguments.starts)]
+        if starts:
+            line, step, cpu = ([one[key] for one in starts] for key in ("line", "step", "cpu"))
+            print(f"start to first line {said_of(line)} s, to first step {said_of(step, 1)} s; "
+                  f"{said_of(cpu, 1)} processor seconds")  # fmt: skip
+        for precision in arguments.precision if arguments.rounds else ():
+            print(
+                f"{precision}, {arguments.threads} thread(s), {arguments.steps} steps of {arguments.batch} chips"
+            )
+            compare(config, [*changes, f"train.precision={precision}"], arguments)
 
 
 if __name__ == "__main__":

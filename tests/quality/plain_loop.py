@@ -28,6 +28,7 @@ def train_plainly(
     rate: float,
     seed: int,
     bf16: bool,
+    device: str = "cpu",
 ) -> nn.Module:
     """Train a network in place.
 
@@ -43,22 +44,25 @@ def train_plainly(
     seed : int
     bf16 : bool
         Whether the network is computed in bf16, as geoseg does by itself where a CPU has instructions for it.
+    device : str
+        Where it is computed; chips are cut on the CPU.
     """
     torch.manual_seed(seed)
     generator = np.random.default_rng(seed)
     labelled = [np.argwhere(each.mask >= 0) for each in pictures]
     usable = [i for i, found in enumerate(labelled) if len(found)]
-    network = network.to(memory_format=torch.channels_last).train()
+    network = network.to(device, memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=rate, total_steps=steps)
     for _ in range(steps):
         chips = [
             _chip(pictures[i], labelled[i], chip, generator) for i in generator.choice(usable, size=batch)
         ]
-        image = torch.stack([one for one, _ in chips]).contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+        image, mask = (torch.stack(parts).to(device) for parts in zip(*chips, strict=True))
+        image = image.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=bf16):
             logits = network(image)
-        loss = _loss(logits.float(), torch.stack([one for _, one in chips]))
+        loss = _loss(logits.float(), mask)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
