@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import lightning
 import numpy.typing as npt
 import torch
 from torch import nn
@@ -17,6 +16,7 @@ from torch import nn
 from geoseg.engine.folded import folded
 from geoseg.errors import DataError, NotANumberError
 from geoseg.learning.batches import Batches
+from geoseg.learning.lightning_loop import lightning
 from geoseg.learning.monitor import Standing, beats, report
 from geoseg.learning.preparation import PreparedTraining
 from geoseg.learning.process_state import Interrupted, Interruption

@@ -8,14 +8,13 @@ from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Final
 
-import lightning
-
 from geoseg.datasets.dataset import Chips
 from geoseg.datasets.loading import loader
 from geoseg.learning.batches import Batches
 from geoseg.learning.consistency import unlabelled
 from geoseg.learning.course import Course
 from geoseg.learning.depthwise import depthwise_in_float32
+from geoseg.learning.lightning_loop import lightning
 from geoseg.learning.preparation import PreparedTraining
 from geoseg.learning.process_state import Interrupted, listening, quiet_lightning, rank
 from geoseg.learning.records import Extent, Records

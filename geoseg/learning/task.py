@@ -7,7 +7,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import lightning
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +16,7 @@ from geoseg.learning.augment import Augment, Key
 from geoseg.learning.batch_norm import BATCH_NORMS
 from geoseg.learning.config import TrainConfig
 from geoseg.learning.consistency import STRONG, disagreement, weight_at
+from geoseg.learning.lightning_loop import lightning
 from geoseg.learning.losses import Loss
 from geoseg.learning.optimizers import parameter_groups
 from geoseg.learning.stepping import build_schedule
