@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
@@ -94,6 +94,14 @@ class BlockArea:
         inside &= on_rows[:, None] & on_cols
         whole: npt.NDArray[np.bool_] = inside.repeat(heights, axis=0).repeat(widths, axis=1)
         return whole
+
+    def with_unlabelled(self) -> BlockArea:
+        """Return the area with the blocks that have no label; it keeps its distance to other splits.
+
+        Most of a scene with few polygons lies in such blocks.
+        """
+        owners = tuple(tuple(self.split if owner == NONE else owner for owner in row) for row in self.owners)
+        return replace(self, owners=owners)
 
     def _runs(
         self, first: int, count: int, axis: int

@@ -34,6 +34,9 @@ class Area(Protocol):
     def inside(self, window: Window) -> npt.NDArray[np.bool_]:
         """Return whether each pixel of a window belongs to it, (row, col)."""
 
+    def with_unlabelled(self) -> Area:
+        """Return the area with what has no label and so belongs to no split, as far from other splits."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Channels:

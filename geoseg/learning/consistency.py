@@ -65,10 +65,14 @@ class Everywhere:
 
 
 def unlabelled(pairs: Sequence[Pair]) -> list[Pair]:
-    """Return the images of a split with masks that are 0 where a pixel is valid and in the split, else IGNORED."""
+    """Return the images of a split with masks that are 0 where a pixel is valid and in no other split, else IGNORED.
+
+    Blocks without labels, which belong to no split, are looked at: they are most of a scene with few polygons.
+    """
     return [
         replace(
             pair,
+            area=None if pair.area is None else pair.area.with_unlabelled(),
             labels=Everywhere(
                 pair.labels.path,
                 pair.channels.count if pair.labels.layered else 0,

@@ -51,6 +51,9 @@ class Marked:
             read[part.shifted(-window.row, -window.col).slices] = self.pixels[part.slices]
         return read
 
+    def with_unlabelled(self) -> Marked:
+        return self
+
 
 def pair_of(
     pixels: npt.NDArray[Any],

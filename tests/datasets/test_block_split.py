@@ -74,6 +74,26 @@ def test_a_pixel_counts_where_no_other_split_is_near(place: tuple[BlockArea, Win
     assert np.array_equal(pickle.loads(pickle.dumps(area)).inside(window), expected)
 
 
+@given(LATTICES.flatmap(areas_and_windows))
+@settings(max_examples=60)
+def test_with_what_has_no_label_it_is_what_is_far_from_other_splits(place: tuple[BlockArea, Window]) -> None:
+    area, _ = place
+    whole = Window(row=0, col=0, height=area.lattice.shape[0], width=area.lattice.shape[1])
+    owners = owner_of_pixels(area)
+    ours = np.isin(owners, (area.split, NONE))
+    buffer = area.buffer
+    expected = np.array(
+        [
+            [
+                ours[max(0, r - buffer) : r + buffer + 1, max(0, c - buffer) : c + buffer + 1].all()
+                for c in range(whole.width)
+            ]
+            for r in range(whole.height)
+        ]
+    )
+    assert np.array_equal(area.with_unlabelled().inside(whole), expected)
+
+
 @given(LATTICES)
 def test_blocks_are_square_but_for_the_last(lattice: Lattice) -> None:
     for axis, length in enumerate(lattice.shape):

@@ -12,7 +12,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoseg.datasets.dataset import IGNORED, Chips
+from geoseg.datasets.block_split import NONE, BlockArea, Lattice
+from geoseg.datasets.dataset import IGNORED, Channels, Chips
 from geoseg.datasets.series import TrainingSampler
 from geoseg.errors import ConfigError
 from geoseg.grid.legend import Task
@@ -22,6 +23,7 @@ from geoseg.learning.config import Config
 from geoseg.learning.consistency import SURE, AnyPlace, disagreement, unlabelled, weight_at
 from geoseg.learning.preparation import prepare_training
 from geoseg.learning.train import train
+from tests.datasets.in_memory import pair_of
 
 
 def by_hand(logits: np.ndarray, teacher: np.ndarray, counts: np.ndarray, task: str) -> float:
@@ -68,14 +70,27 @@ def test_the_teacher_learns_nothing_from_it() -> None:
     assert float(logits.grad.abs().sum()) > 0
 
 
-def test_masks_tell_what_belongs_to_the_split_and_nothing_of_labels(toy: Path) -> None:
+def test_masks_tell_what_is_in_no_other_split_and_nothing_of_labels(toy: Path) -> None:
     pairs = prepare_training(Config.read(toy)).splits["train"]
     for pair, other in zip(pairs, unlabelled(pairs), strict=True):
         window = Window(row=-3, col=-3, height=pair.grid.height + 6, width=pair.grid.width + 6)
         _, valid, mask = other.read(window)
-        inside = valid if pair.area is None else valid & pair.area.inside(window)
+        inside = valid if pair.area is None else valid & pair.area.with_unlabelled().inside(window)
         assert np.array_equal(mask, np.where(inside, 0, IGNORED))
         assert inside.any()
+
+
+def test_blocks_without_a_label_are_looked_at(tmp_path: Path) -> None:
+    """Two of three rows of blocks have no label; the buffer keeps the distance to the validation block alone."""
+    channels = Channels(codes=(1, 2), task="multiclass")
+    codes = np.zeros((60, 40), dtype=np.uint8)
+    lattice = Lattice(shape=(60, 40), size=20)
+    area = BlockArea(lattice=lattice, owners=((0, 1), (NONE, NONE), (NONE, NONE)), split=0, buffer=2)
+    pair = pair_of(np.ones((1, 60, 40), dtype=np.uint8), codes, channels, area=area)
+    _, _, mask = unlabelled([pair])[0].read(Window(row=0, col=0, height=60, width=40))
+    expected = np.zeros((60, 40), dtype=int)
+    expected[:22, 18:] = IGNORED
+    assert np.array_equal(mask, expected)
 
 
 def test_places_are_anywhere_in_the_second_half_of_the_list(toy: Path) -> None:
