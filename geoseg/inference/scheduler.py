@@ -35,7 +35,9 @@ def connected(address: str) -> Iterator[Client]:
         raise OptionError(f"{address}: does not exist; expected the JSON file that a dask scheduler writes")
     with _silent():
         try:
-            client = Client(**name, timeout="10s")
+            # Not as dask's default: one that does not come up would stay it, and the caller's own arrays would wait for
+            # it without end.
+            client = Client(**name, timeout="10s", set_as_default=False)
         except (OSError, TimeoutError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise OptionError(

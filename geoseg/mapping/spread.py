@@ -104,7 +104,7 @@ class _Flow:
         suspects = []
         waiting = iter(tasks)
         running = {self._submitted(task): task for task in islice(waiting, self._at_once())}
-        coming = as_completed(list(running))
+        coming = as_completed(list(running), loop=self.client.loop)
         for future in coming:
             task = running.pop(future)
             try:

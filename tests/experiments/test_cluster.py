@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from distributed import get_client
 
 from geoseg.errors import OptionError
 from geoseg.experiments import cluster
@@ -54,3 +55,5 @@ def test_a_cluster_that_is_not_there_is_named(tmp_path: Path) -> None:
         cluster_pool("udp://127.0.0.1:1", tmp_path, {}),
     ):
         pass
+    with pytest.raises(ValueError, match="no address"):
+        get_client()  # what dask would compute the caller's own arrays with
