@@ -35,8 +35,8 @@ def connected(address: str) -> Iterator[Client]:
         raise OptionError(f"{address}: does not exist; expected the JSON file that a dask scheduler writes")
     with _silent():
         try:
-            # Not as dask's default: one that does not come up would stay it, and the caller's own arrays would wait for
-            # it without end.
+            # Not as dask's default client: one that could not connect would remain the default, and every later
+            # computation of the caller would wait for it without end.
             client = Client(**name, timeout="10s", set_as_default=False)
         except (OSError, TimeoutError, ValueError) as error:
             reason = " ".join(str(error).split())

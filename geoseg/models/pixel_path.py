@@ -7,6 +7,8 @@ from typing import Any, Final
 from torch import Tensor, nn
 
 _NAME: Final = "pixel_path"
+FIRST_LAYER: Final = f"{_NAME}.layers.0.weight"
+"""Name of the weights that take the bands, (features, band, 1, 1)."""
 
 
 class PixelPath(nn.Module):

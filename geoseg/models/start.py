@@ -17,6 +17,7 @@ from geoseg.models.first_layer import bands_in, input_layers, spread
 from geoseg.models.model import Model
 from geoseg.models.network import build
 from geoseg.models.network_plan import NetworkPlan
+from geoseg.models.pixel_path import FIRST_LAYER
 from geoseg.models.weight_names import is_of_torchgeo
 
 _log = logging.getLogger(__name__)
@@ -146,8 +147,8 @@ def _for_bands(start: _Start, model: Model) -> tuple[Mapping[str, torch.Tensor],
         return start.tensors, ()
     tensors = dict(start.tensors)
     encoder: Any = model.network.encoder
-    for inner, groups in input_layers(encoder, NetworkPlan.of(model.card)).items():
-        name = f"encoder.{inner}"
+    inputs = {f"encoder.{name}": n for name, n in input_layers(encoder, NetworkPlan.of(model.card)).items()}
+    for name, groups in {**inputs, FIRST_LAYER: 1}.items():
         if name in tensors and tensors[name].shape[1] == groups * len(start.bands):
             order, taken = [str(n) for n in places], [None if n is None else str(n) for n in known]
             tensors[name] = spread(tensors[name].float(), order, taken, groups)

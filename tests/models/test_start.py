@@ -227,7 +227,10 @@ PUBLISHED = {
 }
 
 
-@pytest.mark.parametrize("changes", [{}, PUBLISHED])
+PIXELS = {"decoder_options": {**SMALL["decoder_options"], "decoder_pixel_channels": 4}}
+
+
+@pytest.mark.parametrize("changes", [{}, PUBLISHED, PIXELS])
 def test_equal_bands_in_another_order_give_equal_logits(tmp_path: Path, changes: dict[str, Any]) -> None:
     start = tmp_path / "start.safetensors"
     Model.new(**{**SMALL, **changes}, seed=1).save(start)
