@@ -7,16 +7,16 @@ stand-in takes its place while Lightning is imported; who asks for it later gets
 
 from __future__ import annotations
 
-from typing import Any, Final
+from contextlib import AbstractContextManager
 
 from geoseg.storage.stand_in import StandIn, standing_in
 
 _SIGNAL, _OLD_NAME = "scipy.signal", "hamming"
 
 
-def _without_signal() -> Any:
+def _without_signal() -> AbstractContextManager[None]:
     """Let modules import ``scipy.signal`` without loading it."""
-    signal: Final = StandIn(_SIGNAL)
+    signal = StandIn(_SIGNAL)
     setattr(signal, _OLD_NAME, None)  # torchmetrics sets it where it is missing
     return standing_in(signal)
 

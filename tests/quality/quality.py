@@ -11,8 +11,8 @@ as Markdown.
 
 geoseg chooses its epoch on the validation part, where the recipe does not keep the last one and leaves next to nothing
 for it. The other methods learn from that part too: forests and the plain loop choose nothing, geoai divides what it is
-given by itself. geoai runs in an environment of its own (``make quality``
-makes it, or GEOSEG_GEOAI names its Python), from random weights, because ImageNet's would have to be fetched.
+given by itself. geoai runs in an environment of its own (``make quality`` makes it, or GEOSEG_GEOAI names its Python),
+from random weights, because ImageNet's would have to be fetched.
 """
 
 from __future__ import annotations
