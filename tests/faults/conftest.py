@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import select
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -61,43 +65,82 @@ class Finished:
     stderr: str
 
 
+PATIENCE = 300.0
+"""Seconds after which a run counts as hung: whole ones take a few."""
+
+
 class Program:
     """The command line, one run at a time, each in a process of its own (see zygote.py)."""
 
     def __init__(self, stderr: Path, environment: dict[str, str] | None = None) -> None:
         self._stderr = stderr
+        self._running: int | None = None
         script = Path(__file__).with_name("zygote.py")
         self._zygote = subprocess.Popen(
             [sys.executable, str(script)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | (environment or {}),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, env=os.environ | (environment or {}),
         )  # fmt: skip
         self._answer()
 
     def start(self, arguments: list[str], environment: dict[str, str] | None = None) -> int:
         """Start a run, with further environment variables, and return its process number."""
         assert self._zygote.stdin is not None
+        self.settle()
         request = {"arguments": arguments, "stderr": str(self._stderr), "environment": environment or {}}
-        self._zygote.stdin.write(json.dumps(request) + "\n")
-        self._zygote.stdin.flush()
-        return self._answer()["pid"]
+        self._zygote.stdin.write(f"{json.dumps(request)}\n".encode())
+        self._running = self._answer()["pid"]
+        return self._running
 
     def finish(self) -> Finished:
         """Wait for the end of the run."""
-        return Finished(self._answer()["returncode"], self._stderr.read_text())
+        code = self._answer()["returncode"]
+        self._running = None
+        return Finished(code, self._stderr.read_text())
 
     def run(self, arguments: list[str], environment: dict[str, str] | None = None) -> Finished:
         """Run a command to its end."""
         self.start(arguments, environment)
         return self.finish()
 
+    def settle(self) -> None:
+        """End a run that a test which failed has left."""
+        if self._running is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._running, signal.SIGKILL)
+            self.finish()
+
     def close(self) -> None:
         """End the program."""
+        self.settle()
         self._zygote.communicate()
 
     def _answer(self) -> dict[str, int]:
         assert self._zygote.stdout is not None
+        # Not buffered: what was read already would not be seen here.
+        if not select.select([self._zygote.stdout], [], [], PATIENCE)[0]:
+            fail_as_hung(self._running or self._zygote.pid, self._stderr)
         answer: dict[str, int] = json.loads(self._zygote.stdout.readline())
         return answer
+
+
+def fail_as_hung(pid: int, stderr: Path | None = None) -> NoReturn:
+    """Fail because a process hangs; where it prints its stacks when it is aborted, with them."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGABRT)
+    deadline = time.monotonic() + 10
+    while still_runs(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    said = stderr.read_text() if stderr is not None and stderr.exists() else ""
+    pytest.fail(f"hangs since {PATIENCE:.0f} s:\n{said}")
+
+
+def wait_while_running(pid: int, holds: Callable[[], object]) -> None:
+    """Wait until something holds, or a run has ended."""
+    deadline = time.monotonic() + PATIENCE
+    while not holds() and still_runs(pid):
+        if time.monotonic() > deadline:
+            fail_as_hung(pid)
+        time.sleep(0.001)
 
 
 @pytest.fixture(scope="session")
@@ -111,15 +154,14 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
 def wait_for_strips(pid: int, output: Path, count: int = 1) -> None:
     """Wait until a run has stored so many strips, or has ended."""
     scratch = output.with_name(output.name + ".geoseg-part")
-    while len(list(scratch.glob("strip-*"))) < count and still_runs(pid):
-        time.sleep(0.001)
+    wait_while_running(pid, lambda: len(list(scratch.glob("strip-*"))) >= count)
 
 
 def still_runs(pid: int) -> bool:
     """Whether a process has not ended yet."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the second where it ends while its file is read
         return False
 
 

@@ -16,7 +16,7 @@ import pytest
 import rasterio
 from rasterio.transform import from_origin
 
-from tests.faults.conftest import Program, error_line, names, still_runs
+from tests.faults.conftest import Program, error_line, names, wait_while_running
 
 pytestmark = pytest.mark.faults
 
@@ -81,8 +81,8 @@ def seconds(
 
 def wait_for_scratch(pid: int, path: Path) -> None:
     """Wait until the copy is begun, or the run has ended."""
-    while not list(path.with_name(path.name + ".geoseg-part").glob("*")) and still_runs(pid):
-        time.sleep(0.001)
+    scratch = path.with_name(path.name + ".geoseg-part")
+    wait_while_running(pid, lambda: list(scratch.glob("*")))
 
 
 @pytest.mark.parametrize("moment", range(10))

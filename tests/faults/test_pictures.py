@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.faults.conftest import ARGUMENTS, Program, error_line, names, still_runs
+from tests.faults.conftest import ARGUMENTS, Program, error_line, names, still_runs, wait_while_running
 
 pytestmark = pytest.mark.faults
 
@@ -47,8 +47,7 @@ def test_masks_go_on_after_a_kill(
     masks = tmp_path / "masks"
     arguments = predict(job, album, "-o", str(masks))
     pid = program.start(arguments)
-    while len(list(masks.glob("*.png"))) < count and still_runs(pid):
-        time.sleep(0.001)
+    wait_while_running(pid, lambda: len(list(masks.glob("*.png"))) >= count)
     os.kill(pid, signal.SIGKILL)
     assert program.finish().returncode == -signal.SIGKILL
     for path in masks.glob("*.png"):

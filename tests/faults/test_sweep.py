@@ -15,7 +15,7 @@ import pytest
 
 from geoseg.experiments.table import SweepTable
 from geoseg.models.card_file import read_card
-from tests.faults.conftest import Finished, Program, still_runs
+from tests.faults.conftest import Finished, Program, still_runs, wait_while_running
 from tests.faults.test_train import config
 
 pytestmark = pytest.mark.faults
@@ -69,8 +69,7 @@ def children(pid: int) -> list[int]:
 
 def wait_for(folder: Path, trial: str, pid: int) -> None:
     """Wait until a trial has saved a state, or the sweep has ended."""
-    while not list((folder / "trials" / trial).glob("state-*.ckpt")) and still_runs(pid):
-        time.sleep(0.001)
+    wait_while_running(pid, lambda: list((folder / "trials" / trial).glob("state-*.ckpt")))
 
 
 @pytest.mark.parametrize("trial", ["t0001", "t0002"])

@@ -19,7 +19,7 @@ import rasterio
 from rasterio.transform import from_origin
 
 from geoseg.models.card_file import read_card
-from tests.faults.conftest import Program, error_line, names, still_runs
+from tests.faults.conftest import Program, error_line, names, wait_while_running
 
 pytestmark = pytest.mark.faults
 
@@ -109,8 +109,7 @@ def trained(program: Program, config: Path, tmp_path_factory: pytest.TempPathFac
 
 def wait_for_state(pid: int, run: Path) -> None:
     """Wait until a state is saved, or the run has ended."""
-    while not list(run.glob("state-*.ckpt")) and still_runs(pid):
-        time.sleep(0.001)
+    wait_while_running(pid, lambda: list(run.glob("state-*.ckpt")))
 
 
 def same(run: Path, trained: Trained) -> None:
@@ -144,8 +143,7 @@ def test_the_same_command_writes_the_report_of_a_model_that_is_there(
 ) -> None:
     run = tmp_path / "run"
     pid = program.start(train(config, run))
-    while not (run / "model.safetensors").exists() and still_runs(pid):
-        time.sleep(0.001)
+    wait_while_running(pid, (run / "model.safetensors").exists)
     time.sleep(moment / 4)
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)

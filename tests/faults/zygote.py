@@ -7,6 +7,7 @@ its own: it is killed, stopped and signalled like any other.
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import signal
@@ -26,6 +27,7 @@ import geoseg.vector.vectorize  # noqa: F401
 def child(request: dict[str, object]) -> None:
     errors = os.open(str(request["stderr"]), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(errors, 2)
+    faulthandler.enable()  # a test that finds the run hung aborts it, and shows where it was
     os.dup2(os.open(os.devnull, os.O_RDWR), 0)
     os.dup2(0, 1)
     # A test run in the background ignores SIGINT, and its children inherit that; a person's terminal does not.
