@@ -18,7 +18,7 @@ from uuid import uuid4
 
 from geoseg.errors import OptionError
 from geoseg.experiments.trial_process import Outcome, run_process
-from geoseg.inference.scheduler import connected
+from geoseg.inference.scheduler import Workers, connected
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -100,6 +100,7 @@ class ClusterPool:
         self._futures: dict[Future, str] = {}
         self._done: queue.SimpleQueue[Future] = queue.SimpleQueue()
         self._ends = threading.Event()
+        self._workers = Workers(client)
         workers = client.scheduler_info(n_workers=-1)["workers"].values()
         gpus = int(sum(each.get("resources", {}).get("GPU", 0) for each in workers))
         self._resources = {"GPU": 1} if gpus else None
@@ -123,7 +124,14 @@ class ClusterPool:
         future.add_done_callback(self._done.put)
 
     def ended(self, timeout: float) -> list[tuple[str, Outcome]]:
-        """Return the trials that have ended."""
+        """Return the trials that have ended.
+
+        Raises
+        ------
+        OutputError
+            If there has been no worker for ten minutes.
+        """
+        self._workers.look()
         try:
             future = self._done.get(timeout=timeout)
         except queue.Empty:

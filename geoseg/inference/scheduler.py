@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Final
 
-from geoseg.errors import Message, OptionError
+from geoseg.errors import Message, OptionError, OutputError
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future
+
+log = logging.getLogger("geoseg")
+
+LOOK: Final = 5.0
+"""Seconds after which the workers of a cluster are counted anew."""
+_TOLD: Final = 15.0
+"""Seconds without a worker after which that is told: another may be on its way."""
+_PATIENCE: Final = 600.0
 
 
 @contextmanager
@@ -46,6 +56,70 @@ def connected(address: str) -> Iterator[Client]:
             ) from error
         with client:
             yield client
+
+
+class Workers:
+    """Counts the threads of a cluster's workers, and does not wait without end for a cluster that has none.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        The cluster.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._looked, self._seen, self._told = -LOOK, time.monotonic(), False
+        self._threads = 0
+
+    @property
+    def threads(self) -> int:
+        """Threads of all workers, counted every few seconds.
+
+        Raises
+        ------
+        OutputError
+            If there has been no worker for ten minutes.
+        """
+        self.look()
+        return self._threads
+
+    def look(self) -> None:
+        """Count anew, if it is time; tell that there are none.
+
+        Raises
+        ------
+        OutputError
+            If there has been no worker for ten minutes.
+        """
+        now = time.monotonic()
+        if now - self._looked < LOOK:
+            return
+        self._looked, self._threads = now, sum(self._client.nthreads().values())
+        without = now - self._seen
+        if self._threads:
+            self._seen, self._told = now, False
+        elif without > _PATIENCE:
+            raise OutputError(
+                f"the cluster has had no workers for {without / 60:.0f} minutes; what is finished stays",
+                "start some with dask worker and the address of the scheduler, and run the same command again",
+            )
+        elif without > _TOLD and not self._told:
+            self._told = True
+            log.warning("the cluster has no workers any more; waiting for others")
+
+    def wait_for_next(self, done: SimpleQueue[Future]) -> Future:
+        """Wait for the next future that its callback puts into a queue.
+
+        Raises
+        ------
+        OutputError
+            If there has been no worker for ten minutes.
+        """
+        while True:
+            self.look()
+            with suppress(Empty):
+                return done.get(timeout=LOOK)
 
 
 @contextmanager

@@ -7,19 +7,18 @@ in flight, so a scheduler never holds a country.
 from __future__ import annotations
 
 import logging
-import math
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from geoseg.errors import Message, OptionError, OutputError, plural
-from geoseg.inference.scheduler import connected
+from geoseg.inference.scheduler import Workers, connected
 from geoseg.mapping.cell_work import CellWork
 from geoseg.mapping.parts import CellAbout
 from geoseg.mapping.sent_work import SentWork, differences, run_sent, sent_work, versions
@@ -36,8 +35,6 @@ _AHEAD: Final = 2
 """Tasks in flight per thread of the workers."""
 _DEATHS: Final = 3
 """Workers that a task may kill before it is given up."""
-_RECOUNT: Final = 5.0
-"""Seconds after which the threads of a cluster are counted anew."""
 _MOST_WORKERS: Final = 256
 
 Told = Callable[[CellTask, CellAbout], object]
@@ -66,7 +63,7 @@ def compute_on(client: Client, work: CellWork, tasks: Sequence[CellTask], told: 
     OptionError
         If the workers do not fit: other versions, or they do not see the same folder.
     OutputError
-        If the scheduler is gone.
+        If the scheduler is gone, or there has been no worker for ten minutes.
     GeosegError
         What a cell raised.
     """
@@ -75,7 +72,7 @@ def compute_on(client: Client, work: CellWork, tasks: Sequence[CellTask], told: 
     lost: dict[str, str] = {}
     with sent_work(work, tasks[0].folder) as sent, _scheduler_there():
         check_workers(client, sent, getattr(work.model, "path", None), gpu=work.settings.device == "cuda")
-        flow = _Flow(client=client, sent=sent, told=told, gpu=work.settings.device == "cuda")
+        flow = _Flow(client, sent, told, gpu=work.settings.device == "cuda")
         suspects = flow.run(tasks)
         # The scheduler blames a death on all tasks that the worker had been given, so each is tried once more, alone.
         for task in suspects:
@@ -85,54 +82,44 @@ def compute_on(client: Client, work: CellWork, tasks: Sequence[CellTask], told: 
     return lost
 
 
-@dataclass(kw_only=True)
 class _Flow:
     """Tasks that go through a cluster, a few per thread at a time."""
 
-    client: Client
-    sent: SentWork[CellWork]
-    told: Told
-    gpu: bool
-    _threads: int = 1
-    _counted: float = -math.inf
+    def __init__(self, client: Client, sent: SentWork[CellWork], told: Told, *, gpu: bool) -> None:
+        self._client, self._sent, self._told, self._gpu = client, sent, told, gpu
+        self._workers = Workers(client)
 
     def run(self, tasks: Sequence[CellTask]) -> list[CellTask]:
         """Compute cells; return those that may have killed workers."""
-        from distributed import as_completed
         from distributed.scheduler import KilledWorker
 
-        suspects = []
+        suspects: list[CellTask] = []
         waiting = iter(tasks)
-        running = {self._submitted(task): task for task in islice(waiting, self._at_once())}
-        coming = as_completed(list(running), loop=self.client.loop)
-        for future in coming:
+        running: dict[Any, CellTask] = {}
+        done: SimpleQueue[Any] = SimpleQueue()
+        while True:
+            for task in islice(waiting, max(0, max(1, _AHEAD * self._workers.threads) - len(running))):
+                future = self._submitted(task)
+                running[future] = task
+                future.add_done_callback(done.put)
+            if not running:
+                return suspects
+            future = self._workers.wait_for_next(done)
             task = running.pop(future)
             try:
-                self.told(task, future.result())
+                self._told(task, future.result())
             except KilledWorker:
                 suspects.append(task)
-            for following in islice(waiting, max(0, self._at_once() - len(running))):
-                again = self._submitted(following)
-                running[again] = following
-                coming.add(again)
-        return suspects
 
     def _submitted(self, task: CellTask) -> Any:
-        return self.client.submit(
+        return self._client.submit(
             run_sent,
-            self.sent,
+            self._sent,
             task,
             key=f"geoseg-cell-{task.name}-{uuid4().hex[:8]}",
             pure=False,
-            resources={"GPU": 1} if self.gpu else None,
+            resources={"GPU": 1} if self._gpu else None,
         )
-
-    def _at_once(self) -> int:
-        """Return how many tasks shall be in flight: workers come and go, so their threads are counted anew."""
-        if time.monotonic() - self._counted > _RECOUNT:
-            self._threads = sum(self.client.nthreads().values())
-            self._counted = time.monotonic()
-        return max(1, _AHEAD * self._threads)
 
 
 def polygons_on(client: Client, polygons: Polygons, path: Path) -> dict[int, int]:
@@ -141,14 +128,17 @@ def polygons_on(client: Client, polygons: Polygons, path: Path) -> dict[int, int
     Raises
     ------
     OutputError
-        If the scheduler is gone.
+        If the scheduler is gone, or there has been no worker for ten minutes.
     """
     from distributed.scheduler import KilledWorker
 
     key = f"geoseg-polygons-{uuid4().hex[:8]}"
     with sent_work(polygons, path.parent) as sent, _scheduler_there():
+        done: SimpleQueue[Any] = SimpleQueue()
+        future = client.submit(_write, sent, path, key=key, pure=False)
+        future.add_done_callback(done.put)
         try:
-            found: dict[int, int] = client.submit(_write, sent, path, key=key, pure=False).result()
+            found: dict[int, int] = Workers(client).wait_for_next(done).result()
         except KilledWorker as error:
             raise OutputError(
                 "putting the cells together kills its worker every time, as lack of memory does; the same command "
