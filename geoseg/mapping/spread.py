@@ -35,6 +35,8 @@ _AHEAD: Final = 2
 """Tasks in flight per thread of the workers."""
 _DEATHS: Final = 3
 """Workers that a task may kill before it is given up."""
+_LOST: Final = "2s"
+"""Time after which another worker takes the place of one that does not come back."""
 _MOST_WORKERS: Final = 256
 
 Told = Callable[[CellTask, CellAbout], object]
@@ -274,8 +276,12 @@ def _local(workers: int, threads: int) -> Iterator[Client]:
     from distributed import Client, LocalCluster
 
     # Not for other clusters, whose scheduler has settings of its own.
+    settings = {
+        "distributed.scheduler.allowed-failures": _DEATHS - 1,
+        "distributed.deploy.lost-worker-timeout": _LOST,
+    }
     with (
-        dask.config.set({"distributed.scheduler.allowed-failures": _DEATHS - 1}),
+        dask.config.set(settings),
         LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
@@ -288,6 +294,9 @@ def _local(workers: int, threads: int) -> Iterator[Client]:
         ) as cluster,
         Client(cluster) as client,
     ):
+        # dask starts no other worker for one that dies before it is told that it has begun, as that of a deadly cell
+        # may; a cluster that adapts itself does.
+        cluster.adapt(minimum=workers, maximum=workers)
         yield client
 
 

@@ -11,13 +11,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import dask
 import numpy as np
 import psutil
 import pytest
 import rasterio
 import torch
-from distributed import Client, LocalCluster
+from distributed import Client
 from rasterio.transform import from_origin
 
 from geoseg.mapping.map import map as make_map
@@ -356,16 +355,7 @@ def test_a_cell_that_kills_its_workers_is_reported_and_the_rest_ends(folder: Pat
         Deadly(), bands=["class"], classes=CLASSES, value_range=(0, 2), dtype="uint8", mean=0.0, std=1.0,
         tile_size=16, overlap=4, name="deadly",
     )  # fmt: skip
-    with (
-        dask.config.set({"distributed.scheduler.allowed-failures": 2}),
-        LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50
-        ) as local,
-        Client(local) as client,
-    ):
-        made = make_map(
-            [scene], model, output=folder / "map.gpkg", cell="64px", precision="fp32", client=client
-        )
+    made = make_map([scene], model, output=folder / "map.gpkg", cell="64px", precision="fp32", workers=2)
 
     with rasterio.open(folder / "map.vrt") as mosaic:
         found = mosaic.read(1)
