@@ -59,7 +59,8 @@ class Cluster:
             self.host,
             "--port",
             "0",
-            "--no-dashboard",
+            "--dashboard-address",
+            "127.0.0.1:0",
             "--scheduler-file",
             str(self.file),
         )

@@ -32,7 +32,7 @@ def two_workers(folder: Path) -> Iterator[Client]:
             n_workers=2,
             threads_per_worker=1,
             processes=True,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             local_directory=str(folder),
         ) as cluster,
         Client(cluster) as client,
