@@ -140,7 +140,7 @@ def commands(scene: DemoScene, products: Products) -> Iterator[str]:
     yield f"  DATA={shlex.quote(str(scene.folder))}"
     yield f'  geoseg segment --stack "{bands}" -m "$DATA/{scene.model.name}" \\'
     yield f"    -o {written[0]} --raster {written[1]} --save-confidence {written[2]}"
-    yield f"The model again, in about 7 minutes on one core, with the recipe {scene.recipe}:"
+    yield f"The model again, in about 4 minutes on one core, with the recipe {scene.recipe}:"
     yield f'  geoseg train "$DATA/{scene.recipe.name}" -o {shlex.quote(str(products.folder / "run"))}'
 
 
