@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("geoseg")
 
-LOOK: Final = 5.0
+_LOOK: Final = 5.0
 """Seconds after which the workers of a cluster are counted anew."""
 _TOLD: Final = 15.0
 """Seconds without a worker after which that is told: another may be on its way."""
@@ -69,7 +69,7 @@ class Workers:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._looked, self._seen, self._told = -LOOK, time.monotonic(), False
+        self._looked, self._seen, self._told = -_LOOK, time.monotonic(), False
         self._threads = 0
 
     @property
@@ -93,7 +93,7 @@ class Workers:
             If there has been no worker for ten minutes.
         """
         now = time.monotonic()
-        if now - self._looked < LOOK:
+        if now - self._looked < _LOOK:
             return
         self._looked, self._threads = now, sum(self._client.nthreads().values())
         without = now - self._seen
@@ -119,7 +119,7 @@ class Workers:
         while True:
             self.look()
             with suppress(Empty):
-                return done.get(timeout=LOOK)
+                return done.get(timeout=_LOOK)
 
 
 @contextmanager

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from distributed import get_client
+from distributed import Client, LocalCluster, get_client
 
-from geoseg.errors import OptionError
+from geoseg.errors import OptionError, OutputError
 from geoseg.experiments import cluster
-from geoseg.experiments.cluster import Pulse, cluster_pool
+from geoseg.experiments.cluster import ClusterPool, Pulse, cluster_pool
+from geoseg.inference import scheduler
 
 
 @pytest.fixture
@@ -57,3 +58,19 @@ def test_a_cluster_that_is_not_there_is_named(tmp_path: Path) -> None:
         pass
     with pytest.raises(ValueError, match="no address"):
         get_client()  # what dask would compute the caller's own arrays with
+
+
+def test_a_sweep_gives_a_cluster_up_that_has_lost_its_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        LocalCluster(n_workers=0, processes=False, dashboard_address="127.0.0.1:0", silence_logs=50) as local,
+        Client(local, set_as_default=False) as client,
+    ):
+        pool = ClusterPool(client, tmp_path, {})
+        assert pool.ended(0.01) == []
+        monkeypatch.setattr(scheduler, "_LOOK", 0.0)
+        monkeypatch.setattr(scheduler, "_PATIENCE", 0.0)
+        with pytest.raises(OutputError, match="the cluster has had no workers"):
+            pool.ended(0.01)
+        pool.close()

@@ -25,7 +25,7 @@ def cluster() -> Iterator[LocalCluster]:
 def test_workers_that_do_not_come_are_told_of_once_and_given_up(
     cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for name, seconds in {"LOOK": 0.02, "_TOLD": 0.1, "_PATIENCE": 0.5}.items():
+    for name, seconds in {"_LOOK": 0.02, "_TOLD": 0.1, "_PATIENCE": 0.5}.items():
         monkeypatch.setattr(scheduler, name, seconds)
     done: SimpleQueue[Future] = SimpleQueue()
     with Client(cluster, set_as_default=False) as client:
@@ -37,7 +37,7 @@ def test_workers_that_do_not_come_are_told_of_once_and_given_up(
 
 
 def test_workers_that_come_late_do_the_work(cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduler, "LOOK", 0.02)
+    monkeypatch.setattr(scheduler, "_LOOK", 0.02)
     done: SimpleQueue[Future] = SimpleQueue()
     with Client(cluster, set_as_default=False) as client:
         workers = Workers(client)
