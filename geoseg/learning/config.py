@@ -45,6 +45,7 @@ from geoseg.storage.printable import shortened
 
 Keep = Literal["best", "last"]
 """Which epoch's weights a training keeps."""
+_CHIP_SIZE = 256
 _LARGEST_FILE = 2**20
 
 
@@ -142,6 +143,9 @@ class TrainConfig(BaseModel):
         ``f ** (1 - balance)``: 0 keeps the shares, 1 draws all classes equally.
     chips_per_epoch
         Chips per epoch; by default as many as cover the training images once.
+    chip_size
+        Edge of the chips, px. By default 256 or, where images are brought to `data.image_size`, that size; a smaller
+        edge then cuts chips out of the resized images.
     batch_size
         Chips per step; ``auto``: as many as fit in the device's memory.
     accumulate
@@ -207,7 +211,7 @@ class TrainConfig(BaseModel):
     sampling: Literal["random", "balanced", "grid", "whole"] = "random"
     balance: Probability = 0.5
     chips_per_epoch: Chips | None = None
-    chip_size: Edge = 256
+    chip_size: Edge | None = None
     batch_size: Batch | Literal["auto"] = 8
     accumulate: Batch = 1
     optimizer: OptimizerConfig = OptimizerConfig()
@@ -258,6 +262,7 @@ class Config(BaseModel):
             raise ValueError(
                 "train.tune is for binary and multilabel tasks, data.task is multiclass; leave it out"
             )
+        self._check_chips()
         if self.train.consistency:
             self._check_consistency()
         if self.train.keep == "last" and self.train.patience is not None:
@@ -271,13 +276,42 @@ class Config(BaseModel):
             "loss": self.train.loss.settled(self.data.task),
             "weight_decay": self.train.optimizer.decay(self.train.weight_decay),
         }
-        tile = self.model.tile_size or max(self.data.image_size or (self.train.chip_size,))
+        tile = self.model.tile_size or max(self.data.image_size or self.chip_shape)
         return self.model_copy(
             update={
                 "train": self.train.model_copy(update=settled),
                 "model": model.model_copy(update={"tile_size": tile}),
             }
         )
+
+    @property
+    def chip_shape(self) -> tuple[int, int]:
+        """Rows and columns of the training chips."""
+        if self.train.chip_size is not None:
+            return self.train.chip_size, self.train.chip_size
+        return self.data.image_size or (_CHIP_SIZE, _CHIP_SIZE)
+
+    def _check_chips(self) -> None:
+        """Raise ValueError for chips that are not what the images are brought to."""
+        wanted, found = self.data.image_size, self.chip_shape
+        if wanted is None or found == wanted:
+            return
+        rows, cols = wanted
+        if self.data.fit != "resize":
+            raise ValueError(
+                f"train.chip_size is {found[0]}, and data.fit {self.data.fit} makes chips of data.image_size, "
+                f"{rows} x {cols} px; leave train.chip_size out"
+            )
+        if self.train.sampling == "whole":
+            raise ValueError(
+                f"train.chip_size is {found[0]}, and train.sampling whole takes images of data.image_size, "
+                f"{rows} x {cols} px, as they are; leave train.chip_size out, or choose another sampling"
+            )
+        if max(found) > min(wanted):
+            raise ValueError(
+                f"train.chip_size is {found[0]}, larger than data.image_size, {rows} x {cols} px; choose a smaller "
+                "one, or leave it out"
+            )
 
     def _check_consistency(self) -> None:
         if not self.train.average:

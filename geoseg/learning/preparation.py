@@ -164,7 +164,7 @@ def prepare_training(
     precision = choose_precision(config.train.precision, device)
     model = _new_model(config, given)
     monitor = Monitor.of(config.train.monitor, ScoredClasses.of(model.card, config.train.score_without))
-    for size in (config.train.chip_size, *(config.data.image_size or ())):
+    for size in dict.fromkeys((*config.chip_shape, *(config.data.image_size or ()))):
         model.check_tile_size(size)
     _check_memory(config, model, Settings(device=device, precision=precision, batch_size=1, threads=1))
     _check_single_chips(model, config)
@@ -234,7 +234,7 @@ def _check_single_chips(model: Model, config: Config) -> None:
     train = config.train
     if train.batch_size != 1 or not train.batch_statistics:
         return
-    rows, cols = (config.data.image_size if config.data.fit else None) or (train.chip_size,) * 2
+    rows, cols = config.chip_shape
     network = copy.deepcopy(model.network).train()
     try:
         with torch.no_grad():
@@ -257,7 +257,7 @@ def _check_memory(config: Config, model: Model, settings: Settings) -> None:
     try:
         batch = 1 if train.batch_size == "auto" else train.batch_size
         check_memory(
-            lambda: model.network, (batch, bands, train.chip_size, train.chip_size), settings, training=True
+            lambda: model.network, (batch, bands, *config.chip_shape), settings, training=True
         )
         check_memory(lambda: model.network, (1, bands, *seen), settings)
     except OptionError as error:

@@ -34,7 +34,7 @@ _ORDER: Final = 2**32 - 1
 
 def sampler_of(run: PreparedTraining) -> TrainingSampler:
     """Return this process's share of the sampler of the training split."""
-    config, pairs, size = run.config.train, run.splits["train"], _size(run)
+    config, pairs, size = run.config.train, run.splits["train"], run.config.chip_shape
     sampler = training_sampler(
         config.sampling,
         pairs,
@@ -52,14 +52,8 @@ def unlabelled_sampler_of(run: PreparedTraining) -> TrainingSampler:
     config, pairs = run.config.train, run.splits["train"]
     length = config.chips_per_epoch or len(pairs)
     # Another seed, so that it does not repeat the windows of a random sampler.
-    sampler = AnyPlace(pairs, _size(run), length, first=len(pairs), seed=config.seed + 1)
+    sampler = AnyPlace(pairs, run.config.chip_shape, length, first=len(pairs), seed=config.seed + 1)
     return Share(sampler, rank(config.devices), config.devices)
-
-
-def _size(run: PreparedTraining) -> int | tuple[int, int]:
-    """Return the edge of the chips, or (rows, cols) of images resized to one size, px."""
-    data = run.config.data
-    return (data.image_size if data.fit is not None else None) or run.config.train.chip_size
 
 
 def visiting(sampler: TrainingSampler, pairs: Sequence[Pair], size: Size, seed: int) -> TrainingSampler:

@@ -33,14 +33,14 @@ def try_batch_sizes(run: PreparedTraining) -> int:
     """Return the largest power of two of chips whose step fits in the device's memory with a tenth to spare."""
     if run.device != "cuda":
         return _CPU_BATCH
-    size, bands = run.config.train.chip_size, len(run.config.data.bands)
+    shape = (len(run.config.data.bands), *run.config.chip_shape)
     network = run.model.network.to("cuda").to(memory_format=torch.channels_last).train()
     batch, total = 1, torch.cuda.get_device_properties(0).total_memory
     try:
         while batch < _LARGEST_BATCH:
             torch.cuda.reset_peak_memory_stats()
             try:
-                image = torch.zeros(2 * batch, bands, size, size, device="cuda")
+                image = torch.zeros(2 * batch, *shape, device="cuda")
                 with torch.autocast("cuda", dtype=DTYPES[run.precision]):
                     network(image.contiguous(memory_format=torch.channels_last)).float().mean().backward()
             except torch.OutOfMemoryError:

@@ -149,7 +149,7 @@ def by_plain_loop(path: str, changes: list[str], moments: Moments) -> None:
     network.register_forward_pre_hook(begins)
     train_plainly(
         network, pictures(run.splits["train"]), steps=moments.last + 1, batch=run.batch_size,
-        chip=run.config.train.chip_size, rate=1e-3, seed=0, bf16=run.precision == "bf16", device=run.device,
+        chip=run.config.chip_shape[0], rate=1e-3, seed=0, bf16=run.precision == "bf16", device=run.device,
     )  # fmt: skip
 
 

@@ -42,6 +42,48 @@ def test_a_short_file_is_a_whole_configuration(tmp_path: Path) -> None:
     assert config.data.meanings.code_of == {1: 1, 2: 1, 3: 3}
 
 
+@pytest.mark.parametrize(
+    ("changes", "shape"),
+    [
+        ([], (256, 256)),
+        (["train.chip_size=64"], (64, 64)),
+        (["data.image_size=[96, 128]", "data.fit=resize"], (96, 128)),
+        (["data.image_size=[96, 128]", "data.fit=crop"], (96, 128)),
+        (["data.image_size=[96, 128]", "data.fit=resize", "train.chip_size=64"], (64, 64)),
+        (["data.image_size=[64, 64]", "data.fit=pad", "train.chip_size=64", "train.sampling=whole"], (64, 64)),
+    ],
+)
+def test_chips_are_whole_images_of_one_size_unless_a_smaller_edge_is_given(
+    tmp_path: Path, changes: list[str], shape: tuple[int, int]
+) -> None:
+    (tmp_path / "config.yaml").write_text(GOOD)
+    config = Config.read(tmp_path / "config.yaml", changes)
+    assert config.chip_shape == shape
+    assert config.model.tile_size == max(config.data.image_size or shape)
+
+
+@pytest.mark.parametrize(
+    ("data", "train", "said"),
+    [
+        ({"fit": "crop"}, {}, r"chip_size is 64, and data.fit crop makes chips of data.image_size, 96 x 128 px"),
+        ({"fit": "pad"}, {}, r"chip_size is 64, and data.fit pad makes chips"),
+        ({"fit": "resize"}, {"sampling": "whole"}, r"chip_size is 64, and train.sampling whole takes images"),
+        ({"fit": "resize"}, {"chip_size": 128}, r"chip_size is 128, larger than data.image_size, 96 x 128 px"),
+    ],
+)
+def test_an_edge_of_chips_that_would_be_ignored_is_refused(
+    tmp_path: Path, data: dict[str, str], train: dict[str, object], said: str
+) -> None:
+    """Chips were of the images' size, whatever the edge, and memory was checked for the edge."""
+    path = tmp_path / "config.yaml"
+    path.write_text(GOOD)
+    wanted = {"data": {"image_size": [96, 128], **data}, "train": {"chip_size": 64, **train}}
+    changes = [f"{part}.{key}={value}" for part, fields in wanted.items() for key, value in fields.items()]
+    with pytest.raises(ConfigError, match=said) as refusal:
+        Config.read(path, changes)
+    assert "\n" not in str(refusal.value)
+
+
 def test_the_root_is_relative_to_the_file_and_its_words_are_kept(tmp_path: Path) -> None:
     config = read(tmp_path, GOOD)
     assert config.data_root == tmp_path / "elsewhere" / "set"

@@ -29,6 +29,7 @@ from geoseg.learning.loss_text import parse
 from geoseg.learning.losses import Loss
 from geoseg.learning.metrics import Confusion
 from geoseg.learning.preparation import prepare_training
+from geoseg.learning.sampling import sampler_of
 from geoseg.learning.scoring import Scorer
 from geoseg.learning.train import train
 from geoseg.learning.training_run import TrainOptions, train_run
@@ -294,6 +295,24 @@ def test_what_is_wrong_is_found_before_the_first_step(toy: Path, tmp_path: Path)
         with pytest.raises(OptionError, match="device cuda cannot be used"):
             train(toy, output=tmp_path / "refused")
         assert not (tmp_path / "refused").exists()
+
+
+def test_memory_is_checked_for_the_chips_that_are_drawn(toy: Path) -> None:
+    """Images of one size are the chips, of whatever size these would be otherwise."""
+    edit(toy, "  chip_size: 32\n", "")
+    changes = ["data.image_size=[32768, 32768]", "data.fit=resize", "train.batch_size=64"]
+    with pytest.raises(ConfigError, match="a step of 64 x 32768 x 32768 px needs"):
+        prepare_training(Config.read(toy, changes))
+
+
+def test_smaller_chips_are_cut_out_of_resized_images(toy: Path, tmp_path: Path) -> None:
+    changes = ["data.image_size=[96, 96]", "data.fit=resize", "train.sampling=random", "train.chip_size=32"]
+    run = prepare_training(Config.read(toy, changes))
+    windows = [window for _, window in sampler_of(run)]
+    assert {(window.height, window.width) for window in windows} == {(32, 32)}
+    assert max(window.row for window in windows) > 32
+    model = Model.open(train(Config.read(toy, changes), output=tmp_path / "run"))
+    assert model.card.image_size == (96, 96)
 
 
 def test_it_trains_on_real_patches(shared: Path, tmp_path: Path) -> None:

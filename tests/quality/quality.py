@@ -116,7 +116,7 @@ def _by_another(protocol: Any, part: str, method: str) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:
             score = train_geoai(
                 os.environ.get("GEOSEG_GEOAI", ".venv-geoai/bin/python"), Path(folder), list(known), list(test),
-                size=config.chip_size, batch=run.batch_size, chips=config.epochs * chips, seed=seed,
+                size=run.config.chip_shape[0], batch=run.batch_size, chips=config.epochs * chips, seed=seed,
             )  # fmt: skip
         return {"scores": report(score, run.classes)}
     if method == "plain loop":
@@ -124,7 +124,7 @@ def _by_another(protocol: Any, part: str, method: str) -> dict[str, Any]:
 
         network = train_plainly(
             run.model.network, pictures(known), steps=config.epochs * -(-chips // run.batch_size),
-            batch=run.batch_size, chip=config.chip_size, rate=1e-3, seed=seed, bf16=run.precision == "bf16",
+            batch=run.batch_size, chip=run.config.chip_shape[0], rate=1e-3, seed=seed, bf16=run.precision == "bf16",
         )  # fmt: skip
         total = Score.nothing(test[0].channels)
         for pair in test:

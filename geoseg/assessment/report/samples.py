@@ -214,8 +214,7 @@ def augmentation(
     spread : float
         Unit of brightness and noise (`Augment.in_units_of`).
     """
-    size = config.train.chip_size
-    height, width = config.data.image_size if config.data.fit and config.data.image_size else (size, size)
+    height, width = config.chip_shape
     row, col = _richest(pair, height, width)
     window = Window(row=row, col=col, height=height, width=width)
     sample = pair.sample(window)
