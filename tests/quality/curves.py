@@ -4,7 +4,7 @@
         [--seeds 1] [--results FILE]
 
 trains what is not yet in the file of results and prints the table. What is tested on are the held-back blocks of the
-recipe (``blocks 0``), the same pixels for every count. The polygons are drawn from those of which at least half lies
+recipe (its first part), the same pixels for every count. The polygons are drawn from those of which at least half lies
 in its training part, and label only what lies in it; the 5 are among the 10, and every class has one. A count above
 their number means all of them. What the other polygons cover is unknown.
 
@@ -184,7 +184,7 @@ def cell(name: str, count: int, seed: int, method: str) -> dict[str, Any]:
     from geoseg.learning.preparation import prepare_training
 
     changes = [*_STEPS, f"train.seed={seed}", *(["train.consistency=1"] if "consistency" in method else [])]
-    recipe = PROTOCOLS[name].config("blocks 0", changes)
+    recipe = PROTOCOLS[name].config(next(iter(PROTOCOLS[name].parts)), changes)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         config, polygons = few_polygons(recipe, prepare_training(recipe).splits, count, seed, folder)
