@@ -256,9 +256,7 @@ def _check_memory(config: Config, model: Model, settings: Settings) -> None:
     seen = edges or (model.card.tile.size,) * 2
     try:
         batch = 1 if train.batch_size == "auto" else train.batch_size
-        check_memory(
-            lambda: model.network, (batch, bands, *config.chip_shape), settings, training=True
-        )
+        check_memory(lambda: model.network, (batch, bands, *config.chip_shape), settings, training=True)
         check_memory(lambda: model.network, (1, bands, *seen), settings)
     except OptionError as error:
         raise error.into(ConfigError, "train") from error

@@ -50,7 +50,10 @@ def test_a_short_file_is_a_whole_configuration(tmp_path: Path) -> None:
         (["data.image_size=[96, 128]", "data.fit=resize"], (96, 128)),
         (["data.image_size=[96, 128]", "data.fit=crop"], (96, 128)),
         (["data.image_size=[96, 128]", "data.fit=resize", "train.chip_size=64"], (64, 64)),
-        (["data.image_size=[64, 64]", "data.fit=pad", "train.chip_size=64", "train.sampling=whole"], (64, 64)),
+        (
+            ["data.image_size=[64, 64]", "data.fit=pad", "train.chip_size=64", "train.sampling=whole"],
+            (64, 64),
+        ),
     ],
 )
 def test_chips_are_whole_images_of_one_size_unless_a_smaller_edge_is_given(
@@ -65,10 +68,18 @@ def test_chips_are_whole_images_of_one_size_unless_a_smaller_edge_is_given(
 @pytest.mark.parametrize(
     ("data", "train", "said"),
     [
-        ({"fit": "crop"}, {}, r"chip_size is 64, and data.fit crop makes chips of data.image_size, 96 x 128 px"),
+        (
+            {"fit": "crop"},
+            {},
+            r"chip_size is 64, and data.fit crop makes chips of data.image_size, 96 x 128 px",
+        ),
         ({"fit": "pad"}, {}, r"chip_size is 64, and data.fit pad makes chips"),
         ({"fit": "resize"}, {"sampling": "whole"}, r"chip_size is 64, and train.sampling whole takes images"),
-        ({"fit": "resize"}, {"chip_size": 128}, r"chip_size is 128, larger than data.image_size, 96 x 128 px"),
+        (
+            {"fit": "resize"},
+            {"chip_size": 128},
+            r"chip_size is 128, larger than data.image_size, 96 x 128 px",
+        ),
     ],
 )
 def test_an_edge_of_chips_that_would_be_ignored_is_refused(
