@@ -59,16 +59,12 @@ class Records:
         told: OnProgress | None = None,
     ) -> None:
         self._classes, self._extent, self._told = classes, extent, told
+        self._folder, self._begun = folder, progress.epoch
         self._metrics = folder / METRICS if folder is not None else None
         self._board: SummaryWriter | None = None
         self._scores: dict[str, str] = {}
         if folder is not None:
-            assert self._metrics is not None
             self._rewind(progress.epoch)
-            # Imported here, since it takes a second and only a training needs it.
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._board = SummaryWriter(str(folder / BOARD), purge_step=progress.epoch + 1)
 
     def step(self, progress: TrainingPosition, loss: float) -> None:
         """Count a batch."""
@@ -109,8 +105,13 @@ class Records:
             )  # fmt: skip
             with _explained(self._metrics), self._metrics.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        if self._board is not None:
-            with _explained(Path(self._board.log_dir)):
+        if self._folder is not None:
+            with _explained(self._folder / BOARD):
+                if self._board is None:
+                    # Loading it takes half a second, which the first step need not wait for.
+                    from torch.utils.tensorboard import SummaryWriter
+
+                    self._board = SummaryWriter(str(self._folder / BOARD), purge_step=self._begun + 1)
                 for key, value in _flat({"loss/train": loss, "learning_rate": rate, "val": scores}).items():
                     self._board.add_scalar(key, value, progress.epoch)
                 self._board.flush()
