@@ -25,7 +25,6 @@ at everything else), to validate and to test.
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 import time
 import warnings
@@ -225,6 +224,8 @@ def table(made: Sequence[Mapping[str, Any]], scores: Mapping[str, str]) -> str:
     scores : mapping of str to str
         Path of the score that counts, by set.
     """
+    from quality import said
+
     lines = [
         f"| set | score | polygons | seeds | {' | '.join(METHODS)} |",
         "|---|---|---|---|" + "---|" * len(METHODS),
@@ -232,18 +233,6 @@ def table(made: Sequence[Mapping[str, Any]], scores: Mapping[str, str]) -> str:
     for name, polygons in sorted({(each["set"], each["polygons"]) for each in made}):
         of = [each for each in made if (each["set"], each["polygons"]) == (name, polygons)]
         seeds = max(Counter(each["method"] for each in of).values())
-        cells = [_said([each for each in of if each["method"] == method], scores[name]) for method in METHODS]
+        cells = [said([each for each in of if each["method"] == method], scores[name]) for method in METHODS]
         lines.append(f"| {name} | {scores[name]} | {polygons} | {seeds} | {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def _said(found: Sequence[Mapping[str, Any]], score: str) -> str:
-    """Write the mean of a score, its deviation where there are several seeds, and the CPU seconds."""
-    from quality import value
-
-    if not found:
-        return ""
-    values = [value(each["scores"], score) for each in found]
-    spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
-    seconds = statistics.mean(each["cpu_seconds"] for each in found)
-    return f"{statistics.mean(values):.3f}{spread} ({seconds:.0f} s)"

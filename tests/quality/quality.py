@@ -29,7 +29,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -197,27 +197,72 @@ def value(report: Mapping[str, Any], path: str) -> float:
 
 
 def table(results: Path) -> str:
-    """Means over the parts of each set, with the standard deviation and CPU seconds, as Markdown."""
+    """Tabulate scores as Markdown: a row for each set, a column for each method.
+
+    In bold is the best of a row on the parts for which all its methods were made.
+    """
     from protocols import PROTOCOLS
 
-    lines = [
-        "| set | score | parts | method | mean | deviation | CPU s each |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    lines = [f"| set | score | {' | '.join(METHODS)} |", "|---|---|" + "---|" * len(METHODS)]
     made = read(results)
     for name, protocol in PROTOCOLS.items():
-        for method in METHODS:
-            found = [each for each in made if (each["set"], each["method"]) == (name, method)]
-            for key, said in (("scores", method), ("with_symmetries", f"{method}, --tta")):
-                values = [value(each[key], protocol.score) for each in found if key in each]
-                if values:
-                    spread = f"{statistics.stdev(values):.3f}" if len(values) > 1 else "-"
-                    seconds = statistics.mean(each["cpu_seconds"] for each in found)
-                    lines.append(
-                        f"| {name} | {protocol.score} | {len(values)} of {len(protocol.parts)} | {said} | "
-                        f"{statistics.mean(values):.3f} | {spread} | {seconds:.0f} |"
-                    )
+        found = {
+            method: [each for each in made if (each["set"], each["method"]) == (name, method)]
+            for method in METHODS
+        }
+        if not any(found.values()):
+            continue
+        common = set.intersection(*({each["part"] for each in cells} for cells in found.values() if cells))
+        means = {
+            method: _mean([each for each in cells if each["part"] in common], protocol.score)
+            for method, cells in found.items()
+            if cells and common
+        }
+        cells = [
+            said(
+                found[method],
+                protocol.score,
+                protocol.parts,
+                best=bool(means) and means.get(method) == max(means.values()),
+            )
+            for method in METHODS
+        ]
+        lines.append(f"| {name} | {protocol.score} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _mean(found: Iterable[Mapping[str, Any]], score: str) -> float:
+    return round(statistics.mean(value(each["scores"], score) for each in found), 3)
+
+
+def said(
+    found: Sequence[Mapping[str, Any]], score: str, parts: Collection[str] = (), *, best: bool = False
+) -> str:
+    """Write the mean of a score, its deviation where there are several, the CPU seconds, and what is missing.
+
+    Parameters
+    ----------
+    found : sequence of mapping
+        Results of one method.
+    score : str
+        Path of the score that counts.
+    parts : collection of str
+        All parts of the set; those that were made are told where some are missing.
+    best : bool
+        Whether it is written in bold.
+    """
+    if not found:
+        return ""
+    words = []
+    for key, prefix in (("scores", ""), ("with_symmetries", "`--tta` ")):
+        values = [value(each[key], score) for each in found if key in each]
+        if values:
+            mean = f"{statistics.mean(values):.3f}"
+            spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+            words.append(f"{prefix}{f'**{mean}**' if best and not prefix else mean}{spread}")
+    seconds = f"{statistics.mean(each['cpu_seconds'] for each in found):.0f} s"
+    only = f"{', '.join(each['part'] for each in found)}; " if len(found) < len(parts) else ""
+    return f"{', '.join(words)} ({only}{seconds})"
 
 
 def main() -> None:

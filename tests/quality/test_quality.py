@@ -68,21 +68,25 @@ def test_surroundings_are_means_and_deviations(parts: Any) -> None:
     np.testing.assert_allclose(features[4:6, 8, 5], around.std(axis=(1, 2)), rtol=1e-4, atol=1e-5)
 
 
-def test_the_table_has_means_and_deviations(parts: Any, tmp_path: Path) -> None:
+def test_the_table_has_a_column_for_each_method_and_the_best_is_bold(parts: Any, tmp_path: Path) -> None:
     results = tmp_path / "results.jsonl"
-    lines = [
-        {
-            "set": "hls",
-            "part": f"fold {i}",
-            "method": "forest",
-            "cpu_seconds": 10.0,
-            "scores": {"mean_iou": iou},
-        }
-        for i, iou in enumerate((0.5, 0.6))
+    made = [
+        ("fold 0", "forest", 0.5),
+        ("fold 1", "forest", 0.6),
+        ("fold 0", "geoseg", 0.55),
+        ("fold 0", "geoai", 0.1),
     ]
+    lines = [
+        {"set": "hls", "part": part, "method": method, "cpu_seconds": 10.0, "scores": {"mean_iou": iou}}
+        for part, method, iou in made
+    ]
+    lines[-1]["with_symmetries"] = {"mean_iou": 0.2}
     results.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert parts["quality"].table(results).splitlines()[2:] == [
-        "| hls | mean_iou | 2 of 5 | forest | 0.550 | 0.071 | 10 |"
+    title, _, *rows = parts["quality"].table(results).splitlines()
+    assert title == "| set | score | geoseg | plain loop | forest | forest, 7 px | geoai |"
+    assert rows == [
+        "| hls | mean_iou | **0.550** (fold 0; 10 s) |  | 0.550 ± 0.071 (fold 0, fold 1; 10 s) |  "
+        "| 0.100, `--tta` 0.200 (fold 0; 10 s) |"
     ]
 
 
