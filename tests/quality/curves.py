@@ -47,7 +47,13 @@ from geoseg.learning.config import Config
 METHODS = ("geoseg", "geoseg, consistency", "forest, 7 px")
 AROUND = 64
 """Pixels around the box of a drawn polygon in which what is no polygon is background: a quarter of a chip."""
-_STEPS = ("train.epochs=1", "train.chips_per_epoch=320", "train.keep=last", "train.calibrate=false")
+_STEPS = (
+    "train.epochs=1",
+    "train.chips_per_epoch=320",
+    "train.keep=last",
+    "train.calibrate=false",
+    "data.split.val=0.2",
+)
 """One epoch, scored once, of 40 batches of 8 chips: so short that a curve can be measured in an hour."""
 _FOREST_PIXELS = 50_000
 
