@@ -54,7 +54,8 @@ _STEPS = (
     "train.calibrate=false",
     "data.split.val=0.2",
 )
-"""One epoch, scored once, of 40 batches of 8 chips: so short that a curve can be measured in an hour."""
+"""One epoch, scored once, of 40 batches of 8 chips: so short that a curve can be measured in an hour. The blocks are
+those that the curves were begun with."""
 _FOREST_PIXELS = 50_000
 
 Bools = npt.NDArray[np.bool_]
