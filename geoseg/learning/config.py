@@ -46,6 +46,7 @@ from geoseg.storage.printable import shortened
 Keep = Literal["best", "last"]
 """Which epoch's weights a training keeps."""
 _CHIP_SIZE = 256
+"""Edge of the chips where nothing else is said, px."""
 _LARGEST_FILE = 2**20
 
 

@@ -231,10 +231,6 @@ def _with_bands(
         return tensors
     inside = "model." if plan.encoder.startswith("tu-") else ""
     colors = colors_of(bands)
-    shapes = {name: tensor.shape for name, tensor in encoder.state_dict().items()}
-    fit = all(shapes.get(f"{inside}{key}") in (None, tensor.shape) for key, tensor in tensors.items())
-    if fit and colors == tuple(weights.colors):
-        return tensors  # as they are; finding the first layer would take a second network
     for name, groups in input_layers(encoder, plan).items():
         key = name.removeprefix(inside)
         if key not in tensors:

@@ -43,3 +43,18 @@ def test_the_data_are_looked_at_before_anything_is_loaded_that_trains(toy: Path,
     loaded = set(run.stdout.split())
     assert "torch" in loaded, run.stderr
     assert not loaded & LATER
+
+
+def test_what_shows_curves_is_loaded_when_there_are_some(tmp_path: Path) -> None:
+    script = """
+import sys
+from pathlib import Path
+from geoseg.learning.monitor import ScoredClasses
+from geoseg.learning.records import Extent, Records
+from geoseg.learning.state import TrainingPosition
+Records(Path(sys.argv[1]), ScoredClasses(names=("water",)), Extent(epochs=1, steps=1), TrainingPosition())
+print("tensorboard" in sys.modules)
+"""
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout) == (0, "False\n"), run.stderr
