@@ -45,7 +45,7 @@ test-faults: $(READY)  ## run the kill, disk-full and lock sweeps
 test-calls: $(READY)  ## let each write, fsync and rename of the commands fail once (needs gcc)
 	$(PYTEST) -m calls
 
-test-long: $(READY)  ## whole trainings, every scene and recipe of the shared data sets, the quick starts
+test-long: $(READY)  ## whole trainings, processes that load torch, every scene and recipe of the shared data sets, the quick starts
 	$(PYTEST) -m long
 
 test-sweep: $(READY)  ## polygons of sixteen thousand random maps (a quarter of an hour)

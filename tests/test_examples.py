@@ -56,6 +56,7 @@ def test_areas_by_class(
     assert "hectares" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_untrained_model_replaces_what_an_earlier_run_wrote(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -94,6 +94,7 @@ print(len(vectorize(whole)), vectorize(whole, output=output) is not None, output
 """
 
 
+@pytest.mark.long
 def test_maps_are_made_and_locked_where_there_is_no_flock(tmp_path: Path) -> None:
     run = subprocess.run(
         [sys.executable, "-c", WITHOUT, str(tmp_path)],

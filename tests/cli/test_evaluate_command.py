@@ -37,6 +37,7 @@ def run(*words: str | Path, code: int = 0) -> str:
     return result.output
 
 
+@pytest.mark.long
 def test_a_map_and_a_model_have_the_same_scores(predicted: Path, model_file: Path, scene_file: Path) -> None:
     reference = predicted / "reference.tif"
     page, errors = predicted / "page.html", predicted / "errors.gpkg"

@@ -87,6 +87,7 @@ except SystemExit:
     assert not loaded & {"torch", "rasterio", "geopandas", "numpy", "pyogrio", "numba", "pydantic", "yaml"}
 
 
+@pytest.mark.long
 def test_the_end_of_a_training_says_nothing() -> None:
     """What Lightning loads complains of objects that are left over at the end of the process."""
     script = (

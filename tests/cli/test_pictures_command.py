@@ -36,6 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_a_folder_of_masks(folder: Path, tmp_path: Path) -> None:
     command = (
         "predict",

@@ -151,6 +151,7 @@ def test_classes_are_chosen_named_and_coloured_on_the_command_line(
     assert message.endswith("holds no class a, expected names among bright, dark")
 
 
+@pytest.mark.long
 def test_undeclared_no_data_is_refused_until_it_is_declared(
     polygons: Path, tmp_path: Path, write_raster: WriteRaster
 ) -> None:
@@ -218,6 +219,7 @@ def test_one_class_with_background_is_a_binary_model(scene: Path, tmp_path: Path
     assert model.card.channels == (1,)
 
 
+@pytest.mark.long
 def test_a_multilabel_model_learns_classes_that_overlap(scene: Path, tmp_path: Path) -> None:
     boxes = [
         shapely.box(500_000, 3_998_400, 500_800, 4_000_000),
@@ -260,6 +262,7 @@ def test_a_dev_run_keeps_nothing(toy: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.long
 def test_numbers_are_found_where_they_are_left_open(toy: Path, tmp_path: Path) -> None:
     result = train(
         toy, "-o", tmp_path / "run", "--set", "train.batch_size=auto", "--set", "train.learning_rate=auto",
@@ -273,6 +276,7 @@ def test_numbers_are_found_where_they_are_left_open(toy: Path, tmp_path: Path) -
     assert settled["batch_size"] == 8
 
 
+@pytest.mark.long
 def test_a_report_that_cannot_be_written_does_not_lose_the_model(toy: Path, tmp_path: Path) -> None:
     (tmp_path / "run" / "report.html").mkdir(parents=True)
     result = train(toy, "-o", tmp_path / "run", "--set", "train.epochs=1")

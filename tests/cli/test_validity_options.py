@@ -61,6 +61,7 @@ def rows(*parts: object) -> npt.NDArray[np.bool_]:
     return left_out
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("options", "left_out"),
     [

@@ -63,6 +63,7 @@ def two_epochs(batches: ChipLoader, sampler: RandomSampler) -> Batches:
     return seen
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("method", "workers"),
     [

@@ -35,6 +35,7 @@ print(torch.get_num_threads())
 """
 
 
+@pytest.mark.long
 def test_without_a_driver_torch_is_not_imported_and_the_threads_are_its_own() -> None:
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     run = subprocess.run(

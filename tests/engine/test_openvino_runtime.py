@@ -71,6 +71,7 @@ def measure(score: Callable[[int], float]) -> int:
     return calls
 
 
+@pytest.mark.long
 def test_measuring_keeps_the_signal_stack() -> None:
     """It loads OpenVINO more than once, and unloads it out of order."""
     before = signal_stack()

@@ -56,6 +56,7 @@ def as_torch(planes: npt.NDArray[np.floating], shape: tuple[int, int]) -> npt.ND
     return tensor[0].numpy()
 
 
+@pytest.mark.long
 @given(
     st.tuples(st.integers(1, 150), st.integers(1, 150)),
     st.tuples(st.integers(1, 150), st.integers(1, 150)),

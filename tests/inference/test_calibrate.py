@@ -124,6 +124,7 @@ def test_whole_images_and_other_tasks(pixels: npt.NDArray[np.uint8], tmp_path: P
     np.testing.assert_array_equal(geoseg.predict(scene, made, **FP32)["landcover"], before["landcover"])
 
 
+@pytest.mark.long
 def test_the_command_writes_the_same_weights_with_a_temperature(
     model_file: Path, scene_file: Path, pixels: npt.NDArray[np.uint8], tmp_path: Path
 ) -> None:

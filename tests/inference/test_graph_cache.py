@@ -37,6 +37,7 @@ def test_nothing_is_kept_at_first(folder: Path) -> None:
     assert not folder.exists()
 
 
+@pytest.mark.long
 def test_a_converted_network_is_kept_shown_and_removed(folder: Path, model_file: Path) -> None:
     model = Model.open(model_file)
     graph_of(model, (64, 64))
@@ -51,6 +52,7 @@ def test_a_converted_network_is_kept_shown_and_removed(folder: Path, model_file:
     assert not list(folder.iterdir())
 
 
+@pytest.mark.long
 def test_what_is_kept_is_found_without_building_the_network(
     folder: Path, model_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,6 +88,7 @@ def test_weights_that_do_not_fit_their_card_are_refused_by_a_prediction(
             refused()
 
 
+@pytest.mark.long
 def test_other_weights_are_another_network(folder: Path, model_file: Path) -> None:
     """Also those of a Model that was trained on after a prediction."""
     model = Model.open(model_file)
@@ -96,6 +99,7 @@ def test_other_weights_are_another_network(folder: Path, model_file: Path) -> No
     assert len(list(folder.iterdir())) == 2
 
 
+@pytest.mark.long
 def test_a_damaged_file_is_made_anew(folder: Path, model_file: Path) -> None:
     model = Model.open(model_file)
     graph_of(model, (64, 64))
@@ -105,6 +109,7 @@ def test_a_damaged_file_is_made_anew(folder: Path, model_file: Path) -> None:
     assert (kept / "graph.xml").read_bytes().startswith(b"<?xml")
 
 
+@pytest.mark.long
 def test_a_folder_that_cannot_be_written_is_done_without(
     tmp_path: Path, model_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -289,6 +289,7 @@ def test_an_encoder_that_is_cut_short_is_quantized(tmp_path: Path) -> None:
     assert found["landcover"].shape == (200, 200)
 
 
+@pytest.mark.long
 def test_tiles_without_data_do_not_count(tmp_path: Path, scene_file: Path, model_file: Path) -> None:
     empty = np.ma.MaskedArray(np.zeros((3, 200, 200), dtype=np.uint8), mask=True)
     with pytest.raises(SceneError, match="no tile has data in half of its pixels"):
@@ -378,6 +379,7 @@ def test_lazy_arrays_in_int8(quantized: Path, scene_file: Path) -> None:
     assert (plain["landcover"].to_numpy() != eager["landcover"].to_numpy()).any()
 
 
+@pytest.mark.long
 def test_several_processes_in_int8(quantized: Path, scene_file: Path, tmp_path: Path) -> None:
     written = []
     for devices in (1, 2):
@@ -446,6 +448,7 @@ def test_ranges_of_other_weights_are_refused(quantized: Path, scene_file: Path) 
         geoseg.predict(scene_file, model, **INT8)
 
 
+@pytest.mark.long
 def test_the_command_measures_and_says_what_it_costs(
     model_file: Path, scene_file: Path, tmp_path: Path
 ) -> None:
@@ -467,6 +470,7 @@ def test_the_command_measures_and_says_what_it_costs(
     assert not (tmp_path / "m8.pth").exists()
 
 
+@pytest.mark.long
 def test_an_exported_model_computes_in_int8_as_the_model_does(
     quantized: Path, scene_file: Path, tmp_path: Path
 ) -> None:
@@ -483,6 +487,7 @@ def test_an_exported_model_computes_in_int8_as_the_model_does(
         geoseg.predict(scene_file, path, **{**INT8, "precision": "fp32"})
 
 
+@pytest.mark.long
 def test_an_exported_model_in_int8_is_computed_in_it_unasked(
     quantized: Path, scene_file: Path, tmp_path: Path
 ) -> None:

@@ -65,6 +65,7 @@ def check(path: Path, scene: Scene, folder: Path) -> None:
             np.testing.assert_array_equal(result.read(1) != 255, valid)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", SETS)
 def test_one_scene_of_every_set(shared: Path, tmp_path: Path, name: str) -> None:
     pattern, bands = SETS[name]

@@ -75,6 +75,7 @@ def test_several_processes_give_the_bytes_of_one(scene_file: Path, model_file: P
     assert report.notes[-1].startswith("2 processes computed")
 
 
+@pytest.mark.long
 def test_a_process_that_dies_is_told_and_its_work_goes_on(model_file: Path, tmp_path: Path) -> None:
     """Killed in the middle; what is left is computed by this process, to the same bytes."""
     whole, output = tmp_path / "whole.tif", tmp_path / "map.tif"
@@ -106,6 +107,7 @@ def test_a_process_that_dies_is_told_and_its_work_goes_on(model_file: Path, tmp_
     assert done[0][0] > 24  # more than a first strip: some were there
 
 
+@pytest.mark.long
 def test_what_a_process_meets_is_raised_here(scene_file: Path, model_file: Path, tmp_path: Path) -> None:
     broken, output = tmp_path / "broken.tif", tmp_path / "map.tif"
     data = scene_file.read_bytes()

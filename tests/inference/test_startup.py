@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from geoseg.inference.predict import predict
@@ -52,6 +53,7 @@ for model in models:
 """
 
 
+@pytest.mark.long
 def test_without_torch_kept_and_exported_models_predict_the_same_and_nothing_else_is_loaded(
     scene_file: Path, model_file: Path, tmp_path: Path
 ) -> None:
@@ -92,6 +94,7 @@ def test_without_torch_kept_and_exported_models_predict_the_same_and_nothing_els
             assert ours.read_bytes() == (tmp_path / "here" / (model.stem + written)).read_bytes(), ours
 
 
+@pytest.mark.long
 def test_what_asks_for_the_compiler_gets_it() -> None:
     """It is stood in for while smp is imported, and whoever was given the stand-in calls the real one.
 
@@ -128,6 +131,7 @@ with _without_compiler():
     assert (run.returncode, run.stdout) == (0, "4.0\nrefused\n"), run.stderr
 
 
+@pytest.mark.long
 def test_an_import_that_needs_more_of_the_compiler_has_it() -> None:
     script = """
 import sys

@@ -110,6 +110,7 @@ def test_a_machine_without_a_place_is_told_so(monkeypatch: pytest.MonkeyPatch) -
         warm_up.warm_up()
 
 
+@pytest.mark.long
 def test_after_it_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert warm_up.warm_up() == place()
     looked_up: list[str] = []

@@ -159,6 +159,7 @@ def test_bundles_have_names() -> None:
         both((1, 2), (3, 4))
 
 
+@pytest.mark.long
 def test_no_kernel_of_ours_takes_a_bundle_without_names_or_more_than_six_arguments() -> None:
     taken = []
     for path in sorted(ROOT.glob("geoseg/**/*.py")):
@@ -200,6 +201,7 @@ def test_what_llvm_alone_has_not_is_called_by_numba(monkeypatch: pytest.MonkeyPa
     assert kept.stat().st_size == 32, "a digest of nothing"
 
 
+@pytest.mark.long
 def test_the_next_process_does_without_numba(place: Path) -> None:
     """If numba renames the functions of its runtime: its code cannot be linked without it, no kernel is kept, and
     every process imports numba and compiles for seconds.

@@ -64,6 +64,7 @@ def test_it_goes_on_from_its_state() -> None:
         assert torch.equal(value, whole.network.state_dict()[name]), name
 
 
+@pytest.mark.long
 def test_the_better_of_both_counts(toy: Path, tmp_path: Path) -> None:
     """The steps of a training are the same; an epoch is scored as high as without averages, or higher."""
 

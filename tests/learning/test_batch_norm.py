@@ -71,6 +71,7 @@ def test_where_statistics_are_not_to_be_learned_none_are(toy: Path) -> None:
     assert measured_anew(run, run.model.network) is None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("weights", ["fp32", "fp16"])
 def test_statistics_that_drifted_are_replaced_once_and_for_all(
     toy: Path, tmp_path: Path, weights: str
@@ -89,6 +90,7 @@ def test_statistics_that_drifted_are_replaced_once_and_for_all(
     assert [each.loss for each in same] == [each.loss for each in scores]
 
 
+@pytest.mark.long
 def test_statistics_that_are_worse_are_not_taken(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

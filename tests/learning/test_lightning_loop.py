@@ -5,7 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
 
+
+@pytest.mark.long
 def test_lightning_does_not_load_signal_processing_and_who_asks_for_it_gets_it() -> None:
     """If torchmetrics asks it for more while it is imported: a training takes two seconds longer to start."""
     script = """

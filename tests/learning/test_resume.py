@@ -121,6 +121,7 @@ def at_records(epoch: int) -> Stop:
     return stop
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "stop",
     [
@@ -161,6 +162,7 @@ def test_law_9_holds_for_another_optimizer_and_a_schedule_that_looks_at_scores(
     assert rates[-1] < rates[0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("moment", ["before", "within"])
 def test_a_kill_after_the_model_and_before_the_end_leaves_only_the_end_to_do(
     config: Path, tmp_path: Path, expected: dict[str, Any], moment: str

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = """
 import sys
 sys.modules["geoseg.learning.fitting"] = None  # what trains is not found when its time has come
@@ -36,6 +38,7 @@ LATER = {
 }
 
 
+@pytest.mark.long
 def test_the_data_are_looked_at_before_anything_is_loaded_that_trains(toy: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", SCRIPT, toy, tmp_path / "run"]
     run = subprocess.run([str(each) for each in command], capture_output=True, text=True, check=False)

@@ -81,6 +81,7 @@ def test_a_run_learns_two_classes_and_leaves_a_model_file_that_opens(
     assert Config.read(run / "config.yaml").train == Config.read(toy).train
 
 
+@pytest.mark.long
 def test_batch_statistics_stay_as_they_are_where_so_configured(toy: Path, tmp_path: Path) -> None:
     edit(toy, "threads: 1", "threads: 1\n  batch_statistics: false")
     network = Model.open(train(toy, output=tmp_path / "run")).network.state_dict()
@@ -89,6 +90,7 @@ def test_batch_statistics_stay_as_they_are_where_so_configured(toy: Path, tmp_pa
     assert any((value != 1).any() for name, value in network.items() if name.endswith("bn1.weight"))
 
 
+@pytest.mark.long
 def test_law_11_the_same_seed_gives_the_same_weights(toy: Path, tmp_path: Path) -> None:
     # A network with dropout, which draws from torch's own generator.
     edit(toy, "architecture: Unet", "architecture: FPN")
@@ -196,6 +198,7 @@ def test_a_single_chip_that_is_left_over_ends_no_epoch(
     assert train(toy, output=tmp_path / "run", changes=changes).exists()
 
 
+@pytest.mark.long
 def test_batches_of_one_chip_are_refused_where_they_cannot_be_learned_from(toy: Path, tmp_path: Path) -> None:
     changes = [
         "train.epochs=1", "train.chips_per_epoch=2", "train.batch_size=1",
@@ -250,6 +253,7 @@ def test_a_configuration_may_be_a_mapping(toy: Path, tmp_path: Path, monkeypatch
     assert not Path("new").exists()
 
 
+@pytest.mark.long
 def test_a_trial_of_everything_keeps_nothing_and_tells_how_far_it_is(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -305,6 +309,7 @@ def test_memory_is_checked_for_the_chips_that_are_drawn(toy: Path) -> None:
         prepare_training(Config.read(toy, changes))
 
 
+@pytest.mark.long
 def test_smaller_chips_are_cut_out_of_resized_images(toy: Path, tmp_path: Path) -> None:
     changes = ["data.image_size=[96, 96]", "data.fit=resize", "train.sampling=random", "train.chip_size=32"]
     run = prepare_training(Config.read(toy, changes))
@@ -315,6 +320,7 @@ def test_smaller_chips_are_cut_out_of_resized_images(toy: Path, tmp_path: Path) 
     assert model.card.image_size == (96, 96)
 
 
+@pytest.mark.long
 def test_it_trains_on_real_patches(shared: Path, tmp_path: Path) -> None:
     text = (Path(__file__).parents[2] / "examples" / "recipes" / "korea.yaml").read_text()
     for old, new in (

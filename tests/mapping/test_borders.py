@@ -136,6 +136,7 @@ def test_regions_over_borders_are_one(two_utm_zones: tuple[Territory, list[ZoneP
     assert ((bounds[:, 0] < 12 - 1e-3) & (bounds[:, 2] > 12 + 1e-3)).sum() > 3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", [1, 50])
 def test_batches_change_nothing(
     two_utm_zones: tuple[Territory, list[ZonePolygons], Features], size: int

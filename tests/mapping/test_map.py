@@ -56,6 +56,7 @@ def pieces(folder: Path, codes: np.ndarray, seed: int, count: int = 12) -> list[
     return [*scenes, write_scene(folder / "rest.tif", rest)]
 
 
+@pytest.mark.long
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     seed=st.integers(0, 1000),

@@ -13,6 +13,7 @@ from tests.mapping.test_map import pieces
 from tests.mapping.truths import reading_model, truth
 
 
+@pytest.mark.long
 def test_workers_give_the_bytes_of_one_process(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     scenes = pieces(tmp_path, truth((120, 150)), 3)

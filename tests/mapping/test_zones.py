@@ -81,6 +81,7 @@ def truth_areas(ground: shapely.Geometry) -> dict[int, float]:
     return dict(enumerate((counts / counts.sum() * whole).tolist(), start=1))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("cell", ["100px", "1km"])
 def test_areas_are_those_of_the_truth_and_all_ground_counts_once(
     tmp_path: Path, scenes: list[Path], cell: str

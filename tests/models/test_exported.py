@@ -199,6 +199,7 @@ def test_names_and_files_that_are_there(model: Model, exported: Path, tmp_path: 
     assert Model.open(path).card.weights_sha256 == model.digest
 
 
+@pytest.mark.long
 def test_images_that_are_not_square_are_not_turned(model: Model, tmp_path: Path) -> None:
     whole = Model(model.card.changed(image_size=(32, 64)), model.network)
     whole.export(tmp_path / "m.xml")

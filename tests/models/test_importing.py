@@ -181,6 +181,7 @@ def task_of(name: str) -> Any:
     return getattr(importlib.import_module(module), task)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", TASKS)
 @pytest.mark.parametrize(
     ("model", "task", "bands", "legend"),

@@ -226,6 +226,7 @@ def test_numbers_elsewhere_are_not_opened(kept: Path, tmp_path: Path, place: str
     assert "expected a file in the same folder" in refusal(path)
 
 
+@pytest.mark.long
 def test_probabilities_are_geoseg_s_own_affair(network: nn.Module, tmp_path: Path) -> None:
     path = written(tmp_path / "s.onnx", Holding(network, after=lambda x: x.softmax(1)), **KEPT)
     made = taken(path)
@@ -241,6 +242,7 @@ def test_probabilities_are_geoseg_s_own_affair(network: nn.Module, tmp_path: Pat
     assert "of whole numbers, expected logits or probabilities" in refusal(path)
 
 
+@pytest.mark.long
 def test_a_file_that_normalises_its_input_itself(network: nn.Module, tmp_path: Path) -> None:
     path = written(tmp_path / "n.onnx", Holding(network, before=lambda x: (x / 255 - 0.5) / 0.25), **KEPT)
     made = taken(path, mean=[0.5], std=[0.25])

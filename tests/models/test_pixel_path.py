@@ -85,6 +85,7 @@ def test_an_odd_number_of_features_is_refused(features: object) -> None:
         network({"decoder_pixel_channels": features})
 
 
+@pytest.mark.long
 def test_a_model_file_predicts_with_it_as_torch_does(tmp_path: Path, write_raster: WriteRaster) -> None:
     import geoseg
 

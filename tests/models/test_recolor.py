@@ -25,6 +25,7 @@ def stored(tmp_path: Path, small: dict[str, Any]) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_classes_get_the_colours_that_their_names_suggest(stored: Path, tmp_path: Path) -> None:
     out = tmp_path / "r.safetensors"
     result = CliRunner().invoke(group, ["model", "recolor", str(stored), "-o", str(out)])

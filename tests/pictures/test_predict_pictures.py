@@ -94,6 +94,7 @@ def test_the_profile_adds_up_and_changes_nothing(images: Path, tmp_path: Path) -
         assert mask.read_bytes() == (tmp_path / "watched" / mask.name).read_bytes()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("task", ["multiclass", "binary", "multilabel"])
 @pytest.mark.parametrize("size", [None, (64, 96)])
 def test_each_mask_is_what_predict_makes_of_the_picture_alone(
@@ -250,6 +251,7 @@ def test_only_new_changed_and_missing_pictures_are_done_by_the_next_run(
     assert read(masks / "c.png").shape == (30, 30)
 
 
+@pytest.mark.long
 def test_masks_of_others_are_not_replaced_unless_asked(images: Path, tmp_path: Path, model: Model) -> None:
     masks = tmp_path / "masks"
     masks.mkdir()

@@ -150,6 +150,7 @@ def test_a_ring_round_the_pole_and_what_is_in_it() -> None:
     np.testing.assert_allclose([around, inside], expected, rtol=2e-6)
 
 
+@pytest.mark.long
 def test_what_lies_outside_of_the_projection_has_no_area() -> None:
     grid = Grid(
         height=40, width=40, transform=Affine(1e6, 0, -20e6, 0, -5e5, 10e6), crs=CRS("ESRI:54009").to_wkt()

@@ -107,6 +107,7 @@ def test_a_sweep_of_landscapes(count: int) -> None:
             check_coverage(m, redrawn(m, f"{random.uniform(0.5, 10)}px", smooth=smooth, rows=rows))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("smooth", [False, True])
 @pytest.mark.parametrize("patch", PATCHES, ids=lambda patch: patch.name)
 def test_real_labels(patch: Patch, smooth: bool) -> None:

@@ -237,6 +237,7 @@ def random_map(random: np.random.Generator) -> Map:
     return Map(codes=codes, valid=random.random(shape) >= random.choice([0.0, 0.0, 0.1, 0.5]))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("count", [100, pytest.param(10_000, marks=pytest.mark.sweep)])
 def test_a_sweep_of_random_maps(count: int) -> None:
     random = np.random.default_rng(20)

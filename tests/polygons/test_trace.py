@@ -160,6 +160,7 @@ def test_unusable_maps_are_refused(codes: npt.NDArray[Any], message: str) -> Non
         find_regions(codes, np.ones((2, 2), np.bool_))
 
 
+@pytest.mark.long
 def test_wide_indices_give_the_same_rings() -> None:
     """Rasters of more than 2**31 runs or vertices are numbered with 64 bits."""
     m = drawn(ADVERSARIES["framed checkerboard"])

@@ -198,6 +198,7 @@ def test_the_table_of_curves_has_a_row_for_each_number_of_polygons(parts: Any) -
     ]
 
 
+@pytest.mark.long
 def test_what_is_there_is_not_made_again(
     parts: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -202,6 +202,7 @@ print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM"
 """
 
 
+@pytest.mark.long
 def test_peak_memory_does_not_grow_with_the_height(tmp_path):
     """The cache is made so small that both rasters, of 24 and 80 MiB, overflow it."""
     if not Path("/proc/self/status").exists():

@@ -163,6 +163,7 @@ def test_the_same_run_gives_the_same_bytes(page: Path, finished: Path, tmp_path:
     assert (tmp_path / "curves.png").read_bytes() == page.with_name("curves.png").read_bytes()
 
 
+@pytest.mark.long
 def test_without_the_data_one_line_says_so(finished: Path, tmp_path: Path) -> None:
     run = shutil.copytree(finished, tmp_path / "run")
     story = json.loads((run / "run.json").read_text(encoding="utf-8"))
@@ -198,6 +199,7 @@ def test_an_unfinished_run_shows_what_there_is(finished: Path, tmp_path: Path, e
         assert f"so far: {epochs} of 3 are done" in outline.text
 
 
+@pytest.mark.long
 def test_a_binary_run(tmp_path: Path) -> None:
     changes: dict[str, dict[str, object]] = {
         "data": {"task": "binary", "classes": {0: {"name": "rest"}, 1: {"name": "Dächer"}}},
@@ -209,6 +211,7 @@ def test_a_binary_run(tmp_path: Path) -> None:
     assert len(outline.all("svg")) == 3, "there was no range test"
 
 
+@pytest.mark.long
 def test_a_multilabel_run_has_a_matrix_for_each_class(tmp_path: Path) -> None:
     changes: dict[str, dict[str, object]] = {
         "data": {"task": "multilabel"},

@@ -96,6 +96,7 @@ def test_a_hostile_name_ends_no_script(tmp_path: Path) -> None:
     assert json.loads(json_of(page))["name"] == HOSTILE
 
 
+@pytest.mark.long
 def test_confusion_and_pictures_come_from_run_folders(tmp_path: Path, model: Model) -> None:
     trials = planned({"a": ["1", "2"]}, (1, 2))
     write_sweep(tmp_path, trials, 3)
@@ -122,6 +123,7 @@ def opened(uri: str) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
 
 
+@pytest.mark.long
 def test_pictures_are_made_smaller_then_left_out_and_counted(
     tmp_path: Path, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
