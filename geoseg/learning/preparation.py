@@ -242,10 +242,11 @@ def _check_single_chips(model: Model, config: Config) -> None:
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
+        edges = "data.image_size" if config.chip_shape == config.data.image_size else "train.chip_size"
         raise ConfigError(
             f"train.batch_size is 1, and {model.card.architecture} {model.card.encoder} makes a single value per "
             f"channel of a chip of {rows} x {cols} px, which batch normalisation cannot use in training; use "
-            "train.batch_size 2 or more, a larger train.chip_size, or train.batch_statistics: false"
+            f"train.batch_size 2 or more, a larger {edges}, or train.batch_statistics: false"
         ) from error
 
 

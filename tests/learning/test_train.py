@@ -204,8 +204,13 @@ def test_batches_of_one_chip_are_refused_where_they_cannot_be_learned_from(toy: 
         "train.epochs=1", "train.chips_per_epoch=2", "train.batch_size=1",
         "model.decoder_options={decoder_channels: [16, 8, 8, 8, 8]}",
     ]  # fmt: skip
-    with pytest.raises(ConfigError, match=r"chip of 32 x 32 px.*train\.batch_statistics: false"):
-        train(toy, output=tmp_path / "run", changes=changes)
+    for sizes, advice in (
+        ([], "train.chip_size"),
+        (["data.image_size=[32, 32]", "data.fit=pad"], "data.image_size"),
+    ):
+        said = rf"chip of 32 x 32 px.*a larger {advice}, or train\.batch_statistics: false"
+        with pytest.raises(ConfigError, match=said):
+            train(toy, output=tmp_path / "run", changes=[*changes, *sizes])
     # What it advises works.
     train(toy, output=tmp_path / "run", changes=[*changes, "train.batch_statistics=false"])
     changes[2] = "train.batch_size=2"
