@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from geoseg.errors import OptionError, SceneError, Text, plural
+from geoseg.errors import OptionError, SceneError
 from geoseg.inference.earlier import finished_before
 from geoseg.inference.lazy_scene import LazyScene
 from geoseg.inference.options import PredictOptions
 from geoseg.inference.prepare import Job, fitted, prepare_job
+from geoseg.inference.rasters import (
+    check_rasters,
+    refuse_storage,
+    report_on,
+    stored_as,
+    write_class_map,
+    write_shares,
+)
 from geoseg.progress import OnProgress, ShowProgress, shown
-from geoseg.raster.band_encoding import STORAGES, Storage
+from geoseg.raster.band_encoding import Storage
 from geoseg.raster.xarray_bridge import is_lazy, is_xarray
-from geoseg.storage.output import RASTER_SUFFIXES, path_of, refuse_without_output
-from geoseg.storage.run_record import ClassCount, RunRecord, identity
+from geoseg.storage.output import path_of, refuse_without_output
+from geoseg.storage.run_record import RunRecord, identity
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -28,10 +36,8 @@ if TYPE_CHECKING:
 
     from geoseg.grid.legend import Legend
     from geoseg.inference.keywords import FileKeywords, SceneKeywords
-    from geoseg.inference.run import Run
     from geoseg.models.model import Model
     from geoseg.raster.declared import Nodata, NodataRule
-    from geoseg.storage.output import Claim
 
 log = logging.getLogger("geoseg")
 
@@ -318,127 +324,6 @@ def predict_file(
                 report.notes.append("every valid pixel got the same class: does the scene fit the model?")
         report.save(outputs.paths[1:])
     return report
-
-
-def stored_as(probabilities: Path | None, storage: Storage) -> dict[str, Any]:
-    """Return the storage of probabilities as part of a run's identity, if they are requested."""
-    return {} if probabilities is None else {"storage": storage}
-
-
-def refuse_storage(storage: str, probabilities: Path | None) -> None:
-    """Raise OptionError where it is said how probabilities are stored, and no file of them is written."""
-    if probabilities is None and storage != STORAGES[0]:
-        raise OptionError(
-            f"storage is {storage!r} and no file of probabilities is written; name one, too, or leave storage out"
-        )
-
-
-def check_rasters(paths: Iterable[Path], storage: str) -> None:
-    """Raise OptionError unless file names are GeoTIFF and the storage of probabilities is known."""
-    if storage not in STORAGES:
-        raise OptionError(f"storage is {storage!r}, expected one of {', '.join(STORAGES)}")
-    for path in paths:
-        if path.suffix.lower() not in RASTER_SUFFIXES:
-            raise OptionError(f"{path}: rasters are written as GeoTIFF, expected a name that ends in .tif")
-
-
-def write_class_map(run: Run, path: Path) -> ClassCount:
-    """Write, verify and commit the class map of a run; a multilabel map has one band per class."""
-    from geoseg.raster.classmap import class_map_sidecars, write_cog
-
-    legend, layered = run.job.card.classes, run.job.layers is not None
-    count, claim = ClassCount(legend, run.job.grid, layered=layered), run.claims[path]
-    finished = claim.prepare()
-    write_cog(
-        finished,
-        count.watch(run.store.codes()),
-        run.job.grid,
-        legend=legend,
-        description=legend.names if layered else "land cover",
-        tags=product_tags(run),
-    )
-    claim.commit(finished, sidecars=class_map_sidecars(legend, layered=layered))
-    return count
-
-
-def write_shares(run: Run, confidence: Path | None, probabilities: Path | None) -> None:
-    """Write the requested rasters besides the class map that do not exist yet, under the claims of a run."""
-    for path, write in ((confidence, _write_confidence), (probabilities, _write_probabilities)):
-        if path is not None and path in run.claims:
-            write(run, run.claims[path])
-
-
-def _write_confidence(run: Run, claim: Claim) -> None:
-    """Write, verify and commit the confidence of a run, with the bands of its class map."""
-    from geoseg.raster.classmap import write_cog
-
-    words = "confidence: probability of the written class * 254"
-    names = run.job.card.classes.names
-    finished = claim.prepare()
-    write_cog(
-        finished,
-        run.store.confidence(),
-        run.job.grid,
-        legend=None,
-        description=words if run.job.layers is None else [f"{name}, {words}" for name in names],
-        tags=product_tags(run),
-    )
-    claim.commit(finished)
-
-
-def _write_probabilities(run: Run, claim: Claim) -> None:
-    """Write, verify and commit the probabilities of a run, one band per class of its legend."""
-    from geoseg.raster.classmap import write_cog
-
-    finished = claim.prepare()
-    write_cog(
-        finished,
-        run.store.probabilities(),
-        run.job.grid,
-        legend=None,
-        description=[f"{name}, probability" for name in run.job.card.classes.names],
-        tags=product_tags(run),
-    )
-    claim.commit(finished)
-
-
-def product_tags(run: Run) -> dict[str, str]:
-    """Return tags on the origin of a product; without times, so that equal work gives equal bytes."""
-    return {
-        "GEOSEG_VERSION": str(run.fingerprint["version"]),
-        "GEOSEG_MODEL": run.job.card.name,
-        "GEOSEG_MODEL_SHA256": run.job.card.weights_sha256 or "",
-        "GEOSEG_SCENE": run.job.name,
-        "GEOSEG_TILING": run.job.tiling_words,
-        "GEOSEG_PRECISION": run.job.chosen.precision,
-    }
-
-
-def report_on(
-    run: Run, output: Path, counted: tuple[list[dict[str, Any]], int], stages: dict[str, float]
-) -> RunRecord:
-    """Return the record of a run whose products are written; `counted` holds rows per class and valid pixels."""
-    classes, valid_pixels = counted
-    notes: list[Text] = [
-        f"out of memory in strip {strip}: batches of {size} from there on" for strip, size in run.shrunk
-    ]
-    if run.processes:
-        notes.append(
-            f"{plural(len(run.processes), 'process')} computed, each in {max(run.processes):,.0f} MB at most"
-        )
-    return RunRecord(
-        output=output,
-        fingerprint=run.fingerprint,
-        classes=classes,
-        valid_pixels=valid_pixels,
-        seconds={**run.preparing, "predict": run.seconds, **stages},
-        megapixels_per_second=run.computed / 1e6 / max(run.seconds, 1e-9),
-        damaged=run.store.damaged,
-        notes=notes,
-        warnings=list(map(str, run.job.match.notes)),
-        settings=run.job.chosen.to_json(),
-        profile=run.profile,
-    )
 
 
 def _entries(scene: Any, kept: Hashable, model: Path | str | Model, options: PredictOptions) -> list[Job]:

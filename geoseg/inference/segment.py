@@ -16,8 +16,9 @@ from geoseg.errors import Message, Text
 from geoseg.grid.legend import NODATA
 from geoseg.inference.earlier import finished_before
 from geoseg.inference.options import PredictOptions
-from geoseg.inference.predict import (
-    Writing,
+from geoseg.inference.predict import Writing
+from geoseg.inference.prepare import Job, prepare_job
+from geoseg.inference.rasters import (
     check_rasters,
     product_tags,
     refuse_storage,
@@ -26,7 +27,6 @@ from geoseg.inference.predict import (
     write_class_map,
     write_shares,
 )
-from geoseg.inference.prepare import Job, prepare_job
 from geoseg.progress import OnProgress, ShowProgress, shown
 from geoseg.storage.output import path_of, refuse_without_output
 from geoseg.storage.run_record import RunRecord, identity
