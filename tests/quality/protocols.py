@@ -72,7 +72,7 @@ def _places() -> dict[str, Changes]:
 
 PROTOCOLS: Mapping[str, Protocol] = {
     "roofs": Protocol(recipe="roofs", score="per_image/dice/roof", parts=_seeds(5), symmetries=True),
-    "hls": Protocol(recipe="hls", score="mean_iou", parts=_places()),
+    "hls": Protocol(recipe="hls", score="mean_iou", parts=_places(), symmetries=True),
     "zion": Protocol(recipe="zion", score="accuracy", parts=_blocks(2)),
     "kampala": Protocol(recipe="kampala", score="iou/building", parts=_blocks(2)),
     # Its forty polygons can be divided in one way only: other seeds of the blocks hold back the same ones.

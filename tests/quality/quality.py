@@ -77,6 +77,7 @@ def _with_symmetries(protocol: Any, part: str, model: Path) -> dict[str, Any]:
     import numpy as np
 
     import geoseg
+    from geoseg.datasets.dataset import IGNORED
     from geoseg.grid.window import Window
     from geoseg.learning.metrics import Confusion, ImageMeans
     from geoseg.learning.monitor import report
@@ -86,11 +87,11 @@ def _with_symmetries(protocol: Any, part: str, model: Path) -> dict[str, Any]:
     run = prepare_training(protocol.config(part))
     total = Score.nothing(run.splits["val"][0].channels)
     for pair in run.splits["test"]:
-        found = geoseg.predict(pair.image, model, tta=True, device="cpu")
+        classes = geoseg.predict(pair.image, model, tta=True, device="cpu")["landcover"].values
+        found = pair.channels.mask(classes)
         mask = pair.mask(Window(row=0, col=0, height=pair.grid.height, width=pair.grid.width))
-        codes = found["landcover"].values
-        reference = np.where(codes == 255, -1, mask)
-        counts = Confusion.of(reference, codes, pair.channels.kinds)
+        reference = np.where(found == IGNORED, IGNORED, mask)
+        counts = Confusion.of(reference, found, pair.channels.kinds)
         total += Score(confusion=counts, image_means=ImageMeans.of(counts))
     return report(total, run.classes)
 

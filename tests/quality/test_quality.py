@@ -13,7 +13,9 @@ import pytest
 import shapely
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
+import geoseg
 from geoseg.errors import ConfigError
 from geoseg.grid.window import Window
 from geoseg.learning.config import Config
@@ -230,3 +232,24 @@ def test_a_forest_scores_what_it_did(parts: Any, shared: Path, monkeypatch: pyte
     monkeypatch.setenv("GEOSEG_DATA", str(shared))
     found = parts["quality"].cell("roofs", "seed 0", "forest")["scores"]
     assert found["accuracy"] == pytest.approx(0.869, abs=0.005)
+
+
+@pytest.mark.long
+def test_maps_with_symmetries_are_scored_by_class(
+    parts: Any, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their classes have the numbers of the legend, 10 to 80, and masks those of the network's channels."""
+    monkeypatch.setenv("GEOSEG_DATA", str(shared))
+    protocol = parts["protocols"].PROTOCOLS["hls"]
+    run = prepare_training(protocol.config("fold 2"))
+    model = tmp_path / "untrained.safetensors"
+    run.model.save(model)
+    right = []
+    for pair in run.splits["test"]:
+        predicted = geoseg.predict(pair.image, model, tta=True, device="cpu")["landcover"].values
+        labels = np.array(Image.open(shared / "hls_worldcover" / "labels" / f"{pair.name}.tif"))
+        counts = np.isin(labels, pair.channels.codes) & (predicted != 255)
+        right.append((predicted == labels)[counts])
+    score = parts["quality"]._with_symmetries(protocol, "fold 2", model)
+    assert score["accuracy"] == pytest.approx(np.concatenate(right).mean(), abs=1e-6)
+    assert score["accuracy"] > 0
