@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,43 +58,26 @@ def write_class_map(run: Run, path: Path) -> ClassCount:
 
 
 def write_shares(run: Run, confidence: Path | None, probabilities: Path | None) -> None:
-    """Write the requested rasters besides the class map that do not exist yet, under the claims of a run."""
-    for path, write in ((confidence, _write_confidence), (probabilities, _write_probabilities)):
-        if path is not None and path in run.claims:
-            write(run, run.claims[path])
+    """Write the requested rasters besides the class map that do not exist yet, under the claims of a run.
 
-
-def _write_confidence(run: Run, claim: Claim) -> None:
-    """Write, verify and commit the confidence of a run, with the bands of its class map."""
-    from geoseg.raster.classmap import write_cog
-
-    words = "confidence: probability of the written class * 254"
+    Confidence has the bands of the class map, probabilities one band per class of the legend.
+    """
     names = run.job.card.classes.names
-    finished = claim.prepare()
-    write_cog(
-        finished,
-        run.store.confidence(),
-        run.job.grid,
-        legend=None,
-        description=words if run.job.layers is None else [f"{name}, {words}" for name in names],
-        tags=product_tags(run),
-    )
-    claim.commit(finished)
+    if confidence is not None and confidence in run.claims:
+        words = "confidence: probability of the written class * 254"
+        bands = words if run.job.layers is None else [f"{name}, {words}" for name in names]
+        _write(run, run.claims[confidence], run.store.confidence(), bands)
+    if probabilities is not None and probabilities in run.claims:
+        bands = [f"{name}, probability" for name in names]
+        _write(run, run.claims[probabilities], run.store.probabilities(), bands)
 
 
-def _write_probabilities(run: Run, claim: Claim) -> None:
-    """Write, verify and commit the probabilities of a run, one band per class of its legend."""
+def _write(run: Run, claim: Claim, strips: Iterable[Any], description: str | Sequence[str]) -> None:
+    """Write, verify and commit one raster of a run, strip by strip from its top."""
     from geoseg.raster.classmap import write_cog
 
     finished = claim.prepare()
-    write_cog(
-        finished,
-        run.store.probabilities(),
-        run.job.grid,
-        legend=None,
-        description=[f"{name}, probability" for name in run.job.card.classes.names],
-        tags=product_tags(run),
-    )
+    write_cog(finished, strips, run.job.grid, legend=None, description=description, tags=product_tags(run))
     claim.commit(finished)
 
 
