@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from geoseg.engine.quantized import GraphBytes
 from geoseg.errors import ModelError, OptionError, Text, plural
-from geoseg.grid.html import html_table
 from geoseg.grid.legend import Legend, Task, legend_of_channels
 from geoseg.models.card import Card, WeightPrecision
 from geoseg.models.exported import ExportedNetwork, ExportPrecision, is_exported, read_exported
 from geoseg.models.input_scale import Factors, InputScale
 from geoseg.models.model_file import StoredNetwork, check_name, read_model, write_model
 from geoseg.models.network_plan import NetworkPlan
-from geoseg.models.weights import as_stored, digest_of
-from geoseg.storage.printable import printable
+from geoseg.models.summary import summary, summary_html
+from geoseg.models.weights import as_stored, digest_of, stored_copy
 
 if TYPE_CHECKING:
     import torch
@@ -390,7 +389,9 @@ class Model:
                 "files hold no code; keep its weights with torch.save and wrap it again, or, where "
                 "segmentation-models-pytorch built it, use its save_pretrained and geoseg.import_model"
             )
-        tensors = {name: _stored(name, tensor, weights) for name, tensor in self.network.state_dict().items()}
+        tensors = {
+            name: stored_copy(name, tensor, weights) for name, tensor in self.network.state_dict().items()
+        }
         card = self.card.changed(weights_sha256=weights_sha256(tensors), created_by=created_by())
         if self.int8 is None:  # the card may come from the model that a training started from
             card = card.changed(quantization=None)
@@ -490,44 +491,18 @@ class Model:
 
     def _repr_html_(self) -> str:
         """Show the card in a notebook, the classes as a table with their colours."""
-        title, *about = str(self).splitlines()
-        subjects = (line.strip().partition(" ") for line in about if not line.startswith("  class "))
-        table = html_table((), ((subject, said.strip()) for subject, _, said in subjects), title)
-        return table + self.card.classes._repr_html_()
+        return summary_html(self.card, self._size())
 
     def __repr__(self) -> str:
         """Describe the card, one line per subject."""
-        card, exported = self.card, self.exported
-        if exported is None:
-            size = f"{plural(sum(p.numel() for p in self.network.parameters()), 'weight')}"
-        else:
+        return summary(self.card, self._size())
+
+    def _size(self) -> str:
+        """Say how many weights the network has, or what an exported one was made for."""
+        if (exported := self.exported) is not None:
             rows, cols = exported.about.shape
-            size = f"exported for {rows} x {cols} px in {exported.precisions}"
-        gsd = f", {card.gsd_m:g} m per px" if card.gsd_m else ""
-        low, high = card.value_range
-        seen = f"tile     {card.tile.size} px, overlap {card.tile.overlap} px"
-        if card.image_size:
-            seen = f"image    whole, resized to {card.image_size[0]} x {card.image_size[1]} px"
-        lines = [
-            f"Model {card.name!r} ({card.created_by}, format {card.format})",
-            f"  network  {card.architecture} {card.encoder}, {size}, {card.task}",
-            f"  bands    {', '.join(card.band_names)}: {card.dtype} from {low:g} to {high:g}{gsd}",
-            f"  {seen}",
-            *(f"  class    {c.code:>3} {c.color} {c.name}" for c in card.legend),
-        ]
-        if card.beginning:
-            lines.append(f"  begun    {card.beginning}")
-        if card.thresholds:
-            lines.append(f"  above    {', '.join(f'{value:g}' for value in card.thresholds)}")
-        if card.temperature is not None or card.calibration is not None:
-            divisors = card.divisor if isinstance(card.divisor, tuple) else (card.divisor,)
-            said = "" if card.calibration is None else f"; {card.calibration}"
-            lines.append(f"  divided  by {', '.join(f'{each:.4g}' for each in divisors)}{said}")
-        if card.quantization:
-            lines.append(f"  int8     {card.quantization}")
-        if card.weights_sha256:
-            lines.append(f"  sha256   {card.weights_sha256}")
-        return printable("\n".join(lines))
+            return f"exported for {rows} x {cols} px in {exported.precisions}"
+        return plural(sum(p.numel() for p in self.network.parameters()), "weight")
 
 
 def weights_sha256(tensors: Mapping[str, torch.Tensor]) -> str:
@@ -543,17 +518,3 @@ def created_by() -> str:
         return f"geoseg {version('geoseg')}"
     except PackageNotFoundError:
         return "geoseg"
-
-
-def _stored(name: str, tensor: torch.Tensor, weights: WeightPrecision) -> torch.Tensor:
-    """Return a copy of a tensor as it is stored: dense, on the CPU, not shared."""
-    import torch
-
-    copy = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-    if copy.is_floating_point() and not bool(torch.isfinite(copy).all()):
-        raise ModelError(f"weights {name!r} hold NaN or infinity; the training that made them went wrong")
-    if weights == "fp16" and copy.is_floating_point() and copy.ndim > 1:
-        copy = copy.half()
-        if not bool(torch.isfinite(copy).all()):
-            raise ModelError(f"weights {name!r} are too large for fp16 (65504); store them as fp32")
-    return copy

@@ -15,6 +15,8 @@ from geoseg.models.one_line import first_line
 if TYPE_CHECKING:
     import torch
 
+    from geoseg.models.card import WeightPrecision
+
 _DTYPES: Final = {
     "F64": "float64",
     "F32": "float32",
@@ -89,6 +91,35 @@ def as_stored(tensors: Mapping[str, torch.Tensor]) -> dict[str, StoredTensor]:
         data = dense.reshape(-1).view(torch.uint8).numpy().data
         found[name] = StoredTensor(str(dense.dtype).removeprefix("torch."), tuple(dense.shape), data)
     return found
+
+
+def stored_copy(name: str, tensor: torch.Tensor, precision: WeightPrecision) -> torch.Tensor:
+    """Copy a tensor as a file will hold it: dense, on the CPU, not shared.
+
+    Parameters
+    ----------
+    name : str
+        Name of the tensor, for messages.
+    tensor : Tensor
+        Weights of a network.
+    precision : str
+        ``fp16`` halves the bytes of floats of two or more dimensions; the others stay as they are.
+
+    Raises
+    ------
+    ModelError
+        If a number is not finite, or too large for float16.
+    """
+    import torch
+
+    copy = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+    if copy.is_floating_point() and not bool(torch.isfinite(copy).all()):
+        raise ModelError(f"weights {name!r} hold NaN or infinity; the training that made them went wrong")
+    if precision == "fp16" and copy.is_floating_point() and copy.ndim > 1:
+        copy = copy.half()
+        if not bool(torch.isfinite(copy).all()):
+            raise ModelError(f"weights {name!r} are too large for fp16 (65504); store them as fp32")
+    return copy
 
 
 def as_tensors(weights: Mapping[str, StoredTensor]) -> dict[str, torch.Tensor]:

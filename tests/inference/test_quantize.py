@@ -31,6 +31,7 @@ from geoseg.models.card import Card
 from geoseg.models.model import Model
 from geoseg.raster.classmap import ClassMap, read_class_map
 from tests.korea import MODEL, PATCHES
+from tests.marks import few
 from tests.oracle import pointwise_card, pointwise_model
 
 INT8 = {"device": "cpu", "precision": "int8", "batch_size": 2}
@@ -215,7 +216,7 @@ def test_labels_that_do_not_fit_are_refused(labelled: tuple[Path, Path], tmp_pat
 
 
 @pytest.mark.parametrize("task", ["binary", "multilabel"])
-@pytest.mark.parametrize("size", [None, (48, 64)])
+@pytest.mark.parametrize("size", few([(48, 64), None]))
 def test_labels_of_every_task_and_of_whole_images(
     tmp_path: Path, task: str, size: tuple[int, int] | None
 ) -> None:

@@ -58,6 +58,7 @@ def test_parts_share_everything_out(count: int, several: int) -> None:
     assert len(shared) == min(count, several)
 
 
+@pytest.mark.long
 def test_several_processes_give_the_bytes_of_one(scene_file: Path, model_file: Path, tmp_path: Path) -> None:
     names = "map.tif", "map.confidence.tif", "map.p.tif"
     one, two = tmp_path / "one", tmp_path / "two"

@@ -202,7 +202,7 @@ def killed(*_: object, **__: object) -> None:
     [
         (signal.SIGINT, 6),
         pytest.param(signal.SIGTERM, 1, marks=pytest.mark.faults),
-        (signal.SIGTERM, 3 * BATCHES),
+        pytest.param(signal.SIGTERM, 3 * BATCHES, marks=pytest.mark.long),
     ],
 )
 def test_a_signal_saves_and_ends_and_the_same_command_goes_on(

@@ -48,6 +48,7 @@ def test_the_data_are_looked_at_before_anything_is_loaded_that_trains(toy: Path,
     assert not loaded & LATER
 
 
+@pytest.mark.long
 def test_what_shows_curves_is_loaded_when_there_are_some(tmp_path: Path) -> None:
     script = """
 import sys

@@ -29,6 +29,7 @@ from tests.mapping.zones import (
     smooth,
     zones_of,
 )
+from tests.marks import few
 
 DX, DY = 0.05, 0.03
 
@@ -78,7 +79,7 @@ def geodesic_area(shape: object) -> float:
     return abs(Geod(ellps="WGS84").geometry_area_perimeter(shapely.segmentize(shape, 1e-4))[0])
 
 
-@pytest.fixture(scope="module", params=[alternating, staircase, checkerboard])
+@pytest.fixture(scope="module", params=few([staircase, alternating, checkerboard]))
 def two_utm_zones(request: pytest.FixtureRequest) -> tuple[Territory, list[ZonePolygons], Features]:
     territory = territory_of(request.param)
     grids = [around(crs, territory, zone, 100.0) for zone, crs in enumerate((UTM32, UTM33))]

@@ -26,6 +26,7 @@ from geoseg.models.export_notes import ABOUT_KEY
 from geoseg.models.exported import write_exported
 from geoseg.models.graphs import graph_of
 from geoseg.models.model import Model
+from tests.marks import few
 
 onnx = pytest.importorskip("onnx")
 
@@ -56,7 +57,7 @@ def _refusal(path: Path, call: Callable[[Path], object] = Model.open) -> str:
     return str(found.value)
 
 
-@pytest.mark.parametrize("shape", [(32, 32), (64, 64), (96, 32)])
+@pytest.mark.parametrize("shape", few([(96, 32), (32, 32), (64, 64)]))
 def test_the_logits_are_the_network_s(stored: Path, exported: Path, shape: tuple[int, int]) -> None:
     found, model = Model.open(exported), Model.open(stored)
     assert found.card == model.card == read_card(exported)
@@ -74,6 +75,7 @@ def test_the_logits_are_the_network_s(stored: Path, exported: Path, shape: tuple
         found.check_tile_size(33)
 
 
+@pytest.mark.long
 def test_it_predicts_the_map_of_the_model(stored: Path, exported: Path) -> None:
     scene = np.random.default_rng(2).integers(0, 255, (2, 80, 70), dtype=np.uint8)
     options = {"device": "cpu", "precision": "fp32"}

@@ -333,6 +333,7 @@ def test_a_kill_after_the_table_has_its_name_leaves_the_rest_to_the_same_command
     assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "sub.csv", "sub.csv.run.json"]
 
 
+@pytest.mark.long
 def test_the_table_of_clouds(shared: Path, tmp_path: Path) -> None:
     """Order and columns of the competition; what is written decodes to what the model alone says."""
     model = Model.new(

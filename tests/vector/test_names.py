@@ -23,6 +23,7 @@ from geoseg.storage.output import claim
 from geoseg.vector.vectorize import vectorize
 from geoseg.vector.write import write
 from geoseg.vectorfiles.reading import check_vector_file
+from tests.marks import few
 from tests.vector.test_vectorize import write_raster
 
 LEGEND = Legend.parse("water=#0000ff,forest=#00ff00,town=#ff0000")
@@ -46,7 +47,7 @@ def left() -> list[str]:
     return sorted(item.name for item in Path().iterdir() if item.suffix not in (".qml", ".xml"))
 
 
-@pytest.mark.parametrize("stem", NAMES)
+@pytest.mark.parametrize("stem", few(NAMES, 8))
 def test_any_name_is_only_a_name(raster: Path, stem: str) -> None:
     for suffix in (".gpkg", ".parquet", ".fgb", ".geojson"):
         path = Path(stem + suffix)
