@@ -170,24 +170,26 @@ def fold_lines(table: Mapping[str, Any]) -> Iterator[str]:
     Yields
     ------
     str
-        IoU of each class, mean IoU and accuracy: mean, standard deviation, lowest and highest; then the mean IoU of
-        each fold and the images that it held back.
+        IoU of each class, mean IoU and accuracy: of all folds' pixels together, then mean, standard deviation, lowest
+        and highest of the folds; then the mean IoU of each fold and the images that it held back.
     """
     scores = [each["scores"] for each in table["scores"]]
     names = list(table["mean"]["iou"])
     width = max(_NARROWEST, *map(len, [*names, "accuracy"]))
     yield f"IoU of what {table['folds']} folds of {table['of']} held back:"
     yield f"  {'':<{width}}" + "".join(
-        f" {title:>11}" for title in ("mean", "deviation", "lowest", "highest")
+        f" {title:>11}" for title in ("pooled", "mean", "deviation", "lowest", "highest")
     )
-    rows = [(name, table["mean"]["iou"][name], table["std"]["iou"][name], [s["iou"][name] for s in scores])
-            for name in names]  # fmt: skip
+    statistics = [table[key] for key in ("pooled", "mean", "std")]
+    rows = [
+        (name, *([each["iou"][name] for each in found] for found in (statistics, scores))) for name in names
+    ]
     for key, said in (("mean_iou", "mean"), ("accuracy", "accuracy")):
-        rows.append((said, table["mean"][key], table["std"][key], [each[key] for each in scores]))
-    for name, mean, deviation, found in rows:
+        rows.append((said, *([each[key] for each in found] for found in (statistics, scores))))
+    for name, over, found in rows:
         known = [each for each in found if each is not None]
         ends = (min(known, default=None), max(known, default=None))
-        yield f"  {name:<{width}}" + "".join(f" {_score(each):>11}" for each in (mean, deviation, *ends))
+        yield f"  {name:<{width}}" + "".join(f" {_score(each):>11}" for each in (*over, *ends))
     for each in table["scores"]:
         images = ", ".join(each["images"][:_MOST_IMAGES])
         more = len(each["images"]) - _MOST_IMAGES
@@ -314,9 +316,9 @@ def score_lines(run: Path) -> Iterator[str]:
 
 
 def _pixels(record: TrainingRecord, split: str) -> list[int]:
-    from geoseg.assessment.report.tables import counts_of
+    from geoseg.learning.story import counts_of
 
-    counts = counts_of(record, split)
+    counts = counts_of(record.story, split)
     return [] if counts is None else [int(count) for count in counts.referenced]
 
 

@@ -1,6 +1,10 @@
 """Train a model for each fold of the data, and say how well models do on ground that they have not seen.
 
 Of k folds one is scored at the end, the next one chooses the epoch, and the others train; each fold is scored once.
+
+Scores are means over the folds, and pooled: of the pixels of all folds counted together. A class that a fold hardly has
+makes a mean of ratios a matter of chance, and the pooled one not (Forman and Scholz 2010, "Apples-to-apples in
+cross-validation studies", doi:10.1145/1882471.1882479).
 """
 
 from __future__ import annotations
@@ -28,7 +32,9 @@ from geoseg.datasets.splits import groups_of
 from geoseg.errors import ConfigError, DataError, GeosegError, Message, OptionError, OutputError, plural
 from geoseg.grid.grid import Grid
 from geoseg.learning.config import Config
+from geoseg.learning.monitor import ScoredClasses, report_counts
 from geoseg.learning.preparation import settings_of
+from geoseg.learning.story import STORY, counts_of
 from geoseg.learning.training_run import Then, Trained, TrainOptions, train_run, unfinished
 from geoseg.models.card_file import read_card
 from geoseg.progress import OnProgress
@@ -183,7 +189,7 @@ def train_folds(
             journal.append({"fold": number})
     split = configs[0].data.split
     assert isinstance(split, InFolds)
-    table = fold_table(trained, split)
+    table = fold_table(trained, split, config.train.score_without)
     text = json.dumps(table, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
     write_bytes(folder / FOLDS, text.encode())
     journal.path.unlink()
@@ -208,8 +214,10 @@ def _of_fold(progress: OnProgress | None, number: int, folds: int) -> OnProgress
     )
 
 
-def fold_table(trained: Sequence[Trained], split: InFolds) -> dict[str, Any]:
-    """Return the scores of finished folds on what they held back, with mean and standard deviation.
+def fold_table(trained: Sequence[Trained], split: InFolds, without: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the scores of finished folds on what they held back: each fold's, pooled, mean and standard deviation.
+
+    Law: every labelled pixel of the folds counts once in the pooled scores.
 
     Parameters
     ----------
@@ -217,10 +225,16 @@ def fold_table(trained: Sequence[Trained], split: InFolds) -> dict[str, Any]:
         The trainings, in the order of the folds.
     split : InFolds
         The split of any of them.
+    without : sequence of str
+        Classes excluded from a second mean, ``train.score_without``.
     """
-    scores = []
+    scores, counts = [], []
     for number, each in enumerate(trained, start=1):
-        training: Mapping[str, Any] = read_card(each.model).training or {}
+        card = read_card(each.model)
+        training: Mapping[str, Any] = card.training or {}
+        found = counts_of(json.loads((each.folder / STORY).read_text(encoding="utf-8")), "test")
+        assert found is not None  # every fold is scored on what it held back
+        counts.append(found)
         scores.append(
             {
                 "fold": number,
@@ -229,14 +243,15 @@ def fold_table(trained: Sequence[Trained], split: InFolds) -> dict[str, Any]:
                 "scores": training["metrics"]["test"],
             }
         )
-    found = [each["scores"] for each in scores]
+    each_scores = [each["scores"] for each in scores]
     return {
         "format": 1,
         "folds": split.k,
         "of": "blocks" if isinstance(split, InBlocks) else "groups",
         "seed": split.seed,
-        "mean": _over(found, _mean),
-        "std": _over(found, _deviation),
+        "pooled": report_counts(sum(counts[1:], start=counts[0]), ScoredClasses.of(card, without)),
+        "mean": _over(each_scores, _mean),
+        "std": _over(each_scores, _deviation),
         "scores": scores,
     }
 

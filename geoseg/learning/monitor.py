@@ -69,12 +69,13 @@ def report(score: Score, classes: ScoredClasses) -> dict[str, Any]:
     """
     return {
         "loss": _number(score.loss),
-        **_report(score.confusion, classes),
-        PER_IMAGE: _report(score.image_means, classes),
+        **report_counts(score.confusion, classes),
+        PER_IMAGE: report_counts(score.image_means, classes),
     }
 
 
-def _report(scores: Confusion | ImageMeans, classes: ScoredClasses) -> dict[str, Any]:
+def report_counts(scores: Confusion | ImageMeans, classes: ScoredClasses) -> dict[str, Any]:
+    """Return scores of counted pixels, or means over images, as `report` does: no loss is known of them."""
     means = {f"mean_{kind}": _number(scores.mean(kind)) for kind in _MEANS}
     if classes.without:
         means |= {f"mean_{kind}_without": _number(scores.mean(kind, classes.within)) for kind in _MEANS}

@@ -10,6 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+import numpy as np
+
+from geoseg.learning.metrics import Confusion
 from geoseg.storage.durable import write_bytes
 
 if TYPE_CHECKING:
@@ -76,6 +79,12 @@ def write_story(
         "fingerprint": dict(run.fingerprint),
     }
     write_bytes(folder / STORY, (json.dumps(story, ensure_ascii=False, indent=1) + "\n").encode())
+
+
+def counts_of(story: Mapping[str, Any], split: str) -> Confusion | None:
+    """Return the counts of a split, all its images together, from a record; None if it was not scored."""
+    scores = story.get("scores", {}).get(split)
+    return None if scores is None else Confusion(np.array(scores["confusion"], dtype=np.int64))
 
 
 def _scores(run: PreparedTraining, split: str, scores: Sequence[Score]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.metrics import accuracy_score, f1_score, jaccard_score, precision_score, recall_score
 
 import geoseg
 from geoseg.datasets.split_config import BlockFoldSplit, FoldSplit
@@ -19,7 +20,9 @@ from geoseg.learning.config import Config
 from geoseg.learning.folds import fold_configs, fold_table, train_folds
 from geoseg.learning.preparation import prepare_training
 from geoseg.learning.training_run import Trained, TrainOptions
+from geoseg.models.card import Card
 from geoseg.models.card_file import read_card
+from geoseg.models.model import Model
 from tests.toys import WriteRaster
 
 BLOCKS = "data.split={method: blocks, size: 16, buffer: 2, seed: 3}"
@@ -109,6 +112,33 @@ def test_a_fold_that_lacks_a_class_is_said(toy: Path, caplog: pytest.LogCaptureF
     assert sorted(lacking) == [False, True, True], "where it is scored and where it validates"
 
 
+def pooled_by_hand(output: Path, names: tuple[str, ...]) -> dict[str, Any]:
+    """Scores of scikit-learn for the pixels of all folds, one after the other."""
+    pairs: list[tuple[int, int]] = []
+    for number in (1, 2, 3):
+        story = json.loads((output / f"fold-{number}" / "run.json").read_text())
+        counts = np.array(story["scores"]["test"]["confusion"])
+        pairs += [pair for pair in np.ndindex(counts.shape) for _ in range(counts[pair])]
+    reference, predicted = np.array(pairs).T
+    iou, dice, precision, recall = (
+        score(reference, predicted, labels=range(len(names)), average=None)
+        for score in (jaccard_score, f1_score, precision_score, recall_score)
+    )
+
+    def by_name(values: Any) -> dict[str, Any]:
+        return {name: pytest.approx(value, abs=1e-6) for name, value in zip(names, values, strict=True)}
+
+    return {
+        "mean_iou": pytest.approx(np.mean(iou), abs=1e-6),
+        "mean_dice": pytest.approx(np.mean(dice), abs=1e-6),
+        "accuracy": pytest.approx(accuracy_score(reference, predicted), abs=1e-6),
+        "iou": by_name(iou),
+        "dice": by_name(dice),
+        "precision": by_name(precision),
+        "recall": by_name(recall),
+    }
+
+
 @pytest.mark.long
 def test_each_fold_is_a_run_and_their_scores_are_put_together(toy: Path, tmp_path: Path) -> None:
     output = tmp_path / "folds"
@@ -124,6 +154,7 @@ def test_each_fold_is_a_run_and_their_scores_are_put_together(toy: Path, tmp_pat
     for pick in (lambda s: s["mean_iou"], lambda s: s["iou"]["left"], lambda s: s["per_image"]["accuracy"]):
         assert pick(table["mean"]) == pytest.approx(statistics.mean(map(pick, scores)), abs=1e-6)
         assert pick(table["std"]) == pytest.approx(statistics.stdev(map(pick, scores)), abs=1e-6)
+    assert table["pooled"] == pooled_by_hand(output, ("left", "right"))
     assert len({card.weights_sha256 for card in cards}) == 3
     # The same call again finds all of it done, and another one is refused.
     stamps = {each: each.stat().st_mtime_ns for each in output.rglob("*.safetensors")}
@@ -168,18 +199,25 @@ def test_a_run_of_folds_goes_on_where_it_was(
 def test_a_class_that_a_fold_does_not_have_is_left_out_of_the_mean(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = iter(
+    """Pooled, a class that one fold has three pixels of counts by its three pixels."""
+    means = iter(
         [{"iou": {"a": 0.5, "b": None}}, {"iou": {"a": 0.7, "b": None}}, {"iou": {"a": None, "b": 0.2}}]
     )
+    counts = ([[50, 50], [0, 0]], [[70, 30], [0, 0]], [[0, 0], [2, 1]])
+    model = Model.new(architecture="Unet", encoder="resnet18", bands=["red"], classes="a,b")
 
-    class Card:
-        @property
-        def training(self) -> dict[str, Any]:
-            return {"images": {"test": ["x"]}, "metrics": {"test": next(found)}}
+    def read(_: Path) -> Card:
+        return model.card.changed(training={"images": {"test": ["x"]}, "metrics": {"test": next(means)}})
 
-    monkeypatch.setattr(folds_module, "read_card", lambda _: Card())
+    monkeypatch.setattr(folds_module, "read_card", read)
     trained = [Trained(model=tmp_path, folder=tmp_path / f"fold-{n}") for n in (1, 2, 3)]
-    # `training` is asked for once, so that each fold takes one of the scores.
-    table = fold_table(trained, FoldSplit(k=3, test=True))
+    for each, found in zip(trained, counts, strict=True):
+        each.folder.mkdir()
+        (each.folder / "run.json").write_text(json.dumps({"scores": {"test": {"confusion": found}}}))
+    table = fold_table(trained, FoldSplit(k=3, test=True), ["a"])
     assert table["mean"] == {"iou": {"a": 0.6, "b": 0.2}}
     assert table["std"] == {"iou": {"a": pytest.approx(0.141421), "b": None}}
+    pooled = table["pooled"]
+    assert pooled["iou"] == {"a": pytest.approx(120 / 202, abs=1e-6), "b": pytest.approx(1 / 83, abs=1e-6)}
+    assert pooled["mean_iou_without"] == pooled["iou"]["b"]
+    assert pooled["accuracy"] == pytest.approx(121 / 203, abs=1e-6)

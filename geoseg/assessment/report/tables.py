@@ -11,8 +11,8 @@ import numpy as np
 from geoseg.assessment.report.charts import score_name
 from geoseg.assessment.report.reading import TrainingRecord
 from geoseg.grid.legend import LegendClass
-from geoseg.learning.metrics import Confusion
 from geoseg.learning.monitor import PER_IMAGE
+from geoseg.learning.story import counts_of
 from geoseg.models.card import Card
 
 SPLITS: Final = {"train": "Training", "val": "Validation", "test": "Test"}
@@ -68,7 +68,7 @@ def class_rows(record: TrainingRecord, card: Card) -> list[ClassRow]:
 
 def _shares(record: TrainingRecord, split: str) -> list[float] | None:
     """Return the share of each class in the labelled pixels of a split, or None if unknown."""
-    counts = counts_of(record, split)
+    counts = counts_of(record.story, split)
     if counts is not None:
         labelled = counts.counts.sum(axis=(-2, -1))
         return [float(share) for share in counts.referenced / np.maximum(labelled, 1)]
@@ -79,15 +79,9 @@ def _shares(record: TrainingRecord, split: str) -> list[float] | None:
     return [pixel / sum(pixels) for pixel in pixels]
 
 
-def counts_of(record: TrainingRecord, split: str) -> Confusion | None:
-    """Return the confusion counts of a split."""
-    scores = record.story.get("scores", {}).get(split)
-    return None if scores is None else Confusion(np.array(scores["confusion"], dtype=np.int64))
-
-
 def matrices(record: TrainingRecord, card: Card, split: str) -> list[Matrix]:
     """Return the confusion matrix of a split; for overlapping classes one per class, absent and present."""
-    counts = counts_of(record, split)
+    counts = counts_of(record.story, split)
     if counts is None:
         return []
     classes = tuple((each.name, each.color) for each in classes_of(card))
