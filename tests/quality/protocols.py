@@ -27,6 +27,8 @@ class Protocol:
         Seeds, or folds, by name.
     symmetries : bool
         Whether prediction with the eight symmetries of the square (``--tta``) is scored too.
+    folds : bool
+        Whether the parts are folds, whose mean IoU is said pooled, too: of the pixels of all of them together.
     without : mapping of str to str
         Methods that are left out, and why.
     """
@@ -35,6 +37,7 @@ class Protocol:
     score: str
     parts: Mapping[str, Changes]
     symmetries: bool = False
+    folds: bool = False
     without: Mapping[str, str] = field(default_factory=dict)
 
     def config(self, part: str, changes: Sequence[str] = ()) -> Config:
@@ -72,8 +75,8 @@ def _places() -> dict[str, Changes]:
 
 PROTOCOLS: Mapping[str, Protocol] = {
     "roofs": Protocol(recipe="roofs", score="per_image/dice/roof", parts=_seeds(5), symmetries=True),
-    "hls": Protocol(recipe="hls", score="mean_iou", parts=_places(), symmetries=True),
-    "zion": Protocol(recipe="zion", score="accuracy", parts=_blocks(2)),
+    "hls": Protocol(recipe="hls", score="mean_iou", parts=_places(), symmetries=True, folds=True),
+    "zion": Protocol(recipe="zion", score="accuracy", parts=_blocks(2), symmetries=True),
     "kampala": Protocol(recipe="kampala", score="iou/building", parts=_blocks(2)),
     # Its forty polygons can be divided in one way only: other seeds of the blocks hold back the same ones.
     "aberystwyth": Protocol(recipe="aberystwyth", score="mean_iou", parts=_seeds(2)),

@@ -37,6 +37,8 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 METHODS = ("geoseg", "plain loop", "forest", "forest, 7 px", "geoai")
+COUNTS = ("right", "predicted", "labelled")
+"""What is counted of each class, px."""
 _RESULTS = HERE / "results.jsonl"
 
 
@@ -52,6 +54,7 @@ def cell(name: str, part: str, method: str, models: Path | None = None) -> dict[
 
 
 def _by_geoseg(protocol: Any, part: str, kept: Path | None) -> dict[str, Any]:
+    from geoseg.learning.story import STORY, counts_of
     from geoseg.learning.train import train
     from geoseg.models.card_file import read_card
 
@@ -59,8 +62,10 @@ def _by_geoseg(protocol: Any, part: str, kept: Path | None) -> dict[str, Any]:
         model = train(protocol.config(part), output=Path(folder) / "run")
         training = read_card(model).training or {}
         metrics: Any = training["metrics"]
+        split = "test" if metrics.get("test") else "val"
+        story = json.loads((model.parent / STORY).read_text(encoding="utf-8"))
         found = {
-            "scores": metrics.get("test") or metrics["val"],
+            "scores": metrics[split] | {"counts": _counts(counts_of(story, split), metrics[split]["iou"])},
             "validation": metrics["val"],
             "cpu_seconds": _cpu_seconds(),
         }
@@ -80,7 +85,6 @@ def _with_symmetries(protocol: Any, part: str, model: Path) -> dict[str, Any]:
     from geoseg.datasets.dataset import IGNORED
     from geoseg.grid.window import Window
     from geoseg.learning.metrics import Confusion, ImageMeans
-    from geoseg.learning.monitor import report
     from geoseg.learning.preparation import prepare_training
     from geoseg.learning.scoring import Score
 
@@ -93,7 +97,20 @@ def _with_symmetries(protocol: Any, part: str, model: Path) -> dict[str, Any]:
         reference = np.where(found == IGNORED, IGNORED, mask)
         counts = Confusion.of(reference, found, pair.channels.kinds)
         total += Score(confusion=counts, image_means=ImageMeans.of(counts))
-    return report(total, run.classes)
+    return _report(total, run)
+
+
+def _report(score: Any, run: Any) -> dict[str, Any]:
+    """Return the scores of a method as JSON values, with what they were counted from."""
+    from geoseg.learning.monitor import report
+
+    return report(score, run.classes) | {"counts": _counts(score.confusion, run.classes.names)}
+
+
+def _counts(confusion: Any, names: Iterable[str]) -> dict[str, dict[str, int]]:
+    """Return the pixels of each class that are right, predicted and labelled."""
+    each = zip(names, confusion.hits, confusion.predicted, confusion.referenced, strict=True)
+    return {name: dict(zip(COUNTS, map(int, numbers), strict=True)) for name, *numbers in each}
 
 
 def _by_another(protocol: Any, part: str, method: str) -> dict[str, Any]:
@@ -101,7 +118,6 @@ def _by_another(protocol: Any, part: str, method: str) -> dict[str, Any]:
     from pixels import pictures, scored
     from plain_loop import train_plainly
 
-    from geoseg.learning.monitor import report
     from geoseg.learning.preparation import prepare_training
 
     run = prepare_training(protocol.config(part))
@@ -119,7 +135,7 @@ def _by_another(protocol: Any, part: str, method: str) -> dict[str, Any]:
                 os.environ.get("GEOSEG_GEOAI", ".venv-geoai/bin/python"), Path(folder), list(known), list(test),
                 size=run.config.chip_shape[0], batch=run.batch_size, chips=config.epochs * chips, seed=seed,
             )  # fmt: skip
-        return {"scores": report(score, run.classes)}
+        return {"scores": _report(score, run)}
     if method == "plain loop":
         from geoseg.learning.scoring import Score
 
@@ -130,10 +146,10 @@ def _by_another(protocol: Any, part: str, method: str) -> dict[str, Any]:
         total = Score.nothing(test[0].channels)
         for pair in test:
             total += run.scorer.image(network, pair)
-        return {"scores": report(total, run.classes)}
+        return {"scores": _report(total, run)}
     features = {"forest": alone, "forest, 7 px": surrounded}[method]
     forest = Forest(features, seed).fit(pictures(known))
-    return {"scores": report(scored(forest, test, kinds=kinds), run.classes)}
+    return {"scores": _report(scored(forest, test, kinds=kinds), run)}
 
 
 def _cpu_seconds() -> float:
@@ -197,6 +213,19 @@ def value(report: Mapping[str, Any], path: str) -> float:
     return float(found)
 
 
+def pooled(found: Iterable[Mapping[str, Mapping[str, int]]]) -> float:
+    """Return the mean IoU of the counts of several parts added up, as `geoseg train --folds` does."""
+    sums: dict[str, dict[str, int]] = {}
+    for each in found:
+        for name, counts in each.items():
+            total = sums.setdefault(name, dict.fromkeys(COUNTS, 0))
+            for kind in COUNTS:
+                total[kind] += counts[kind]
+    return statistics.mean(
+        total["right"] / (total["predicted"] + total["labelled"] - total["right"]) for total in sums.values()
+    )
+
+
 def table(results: Path) -> str:
     """Tabulate scores as Markdown: a row for each set, a column for each method.
 
@@ -224,6 +253,7 @@ def table(results: Path) -> str:
                 found[method],
                 protocol.score,
                 protocol.parts,
+                folds=protocol.folds,
                 best=bool(means) and means.get(method) == max(means.values()),
             )
             for method in METHODS
@@ -237,7 +267,12 @@ def _mean(found: Iterable[Mapping[str, Any]], score: str) -> float:
 
 
 def said(
-    found: Sequence[Mapping[str, Any]], score: str, parts: Collection[str] = (), *, best: bool = False
+    found: Sequence[Mapping[str, Any]],
+    score: str,
+    parts: Collection[str] = (),
+    *,
+    folds: bool = False,
+    best: bool = False,
 ) -> str:
     """Write the mean of a score, its deviation where there are several, the CPU seconds, and what is missing.
 
@@ -249,6 +284,8 @@ def said(
         Path of the score that counts.
     parts : collection of str
         All parts of the set; those that were made are told where some are missing.
+    folds : bool
+        Whether the parts are folds, whose mean IoU is said pooled, too.
     best : bool
         Whether it is written in bold.
     """
@@ -260,7 +297,10 @@ def said(
         if values:
             mean = f"{statistics.mean(values):.3f}"
             spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
-            words.append(f"{prefix}{f'**{mean}**' if best and not prefix else mean}{spread}")
+            together = ""
+            if folds and len(values) == len(parts):
+                together = f", pooled {pooled([each[key]['counts'] for each in found]):.3f}"
+            words.append(f"{prefix}{f'**{mean}**' if best and not prefix else mean}{spread}{together}")
     seconds = f"{statistics.mean(each['cpu_seconds'] for each in found):.0f} s"
     only = f"{', '.join(each['part'] for each in found)}; " if len(found) < len(parts) else ""
     return f"{', '.join(words)} ({only}{seconds})"

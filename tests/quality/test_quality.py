@@ -13,12 +13,14 @@ import pytest
 import shapely
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 import geoseg
 from geoseg.errors import ConfigError
 from geoseg.grid.window import Window
 from geoseg.learning.config import Config
+from geoseg.learning.metrics import Confusion
 from geoseg.learning.preparation import prepare_training
 from geoseg.learning.train import train
 from geoseg.models.card_file import read_card
@@ -90,6 +92,26 @@ def test_the_table_has_a_column_for_each_method_and_the_best_is_bold(parts: Any,
         "| hls | mean_iou | **0.550** (fold 0; 10 s) |  | 0.550 ± 0.071 (fold 0, fold 1; 10 s) |  "
         "| 0.100, `--tta` 0.200 (fold 0; 10 s) |"
     ]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(counts=arrays(np.int64, (3, 4, 4), elements=st.integers(0, 50)))
+def test_folds_are_pooled_as_counts_are_added(parts: Any, counts: np.ndarray) -> None:
+    counts[0] += np.eye(4, dtype=np.int64)
+    quality = parts["quality"]
+    folds = [quality._counts(Confusion(each), "abcd") for each in counts]
+    assert quality.pooled(folds) == pytest.approx(Confusion(counts.sum(axis=0)).mean_iou)
+
+
+def test_the_table_says_pooled_scores_of_whole_folds_only(parts: Any) -> None:
+    numbers = {"right": 1, "predicted": 2, "labelled": 3}
+    found = [
+        {"part": str(i), "cpu_seconds": 9.0, "scores": {"iou": i / 2, "counts": {"a": numbers}}}
+        for i in range(2)
+    ]
+    said = parts["quality"].said
+    assert said(found, "iou", ("0", "1"), folds=True) == "0.250 ± 0.354, pooled 0.250 (9 s)"
+    assert said(found, "iou", ("0", "1", "2"), folds=True) == "0.250 ± 0.354 (0, 1; 9 s)"
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
