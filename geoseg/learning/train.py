@@ -115,7 +115,7 @@ def train(
     folds : int or "groups", optional
         Train that many models, or one for each group of images, in folders ``fold-1`` and so on: each holds back and
         scores another part of the data, blocks of ground where the split is of blocks and otherwise groups, and
-        ``folds.json`` holds mean and standard deviation of their scores.
+        ``folds.json`` holds their scores: pooled, mean and standard deviation.
     progress : bool or callable, optional
         As `geoseg.predict` takes it; the steps of the training are counted.
 
