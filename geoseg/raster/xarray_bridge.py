@@ -16,6 +16,7 @@ import numpy.typing as npt
 from geoseg.errors import SceneError
 from geoseg.grid.grid import Grid
 from geoseg.grid.window import Window
+from geoseg.raster.xarray_bands import band_names
 from geoseg.raster.xarray_encodings import Scaling, StoredBand, band_scaling, scaling_of_variables
 from geoseg.raster.xarray_grid import array_grid
 
@@ -108,10 +109,10 @@ class RasterArray:
             return cls._of_dataset(thing)
         spatial = spatial_dims(thing)
         kept, band = _other_dims(thing, [dim for dim in thing.dims if dim not in spatial])
-        names = _band_names(thing, band) if band is not None else (_only_name(thing),)
+        names = band_names(thing, band)
         return cls(
             data=thing, kept=kept, band_dim=band, spatial=spatial, grid=array_grid(thing, *spatial), names=names,
-            stored=(StoredBand.of(thing),) * len(names), scaling=band_scaling(thing, len(names)),
+            stored=(StoredBand.of(thing),) * len(names), scaling=band_scaling(thing, band),
         )  # fmt: skip
 
     @classmethod
@@ -289,29 +290,6 @@ def _other_dims(array: Any, others: list[Hashable]) -> tuple[Hashable | None, Ha
 
 def _dims(array: Any) -> str:
     return f"the DataArray has dims ({', '.join(map(str, array.dims))})"
-
-
-def _only_name(array: Any) -> str | None:
-    """Return the name of the band of an array without a band dimension."""
-    names = array.attrs.get("long_name")
-    if isinstance(names, tuple | list) and len(names) == 1:
-        names = names[0]
-    if isinstance(names, str):
-        return names
-    coord = array.coords.get("band")
-    return str(coord.item()) if coord is not None and coord.ndim == 0 and coord.dtype.kind in "UO" else None
-
-
-def _band_names(array: Any, dim: Hashable) -> tuple[str | None, ...]:
-    """Return the names of the bands: ``long_name``, or the coordinates of their dimension if these are text."""
-    names = array.attrs.get("long_name")
-    if isinstance(names, str) and array.sizes[dim] == 1:
-        return (names,)
-    if isinstance(names, tuple | list) and len(names) == array.sizes[dim]:
-        return tuple(str(name) for name in names)
-    if dim in array.coords and array.coords[dim].dtype.kind in "UO":
-        return tuple(str(name) for name in array.coords[dim].to_numpy())
-    return (None,) * int(array.sizes[dim])
 
 
 def _with_own_names(dataset: Any) -> Any:

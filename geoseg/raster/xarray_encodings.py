@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.errors import SceneError
+from geoseg.errors import SceneError, plural
 from geoseg.raster.declared import UNSAID, Declared, Values
 from geoseg.raster.validity import NoData, values_of
+from geoseg.raster.xarray_bands import Coords, band_coords, of_bands
 
 if TYPE_CHECKING:
     import xarray
@@ -118,41 +119,65 @@ class Decoding:
         return pixels.astype(self.dtype, copy=False), valid
 
 
-def band_scaling(array: xarray.DataArray, count: int) -> Scaling | None:
-    """Return scale and offset of each of `count` bands; 1 and 0 if they were already applied.
+def band_scaling(array: xarray.DataArray, dim: Hashable | None) -> Scaling | None:
+    """Return scale and offset of each band; 1 and 0 if they were already applied.
+
+    Parameters
+    ----------
+    array : DataArray
+        The array.
+    dim : str or None
+        Dimension of its bands; None if it is one band.
 
     Returns
     -------
     (tuple of float, tuple of float) or None
         None if there are none.
+
+    Raises
+    ------
+    SceneError
+        If scales are listed, and it cannot be told which of them are those of the bands.
     """
-    scales, offsets = _scales(array.attrs | array.encoding, count)
-    if set(scales) == {1.0} and set(offsets) == {0.0}:
-        return None
+    count, coords = 1 if dim is None else int(array.sizes[dim]), band_coords(array, dim)
     if _scaling_applied(array):
         return (1.0,) * count, (0.0,) * count
-    return scales, offsets
+    tags = array.attrs | array.encoding
+    scales = _listed(tags, "scales", "scale_factor", 1.0, coords, count)
+    offsets = _listed(tags, "offsets", "add_offset", 0.0, coords, count)
+    return None if set(scales) == {1.0} and set(offsets) == {0.0} else (scales, offsets)
 
 
 def scaling_of_variables(arrays: Sequence[Any]) -> Scaling | None:
     """Return scales and offsets of arrays with one band each; None if none has any."""
-    each = [band_scaling(array, 1) for array in arrays]
+    each = [band_scaling(array, None) for array in arrays]
     if not any(each):
         return None
     plain = ((1.0,), (0.0,))
     return tuple((one or plain)[0][0] for one in each), tuple((one or plain)[1][0] for one in each)
 
 
-def _scales(tags: Any, count: int) -> Scaling:
-    scales = tags.get("scales", [tags.get("scale_factor", 1.0)] * count)
-    offsets = tags.get("offsets", [tags.get("add_offset", 0.0)] * count)
-    return tuple(float(scale) for scale in scales), tuple(float(offset) for offset in offsets)
+def _listed(
+    tags: Mapping[Any, Any], several: str, single: str, default: float, coords: Coords, count: int
+) -> tuple[float, ...]:
+    """Return a number for each band: from a list for all bands of the file, or the one that all have."""
+    if several not in tags:
+        return (float(tags.get(single, default)),) * count
+    found = of_bands(tags[several], coords, count)
+    if found is None:
+        raise SceneError(
+            f"the DataArray lists {len(tags[several])} {several} for {plural(count, 'band')}, and the coordinates of "
+            f"its bands do not tell which are theirs; set attrs[{several!r}] to one for each band"
+        )
+    return tuple(float(number) for number in found)
 
 
 def _scaling_applied(array: xarray.DataArray) -> bool:
     """Return whether values were scaled when opened: scale and offset then are in the encoding."""
-    scales, offsets = _scales(array.encoding, 1)
-    return set(scales) != {1.0} or set(offsets) != {0.0}
+    kept = array.encoding
+    scales = kept.get("scales", [kept.get("scale_factor", 1)])
+    offsets = kept.get("offsets", [kept.get("add_offset", 0)])
+    return any(float(each) != 1 for each in scales) or any(float(each) != 0 for each in offsets)
 
 
 def _nodata(array: xarray.DataArray) -> float | None:
