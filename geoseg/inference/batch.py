@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from geoseg.errors import ELSEWHERE, GeosegError, OptionError, OutputError
+from geoseg.errors import ELSEWHERE, GeosegError, OptionError, OutputBusyError, OutputError, OutputExistsError
 from geoseg.raster.products import is_metadata
 from geoseg.storage.run_record import RunRecord
 
@@ -28,10 +28,13 @@ class Outcome:
         Records of the finished scenes, including those finished by earlier runs.
     failed : tuple of (str, str)
         Scenes that failed, with the reason.
+    in_the_way : int
+        How many of them failed because their output exists or is being written.
     """
 
     reports: tuple[RunRecord, ...]
     failed: tuple[tuple[str, str], ...]
+    in_the_way: int = 0
 
     @property
     def before(self) -> int:
@@ -40,8 +43,9 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """0, or 3 if a scene failed or has areas without data."""
-        return 3 if self.failed or any(report.exit_code for report in self.reports) else 0
+        """0, or 3 if a scene failed or has areas without data; 4 if outputs were in the way, and nothing else."""
+        unread = len(self.failed) > self.in_the_way or any(report.exit_code for report in self.reports)
+        return 3 if unread else OutputExistsError.exit_code if self.failed else 0
 
 
 def run_many(scenes: Sequence[Any], folder: Path, suffix: str, one: One) -> Outcome:
@@ -70,14 +74,15 @@ def run_many(scenes: Sequence[Any], folder: Path, suffix: str, one: One) -> Outc
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be made ({error.strerror})", ELSEWHERE) from error
-    reports, failed = [], []
+    reports, failed, in_the_way = [], [], 0
     for scene, output in zip(scenes, outputs, strict=True):
         try:
             reports.append(one(scene, output))
         except GeosegError as error:
             log.error("%s", error)
             failed.append((str(scene), str(error)))
-    return Outcome(reports=tuple(reports), failed=tuple(failed))
+            in_the_way += isinstance(error, OutputExistsError | OutputBusyError)
+    return Outcome(reports=tuple(reports), failed=tuple(failed), in_the_way=in_the_way)
 
 
 def name_outputs(scenes: Iterable[Any], folder: Path, suffix: str) -> list[Path]:

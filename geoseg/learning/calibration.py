@@ -22,7 +22,7 @@ from geoseg.grid.legend import Task
 from geoseg.learning.reliability import Reliability
 from geoseg.learning.scoring import Mask, Score, Scorer
 from geoseg.learning.temperature import HeldPixels, likelihoods
-from geoseg.models.card import Calibration, Card
+from geoseg.models.card import SHARPEST, SOFTEST, Calibration, Card
 
 FEWEST: Final = 1000
 """Labelled pixels that a temperature needs at least."""
@@ -129,9 +129,13 @@ def _counting(told: OnImage, before: int) -> OnImage:
 
 
 def _softened(card: Card, ratios: Sequence[float]) -> Card:
-    """Return a card whose temperature is so many times the old one, with the thresholds of the same logits."""
+    """Return a card whose temperature is so many times the old one, with the thresholds of the same logits.
+
+    Beyond what a card may hold nothing is left to soften or to sharpen.
+    """
     old = card.divisor if isinstance(card.divisor, tuple) else (card.divisor,) * len(ratios)
-    found = [float(f"{each * ratio:.6g}") for each, ratio in zip(old, ratios, strict=True)]
+    wanted = (each * ratio for each, ratio in zip(old, ratios, strict=True))
+    found = [float(f"{min(max(each, SHARPEST), SOFTEST):.6g}") for each in wanted]
     thresholds = card.thresholds and [
         _moved(each, new / before) for each, new, before in zip(card.thresholds, found, old, strict=True)
     ]

@@ -52,7 +52,9 @@ Extent = Annotated[int, Field(ge=1, lt=2**63, strict=True)]
 FewestPixels = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
 LabelCode = Annotated[int, Field(ge=-(2**31), lt=2**32, strict=True)]
 # Beyond these limits all probabilities are 0 or 1, or all are equal, in float32.
-Temperature = Annotated[float, Field(ge=1e-6, le=1e6)]
+SHARPEST: Final = 1e-6
+SOFTEST: Final = 1e6
+Temperature = Annotated[float, Field(ge=SHARPEST, le=SOFTEST)]
 # Short enough for a line in a terminal or an attribute of a layer.
 Words = Annotated[str, StringConstraints(max_length=1000)]
 Code = Annotated[int, Field(ge=0, lt=NODATA, strict=True)]

@@ -39,8 +39,12 @@ class Amount:
         Raises
         ------
         OptionError
-            If the text is not such an amount.
+            If it is no such text.
         """
+        if not isinstance(text, str):
+            raise OptionError(
+                f"{what} is {text!r}, expected text with a number and its unit, such as {example!r}"
+            )
         plain = text.strip().lower().replace("²", "2")
         for unit in sorted(units, key=len, reverse=True):  # km2 ends in m2
             if plain.endswith(unit):

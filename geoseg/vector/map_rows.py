@@ -13,7 +13,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -183,7 +182,7 @@ def _shapes_of(source: PolygonSource, grid: Grid, window: Window, flat: set[byte
     import shapely
 
     place = grid.cropped(window)
-    way = Reprojection.between(source.crs, place, path=Path(source.name))
+    way = Reprojection.between(source.crs, place, path=source.path, name=source.name)
     found = source.near(_around(place) if grid.crs is None else way.bounds_in_file(margin=0))
     assert found.values is not None
     known = _known(found.values)

@@ -132,6 +132,7 @@ class PolygonFrame:
 
     frame: gpd.GeoDataFrame
     name: str = "the frame"
+    path: None = None
 
     def __post_init__(self) -> None:
         """Refuse a frame without classes."""

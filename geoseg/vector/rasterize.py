@@ -261,7 +261,9 @@ class _Job:
             return
         from geoseg.vectorfiles.reprojection import Reprojection
 
-        way = Reprojection.between(self.polygons.crs, self.grid, path=Path(self.polygons.name))
+        way = Reprojection.between(
+            self.polygons.crs, self.grid, path=self.polygons.path, name=self.polygons.name
+        )
         wanted = self.grid.bounds if self.grid.crs is None else way.bounds_in_file(margin=0)
         if pixels is None and (wanted is None or _meet(extent, wanted)):
             return

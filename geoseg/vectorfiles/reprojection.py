@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -42,8 +43,21 @@ class Reprojection:
     note: str = ""
 
     @classmethod
-    def between(cls, crs: str | None, grid: Grid, *, path: Path) -> Reprojection:
+    def between(
+        cls, crs: str | None, grid: Grid, *, path: Path | None, name: str | None = None
+    ) -> Reprojection:
         """Make the transformation from a file's CRS to that of an image.
+
+        Parameters
+        ----------
+        crs : str or None
+            CRS of the file.
+        grid : Grid
+            Grid of the image.
+        path : path or None
+            The file; None for a GeoDataFrame.
+        name : str, optional
+            What messages call it; the path by default.
 
         Raises
         ------
@@ -53,10 +67,12 @@ class Reprojection:
         if grid.crs is None:
             return cls(grid=grid, transformer=None)
         if crs is None:
-            raise DataError(
-                f"{path}: declares no CRS, but its image has one; declare it in a copy with "
-                f"ogr2ogr -a_srs EPSG:... copy.gpkg {path.name}"
+            declare = (
+                "declare it with set_crs('EPSG:...')"
+                if path is None
+                else f"declare it in a copy with ogr2ogr -a_srs EPSG:... copy.gpkg {shlex.quote(path.name)}"
             )
+            raise DataError(f"{name or path}: declares no CRS, but its image has one; {declare}")
         import pyproj
 
         try:
@@ -66,7 +82,7 @@ class Reprojection:
             transformer = pyproj.Transformer.from_crs(theirs, ours, always_xy=True)
         except pyproj.exceptions.ProjError as error:
             raise DataError(
-                f"{path}: cannot be reprojected to the CRS of its image ({' '.join(str(error).split())[:200]})"
+                f"{name or path}: cannot be reprojected to the CRS of its image ({' '.join(str(error).split())[:200]})"
             ) from error
         note = f"reprojected from {theirs.name} to {ours.name} ({transformer.description})"
         return cls(grid=grid, transformer=transformer, note=note)

@@ -188,6 +188,8 @@ def test_many_scenes_go_into_a_folder_and_the_bad_one_is_passed_over(folder: Pat
     changed = run(*arguments, "--overlap", "0", stdin=scenes)
     assert changed.exit_code == 3
     assert "0 done, 0 finished before, 3 failed" in changed.stderr, "other work is not the same work"
+    good = scenes.replace(f"{tmp_path}/bad.tif\n", "")
+    assert run(*arguments, "--overlap", "0", stdin=good).exit_code == 4, "nothing but outputs in the way"
 
 
 def test_a_folder_of_one_scene_gets_every_product_under_its_name(command, tmp_path: Path) -> None:

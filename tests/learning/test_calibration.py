@@ -13,7 +13,7 @@ from geoseg.datasets.dataset import Channels, Pair
 from geoseg.grid.legend import Task
 from geoseg.grid.tiling import Tiling
 from geoseg.learning.calibration import FEWEST, calibrated
-from geoseg.models.card import Card
+from geoseg.models.card import SOFTEST, Card
 from tests.datasets.in_memory import pair_of
 from tests.learning.test_scoring import SCORER, AsLogits
 from tests.learning.test_temperature import by_lbfgs
@@ -163,3 +163,13 @@ def test_a_temperature_that_does_no_good_is_not_kept() -> None:
     assert found.temperature is None
     assert found.calibration is not None
     assert found.calibration.nll == found.calibration.nll_before
+
+
+@pytest.mark.parametrize("task", ["multiclass", "multilabel"])
+def test_what_is_soft_already_gets_no_softer_than_a_card_may_say(task: Task) -> None:
+    """Labels that say the opposite of the network: the softer the better, without end."""
+    pair = over_confident(task)
+    opposite = pair_of(-pair.image.pixels * 1e6, pair.labels.codes, pair.channels)  # type: ignore[attr-defined]
+    softest = [SOFTEST] * 3 if task == "multilabel" else SOFTEST
+    found = calibrated(WHOLE, AsLogits(3), [opposite], card_of(task, temperature=softest)).card
+    assert found.temperature == (tuple(softest) if isinstance(softest, list) else softest)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pyproj import CRS
 from scipy import ndimage
 
+import geoseg
 from geoseg.errors import OptionError
 from geoseg.grid.grid import Grid
 from geoseg.polygons.absorb import absorbed
@@ -263,6 +264,11 @@ def test_where_pixels_differ_the_ground_decides_and_not_their_number() -> None:
 def test_least_areas_without_a_unit_are_refused(text: str) -> None:
     with pytest.raises(OptionError, match="expected a number with its unit, such as 20px or 500m2"):
         parse_min_area(text)
+
+
+def test_least_areas_are_text() -> None:
+    with pytest.raises(OptionError, match="the least area is 20, expected text with a number and its unit"):
+        geoseg.vectorize(np.ones((3, 3), np.uint8), min_area=20)  # type: ignore[call-overload]
 
 
 def test_square_metres_need_a_grid_that_has_them() -> None:

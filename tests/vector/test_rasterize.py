@@ -169,6 +169,19 @@ def test_a_raster_gives_its_grid(tmp_path: Path) -> None:
         assert found.rio.transform() == finer
 
 
+def test_a_layer_without_a_crs_is_declared_as_the_message_says(tmp_path: Path) -> None:
+    square = gpd.GeoDataFrame({"class_code": [1], "class_name": ["a"]}, geometry=[shapely.box(2, 2, 8, 8)])
+    with pytest.warns(UserWarning, match="crs"):
+        square.to_file(tmp_path / "no crs.gpkg", layer="landcover")
+    like = Grid(height=10, width=10, transform=Affine(1, 0, 0, 0, -1, 10), crs=CRS.from_epsg(32633).to_wkt())
+    with pytest.raises(DataError, match=r"layer landcover: declares no CRS, .* copy\.gpkg 'no crs\.gpkg'$"):
+        rasterize(tmp_path / "no crs.gpkg", like=like)
+    with pytest.raises(DataError, match=r"the frame: declares no CRS, .*; declare it with set_crs\('EPSG"):
+        rasterize(square, like=like)
+    found = rasterize(square.set_crs("EPSG:32633"), like=like)
+    assert (found.to_numpy() == 1).sum() == 36
+
+
 def test_polygons_in_another_crs_are_brought_to_the_raster() -> None:
     m = random_map()
     frame = vectorize(m).to_crs(4326)
