@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import NODATA, Legend
+from geoseg.raster.legend_file import LEGEND_TAG, legend_to_json
 from geoseg.raster.xarray_bridge import pixel_centres
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ def result_dataset(
     Returns
     -------
     Dataset
-        ``landcover`` uint8 with CF ``flag_values``, ``flag_meanings`` and ``flag_colors``, 255 no data;
+        ``landcover`` uint8 with CF ``flag_values``, ``flag_meanings`` and ``flag_colors``, 255 no data, and with the
+        whole names of the classes in ``GEOSEG_LEGEND``, as class maps in files have them;
         ``confidence`` float32 0 to 1, NaN no data. For a multilabel task both have a first dimension ``class`` with
         coordinates for names (``class``), codes (``class_code``) and colours (``class_color``), and ``landcover`` is
         1 where the class is present, else 0.
@@ -62,8 +64,7 @@ def result_dataset(
         coords={**coords, **(_layers(legend) if layered else {})},
     )
     values = (0, 1) if layered else legend.codes
-    # CF separates meanings by blanks, so names must not contain any.
-    meanings = ("absent", "present") if layered else ("_".join(name.split()) for name in legend.names)
+    meanings = ("absent", "present") if layered else map(flag_meaning, legend.names)
     dataset["landcover"].attrs = {
         "long_name": "land cover",
         "flag_values": np.array(values, dtype=codes.dtype),
@@ -72,6 +73,7 @@ def result_dataset(
     }
     if not layered:
         dataset["landcover"].attrs["flag_colors"] = " ".join(c.color for c in legend.classes)
+        dataset["landcover"].attrs[LEGEND_TAG] = legend_to_json(legend)
     dataset["confidence"].attrs = {
         "long_name": "probability of the written class",
         "units": "1",
@@ -81,6 +83,11 @@ def result_dataset(
         dataset = dataset.rio.write_crs(grid.crs)
     result: Any = dataset.rio.write_transform(grid.transform)
     return result  # type: ignore[no-any-return]
+
+
+def flag_meaning(name: str) -> str:
+    """Return the name of a class without blanks, by which CF separates ``flag_meanings``."""
+    return "_".join(name.split())
 
 
 def with_probabilities(dataset: xarray.Dataset, shares: Any, legend: Legend) -> xarray.Dataset:

@@ -25,9 +25,9 @@ from geoseg.raster.xarray_bridge import grid_of_array, is_dataset, is_xarray
 from geoseg.vector.xarray_maps import (
     codes_and_valid,
     confidence_of,
-    flags_of,
     flat_array,
     layered_map_of,
+    legend_of_attributes,
     map_variable,
     share_of_array,
     share_planes,
@@ -129,7 +129,7 @@ def _opened_array(source: Any, legend: Legend | None) -> ReadMap:
         array = map_variable(source) if is_dataset(source) else source
         if "class" in array.dims:
             return _layered(layered_map_of(array, legend))
-        flat, own = flat_array(array), flags_of(array.attrs)
+        flat, own = flat_array(array), legend_of_attributes(array.attrs)
         grid = grid_of_array(flat)
     except SceneError as error:
         raise error.into(ClassMapError) from error

@@ -12,8 +12,10 @@ from geoseg.errors import ClassMapError, SceneError, plural
 from geoseg.grid.legend import Legend, LegendClass
 from geoseg.polygons.areas import NO_CONFIDENCE
 from geoseg.raster.classmap import LayeredMap, Strip
+from geoseg.raster.legend_file import LEGEND_TAG, legend_from_json
 from geoseg.raster.xarray_bridge import grid_of_array, is_dataset, raster_variables, spatial_dims
 from geoseg.raster.xarray_encodings import StoredBand
+from geoseg.raster.xarray_results import flag_meaning
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -267,7 +269,33 @@ def confidence_of(values: xr.DataArray | npt.NDArray[Any]) -> npt.NDArray[np.uin
     return np.where(present, np.rint(share * 254), NO_CONFIDENCE).astype(np.uint8)
 
 
-def flags_of(attributes: dict[Any, Any]) -> Legend | None:
+def legend_of_attributes(attributes: dict[Any, Any]) -> Legend | None:
+    """Return the legend of an array; None if its attributes name no classes.
+
+    CF's flags decide, since other programs read and write them. Whole names, with their blanks, are in
+    ``GEOSEG_LEGEND``, which arrays read from a file of geoseg have alone.
+
+    Raises
+    ------
+    LegendError
+        If ``GEOSEG_LEGEND`` is damaged.
+    """
+    text, flags = attributes.get(LEGEND_TAG), _flags(attributes)
+    if text is None:
+        return flags
+    tagged = legend_from_json(str(text))
+    if flags is None:
+        return tagged
+    whole = {(c.code, flag_meaning(c.name)): c.name for c in tagged.classes}
+    return Legend(
+        classes=tuple(
+            LegendClass(code=c.code, name=whole.get((c.code, c.name), c.name), color=c.color)
+            for c in flags.classes
+        )
+    )
+
+
+def _flags(attributes: dict[Any, Any]) -> Legend | None:
     """Return the legend in CF flag attributes; None if they are missing or incomplete."""
     values = np.ravel(attributes.get("flag_values", [])).tolist()
     meanings = str(attributes.get("flag_meanings", "")).split()

@@ -16,7 +16,7 @@ import geoseg
 from geoseg.errors import LegendError
 from geoseg.grid.legend import Legend
 from geoseg.raster.classmap import read_class_map
-from geoseg.vector.xarray_maps import flags_of
+from geoseg.vector.xarray_maps import legend_of_attributes
 from tests.oracle import pointwise_model
 
 NAMES = ["water", "Wald, naß", "town"]
@@ -129,7 +129,7 @@ def test_arrays_lazy_arrays_and_pictures_carry_it_too(tmp_path: Path, model_file
         found.attrs["flag_colors"],
         "water Wald,_naß town",
     )
-    known = flags_of(found.attrs)
+    known = legend_of_attributes(found.attrs)
     assert known is not None
     assert [c.color for c in known.classes] == ["#0000ff", "#010203", "#ff0000"]
     Image.fromarray(pixels.transpose(1, 2, 0)).save(tmp_path / "a.png")

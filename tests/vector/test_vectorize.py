@@ -16,6 +16,8 @@ import rioxarray
 import shapely
 import xarray as xr
 from affine import Affine
+from hypothesis import given
+from hypothesis import strategies as st
 from rasterio.crs import CRS
 from rasterio.features import rasterize
 
@@ -24,14 +26,19 @@ from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend
 from geoseg.polygons import features
 from geoseg.raster.classmap import ClassMap
+from geoseg.raster.xarray_results import result_dataset
 from geoseg.vector.options import VectorizeOptions
 from geoseg.vector.vectorize import vectorize
 from geoseg.vector.write import write
+from geoseg.vector.xarray_maps import legend_of_attributes
 from tests.strategies import drawn
 
 MAP = drawn(("112233", "1.2233", "444433", "1.1.55"))
 UTM = Affine(10, 0, 500000, 0, -10, 5400000)
 LEGEND = Legend.parse("water=#0000ff,forest,town,field,rock")
+TWO = np.array([[1, 2], [1, 1]], np.uint8)
+"""Two classes in memory."""
+GRID = Grid(height=2, width=2, transform=UTM, crs=CRS.from_epsg(32632).to_wkt())
 
 
 def write_raster(
@@ -138,6 +145,36 @@ def test_cf_flags_are_a_legend() -> None:
     assert vectorize(codes)["class_name"].tolist() == ["open_water", "forest"]
     codes.attrs["flag_meanings"] = "only_one"
     assert vectorize(codes)["class_name"].tolist() == ["class 1", "class 2"]
+
+
+@given(
+    names=st.lists(
+        st.text("ab _é", min_size=1, max_size=6).map(str.strip).filter(bool),
+        min_size=1,
+        max_size=4,
+        unique=True,
+    )
+)
+def test_an_array_keeps_the_names_of_its_classes(names: list[str]) -> None:
+    """CF's flags cannot hold blanks, by which two names may differ."""
+    legend = Legend.of([(code, name, None) for code, name in enumerate(names, start=1)])
+    array = result_dataset(TWO, TWO, GRID, legend)["landcover"]
+    assert legend_of_attributes(array.attrs) == legend
+    renamed = array.assign_attrs(flag_meanings=" ".join("abcd"[: len(names)]))
+    found = legend_of_attributes(renamed.attrs)
+    assert found is not None
+    assert found.names == tuple("abcd"[: len(names)]), "what a person calls them counts"
+
+
+def test_an_array_read_from_a_map_has_its_classes(tmp_path: Path) -> None:
+    legend = Legend.of([(1, "shrub and grass", "#d9c58b"), (2, "water", "#0000ff")])
+    array = result_dataset(TWO, TWO, GRID, legend)["landcover"]
+    path = tmp_path / "by rioxarray.tif"
+    array.rio.to_raster(path)
+    for each in (array, path, rioxarray.open_rasterio(path).isel(band=0)):
+        assert set(vectorize(each)["class_name"]) == {"shrub and grass", "water"}
+    frame = vectorize(array, classes=["shrub and grass"])
+    assert frame["class_code"].tolist() == [1]
 
 
 def test_confidence_comes_in_every_form(tmp_path: Path, raster: Path) -> None:
