@@ -172,6 +172,20 @@ def _paletted(classes: Iterable[tuple[int, str, str, int]]) -> str:
     )
 
 
+def written_here(text: str) -> bool:
+    """Tell whether a style is that of a raster, byte by byte as this module writes it; QGIS never writes one so."""
+    root = style_tree(text)
+    entries = [] if root is None else root.findall(".//paletteEntry")
+    try:
+        classes = [
+            (int(e.attrib["value"]), e.attrib["label"], e.attrib["color"], int(e.attrib["alpha"]))
+            for e in entries
+        ]
+    except (KeyError, ValueError):
+        return False
+    return bool(classes) and _paletted(classes) == text
+
+
 def style_tree(text: str) -> ElementTree.Element | None:
     """Parse a style and return its root; None if it is not XML or declares entities, which QGIS never does."""
     if "<!ENTITY" in text:

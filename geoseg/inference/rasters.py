@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from geoseg.errors import OptionError, Text, plural
 from geoseg.raster.band_encoding import STORAGES, Storage
-from geoseg.storage.output import RASTER_SUFFIXES
 from geoseg.storage.run_record import ClassCount, RunRecord
+from geoseg.storage.sidecars import RASTER_SUFFIXES
 
 if TYPE_CHECKING:
     from geoseg.inference.run import Run

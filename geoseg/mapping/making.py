@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Container, Sequence
 from contextlib import nullcontext
@@ -25,8 +26,9 @@ from geoseg.raster.classmap import class_map_sidecars
 from geoseg.raster.legend_file import legend_to_json
 from geoseg.storage.durable import write_bytes
 from geoseg.storage.journal import Journal
-from geoseg.storage.output import Claim, sidecar_path
+from geoseg.storage.output import Claim
 from geoseg.storage.run_record import RunRecord
+from geoseg.storage.sidecars import is_style_of_ours, refuse_those_there, sidecar_path
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -42,6 +44,39 @@ def clear_cells(folder: Path, kept: Container[str]) -> None:
         if part.stem not in kept and read_about(part) is not None:
             part.unlink(missing_ok=True)
             part.with_suffix(MAP_ENDING).unlink(missing_ok=True)
+
+
+def refuse_beside(output: Path, plan: MapPlan, *, left: bool) -> None:
+    """Refuse a map that would replace mosaics, styles or a table of areas beside it that no map has left.
+
+    Parameters
+    ----------
+    output : Path
+        The polygons, which are not there.
+    plan : MapPlan
+        Its zones, each of which has a mosaic.
+    left : bool
+        Whether a map of this name was made here before: its cells are there. A style that has been changed since is
+        refused all the same.
+
+    Raises
+    ------
+    OutputExistsError
+        Naming them.
+    """
+    base = output.absolute()
+    vrts = [_mosaic(base, plan, zone.name) for zone in plan.zones]
+    styles = [sidecar_path(path, ".qml") for path in vrts]
+    there = [path for path in (*vrts, base.with_name(base.stem + _AREAS), *styles) if os.path.lexists(path)]
+    refuse_those_there(
+        output, [path for path in there if not left or (path in styles and not is_style_of_ours(path))]
+    )
+
+
+def _mosaic(base: Path, plan: MapPlan, zone: str) -> Path:
+    """Return the name of the mosaic of a zone."""
+    middle = f".{zone}" if len(plan.zones) > 1 else ""
+    return base.with_name(f"{base.stem}{middle}.vrt")
 
 
 @dataclass(kw_only=True)
@@ -142,8 +177,7 @@ class Making:
         legend, base = self.work.card.classes, self.order.output.absolute()
         tasks = self._filled()
         for name, text in mosaics(self.plan, tasks, legend, base.parent).items():
-            middle = f".{name}" if len(self.plan.zones) > 1 else ""
-            path = base.with_name(f"{base.stem}{middle}.vrt")
+            path = _mosaic(base, self.plan, name)
             write_bytes(path, text.encode())
             write_bytes(sidecar_path(path, ".qml"), class_map_sidecars(legend)[".qml"].encode())
         rows = area_rows(self.plan, [(task, self.found[task.name]) for task in tasks], legend)

@@ -21,7 +21,7 @@ from geoseg.inference.prepare import tiling_of
 from geoseg.inference.worker_models import sendable
 from geoseg.mapping.cell_work import CellWork
 from geoseg.mapping.listing import Listing, read_list
-from geoseg.mapping.making import Making, clear_cells
+from geoseg.mapping.making import Making, clear_cells, refuse_beside
 from geoseg.mapping.order import MapOrder, MapRecord
 from geoseg.mapping.parts import clear_unfinished
 from geoseg.mapping.planning import plan_map
@@ -35,7 +35,7 @@ from geoseg.vectorfiles.formats import check_crs, check_vector_name
 
 log = logging.getLogger("geoseg")
 
-_CELLS, _AREAS, _HEADERS = ".cells", ".areas.csv", "headers.json"
+_CELLS, _HEADERS = ".cells", "headers.json"
 _LAYER_FILE = "landcover.gpkg"
 _TOGETHER = 64
 """Tiles for which a batch is chosen on a GPU; cells have more or less."""
@@ -91,6 +91,8 @@ def make_map(order: MapOrder, told: OnProgress | None = None) -> MapRecord:
         ours = overwrite or journal.last("products") is not None
         if order.output.exists() and not ours:
             raise OutputExistsError(f"{order.output}: already exists", REPLACE)
+        if not (order.output.exists() or order.overwrite or journal.last("products")):
+            refuse_beside(order.output, plan, left=folder.exists())
         folder.mkdir(exist_ok=True)
         listing.headers.keep(kept_headers)
         clear_unfinished(folder)

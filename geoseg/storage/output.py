@@ -29,9 +29,14 @@ from geoseg.errors import (
 from geoseg.storage.durable import replace, write_bytes
 from geoseg.storage.journal import JOURNAL
 from geoseg.storage.lock import locked
+from geoseg.storage.sidecars import (
+    RASTER_SIDECARS,
+    RASTER_SUFFIXES,
+    refuse_sidecars_of_others,
+    sidecar_path,
+)
 
 _REMOTE = re.compile("/vsi|[a-z][a-z0-9]+:/")
-RASTER_SUFFIXES = (".tif", ".tiff")
 _SIDECARS = "sidecars.json"
 """File in the scratch folder that lists the sidecars a commit has yet to write."""
 _PART = ".geoseg-part"
@@ -95,7 +100,7 @@ class Claim:
         finished.chmod(self.scratch.stat().st_mode & 0o666)
         sidecar_path(target, _RUN_FILE).unlink(missing_ok=True)
         if target.suffix.lower() in RASTER_SUFFIXES:
-            for suffix in (".aux.xml", ".ovr", ".msk", ".qml"):
+            for suffix in RASTER_SIDECARS:
                 sidecar_path(target, suffix).unlink(missing_ok=True)
         if sidecars:
             note = {"name": target.name, "inode": finished.stat().st_ino, "texts": dict(sidecars)}
@@ -117,11 +122,6 @@ def _put_sidecars(scratch: Path) -> None:
         return
     for suffix, text in note["texts"].items():
         write_bytes(sidecar_path(target, suffix), text.encode())
-
-
-def sidecar_path(path: Path, suffix: str) -> Path:
-    """Return the name of a sidecar: QGIS styles replace the extension, GDAL's suffixes are appended."""
-    return path.with_suffix(suffix) if suffix == ".qml" else path.with_name(path.name + suffix)
 
 
 def scratch_folder(path: Path) -> Path:
@@ -218,7 +218,8 @@ def claim(path: Path, *, overwrite: bool, resumable: bool = False, fresh: bool =
     Raises
     ------
     OutputExistsError, OutputBusyError, OutputError
-        If the output exists, is in use or cannot be written; before anything is written.
+        If the output exists, is in use or cannot be written, or if a file beside a raster would go that is not
+        its own; before anything is written.
     """
     check_output(path)
     scratch = scratch_folder(path)
@@ -230,6 +231,8 @@ def claim(path: Path, *, overwrite: bool, resumable: bool = False, fresh: bool =
             if not overwrite and not scratch.exists():
                 raise OutputExistsError(f"{path}: already exists", REPLACE)
             _check_transactions(path)
+        elif not overwrite:
+            refuse_sidecars_of_others(path)
         try:
             scratch.mkdir(exist_ok=True)
         except OSError as error:

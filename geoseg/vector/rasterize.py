@@ -21,7 +21,8 @@ from geoseg.polygons.proof import stated_grid
 from geoseg.progress import OnProgress, ShowProgress, shown
 from geoseg.raster.classmap import nodata_of
 from geoseg.raster.legend_file import legend_of
-from geoseg.storage.output import RASTER_SUFFIXES, claim, refuse_without_output
+from geoseg.storage.output import claim, refuse_without_output
+from geoseg.storage.sidecars import RASTER_SUFFIXES
 
 if TYPE_CHECKING:
     import geopandas as gpd

@@ -35,6 +35,28 @@ def test_there_and_back(codes: Path, tmp_path: Path) -> None:
         assert file.colormap(1)[2] == (0x22, 0x8B, 0x22, 255)
 
 
+def test_the_style_of_another_layer_is_not_replaced_unless_asked(codes: Path, tmp_path: Path) -> None:
+    style = tmp_path / "parcels.qml"
+    style.write_text("my style of parcels.shp")
+    (tmp_path / "parcels.shp").touch()
+    code, said = run(codes, "-o", tmp_path / "parcels.tif")
+    assert (code, said.count("\n")) == (4, 1)
+    assert (
+        "parcels.tif: would replace parcels.qml, too, which may be another file's; move it elsewhere" in said
+    )
+    assert "choose another -o, or pass --overwrite to replace it" in said
+    assert {path.name for path in tmp_path.iterdir()} == {"a.tif", "parcels.qml", "parcels.shp"}
+    assert style.read_text() == "my style of parcels.shp"
+    style.rename(tmp_path / "kept.qml")
+    assert run(codes, "-o", tmp_path / "parcels.tif")[0] == 0
+    (tmp_path / "parcels.tif").unlink()
+    assert run(codes, "-o", tmp_path / "parcels.tif")[0] == 0  # what geoseg left itself is replaced
+    style.write_text("my style of parcels.shp")
+    (tmp_path / "parcels.tif").unlink()
+    assert run(codes, "-o", tmp_path / "parcels.tif", "--overwrite")[0] == 0
+    assert "paletted" in style.read_text()
+
+
 def test_what_would_be_lost_is_one_line(codes: Path, tmp_path: Path) -> None:
     table = tmp_path / "t.csv"
     table.write_text("Image_Label,EncodedPixels\na.tif_x,1 3\na.tif_y,3 2\n")

@@ -144,6 +144,27 @@ def test_a_finished_output_of_something_else_stays(tmp_path: Path) -> None:
     assert not (tmp_path / "map.cells").exists()
 
 
+@pytest.mark.parametrize("name", ["map.qml", "map.vrt", "map.areas.csv"])
+def test_what_lies_beside_a_new_map_stays(tmp_path: Path, name: str) -> None:
+    """Before any cell is computed; and a style that was changed since stays beside a map that is made again."""
+    (tmp_path / name).write_text("mine")
+    scene = write_scene(tmp_path / "scene.tif", truth((64, 64)))
+    with pytest.raises(geoseg.OutputExistsError, match=f"would replace {name}") as caught:
+        made(tmp_path, [scene])
+    assert caught.value.exit_code == 4
+    assert (tmp_path / name).read_text() == "mine"
+    assert not (tmp_path / "map.cells").exists()
+    made(tmp_path, [scene], overwrite=True)
+    assert (tmp_path / name).read_text() != "mine"
+    (tmp_path / "map.gpkg").unlink()
+    made(tmp_path, [scene])
+    (tmp_path / "map.gpkg").unlink()
+    (tmp_path / "map.qml").write_text("mine")
+    with pytest.raises(geoseg.OutputExistsError, match=r"would replace map\.qml, too"):
+        made(tmp_path, [scene])
+    assert (tmp_path / "map.qml").read_text() == "mine"
+
+
 class Counting(ReadsOff):
     """The same, and counts the tiles that it sees."""
 

@@ -6,14 +6,19 @@ import fcntl
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from geoseg.errors import OutputBusyError, OutputError, OutputExistsError
+from geoseg.grid.legend import Legend
+from geoseg.grid.qml import polygon_qml
+from geoseg.raster.classmap import class_map_sidecars
 from geoseg.storage.durable import write_bytes
 from geoseg.storage.journal import JOURNAL, Journal
 from geoseg.storage.output import claim, clear_leftovers
+from geoseg.storage.sidecars import sidecar_path
 
 
 def names(folder: Path) -> list[str]:
@@ -141,6 +146,81 @@ def test_sidecars_of_a_file_that_never_got_its_name_are_not_put_beside_another(
             claimed.commit(put(claimed.scratch, "new"), sidecars={".qml": "style"})
     clear_leftovers(output)
     assert (names(tmp_path), output.read_text()) == (["a.tif"], "old")
+
+
+LEGEND = Legend.parse('water,"a, <b> & ""c""",\u6c34')
+OURS = {layered: class_map_sidecars(LEGEND, layered=layered) for layered in (False, True)}
+
+
+def beside(folder: Path, texts: Mapping[str, str], name: str = "a.tif") -> dict[str, str]:
+    """Write sidecars of a raster, and return the content of all files of the folder."""
+    for suffix, text in texts.items():
+        sidecar_path(folder / name, suffix).write_text(text)
+    return contents(folder)
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {item.name: item.read_text() for item in folder.iterdir()}
+
+
+def edited(text: str) -> str:
+    return text.replace("water", "lake")
+
+
+@pytest.mark.parametrize(
+    ("texts", "named"),
+    [
+        ({".qml": "style of parcels.shp"}, "a.qml"),
+        ({".aux.xml": "statistics"}, "a.tif.aux.xml"),
+        ({".ovr": "overviews"}, "a.tif.ovr"),
+        ({".msk": "mask"}, "a.tif.msk"),
+        ({".aux.xml": OURS[False][".aux.xml"]}, "a.tif.aux.xml"),  # GDAL lays its names out alike
+        ({**OURS[False], ".qml": edited(OURS[False][".qml"])}, "a.tif.aux.xml and a.qml"),
+        ({**OURS[False], ".aux.xml": "with statistics"}, "a.tif.aux.xml and a.qml"),
+        ({".qml": OURS[False][".qml"].replace("<pipe>", "<pipe >")}, "a.qml"),
+        ({".qml": polygon_qml(LEGEND)}, "a.qml"),
+        ({**OURS[False], ".ovr": "overviews"}, "a.tif.ovr"),
+    ],
+)
+@pytest.mark.parametrize("how", [{}, {"resumable": True}, {"resumable": True, "fresh": True}])
+def test_what_lies_beside_an_output_that_is_not_there_is_not_replaced(
+    tmp_path: Path, texts: dict[str, str], named: str, how: dict[str, bool]
+) -> None:
+    """Refused before the work; with overwrite it goes, as it does elsewhere under another name."""
+    before = beside(tmp_path, texts)
+    with pytest.raises(OutputExistsError, match=rf"would replace {named}, too") as caught:
+        claim(tmp_path / "a.tif", overwrite=False, **how).__enter__()
+    assert caught.value.exit_code == 4
+    assert contents(tmp_path) == before
+    with claim(tmp_path / "b.tif", overwrite=False, **how) as claimed:
+        claimed.commit(put(claimed.scratch, "new"), sidecars={".qml": "new"})
+    assert contents(tmp_path) == before | {"b.tif": "new", "b.qml": "new"}
+    with claim(tmp_path / "a.tif", overwrite=True, **how) as claimed:
+        claimed.commit(put(claimed.scratch, "new"), sidecars={".qml": "new"})
+    assert contents(tmp_path) == {"a.tif": "new", "a.qml": "new", "b.tif": "new", "b.qml": "new"}
+
+
+@pytest.mark.parametrize("layered", [False, True])
+@pytest.mark.parametrize("missing", ["", ".aux.xml"])
+def test_what_geoseg_left_of_an_output_that_is_gone_is_replaced(
+    tmp_path: Path, layered: bool, missing: str
+) -> None:
+    beside(tmp_path, {suffix: text for suffix, text in OURS[layered].items() if suffix != missing})
+    with claim(tmp_path / "a.tif", overwrite=False) as claimed:
+        claimed.commit(put(claimed.scratch, "new"))
+    assert names(tmp_path) == ["a.tif"]
+
+
+@pytest.mark.parametrize("other", ["a.tiff", "a.vrt"])
+def test_a_style_that_is_of_another_raster_is_not_left_over(tmp_path: Path, other: str) -> None:
+    (tmp_path / other).touch()
+    before = beside(tmp_path, {".qml": OURS[False][".qml"]})
+    with (
+        pytest.raises(OutputExistsError, match=r"would replace a\.qml, too"),
+        claim(tmp_path / "a.tif", overwrite=False),
+    ):
+        pass
+    assert contents(tmp_path) == before
 
 
 def test_polygons_leave_the_style_of_a_raster_of_the_same_name_alone(tmp_path: Path) -> None:
