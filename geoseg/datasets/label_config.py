@@ -14,7 +14,7 @@ _FORMS: Final = {
     ".csv": "run_lengths",
     **{ending: "vector" for kind in KINDS if kind.holds == "vector" for ending in kind.endings},
 }
-"""Form of labels by file suffix; everything else is a raster of codes."""
+"""Form of labels by file suffix; everything else is a raster of codes, with or without a colour table."""
 FORM_NAMES: Final = ("codes", "colors", "grey", "vector", "run_lengths")
 
 
@@ -121,7 +121,11 @@ def with_form(value: object) -> object:
 
 
 def form_of(name: str) -> str:
-    """Return the form of labels in a file of this name."""
+    """Return the form of labels in files of such names, as `geoseg.labels.forms.form_of_source` finds it in a file.
+
+    No file is opened: that pictures have red, green and blue is said in a configuration, and their labels are refused
+    without it.
+    """
     return next((form for end, form in _FORMS.items() if name.lower().endswith(end)), "codes")
 
 

@@ -117,7 +117,7 @@ def convert(plan: Conversion, *, lossy: bool = False, overwrite: bool = False) -
     OptionError, OutputError, SceneError
         If an option does not apply, or a file cannot be written or read.
     """
-    form, target = form_of_source(plan.source), form_of_target(plan.target)
+    form, target = form_of_source(plan.source, band=plan.band), form_of_target(plan.target)
     like = plan.like or plan.source
     if plan.like is None and form not in _RASTERS:
         raise OptionError(

@@ -19,9 +19,8 @@ from geoseg.labels.label import UNKNOWN, FoundClass, LabelValue, Meanings, plain
 from geoseg.labels.run_length_table import read_table
 from geoseg.labels.vector_labels import class_field_of
 from geoseg.labels.vector_labels import found_classes as found_values
-from geoseg.raster.file_kinds import kind_of
+from geoseg.raster.file_kinds import kind_by_name, kind_of
 from geoseg.raster.legend_file import LEGEND_TAG, TASK_TAG, legend_from_json
-from geoseg.raster.opening import locate
 from geoseg.raster.scene import Scene
 from geoseg.vectorfiles.formats import NO_SHAPEFILES
 
@@ -81,26 +80,37 @@ class Classes:
     meanings: Meanings
 
 
-def form_of_source(path: Path) -> Form:
-    """Detect the form of a label file by its content, or by its extension for tables.
+def form_of_source(path: Path, *, band: int = 1) -> Form:
+    """Detect the form of a label file by its content, or by its extension for tables: the one rule of all commands.
+
+    A raster with a colour table, PNG or TIFF, is one of codes, and its table gives their colours; a picture with red,
+    green and blue is one of colours.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    band : int
+        Band that holds the codes, from 1; who names another than the first says that it is no picture.
 
     Raises
     ------
-    DataError, SceneError
+    SceneError
         If it cannot be opened.
     """
     if path.suffix.lower() == ".csv":
         return "run_lengths"
-    with suppress(OSError):  # `locate` says why
-        kind = kind_of(path)
-        if kind is not None and kind.holds == "vector":
-            return "vector"
-    if locate(path, allow_remote=None).driver in _PICTURES:
-        picture = Scene.open(path, expand_palette=True, allow_remote=None)
-        return "colors" if picture.palette is not None or picture.count > 1 else "codes"
+    kind = kind_by_name(path)
+    with suppress(OSError):  # whoever reads it says why
+        kind = kind_of(path) or kind
+    if kind is not None and kind.holds == "vector":
+        return "vector"
     scene = Scene.open(path, palette_as_codes=True, allow_remote=None)
-    colored = scene.count == 3 and scene.dtype == np.uint8 and TASK_TAG not in scene.file.tags
-    return "colors" if colored else "codes"
+    if scene.file.location.driver in _PICTURES:
+        colored = scene.count > 1
+    else:
+        colored = scene.count == 3 and scene.dtype == np.uint8 and TASK_TAG not in scene.file.tags
+    return "colors" if colored and band == 1 else "codes"
 
 
 def is_multilabel(path: Path, form: Form) -> bool:

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from geoseg.datasets.label_config import form_of
-from geoseg.errors import DataError, Message, OptionError, plural
+from geoseg.errors import DataError, Message, OptionError, SceneError, plural
 from geoseg.grid.ground import pixel_size_m
 from geoseg.grid.legend import BACKGROUND, NODATA, Legend, LegendClass
+from geoseg.labels.forms import form_of_source
 from geoseg.labels.label import FoundClass
 from geoseg.learning.config import Config, set_value
 from geoseg.raster.declared import UNSAID, Declared
@@ -162,13 +162,21 @@ def found_in(
     labels: Sequence[Path], choices: LabelChoices
 ) -> tuple[str, LabelChoices, tuple[FoundClass, ...]]:
     """Return the form of files of labels, the choices with the attribute that holds the class, and the classes."""
-    forms = {form_of(path.name): path for path in labels}
+    try:
+        forms = {form_of_source(path, band=choices.band): path for path in labels}
+    except SceneError as error:
+        raise error.into(DataError) from error
     if len(forms) > 1:
         raise OptionError(f"{' and '.join(map(str, forms.values()))} are labels of two forms, expected one")
     (form,) = forms
     if form == "run_lengths":
         raise OptionError(
             f"{labels[0]}: run lengths need a configuration (YAML), expected vectors or a raster"
+        )
+    if form == "colors":
+        raise DataError(
+            f"{labels[0]}: is a picture of colours, expected vectors or a raster of codes; geoseg labels convert makes "
+            "codes of it, or a configuration (YAML) says data.labels.form: colors"
         )
     if form == "vector":
         choices = _with_class_field(labels[0], choices)

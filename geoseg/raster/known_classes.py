@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -11,12 +12,14 @@ from geoseg.grid.legend import trimmed
 from geoseg.grid.qml import palette_classes, raster_qml
 from geoseg.raster.attribute_table import KnownClasses, table_of_dbf, table_of_xml
 from geoseg.raster.description import Description, describe
+from geoseg.raster.file_kinds import KINDS
 from geoseg.raster.legend_file import LEGEND_TAG, legend_from_json
 from geoseg.raster.opening import locate
 
 _log = logging.getLogger(__name__)
 
 _LARGEST = 16 * 2**20
+_ENDINGS = tuple(ending for kind in KINDS if kind.holds == "raster" for ending in kind.endings)
 _MEMBERS = 64
 """Most members of a VRT that are searched."""
 
@@ -26,7 +29,8 @@ def known_classes(file: Description, band: int = 1) -> KnownClasses:
 
     The sources are the colour table, the category names and the attribute table (``.vat.dbf``, ``.aux.xml``), the
     tag ``GEOSEG_LEGEND`` and the QGIS style beside the raster (``.qml``). Later ones take precedence, as in QGIS. A
-    VRT without names takes those of its members.
+    VRT without names takes those of its members. A style that may be of another raster of the same name, such as
+    ``a.qml`` beside ``a.png`` and ``a.tif``, is not read, and a line says so.
 
     Parameters
     ----------
@@ -54,7 +58,8 @@ def known_classes(file: Description, band: int = 1) -> KnownClasses:
         style = _read(Path(file.location.name).with_suffix(".qml"))
         # The style that was written together with the tag is skipped: XML attributes cannot hold every name.
         if style is not None and (tagged is None or style != raster_qml(tagged).encode()):
-            known |= _of_style(style)
+            styled = known | _of_style(style)
+            known = styled if styled == known or _may_be_of(file, style) else known
     return known
 
 
@@ -65,6 +70,43 @@ def names_classes(file: Description) -> bool:
     except LegendError:
         return True
     return bool(known.names or known.colors)
+
+
+def _may_be_of(file: Description, style: bytes) -> bool:
+    """Tell whether the style beside a raster is its own, where other rasters have the same name but for the ending.
+
+    It is that of the raster whose tag it was written with; else of the one that has a tag; else nobody can tell.
+    """
+    path = Path(file.location.name)
+    names = [path.with_suffix(case(ending)) for ending in _ENDINGS for case in (str.lower, str.upper)]
+    others = {other: tag for other in names if other != path for tag in _tags_of(other)}
+    owner = next((other for other, tag in others.items() if tag and style == _style_with(tag)), None)
+    if owner is None and LEGEND_TAG not in file.tags:
+        owner = next((other for other, tag in others.items() if tag), next(iter(others), None))
+    if owner is not None:
+        _log.warning(
+            "%s: is not taken for the legend of %s, since it lies beside %s, too; rename one of them if it is",
+            path.with_suffix(".qml"), path.name, owner.name,
+        )  # fmt: skip
+    return owner is None
+
+
+def _tags_of(path: Path) -> Iterator[str]:
+    """Yield the legend in a raster's tag as text, empty if it has none; nothing for what can be no class map."""
+    try:
+        file = describe(locate(path, allow_remote=False))
+    except SceneError:
+        return
+    if LEGEND_TAG in file.tags or len(file.dtypes) == 1:
+        yield file.tags.get(LEGEND_TAG, "")
+
+
+def _style_with(tag: str) -> bytes | None:
+    """Return the style that is written together with a tag; None if the tag is damaged."""
+    try:
+        return raster_qml(legend_from_json(tag)).encode()
+    except LegendError:
+        return None
 
 
 def _beside(raster: Path, band: int, *, vrt: bool) -> KnownClasses:

@@ -7,7 +7,9 @@ import pytest
 import rasterio
 from click.testing import CliRunner
 from geoseg_cli.main import group
+from PIL import Image
 
+from geoseg.learning.quick import LabelChoices, found_in
 from tests.toys import WriteRaster
 
 
@@ -55,6 +57,42 @@ def test_the_style_of_another_layer_is_not_replaced_unless_asked(codes: Path, tm
     (tmp_path / "parcels.tif").unlink()
     assert run(codes, "-o", tmp_path / "parcels.tif", "--overwrite")[0] == 0
     assert "paletted" in style.read_text()
+
+
+def paletted(path: Path) -> Path:
+    """Codes 1, 2 and 3 whose colours are in another order."""
+    image = Image.fromarray(np.array([[1, 2, 3], [3, 2, 1]], dtype=np.uint8)).convert("P")
+    image.putdata([1, 2, 3, 3, 2, 1])
+    image.putpalette([0, 0, 0, 200, 200, 0, 0, 100, 0, 100, 0, 0])
+    image.save(path)
+    return path
+
+
+def test_a_picture_with_a_palette_is_codes_to_all_and_keeps_its_own_classes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its palette gives colours; the style of the raster that is made of it is not its legend."""
+    source = paletted(tmp_path / "labels.png")
+    colors = {1: "#c8c800", 2: "#006400", 3: "#640000"}
+    _, _, before = found_in([source], LabelChoices())
+    assert {each.value: each.color for each in before} == colors
+    code, said = run(source, "-o", tmp_path / "labels.tif", "--classes", legend(tmp_path))
+    assert code == 0, said
+    with rasterio.open(tmp_path / "labels.tif") as file:
+        assert file.read(1).tolist() == [[1, 2, 3], [3, 2, 1]]
+    assert not caplog.records
+    assert found_in([source], LabelChoices())[2] == before
+    assert (
+        "labels.qml: is not taken for the legend of labels.png, since it lies beside labels.tif"
+        in caplog.text
+    )
+    assert [each.name for each in found_in([tmp_path / "labels.tif"], LabelChoices())[2]] == ["a", "b", "c"]
+
+
+def legend(folder: Path) -> Path:
+    path = folder / "legend.csv"
+    path.write_text("code,name\n1,a\n2,b\n3,c\n")
+    return path
 
 
 def test_what_would_be_lost_is_one_line(codes: Path, tmp_path: Path) -> None:

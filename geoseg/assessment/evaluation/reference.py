@@ -127,7 +127,7 @@ class Reference:
         DataError, OptionError
             If the labels cannot be read, or have a value that is no class of the map.
         """
-        form = form_of_source(path)
+        form = form_of_source(path, band=options.band)
         if layered and form == "colors" and path.suffix.lower() in GEOTIFF.endings:
             form = "codes"  # one band of 0 and 1 per class: three of them look like a picture
         source = LabelSource(
