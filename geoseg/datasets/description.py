@@ -12,7 +12,7 @@ from geoseg.datasets.split_config import METHOD_NAMES, ColumnSplit, SplitConfig
 from geoseg.errors import LegendError, plural
 from geoseg.grid.legend import BACKGROUND, BUILT_IN, Legend, Task
 from geoseg.labels.forms import own_values
-from geoseg.labels.label import UNKNOWN, LabelValue, Meanings, plain
+from geoseg.labels.label import UNKNOWN, Expected, LabelValue, Meanings, plain
 from geoseg.raster.declared import Declared, NodataRule, nodata_of
 
 TAGS: Final = frozenset([*FORM_NAMES, *METHOD_NAMES])
@@ -222,6 +222,13 @@ class DataConfig(BaseModel):
             unlabelled=UNKNOWN if unlabelled == "ignored" else unlabelled,
             remedy="name them in data.classes or data.ignore"
             + (", or raise data.labels.tolerance" if self.labels.form == "colors" else ""),
+            expected=Expected(
+                whose="data.classes",
+                names={c.code: c.name for c in self.legend.classes},
+                given=frozenset(code for code, c in self.classes.items() if c.labels is not None),
+                remedy="say in data.classes which of its numbers mean which class, such as {name: forest, labels: [2]}",
+                by_name="let its names count with data.labels.class_field: class_name",
+            ),
         )
 
 

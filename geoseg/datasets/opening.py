@@ -29,6 +29,7 @@ from geoseg.errors import DataError, GeosegError, Message, Text, plural
 from geoseg.grid.grid import Grid
 from geoseg.labels.coded_labels import CodedLabels
 from geoseg.labels.colored_labels import ColoredLabels
+from geoseg.labels.contradiction import RECODE, FileNames
 from geoseg.labels.grey_labels import GreyLabels
 from geoseg.labels.label import Labels, Meanings
 from geoseg.labels.resized_labels import ResizedLabels
@@ -281,7 +282,7 @@ def open_pairs(
     """
     channels, meanings = Channels(codes=data.channels, task=data.task), data.meanings
     pairs: dict[str, Pair] = {}
-    problems = _unlike(entries, images)
+    problems, names = _unlike(entries, images), FileNames(meanings.code)
     for entry in entries:
         image = images[entry.key]
         if entry.labels is None:
@@ -292,6 +293,10 @@ def open_pairs(
         except GeosegError as error:
             named = entry.labels if isinstance(entry.labels, Path) else entry.labels.path
             problems.append(Problem.of(entry.key, str(named), error, kind="labels"))
+            continue
+        if found := names.add(labels.path, getattr(labels, "names", {})):  # pictures and tables have no codes
+            what = f"{found}; {RECODE}"
+            problems.append(Problem(key=entry.key, path=labels.path, what=what, kind="labels"))
             continue
         pair = Pair(name=entry.key, image=image, labels=labels, channels=channels)
         pairs[entry.key] = (

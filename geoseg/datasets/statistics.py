@@ -13,6 +13,7 @@ import numpy.typing as npt
 from geoseg.datasets.class_index import Cells, ClassIndex, kinds_of
 from geoseg.datasets.dataset import Channels, Pair
 from geoseg.errors import DataError, plural
+from geoseg.grid.legend import Legend
 from geoseg.grid.window import Window
 from geoseg.models.scaling import Scaling, scalings_of
 
@@ -91,7 +92,7 @@ class Moments:
         self.count = both
 
 
-def measure(pairs: Sequence[Pair], *, every_class: bool = True) -> Statistics:
+def measure(pairs: Sequence[Pair], *, every_class: bool = True, legend: Legend | None = None) -> Statistics:
     """Read every pixel of a split once, block by block; pixels that are invalid or outside a pair's area do not
     count.
 
@@ -101,6 +102,8 @@ def measure(pairs: Sequence[Pair], *, every_class: bool = True) -> Statistics:
         Images and labels, at least one, all with the same channels.
     every_class : bool
         Whether a class without a pixel is an error; otherwise it is logged.
+    legend : Legend, optional
+        Names of the classes, for that message.
 
     Raises
     ------
@@ -139,7 +142,7 @@ def measure(pairs: Sequence[Pair], *, every_class: bool = True) -> Statistics:
         raise DataError(f"no valid pixel in {plural(len(pairs), 'training image')}")
     std = np.sqrt(moments.squares / moments.count)
     try:
-        counts = _checked(index, channels)
+        counts = _checked(index, channels, legend)
     except DataError as error:
         if every_class:
             raise
@@ -158,7 +161,7 @@ def measure(pairs: Sequence[Pair], *, every_class: bool = True) -> Statistics:
     )
 
 
-def _checked(index: ClassIndex, channels: Channels) -> tuple[int, ...]:
+def _checked(index: ClassIndex, channels: Channels, legend: Legend | None) -> tuple[int, ...]:
     """Return the pixels of each value or class; raise DataError if one has none."""
     counts = _pixels(index, channels)
     if not all(counts):
@@ -168,9 +171,10 @@ def _checked(index: ClassIndex, channels: Channels) -> tuple[int, ...]:
                 f"no training pixel is labelled as {missing}; "
                 + ("train on more images" if missing else "say what is 0, or set data.labels.unlabelled to 0")
             )
+        code = channels.codes[missing]
+        called = "" if legend is None else f" ({legend[code].name})"
         raise DataError(
-            f"no training pixel is labelled as class {channels.codes[missing]}; "
-            "leave it out or train on more images"
+            f"no training pixel is labelled as class {code}{called}; leave it out or train on more images"
         )
     return counts
 

@@ -22,7 +22,7 @@ from geoseg.errors import OptionError, plural
 from geoseg.grid.window import Window
 from geoseg.inference.prepare import Job
 from geoseg.labels.coded_labels import CodedLabels
-from geoseg.labels.label import UNKNOWN, Codes, Labels, LabelValue, Meanings
+from geoseg.labels.label import UNKNOWN, Codes, Expected, Labels, LabelValue, Meanings
 from geoseg.labels.resized_labels import ResizedLabels
 from geoseg.learning.metrics import Confusion
 from geoseg.models.card import Card
@@ -186,6 +186,11 @@ def _opened(job: Job, path: PathLike[str] | str) -> Labels:
         codes=codes,
         code_of=code_of,
         remedy="labels have the codes of the model's classes, as geoseg info tells them",
+        expected=Expected(
+            whose="the model",
+            names=dict(zip(card.classes.codes, card.classes.names, strict=True)),
+            remedy="write it anew with the codes of the model (docs/legends.md says how)",
+        ),
     )
     labels = CodedLabels.open(path, job.grid, meanings, layered=card.task == "multilabel")
     if card.image_size is None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -17,7 +17,9 @@ from geoseg.grid.grid import Grid
 from geoseg.grid.legend import NODATA
 from geoseg.grid.window import Window
 from geoseg.labels.alignment import Alignment
+from geoseg.labels.contradiction import Names, refuse_contradiction
 from geoseg.labels.label import UNKNOWN, Codes, FoundClass, Meanings, finished, on_image, one_hot, translated
+from geoseg.raster.attribute_table import KnownClasses
 from geoseg.raster.cache import limited_cache
 from geoseg.raster.known_classes import known_classes
 from geoseg.raster.scene import Scene
@@ -49,11 +51,14 @@ class CodedLabels:
         Meaning of the label values.
     layered : bool
         Whether `read` returns one layer per class.
+    names : mapping of int to str
+        Names that the raster itself gives its label values.
     """
 
     aligned: Alignment
     meanings: Meanings
     layered: bool = False
+    names: Names = field(default_factory=dict)
 
     @classmethod
     def open(
@@ -84,12 +89,21 @@ class CodedLabels:
         Raises
         ------
         DataError
-            If it is not a raster of codes, or does not overlap the image.
+            If it is not a raster of codes, does not overlap the image, or says itself that its codes mean other
+            classes.
         """
         scene = _open(path)
         count = len(scene.file.dtypes)
         if layered and len(meanings.codes) in (scene.count, count) and scene.count > 1:
-            return cls(aligned=Alignment.of(_layers(scene, meanings), grid), meanings=meanings, layered=True)
+            names = _in_order(_known(scene, 1).names, meanings.codes)
+            by_band = replace(meanings, code_of={code: code for code in meanings.codes})
+            refuse_contradiction(path, names, by_band)
+            return cls(
+                aligned=Alignment.of(_layers(scene, meanings), grid),
+                meanings=meanings,
+                layered=True,
+                names=names,
+            )
         if layered and scene.count > 1 and band == 1:
             raise DataError(
                 f"{path}: has {plural(scene.count, 'band')}, expected one band of label codes, or "
@@ -101,6 +115,8 @@ class CodedLabels:
                 f"{path}: no label value is a whole number ({meanings.words}), expected label codes"
             )
         aligned = Alignment.of((_band(scene, band),), grid)
+        names = _known(scene, band).names
+        refuse_contradiction(path, names, meanings)
         nodata = scene.file.nodata[band - 1]
         if nodata is not None and meanings.code(nodata) not in (None, UNKNOWN, meanings.unlabelled):
             _log.warning(
@@ -108,7 +124,7 @@ class CodedLabels:
                 path,
                 nodata,
             )
-        return cls(aligned=aligned, meanings=meanings, layered=layered)
+        return cls(aligned=aligned, meanings=meanings, layered=layered, names=names)
 
     @property
     def path(self) -> str:
@@ -203,10 +219,7 @@ def found_classes(path: str | os.PathLike[str], *, band: int = 1) -> tuple[Found
         If it cannot be read, or is not a raster of codes.
     """
     scene = _band(_open(path), band)
-    try:
-        known = known_classes(scene.file)
-    except LegendError as error:
-        raise error.into(DataError, path) from error
+    known = _known(scene, band)
     present: set[int] = set()
     for values in _values(scene):
         present.update(int(value) for value in values)
@@ -221,10 +234,28 @@ def found_classes(path: str | os.PathLike[str], *, band: int = 1) -> tuple[Found
     often = Counter(names.values())  # attribute tables may give several codes the same name
     return tuple(
         FoundClass(
-            value=code, name=name if often[name] == 1 else f"{name} ({code})", color=known.colors.get(code)
+            value=code,
+            name=name if often[name] == 1 else f"{name} ({code})",
+            color=known.colors.get(code),
+            held=code in present,
         )
         for code, name in names.items()
     )
+
+
+def _known(scene: Scene, band: int) -> KnownClasses:
+    """Return the names and colours that a raster itself gives the codes of a band."""
+    try:
+        return known_classes(scene.file, band)
+    except LegendError as error:
+        raise error.into(DataError, scene.path) from error
+
+
+def _in_order(names: Names, codes: Sequence[int]) -> Names:
+    """Return the names of the bands of a raster with a band for each class, by the codes that these are taken for."""
+    if len(names) != len(codes):
+        return {}
+    return {code: names[own] for code, own in zip(codes, sorted(names), strict=True)}
 
 
 def _values(scene: Scene) -> Iterator[npt.NDArray[Any]]:

@@ -57,6 +57,31 @@ class Labels(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """Names of the classes that label values are taken for, which files must not contradict.
+
+    Parameters
+    ----------
+    whose : str
+        Whose the names are, in messages.
+    names : mapping of int to str
+        Names by legend code.
+    given : frozenset of int
+        Legend codes whose label values a person gave: what files call these values does not count.
+    remedy : str
+        Advice in messages about rasters that contradict them.
+    by_name : str
+        Advice in messages about polygons that contradict them, which have names of their own to go by.
+    """
+
+    whose: str
+    names: Mapping[int, str]
+    given: frozenset[int] = frozenset()
+    remedy: Text
+    by_name: Text = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Meanings:
     """Meaning of the label values.
 
@@ -71,12 +96,15 @@ class Meanings:
         Code of pixels that no label covers: UNKNOWN, or the legend code of the background.
     remedy : str
         Advice in messages about values without a meaning.
+    expected : Expected, optional
+        Names of the classes, if files that contradict them are refused.
     """
 
     codes: tuple[int, ...]
     code_of: Mapping[LabelValue, int]
     unlabelled: int = UNKNOWN
     remedy: Text = "name them in data.classes or data.ignore"
+    expected: Expected | None = None
 
     def code(self, value: object) -> int | None:
         """Return the legend code of a value as files have it (2, 2.0, "2", "Forest "); None if it has no meaning."""
@@ -104,11 +132,14 @@ class FoundClass:
         Name of the class.
     color : str or None
         Colour, ``#rrggbb``, if the file has one.
+    held : bool
+        Whether something in the file has this class, and not only its legend.
     """
 
     value: LabelValue
     name: str
     color: str | None
+    held: bool = True
 
 
 def one_hot(codes: Codes, order: Sequence[int]) -> Codes:

@@ -6,7 +6,8 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +19,7 @@ from geoseg.errors import DataError, Message, OptionError, plural
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import trimmed
 from geoseg.grid.window import Window
+from geoseg.labels.contradiction import Names, refuse_contradiction
 from geoseg.labels.label import UNKNOWN, Codes, FoundClass, LabelValue, Meanings, plain
 from geoseg.labels.overlap import OVERLAP, Overlap, check_overlap, overlap_words
 from geoseg.labels.pixel_shapes import burn
@@ -76,6 +78,8 @@ class VectorLabels:
         Whether a polygon covers every pixel it touches.
     consistent : bool
         Whether it is known that no shapes of different classes overlap.
+    names : mapping of int to str
+        Names that the file itself gives the codes of its polygons.
     """
 
     shapes: _Loaded
@@ -83,6 +87,7 @@ class VectorLabels:
     layered: bool = False
     all_touched: bool = False
     consistent: bool = False
+    names: Names = field(default_factory=dict)
 
     @classmethod
     def open(
@@ -143,9 +148,15 @@ class VectorLabels:
             overlap=overlap,
         )
         signature = recipe.signature()
+        names = _own_names(recipe.path, recipe.layers, signature) if class_field == CODE else {}
+        refuse_contradiction(path, names, meanings, drawn=True)
         shapes = load_shapes(recipe)
         labels = cls(
-            shapes=_Loaded(recipe, shapes, signature), recipe=recipe, layered=layered, all_touched=all_touched
+            shapes=_Loaded(recipe, shapes, signature),
+            recipe=recipe,
+            layered=layered,
+            all_touched=all_touched,
+            names=names,
         )
         for note in shapes.notes:
             _log.info("%s: %s", path, note)
@@ -311,6 +322,22 @@ def found_classes(
     names = Counter(c.name for c in found.values())  # a style may show several values under one label
     apart = [c if names[c.name] == 1 else replace(c, name=str(c.value)) for c in found.values()]
     return tuple(sorted(apart, key=lambda c: (isinstance(c.value, str), c.value)))
+
+
+@lru_cache(maxsize=_KEPT)
+def _own_names(path: Path, layers: tuple[VectorLayer, ...], _signature: tuple[int, int]) -> Names:
+    """Return the names that polygons with class codes have, from a cache: one file may label many images."""
+    found: dict[int, str] = {}
+    for layer in layers:
+        if NAME not in layer.fields or CODE not in layer.fields:
+            continue
+        styles = class_styles(path, layer.name, CODE, alone=len(layers) == 1)
+        rows = count_rows(path, layer, [CODE, NAME])
+        with suppress(DataError):  # codes that are none, which the reading of the shapes tells
+            legend = Called.of(rows, f"{path}, layer {layer.name}", styles).legend(tell=False)
+            if legend is not None:
+                found = {c.code: c.name for c in legend.classes} | found
+    return found
 
 
 def _called(

@@ -176,7 +176,7 @@ def prepare_training(
             raise DataError(f"the split {split} has no image; change data.split or add images")
     # A fold may lack a class that others have: its score says what that costs.
     in_folds = isinstance(config.data.split, InFolds) and config.data.split.test
-    statistics = measure(opened.splits["train"], every_class=not in_folds)
+    statistics = measure(opened.splits["train"], every_class=not in_folds, legend=config.data.legend)
     mean, std = _normalisation(model, statistics)
     model.card = model.card.changed(
         value_range=statistics.value_range,

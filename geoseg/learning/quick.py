@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from geoseg.errors import DataError, Message, OptionError, SceneError, plural
 from geoseg.grid.ground import pixel_size_m
 from geoseg.grid.legend import BACKGROUND, NODATA, Legend, LegendClass
+from geoseg.labels.contradiction import RECODE, FileNames
 from geoseg.labels.forms import form_of_source
 from geoseg.labels.label import FoundClass
 from geoseg.learning.config import Config, set_value
@@ -181,12 +182,30 @@ def found_in(
     if form == "vector":
         choices = _with_class_field(labels[0], choices)
     found: dict[object, FoundClass] = {}
+    names = FileNames()
     for path in labels:
-        for each in _found(path, form, choices):
-            found.setdefault(each.value, each)
+        classes = _found(path, form, choices)
+        said = {
+            each.value: each.name for each in classes if isinstance(each.value, int) and not _nameless(each)
+        }
+        if problem := names.add(path, said):
+            raise DataError(f"{path}: {problem}", RECODE)
+        for each in classes:
+            known = found.setdefault(each.value, each)
+            found[each.value] = replace(known, held=known.held or each.held)
+    found = _held(found, labels)
     if len(labels) == 1:
         return form, choices, tuple(found.values())
     return form, choices, tuple(sorted(found.values(), key=_order))
+
+
+def _held(found: Mapping[object, FoundClass], labels: Sequence[Path]) -> dict[object, FoundClass]:
+    """Leave out the classes that only a legend names, and tell which."""
+    absent = [each.name for each in found.values() if not each.held]
+    if absent:
+        files = str(labels[0]) if len(labels) == 1 else f"{labels[0]} and {len(labels) - 1} more"
+        _log.warning("%s: no pixel is labelled as %s; left out of the classes", files, listed(absent))
+    return {value: each for value, each in found.items() if each.held}
 
 
 def _order(found: FoundClass) -> tuple[bool, float, str]:

@@ -17,7 +17,7 @@ from geoseg.datasets.opening import open_data
 from geoseg.datasets.splits import Splits, with_card
 from geoseg.datasets.statistics import measure
 from geoseg.errors import ConfigError, DataError, GeosegError
-from geoseg.grid.legend import Task
+from geoseg.grid.legend import Legend, Task
 from geoseg.grid.window import Window
 from geoseg.learning.config import Config
 from geoseg.models.model import Model
@@ -117,6 +117,9 @@ def test_a_class_without_pixels_and_a_constant_band_are_refused(
     pairs = opened(toy, small)["train"]
     with pytest.raises(DataError, match="no training pixel is labelled as class 30"):
         measure([replace(pair, channels=Channels(codes=(10, 20, 30))) for pair in pairs])
+    named = Legend.of([(10, "left", None), (20, "right", None), (30, "lava", None)])
+    with pytest.raises(DataError, match=r"labelled as class 30 \(lava\)"):
+        measure([replace(pair, channels=Channels(codes=named.codes)) for pair in pairs], legend=named)
     with rasterio.open(toy.parent / "images" / "a.tif") as file:
         image = file.read()
     image[1] = 9

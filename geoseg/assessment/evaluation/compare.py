@@ -13,7 +13,7 @@ import numpy as np
 from geoseg.assessment.evaluation.blocks import BlockCounts
 from geoseg.assessment.evaluation.comparison import Comparison
 from geoseg.assessment.evaluation.differences import CHANGES, ComparedPixels, write_differences
-from geoseg.assessment.evaluation.open_map import OpenMap, RowsDone
+from geoseg.assessment.evaluation.open_map import OpenMap, RowsDone, refuse_other_names
 from geoseg.assessment.evaluation.options import EvaluateOptions, PolygonsFile
 from geoseg.assessment.evaluation.reference import IGNORED, Reference, ReferenceOptions
 from geoseg.assessment.evaluation.rows import Rows, class_index, in_pieces
@@ -183,3 +183,4 @@ def _check_alike(first: OpenMap, second: OpenMap) -> None:
             f"{second.name}: has classes {', '.join(map(str, second.legend.codes))}, and {first.name} has "
             f"{', '.join(map(str, first.legend.codes))}; give both one legend"
         )
+    refuse_other_names((first, second))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geoseg.assessment.evaluation.differences import ERRORS, ComparedPixels, write_differences
-from geoseg.assessment.evaluation.open_map import OpenMap, RowsDone
+from geoseg.assessment.evaluation.open_map import OpenMap, RowsDone, refuse_other_names
 from geoseg.assessment.evaluation.options import EvaluateOptions, PolygonsFile, page_path
 from geoseg.assessment.evaluation.reference import Reference, ReferenceOptions
 from geoseg.assessment.evaluation.result import Evaluation, Stress
@@ -250,6 +250,7 @@ def _labels_of(
             raise ClassMapError(
                 f"{each.name}: has other classes than {first.name}; evaluate them apart, or give both one legend"
             )
+    refuse_other_names(maps)
     if files.errors is not None and (len(maps) > 1 or first.layered):
         found = f"{len(maps)} maps" if len(maps) > 1 else "a multilabel map"
         raise OptionError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -16,6 +16,7 @@ from geoseg.assessment.evaluation.reference import Reference
 from geoseg.assessment.evaluation.rows import Rows, class_index, present_index, rows_of
 from geoseg.errors import ClassMapError, Message, plural
 from geoseg.grid.legend import Legend
+from geoseg.labels.contradiction import RECODE, FileNames
 from geoseg.learning.reliability import Reliability
 from geoseg.progress import OnProgress
 from geoseg.vector.sources import ReadMap, opened, share_rows
@@ -140,6 +141,24 @@ class OpenMap:
                 watch(len(each.found))
             found.append(counts.finished(calibrated=bool(self.shares), groups=options.groups))
         return found, unlabelled, unmapped
+
+
+def refuse_other_names(maps: Sequence[OpenMap]) -> None:
+    """Refuse maps with the same codes of which one gives the name of a class to the code of another.
+
+    Raises
+    ------
+    ClassMapError
+        Naming the first such code.
+    """
+    seen = FileNames()
+    for each in maps:
+        names = dict(zip(each.legend.codes, each.legend.names, strict=True))
+        if found := seen.add(each.name, names):
+            raise ClassMapError(
+                f"{each.name}: {found}",
+                Message("{}; where only its names are wrong, name the codes with {legend}", RECODE),
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

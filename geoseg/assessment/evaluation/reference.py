@@ -9,21 +9,19 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.errors import DataError, GeosegError, Message, OptionError
+from geoseg.errors import DataError, Message, OptionError
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend
 from geoseg.grid.window import Window
 from geoseg.labels.coded_labels import CodedLabels
 from geoseg.labels.colored_labels import ColoredLabels
 from geoseg.labels.forms import LabelSource, classes_of, form_of_source
-from geoseg.labels.label import UNKNOWN, Labels, LabelValue, plain
+from geoseg.labels.label import UNKNOWN, Expected, Labels, LabelValue, plain
 from geoseg.labels.overlap import OVERLAP, Overlap
 from geoseg.labels.run_lengths import RunLengthLabels
 from geoseg.labels.vector_labels import VectorLabels
-from geoseg.raster.description import describe
 from geoseg.raster.file_kinds import GEOTIFF
-from geoseg.raster.known_classes import known_classes
-from geoseg.raster.opening import locate
+from geoseg.vectorfiles.class_names import NAME
 
 IGNORED = -1
 """Class index of pixels that do not count."""
@@ -140,8 +138,6 @@ class Reference:
         )
         if source.form == "vector":
             source = source.with_class_field(alone=True)
-        if source.form == "codes" and not layered and not options.class_labels:
-            _refuse_other_codes(path, legend, options.band)
         classes = classes_of(source, legend, options.unlabelled, options.values_of(legend))
         if len(classes.legend.codes) > len(legend.codes):
             raise DataError(
@@ -159,6 +155,13 @@ class Reference:
             remedy=Message(
                 "name those that the map does not have with {ignore}, and those that mean one of its classes with "
                 "{class_labels}"
+            ),
+            expected=Expected(
+                whose="the map",
+                names=dict(enumerate(legend.names)),
+                given=frozenset(index[code] for code in options.values_of(legend)),
+                remedy=Message("say which of its numbers mean which class of the map with {class_labels}"),
+                by_name=Message("let its names count with {class_field}", class_field=NAME),
             ),
         )
         labels: Labels
@@ -190,30 +193,6 @@ class Reference:
         codes = self.labels.read(window)
         found = (codes if layer is None else codes[layer]).astype(np.int16)
         return np.where(found == UNKNOWN, np.int16(IGNORED), found)
-
-
-def _refuse_other_codes(path: Path, legend: Legend, band: int) -> None:
-    """Refuse a raster whose own legend gives the name of one of the map's classes to the code of another.
-
-    Its numbers would be compared with classes that they do not mean, and no score would show it.
-
-    Raises
-    ------
-    DataError
-        Naming the first such code.
-    """
-    try:
-        own = known_classes(describe(locate(path, allow_remote=None)), band).names
-    except GeosegError as error:
-        raise error.into(DataError) from error
-    codes = {plain(name): code for name, code in zip(legend.names, legend.codes, strict=True)}
-    for code, name in own.items():
-        meant = codes.get(plain(name))
-        if meant is not None and meant != code and code in legend.codes:
-            raise DataError(
-                f"{path}: its {code} is {name}, which is {meant} in the map, where {code} is {legend[code].name}",
-                Message("say which of its numbers mean which class of the map with {class_labels}"),
-            )
 
 
 def _readings_of(values: Sequence[str | int]) -> list[LabelValue]:
