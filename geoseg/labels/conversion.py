@@ -12,12 +12,13 @@ import numpy as np
 from geoseg.errors import DataError, Message, OptionError, Text, plural
 from geoseg.grid.legend import Legend
 from geoseg.labels.forms import Form, LabelSource, classes_of, form_of_source, form_of_target, is_multilabel
-from geoseg.labels.label import UNKNOWN
+from geoseg.labels.label import UNKNOWN, Expected
 from geoseg.labels.overlap import OVERLAP, Overlap
 from geoseg.labels.truth import Place, Truth, read_truth
 from geoseg.labels.writing import write_picture, write_polygons, write_raster, write_run_lengths
 from geoseg.raster.scene import grid_of_raster
 from geoseg.storage.output import claim
+from geoseg.vectorfiles.class_names import NAME
 
 _RASTERS: tuple[Form, ...] = ("codes", "colors")
 
@@ -171,6 +172,8 @@ def _read(plan: Conversion, form: Form, like: Path, *, flat: bool) -> Truth:
     if form == "vector":
         source = source.with_class_field(alone=plan.legend is None and plan.unlabelled is None)
     classes = classes_of(source, plan.legend, plan.unlabelled)
+    if plan.legend is not None:
+        classes = replace(classes, meanings=replace(classes.meanings, expected=_expected(plan.legend)))
     place = Place(
         name=os.fspath(like.name),
         grid=grid_of_raster(like),
@@ -181,6 +184,20 @@ def _read(plan: Conversion, form: Form, like: Path, *, flat: bool) -> Truth:
     )
     overlap = plan.overlap or (OVERLAP if flat else None)
     return read_truth(source, classes, place, layered=plan.layered, overlap=overlap)
+
+
+def _expected(given: Legend) -> Expected:
+    """Return the names that the source must not contradict: those of given classes."""
+    return Expected(
+        whose="the given classes",
+        names=dict(zip(given.codes, given.names, strict=True)),
+        remedy=Message(
+            "leave {classes} out and its own are taken, or make polygons of it with geoseg vectorize and convert these "
+            "with {class_field}, so that its names count",
+            class_field=NAME,
+        ),
+        by_name=Message("let its names count with {class_field}", class_field=NAME),
+    )
 
 
 def _losses(truth: Truth, target: Form, *, layered: bool, plan: Conversion) -> Sequence[Text]:

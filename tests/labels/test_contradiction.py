@@ -15,9 +15,10 @@ from geoseg.datasets.opening import open_data
 from geoseg.errors import ClassMapError, DataError
 from geoseg.grid.legend import Legend
 from geoseg.labels.contradiction import FileNames, contradiction
+from geoseg.labels.conversion import Conversion, convert
 from geoseg.learning.quick import quick_config
 from geoseg.learning.quick_pairs import pairs_config
-from geoseg.raster.legend_file import legend_to_json
+from geoseg.raster.legend_file import legend_from_json, legend_to_json
 from tests.datasets.sets import card_of, config_of, description, write_set
 from tests.oracle import pointwise_model
 from tests.toys import WriteRaster
@@ -107,6 +108,27 @@ def test_only_classes_with_given_labels_are_exempt(swapped: tuple[Path, Path, Pa
         geoseg.evaluate(a, reference=b, class_labels={"forest": [1]})
     right = geoseg.evaluate(a, reference=b, class_labels={"forest": [2], "water": [1]})
     assert right.scores["accuracy"]["value"] == 1
+
+
+def test_given_classes_do_not_rename_what_has_names(swapped: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    a, b, plain = swapped
+    given = Legend.parse("forest,water")
+    again, polygons = tmp_path / "again.tif", tmp_path / "b.gpkg"
+    for source in (a, plain):
+        convert(Conversion(source=source, target=again, legend=given), overwrite=True)
+    again.unlink()
+    with pytest.raises(
+        DataError, match="b.tif: its 1 is water, which is 2 in the given classes, where 1 is forest"
+    ):
+        convert(Conversion(source=b, target=again, legend=given))
+    assert not again.exists()
+    geoseg.vectorize(b, output=polygons)
+    with pytest.raises(DataError, match='b.gpkg: its 1 is water, .* class_field="class_name"'):
+        convert(Conversion(source=polygons, target=again, like=b, legend=given))
+    convert(Conversion(source=polygons, target=again, like=b, legend=given, class_field="class_name"))
+    with rasterio.open(again) as made, rasterio.open(a) as wanted:
+        np.testing.assert_array_equal(made.read(1), wanted.read(1))
+        assert legend_from_json(made.tags()["GEOSEG_LEGEND"]).names == ("forest", "water")
 
 
 @pytest.mark.parametrize(
