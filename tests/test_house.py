@@ -233,6 +233,9 @@ PRIVATE = {
 
 def private_names(source: str) -> set[str]:
     """Return the private names of other objects and modules that a module uses: imported, in a text, or by a dot."""
+    private = re.compile(r"\._(?!_)")
+    if not (private.search(source) or re.search(r"import\b.*\b_|^\s+_\w+(,|\n| as )", source, re.MULTILINE)):
+        return set()
     found = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -241,9 +244,8 @@ def private_names(source: str) -> set[str]:
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             found |= {node.value} if re.fullmatch(r"[a-z]\w*(\.\w+)+", node.value) else set()
-        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) not in ("self", "cls", "super()"):
-            found.add(f".{node.attr}")
-    private = re.compile(r"\._(?!_)")
+        elif isinstance(node, ast.Attribute) and node.attr.startswith("_"):
+            found |= set() if ast.unparse(node.value) in ("self", "cls", "super()") else {f".{node.attr}"}
     ours = {f".{name}" for name in re.findall(r"(?:def |self\.|^    )(_\w+)\b", source, re.MULTILINE)}
     known = {"._replace", "._exit", "._repr_html_"}  # of the manuals of Python and IPython
     return {n for n in found - ours - known if private.search(n) and not n.startswith("geoseg")}
@@ -266,6 +268,8 @@ def test_private_names_of_other_libraries_stand_in_one_module_each() -> None:
     [
         ("from rasterio._env import get_gdal_config", "rasterio._env.get_gdal_config"),
         ("def f():\n    import torch._inductor.config", "torch._inductor.config"),
+        ("from torch import nn, _dynamo", "torch._dynamo"),
+        ("from torch import (\n    nn,\n    _dynamo\n)", "torch._dynamo"),
         ("batches._shutdown_workers()", "._shutdown_workers"),
         ("name = 'torch._dynamo'", "torch._dynamo"),
     ],

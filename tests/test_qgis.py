@@ -136,6 +136,7 @@ def test_both_are_drawn_pixel_for_pixel_in_the_colours_of_the_legend(seen) -> No
     assert image["colors"] == colors_of(codes)
 
 
+@pytest.mark.long
 def test_a_multilabel_map_opens_with_a_coloured_layer_for_each_class(tmp_path: Path) -> None:
     """Classes overlap: QGIS draws each layer's polygons of 1, and of the raster the first class."""
     skip_without("qgis", has_qgis())
@@ -184,6 +185,7 @@ def regions(codes: npt.NDArray[np.uint8]) -> int:
     return sum(int(label(codes == c.code)[1]) for c in LEGEND.classes)
 
 
+@pytest.mark.long
 def test_the_demo_opens_with_its_legend(tmp_path: Path) -> None:
     """The real thing: the bands and the model that come along, and what a person drags into QGIS."""
     skip_without("qgis", has_qgis())
@@ -375,6 +377,7 @@ def test_polygons_edited_in_qgis_become_a_raster_and_grow(tmp_path: Path) -> Non
         np.testing.assert_array_equal(rasterize(path, like=tall).to_numpy(), both)
 
 
+@pytest.mark.long
 def test_findings_of_a_check_open_in_the_colours_of_their_kinds(tmp_path: Path) -> None:
     """Outlines over a pale fill; names of kinds in the legend, and texts of anybody as they are."""
     skip_without("qgis", has_qgis())

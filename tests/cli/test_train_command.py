@@ -207,6 +207,7 @@ def test_a_part_of_a_setting_is_changed_and_the_rest_stays(scene: Path, codes: P
         assert said in error_of(train(toy, "-o", "run", "--set", change))
 
 
+@pytest.mark.long
 def test_one_class_with_background_is_a_binary_model(scene: Path, tmp_path: Path) -> None:
     box = shapely.box(500_000, 3_998_400, 500_800, 4_000_000)
     gpd.GeoDataFrame(geometry=[box], crs="EPSG:32652").to_file(tmp_path / "dark.gpkg", engine="pyogrio")

@@ -106,9 +106,8 @@ def test_every_architecture_computes_what_it_did(architecture: str) -> None:
         ({"decoder_use_norm": {"type": "instancenorm", "affine": True}}, 5),
         ({"decoder_use_norm": False}, 5),
         ({"encoder_depth": 3, "decoder_channels": (16, 12, 8)}, 3),
-        (
-            {"encoder_name": "vgg11_bn", "decoder_channels": (32, 16, 12, 8, 8)},
-            5,
+        pytest.param(
+            {"encoder_name": "vgg11_bn", "decoder_channels": (32, 16, 12, 8, 8)}, 5, marks=pytest.mark.long
         ),  # has a block in the middle
     ],
 )

@@ -224,6 +224,7 @@ def test_a_run_that_was_stopped_goes_on_and_gives_the_same_bytes(
         assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
+@pytest.mark.long
 def test_the_command_line_writes_prints_and_describes_it(scene: Path, tmp_path: Path) -> None:
     model = tmp_path / "m.safetensors"
     Model.new(

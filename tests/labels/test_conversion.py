@@ -19,6 +19,7 @@ from geoseg.grid.legend import BUILT_IN, Legend
 from geoseg.labels.conversion import Conversion, convert
 from geoseg.labels.rle import decode
 from geoseg.raster.classmap import class_map_sidecars, write_cog
+from tests.marks import few
 from tests.strategies import Map, affines, maps
 
 LEGEND = Legend.parse("water=#0000ff,forest=#228b22,town,old_field,rock,snow,moor,ice")
@@ -387,7 +388,7 @@ def test_an_output_is_not_replaced(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"a.tif", "b.gpkg"}
 
 
-@pytest.mark.parametrize("form", ["gpkg", "csv", "png"])
+@pytest.mark.parametrize("form", few(["gpkg", "csv", "png"]))
 def test_real_polygons_there_and_back(shared: Path, tmp_path: Path, form: str) -> None:
     folder = shared / "aberystwyth_sentinel2"
     like = folder / "scene.tif"

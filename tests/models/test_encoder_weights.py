@@ -108,7 +108,7 @@ def test_features_of_red_green_blue_are_the_originals_in_any_order(order: list[s
     compare(PACKAGED_ENCODER, order, "packaged", packaged(), seed)
 
 
-@pytest.mark.parametrize("encoder", few(["mobileone_s0", "tu-test_resnet", "resnet18", "mit_b0"], 2))
+@pytest.mark.parametrize("encoder", few(["tu-test_resnet", "mobileone_s0", "resnet18", "mit_b0"]))
 def test_features_of_other_encoders_are_the_originals(encoder: str, tmp_path: Path) -> None:
     theirs = shaken(encoder)
     torch.save(theirs.state_dict(), tmp_path / "w.pth")
@@ -235,8 +235,7 @@ def wrapped(form: str, encoder: Any, path: Path) -> Path:
     ("form", "encoder"),
     [
         *((form, "tu-test_resnet") for form in ("bare", "safetensors", "smp", "lightning", "old")),
-        ("bare", "resnet18"),
-        ("smp", "resnet18"),
+        *(pytest.param(form, "resnet18", marks=pytest.mark.long) for form in ("bare", "smp")),
     ],
 )
 def test_weights_of_a_file(form: str, encoder: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -208,6 +208,7 @@ def test_a_checkpoint_of_torchgeo(
     assert "torchgeo" in imported.notes[0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", TASKS)
 def test_networks_that_are_not_of_smp_are_refused(tmp_path: Path, name: str) -> None:
     save_task(task_of(name)(model="fcn", in_channels=4, num_classes=3), tmp_path / "t.ckpt")

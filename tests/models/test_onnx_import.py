@@ -26,6 +26,7 @@ from geoseg.models.importing import import_model
 from geoseg.models.model import Model
 from geoseg.models.onnx_network import read_onnx
 from geoseg.models.start import start_from
+from tests.marks import few
 
 onnx = pytest.importorskip("onnx")
 
@@ -148,7 +149,7 @@ def test_batch_normalisations_that_were_folded(folded: Path, network: nn.Module)
     assert made.card.beginning.folded
 
 
-@pytest.mark.parametrize("encoder", ["densenet121", "tu-tf_efficientnet_lite0"])
+@pytest.mark.parametrize("encoder", few(["tu-tf_efficientnet_lite0", "densenet121"]))
 def test_layers_in_other_orders(encoder: str, tmp_path: Path) -> None:
     """A batch normalisation before its convolution stays; depthwise convolutions and ReLU6 are found."""
     torch.manual_seed(1)
@@ -391,6 +392,7 @@ def test_what_a_card_does_not_hold_is_one_line(kept: Path) -> None:
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.long
 def test_a_training_begins_with_it(kept: Path, network: nn.Module, tmp_path: Path) -> None:
     taken(kept, licence="Apache-2.0").save(tmp_path / "m.safetensors")
     new: dict[str, Any] = {

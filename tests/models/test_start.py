@@ -17,6 +17,7 @@ from geoseg.errors import ModelError
 from geoseg.grid.legend import Legend
 from geoseg.models.model import Model
 from geoseg.models.start import start_from
+from tests.marks import few
 
 ALL_MOCO = ResNet18_Weights.SENTINEL2_ALL_MOCO
 NAME = "ResNet18_Weights.SENTINEL2_ALL_MOCO"
@@ -64,7 +65,7 @@ def new(encoder: str = "resnet18", bands: list[str] = THIRTEEN, weights: str | N
     )
 
 
-@pytest.mark.parametrize("encoder", ["resnet18", "tu-resnet18"])
+@pytest.mark.parametrize("encoder", few(["resnet18", "tu-resnet18"]))
 def test_weights_of_torchgeo_fill_the_encoder(
     encoder: str, published: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -39,7 +39,7 @@ OPTIONS: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("options", few(OPTIONS[::-1], 2), ids=str)
+@pytest.mark.parametrize("options", few(OPTIONS[::-1]), ids=str)
 def test_what_vectorize_writes_passes(tmp_path: Path, options: dict[str, Any]) -> None:
     """With holes and bays of no data, too."""
     codes = landscape()
