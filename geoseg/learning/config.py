@@ -183,7 +183,8 @@ class TrainConfig(BaseModel):
         Validation score by which the best epoch is chosen: ``mean_iou``, ``mean_dice``, ``accuracy``,
         ``loss`` (lower is better), or ``iou/NAME``, ``dice/NAME``, ``precision/NAME``, ``recall/NAME`` of one
         class. Scores are of the summed pixels of all images; with ``per_image/`` before the name each image is
-        scored by itself, 1 where a class is in neither labels nor prediction, and the mean is taken.
+        scored by itself, 1 where a class is in neither labels nor prediction, and the mean is taken. Of equal
+        scores the lower loss decides; IoU and Dice of the summed pixels are equal from 0.99 on.
     score_without
         Names of classes excluded from two more scores, ``mean_iou_without`` and ``mean_dice_without``.
     calibrate

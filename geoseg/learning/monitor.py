@@ -15,6 +15,9 @@ from geoseg.models.card import Card
 _MEANS: Final[tuple[Kind, ...]] = ("iou", "dice")
 Standing = tuple[float, float]
 """Rank of an epoch: score and negative loss, larger is better."""
+_FULL: Final = 0.99
+"""IoU or Dice above which epochs count as equal, because labels themselves are seldom more exact (Foody 2010,
+doi:10.1016/j.rse.2010.05.003): a few polygons are found whole by many epochs, and their last pixels are chance."""
 PER_IMAGE: Final = "per_image"
 """Key of the means over images in a `report`."""
 
@@ -127,13 +130,18 @@ class Monitor:
     def standing(self, scores: dict[str, Any]) -> Standing | None:
         """Return the rank of an epoch from its `report`; None if the score is not a number.
 
-        The larger of two is better: by the score, and for equal scores by the lower loss.
+        The larger of two is better: by the score, and for equal scores by the lower loss. IoU and Dice of the summed
+        pixels are equal from 0.99 on; of other scores that much may come from common classes, or from empty images.
         """
         found = self.value(scores)
         if found is None:
             return None
+        if self.name == "loss":
+            found = -found
+        elif self.name.partition("/")[0].removesuffix("_without").removeprefix("mean_") in _MEANS:
+            found = min(found, _FULL)
         loss = scores["loss"]
-        return (-found if self.name == "loss" else found), (-math.inf if loss is None else -loss)
+        return found, (-math.inf if loss is None else -loss)
 
     def value(self, scores: dict[str, Any]) -> float | None:
         """Return the score from a `report`; None if it is not a number."""

@@ -68,6 +68,29 @@ def test_the_better_score_counts_and_of_equal_ones_the_lower_loss(name: str) -> 
 
 
 @pytest.mark.parametrize(
+    ("name", "full"),
+    [
+        ("mean_iou", True),
+        ("mean_dice_without", True),
+        ("iou/water", True),
+        ("dice/water", True),
+        ("accuracy", False),
+        ("precision/water", False),
+        ("per_image/mean_dice_without", False),
+    ],
+)
+def test_from_an_iou_or_dice_of_099_on_the_loss_counts(name: str, full: bool) -> None:
+    def standing(score: float, loss: float) -> Standing | None:
+        scores: dict[str, object] = {"mean_iou": score, "mean_dice_without": score, "accuracy": score}
+        scores |= {kind: {"water": score} for kind in ("iou", "dice", "precision")}
+        return Monitor(name=name).standing({**scores, "loss": loss, "per_image": scores})
+
+    assert beats(standing(0.996, 0.1), standing(0.999, 0.2)) == full
+    assert beats(standing(0.98, 0.2), standing(0.97, 0.1))
+    assert beats(standing(0.99, 0.2), standing(0.98, 0.1))
+
+
+@pytest.mark.parametrize(
     "name",
     [
         "iou", "iou/sea", "miou", "loss/water", "accuracy/water", "per_image", "per_image/loss", "per_image/iou",
