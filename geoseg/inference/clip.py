@@ -58,14 +58,16 @@ class ClipArea:
 
 def _polygons(path: Path, layer: VectorLayer, grid: Grid) -> npt.NDArray[np.object_]:
     """Return the polygons of a layer in the CRS of the grid, if both have one."""
-    import geopandas
     import shapely
+
+    from geoseg.vectorfiles.reprojection import Reprojection
 
     shapes = shapely.from_wkb(read_features(path, layer).geometry)
     kinds = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
     shapes = shapes[np.isin(shapely.get_type_id(shapes), kinds) & ~shapely.is_empty(shapes)]
     if grid.crs is not None and layer.crs is not None:
-        shapes = geopandas.GeoSeries(shapes, crs=layer.crs).to_crs(grid.crs).to_numpy()
+        way = Reprojection.between(layer.crs, grid, path=path)
+        shapes = shapely.get_parts(way(shapely.get_parts(shapes)))
     found = np.asarray(shapes, dtype=object)
     finite: npt.NDArray[np.object_] = found[np.isfinite(shapely.bounds(found)).all(axis=1)]
     return finite  # polygons that cannot be reprojected are dropped

@@ -12,6 +12,7 @@ from affine import Affine
 from geoseg.grid.grid import Grid
 from geoseg.grid.window import Window
 from geoseg.labels.overlap import Drawn, Shapes
+from geoseg.vectorfiles.reprojection import Reprojection
 
 ShapeCodes = npt.NDArray[np.int16]
 
@@ -119,14 +120,21 @@ def on_image(drawn: Drawn, grid: Grid) -> Drawn:
 
 
 def single(shapes: Shapes) -> tuple[Shapes, npt.NDArray[np.intp]]:
-    """Return the parts of multi-part geometries and collections, with the index of their owner."""
+    """Return the parts of multi-part geometries and collections that are not empty, with the index of their owner."""
     import shapely
 
     index = np.arange(len(shapes))
     while (shapely.get_type_id(shapes) > shapely.GeometryType.POLYGON).any():
         shapes, owner = shapely.get_parts(shapes, return_index=True)
-        index = index[owner]
+        there = ~shapely.is_empty(shapes)
+        shapes, index = shapes[there], index[owner[there]]
     return shapes.copy(), index
+
+
+def reprojected(drawn: Drawn, way: Reprojection, margin: float = 0.0) -> Drawn:
+    """Bring single shapes into the CRS of an image, where each may meet the image in several places."""
+    shapes, index = single(way(drawn.geometry, margin))
+    return replace(drawn.at(index), geometry=shapes)
 
 
 def cut_up(polygon: Any) -> list[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -25,6 +25,7 @@ from geoseg.labels.pixel_shapes import (
     on_image,
     parts_of,
     present,
+    reprojected,
 )
 from geoseg.raster.opening import signature_of
 from geoseg.storage.printable import listed
@@ -180,7 +181,8 @@ def _load_layer(recipe: Recipe, layer: VectorLayer, notes: dict[str, int], *, ev
     way = Reprojection.between(layer.crs, recipe.grid, path=recipe.path)
     if way.note:
         notes[way.note] = 0
-    bounds = None if everything else way.bounds_in_file(margin=recipe.buffer)
+    extent = total_bounds(recipe.path, layer)
+    bounds = None if everything else way.bounds_in_file(margin=recipe.buffer, extent=extent)
     features = read_features(recipe.path, layer, recipe.class_field, bounds)
     code, without = _codes(recipe, layer, features.values, len(features.geometry))
     note("features have no class; their pixels are unknown", without)
@@ -196,7 +198,7 @@ def _load_layer(recipe: Recipe, layer: VectorLayer, notes: dict[str, int], *, ev
         shapes = shapely.transform(shapes, lambda xy: xy * (1, -1))
         notes[f"rows of layer {layer.name} count down from 0, as QGIS draws on plain images"] = 0
     drawn = parts_of(shapes, code)
-    drawn, lost = in_pixels(replace(drawn, geometry=way(drawn.geometry)), recipe.grid, recipe.buffer)
+    drawn, lost = in_pixels(reprojected(drawn, way, recipe.buffer), recipe.grid, recipe.buffer)
     note("geometries cannot be reprojected to the image's CRS and are left out", lost)
     return drawn if everything else on_image(drawn, recipe.grid)
 
@@ -248,9 +250,10 @@ def _check_absence(recipe: Recipe) -> None:
     expected = recipe.meanings.unlabelled != UNKNOWN
     for layer in recipe.layers:
         extent = total_bounds(recipe.path, layer)
-        wanted = Reprojection.between(layer.crs, recipe.grid, path=recipe.path).bounds_in_file(margin=0)
         if extent is None:
             continue
+        way = Reprojection.between(layer.crs, recipe.grid, path=recipe.path)
+        wanted = way.bounds_in_file(margin=0, extent=extent)
         if wanted is None or not expected or not _meet(extent, wanted):
             here = f"the image lies at {_corners(wanted)}" if wanted else "the image lies elsewhere"
             raise DataError(

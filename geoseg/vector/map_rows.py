@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from geoseg.grid.legend import NODATA
 from geoseg.grid.window import Window
 from geoseg.kernels.kernel import kernel
 from geoseg.labels.overlap import OVERLAP, Drawn, Overlap, overlap_words
-from geoseg.labels.pixel_shapes import corners_in_pixels, parts_of, present
+from geoseg.labels.pixel_shapes import corners_in_pixels, parts_of, present, reprojected
 from geoseg.vector.polygon_source import PolygonSource
 from geoseg.vectorfiles.class_names import whole_code
 from geoseg.vectorfiles.reprojection import Reprojection
@@ -182,20 +181,23 @@ def _shapes_of(source: PolygonSource, grid: Grid, window: Window, flat: set[byte
     import shapely
 
     place = grid.cropped(window)
-    way = Reprojection.between(source.crs, place, path=source.path, name=source.name)
-    found = source.near(_around(place) if grid.crs is None else way.bounds_in_file(margin=0))
+    way = Reprojection.between(source.crs, place, path=source.path, name=source.name, whole=grid)
+    found = source.near(
+        _around(place) if grid.crs is None else way.bounds_in_file(margin=0, extent=source.bounds)
+    )
     assert found.values is not None
     known = _known(found.values)
     shapes = shapely.from_wkb(found.geometry[known], on_invalid="fix")
     drawn = parts_of(*present(shapes, found.values[known].astype(float).astype(np.uint16)))
     # The area of coordinates such as 1e308 is not finite; such shapes are left out below.
     with np.errstate(over="ignore", invalid="ignore"):
-        without = ~(shapely.area(drawn.geometry) > 0) & np.isfinite(shapely.bounds(drawn.geometry)).all(
-            axis=1
-        )
+        without = ~(drawn.area > 0) & np.isfinite(shapely.bounds(drawn.geometry)).all(axis=1)
+        # The halves of a bow tie cancel.
+        drawn.area[without] = shapely.area(shapely.make_valid(drawn.geometry[without]))
+    without &= ~(drawn.area > 0)
     flat.update(shapely.to_wkb(drawn.geometry[without]).tolist())
     drawn = drawn.at(~without)
-    drawn = replace(drawn, geometry=way(drawn.geometry))
+    drawn = reprojected(drawn, way)
     whole = shapely.get_type_id(drawn.geometry) == shapely.GeometryType.POLYGON
     whole &= np.isfinite(shapely.bounds(drawn.geometry)).all(axis=1)  # False if not reprojectable
     return drawn.at(whole)

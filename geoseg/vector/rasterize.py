@@ -265,7 +265,7 @@ class _Job:
         way = Reprojection.between(
             self.polygons.crs, self.grid, path=self.polygons.path, name=self.polygons.name
         )
-        wanted = self.grid.bounds if self.grid.crs is None else way.bounds_in_file(margin=0)
+        wanted = self.grid.bounds if self.grid.crs is None else way.bounds_in_file(margin=0, extent=extent)
         if pixels is None and (wanted is None or _meet(extent, wanted)):
             return
         where = f"they span {_corners(extent)}" + (f", the grid {_corners(wanted)}" if wanted else "")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import logging
 import pickle
 from dataclasses import replace
@@ -616,3 +617,16 @@ def test_real_labels(
     assert len(codes) == len(found)
     if pixels is not None:
         assert dict(zip(codes.tolist(), counts.tolist(), strict=True)) == pixels
+
+
+def test_empty_parts_of_multipolygons_are_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    ring = [list(corner) for corner in on_grid(box(3, 4, 9, 8)).exterior.coords]
+    geometry = {"type": "MultiPolygon", "coordinates": [[], [ring]]}
+    feature = {"type": "Feature", "properties": {"class": "water"}, "geometry": geometry}
+    crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32633"}}
+    words = {"type": "FeatureCollection", "crs": crs, "features": [feature]}
+    (tmp_path / "l.geojson").write_text(json.dumps(words))
+    labels = VectorLabels.open(tmp_path / "l.geojson", GRID, MEANINGS, class_field="class")
+    assert (whole(labels) == 1).sum() == 24
+    assert "cannot be reprojected" not in caplog.text

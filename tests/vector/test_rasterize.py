@@ -557,3 +557,15 @@ def test_what_is_no_polygon_is_left_out_with_a_line(tmp_path: Path, caplog: pyte
     found = rasterize(path, resolution=1)
     assert (found.to_numpy() == 1).all()
     assert "f.geojson, layer f: 3 are lines, points or polygons without an area" in caplog.text
+
+
+def test_a_bow_tie_covers_its_halves_though_their_areas_cancel(tmp_path: Path) -> None:
+    """Corners drawn in the wrong order are an everyday slip; QGIS and GDAL fill both halves."""
+    x, y = UTM @ (0, 0)
+    bow = shapely.Polygon([(x, y), (x + 100, y - 100), (x + 100, y), (x, y - 100)])
+    gpd.GeoDataFrame({"class_code": [3]}, geometry=[bow], crs=32632).to_file(tmp_path / "p.gpkg")
+    grid = Grid(height=10, width=10, transform=UTM, crs=WKT)
+    found = geoseg.rasterize(tmp_path / "p.gpkg", like=grid).to_numpy()
+    row, col = abs(np.mgrid[:10, :10] - 4.5)
+    assert (found[col > row] == 3).all()  # pixels on the diagonals belong to either side
+    assert (found[col < row] == 255).all()

@@ -123,9 +123,10 @@ class Ground:
         areas = np.zeros(len(shapes))
         bounds = shapely.bounds(shapes)
         reach = np.hypot(bounds[:, 2] - bounds[:, 0], bounds[:, 3] - bounds[:, 1]) / 50
-        fine = shapely.segmentize(shapes, np.minimum(reach, _STEP / self.unit))
-        parts, owner = shapely.get_parts(fine, return_index=True)
-        for part, at in zip(parts, owner, strict=True):
+        parts, owner = shapely.get_parts(shapes, return_index=True)
+        # Part by part: GEOS crashes on a multipolygon with an empty part.
+        fine = shapely.segmentize(parts, np.minimum(reach, _STEP / self.unit)[owner])
+        for part, at in zip(fine, owner, strict=True):
             for number, ring in enumerate(shapely.get_rings(part)):
                 x, y = shapely.get_coordinates(ring).T
                 lon, lat = to_base.transform(x, y)

@@ -65,7 +65,7 @@ def looked_at(wkb: Objects, first: int, ground: Ground, width_m: float) -> Singl
     is_polygon = ((kind == _POLYGON) | (kind == _MULTIPOLYGON)) & ~shapely.is_empty(shapes)
     invalid = {int(at): _no_polygon(shapes[at], wkb[at]) for at in np.flatnonzero(~is_polygon)}
     (there,) = np.nonzero(is_polygon)
-    good = shapes[there]
+    good = _without_empty_parts(shapes[there])
     count = shapely.get_num_geometries(good)
     parts = {int(there[at]): int(count[at]) for at in np.flatnonzero(count > 1)}
     bad = np.flatnonzero(~shapely.is_valid(good))
@@ -87,6 +87,17 @@ def looked_at(wkb: Objects, first: int, ground: Ground, width_m: float) -> Singl
         invalid=invalid,
         parts=parts,
     )
+
+
+def _without_empty_parts(shapes: Objects) -> Objects:
+    """Drop the empty parts of multipolygons, which GDAL writes where it cuts at the antimeridian."""
+    import shapely
+
+    parts, owner = shapely.get_parts(shapes, return_index=True)
+    there = ~shapely.is_empty(parts)
+    for at in np.unique(owner[~there]):
+        shapes[at] = shapely.multipolygons(parts[there & (owner == at)])
+    return shapes
 
 
 def _no_polygon(shape: object, wkb: object) -> str:

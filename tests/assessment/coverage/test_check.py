@@ -285,3 +285,16 @@ def test_a_real_map_of_a_county(shared: Path) -> None:
         same = (one < other) & (frame.iloc[one, 0].to_numpy() == frame.iloc[other, 0].to_numpy())
         shared_border = shapely.length(shapely.intersection(shapes[one[same]], shapes[other[same]]))
         assert (shared_border > 0).sum() == wanted.get("neighbours", 0)
+
+
+def test_empty_parts_are_no_parts(tmp_path: Path) -> None:
+    """GDAL leaves them where it cuts at the antimeridian; GEOS crashes when it splits edges of such multipolygons."""
+    ring = [[10, 50], [12, 50], [12, 51], [10, 51], [10, 50]]
+    for number, parts in enumerate(([[], [ring]], [[ring], []], [[ring]])):
+        geometry = {"type": "MultiPolygon", "coordinates": parts}
+        feature = {"type": "Feature", "properties": {"class_code": 1}, "geometry": geometry}
+        path = tmp_path / f"{number}.geojson"
+        path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+        found = geoseg.check(path)
+        assert counts(found) == {}
+        assert "layer 0: 1 polygon, 1".replace("0", str(number), 1) in str(found)
