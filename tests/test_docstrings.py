@@ -6,6 +6,7 @@ import ast
 import inspect
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,8 +59,17 @@ def documented_nodes(source: str) -> list[ast.ClassDef | Function]:
     return [node for node in ast.walk(ast.parse(source)) if isinstance(node, (ast.ClassDef, Function))]
 
 
-NODES = {path: documented_nodes(path.read_text()) for paths in ROOMS.values() for path in paths}
-CLASSES = {node.name: node for nodes in NODES.values() for node in nodes if isinstance(node, ast.ClassDef)}
+@cache
+def every_node() -> dict[Path, list[ast.ClassDef | Function]]:
+    """Classes and functions by file; read when a test asks for them, since to read all sources takes seconds."""
+    return {path: documented_nodes(path.read_text()) for paths in ROOMS.values() for path in paths}
+
+
+@cache
+def every_class() -> dict[str, ast.ClassDef]:
+    return {
+        node.name: node for nodes in every_node().values() for node in nodes if isinstance(node, ast.ClassDef)
+    }
 
 
 def fields(cls: ast.ClassDef) -> list[str]:
@@ -78,7 +88,7 @@ def fields(cls: ast.ClassDef) -> list[str]:
 
 def fields_of_base(base: ast.expr) -> list[str]:
     name = ast.unparse(base).split("[")[0].split(".")[-1]
-    return fields(CLASSES[name]) if name in CLASSES else []
+    return fields(every_class()[name]) if name in every_class() else []
 
 
 def public_parameters(node: ast.ClassDef | Function) -> list[str]:
@@ -111,7 +121,7 @@ def faults_in(room: str) -> list[str]:
     return [
         f"{path.relative_to(ROOT)}:{node.lineno} {node.name}: {fault}"
         for path in ROOMS[room]
-        for node in NODES[path]
+        for node in every_node()[path]
         for fault in faults_of(node)
     ]
 
