@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from affine import Affine
 
-from geoseg.errors import ClassMapError, OptionError, SceneError, plural
+from geoseg.errors import ClassMapError, Message, OptionError, SceneError, plural
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend
 from geoseg.grid.window import Window
@@ -21,13 +22,14 @@ from geoseg.polygons.areas import NO_CONFIDENCE
 from geoseg.polygons.strips import MapRows
 from geoseg.raster.classmap import ClassMap, LayeredMap, Strip, open_map
 from geoseg.raster.scene import Scene
-from geoseg.raster.xarray_bridge import grid_of_array, is_dataset, is_xarray
+from geoseg.raster.xarray_bridge import grid_of_array, is_dataset, is_lazy, is_xarray
+from geoseg.storage.printable import listed
 from geoseg.vector.xarray_maps import (
     codes_and_valid,
     confidence_of,
     flat_array,
     layered_map_of,
-    legend_of_attributes,
+    legend_of_array,
     map_variable,
     share_of_array,
     share_planes,
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
         str | PathLike[str] | ClassMap | LayeredMap | xr.DataArray | xr.Dataset | npt.NDArray[Any]
     )
     Confidence: TypeAlias = str | PathLike[str] | xr.DataArray | xr.Dataset | npt.NDArray[Any]
+
+_log = logging.getLogger("geoseg")
 
 Rows: TypeAlias = Callable[[int, int], npt.NDArray[np.uint8]]
 """Returns stored probabilities of a range of rows: (row, col), or (band, row, col)."""
@@ -129,12 +133,26 @@ def _opened_array(source: Any, legend: Legend | None) -> ReadMap:
         array = map_variable(source) if is_dataset(source) else source
         if "class" in array.dims:
             return _layered(layered_map_of(array, legend))
-        flat, own = flat_array(array), legend_of_attributes(array.attrs)
+        flat, own = flat_array(array), legend_of_array(array)
         grid = grid_of_array(flat)
     except SceneError as error:
         raise error.into(ClassMapError) from error
     known = own if legend is None else legend.over(own)
-    return ReadMap(grid=grid, legend_of=lambda _: known, strips=lambda _: strips_of(flat))
+
+    @cache
+    def say(codes: tuple[int, ...]) -> None:
+        _log.warning(
+            "the array's attributes name the codes %s, and it holds %s, too; where its numbers were computed from such "
+            "codes, as by ==, the names are not theirs: %s",
+            listed(known.codes if known else ()), listed(codes), Message("pass {legend} with the right ones"),
+        )  # fmt: skip
+
+    def legend_of(codes: Iterable[int]) -> Legend | None:
+        if own is not None and known is not None and (strange := {*codes}.difference(known.codes)):
+            say(tuple(sorted(strange)))
+        return known
+
+    return ReadMap(grid=grid, legend_of=legend_of, strips=lambda _: strips_of(flat))
 
 
 def _layered(source: LayeredMap, legend: Legend | None = None) -> ReadMap:
@@ -181,7 +199,8 @@ def share_rows(share: Confidence, grid: Grid, *, expected: int, what: str) -> li
             raise ClassMapError(f"{scene.path}: does not lie on the grid of the class map: {problem}")
         return [_stored_rows(scene, band, grid) for band in range(1, expected + 1)]
     if is_xarray(share):
-        return _array_share_rows(share, grid, expected=expected, what=what)
+        planes = _share_planes(share, grid, expected=expected, what=what)
+        return [lambda row, stop, plane=plane: share_of_array(plane[row:stop]) for plane in planes]  # type: ignore[misc]
     bands = [np.asarray(one) for one in (share if share.ndim == 3 else [share])]
     if len(bands) != expected:
         raise ClassMapError(f"the {what} has {plural(len(bands), 'band')}, expected {_bands(expected)}")
@@ -190,8 +209,8 @@ def share_rows(share: Confidence, grid: Grid, *, expected: int, what: str) -> li
     return [partial(_array_rows, one) for one in bands]
 
 
-def _array_share_rows(share: Any, grid: Grid, *, expected: int, what: str) -> list[Rows]:
-    """Open shares in a DataArray or Dataset; without coordinates, only the shape is compared."""
+def _share_planes(share: Any, grid: Grid, *, expected: int, what: str) -> list[xr.DataArray]:
+    """Return the bands of a DataArray or Dataset of shares; without coordinates, only the shape is compared."""
     try:
         bands = share_planes(share, what)
         own = grid_of_array(bands[0])
@@ -203,12 +222,26 @@ def _array_share_rows(share: Any, grid: Grid, *, expected: int, what: str) -> li
         own = replace(own, transform=grid.transform)
     if problem := own.differs_from(grid):
         raise ClassMapError(f"the {what} does not lie on the grid of the class map: {problem}")
-    return [lambda row, stop, band=band: share_of_array(band[row:stop]) for band in bands]  # type: ignore[misc]
+    return bands
 
 
-def stacked(bands: list[Rows]) -> Rows:
-    """Combine the rows of several bands into one array (band, row, col)."""
-    return lambda row, stop: np.stack([rows(row, stop) for rows in bands])
+def stacked_share_rows(share: Confidence, grid: Grid, *, expected: int, what: str) -> Rows:
+    """Open probabilities as `share_rows` does, with all bands of a row at once, which a lazy array computes once."""
+    if not is_lazy(share):
+        bands = share_rows(share, grid, expected=expected, what=what)
+        return lambda row, stop: np.stack([rows(row, stop) for rows in bands])
+    import xarray
+
+    planes = _share_planes(share, grid, expected=expected, what=what)
+    # Without coordinates, in which planes differ: each has the name of its class.
+    together = xarray.Dataset({place: plane.variable for place, plane in enumerate(planes)})
+    rows_dim = planes[0].dims[0]
+
+    def computed(row: int, stop: int) -> npt.NDArray[np.uint8]:
+        part = together.isel({rows_dim: slice(row, stop)}).compute()
+        return np.stack([share_of_array(part[place]) for place in part])
+
+    return computed
 
 
 def _bands(count: int) -> str:

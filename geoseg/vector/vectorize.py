@@ -26,7 +26,7 @@ from geoseg.raster.legend_file import legend_of
 from geoseg.raster.xarray_bridge import is_dataset
 from geoseg.storage.output import claim, refuse_without_output
 from geoseg.vector.options import VectorizeOptions
-from geoseg.vector.sources import ReadMap, Rows, opened, share_rows, stacked
+from geoseg.vector.sources import ReadMap, Rows, opened, share_rows, stacked_share_rows
 from geoseg.vector.summary import ClassTotals, chosen_codes
 from geoseg.vector.xarray_maps import ComputedTogether
 from geoseg.vectorfiles.appending import Base
@@ -327,8 +327,8 @@ class Vectorization:
                     Message("pass its {confidence}" if found.layers else "pass {legend}"),
                 )
             expected = len(known.classes)
-            probable = stacked(
-                share_rows(options.probabilities, found.grid, expected=expected, what="probabilities")
+            probable = stacked_share_rows(
+                options.probabilities, found.grid, expected=expected, what="probabilities"
             )
         return cls.of_rows(found, shares, options, probable)
 

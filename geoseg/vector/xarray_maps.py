@@ -108,7 +108,7 @@ class ComputedTogether:
         self._both = flat_array(codes).to_dataset(name="landcover").assign(confidence=flat_array(confidence))
         self._nodata = StoredBand.of(codes).nodata
         self._first = 0
-        self._newest: npt.NDArray[np.uint8] = np.empty((0, 0), dtype=np.uint8)
+        self._shares: npt.NDArray[np.uint8] = np.empty((0, 0), dtype=np.uint8)
 
     @classmethod
     def of(cls, source: Any) -> ComputedTogether | None:
@@ -121,14 +121,17 @@ class ComputedTogether:
 
     def strips(self, _: int = 0) -> Iterator[Strip]:
         """Yield the rows as `strips_of` does."""
+        self._first, self._shares = 0, self._shares[:0, :0]
         for rows in _rows_of_chunks(self._both["landcover"]):
             part = self._both.isel(rows).compute()
-            self._first, self._newest = next(iter(rows.values())).start, confidence_of(part["confidence"])
+            shares = share_of_array(part["confidence"])
+            self._shares = np.concatenate([self._shares, shares]) if self._shares.size else shares
             yield codes_and_valid(part["landcover"].to_numpy(), self._nodata)
 
     def confidence(self, row: int, stop: int) -> npt.NDArray[np.uint8]:
-        """Return the confidence of rows of the latest strip."""
-        return self._newest[row - self._first : stop - self._first]
+        """Return the confidence of rows that were yielded, and forget that of the rows above them."""
+        self._shares, self._first = self._shares[row - self._first :], row
+        return self._shares[: stop - row]
 
 
 def codes_and_valid(codes: npt.NDArray[Any], nodata: Sequence[float] = ()) -> Strip:
@@ -267,6 +270,24 @@ def confidence_of(values: xr.DataArray | npt.NDArray[Any]) -> npt.NDArray[np.uin
     if share.size and (share.min() < 0 or share.max() > 1):
         raise ClassMapError(f"confidence runs from {share.min():g} to {share.max():g}, expected 0 to 1")
     return np.where(present, np.rint(share * 254), NO_CONFIDENCE).astype(np.uint8)
+
+
+def legend_of_array(array: xr.DataArray) -> Legend | None:
+    """Return the legend that the attributes of a class map hold; None if they name no classes, or none of its own.
+
+    A mask that was computed from a class map, such as ``landcover == 2``, keeps the attributes of the map: its True
+    is not the class with code 1. So only flags of 0 and 1 name the classes of booleans, and never ``GEOSEG_LEGEND``,
+    since geoseg writes no booleans.
+
+    Raises
+    ------
+    LegendError
+        If ``GEOSEG_LEGEND`` is damaged.
+    """
+    if array.dtype != np.bool_:
+        return legend_of_attributes(array.attrs)
+    flags = None if LEGEND_TAG in array.attrs else _flags(array.attrs)
+    return flags if flags is not None and set(flags.codes) <= {0, 1} else None
 
 
 def legend_of_attributes(attributes: dict[Any, Any]) -> Legend | None:

@@ -568,6 +568,28 @@ def test_polygons_of_a_lazy_result() -> None:
     assert found.equals(expected)
 
 
+def test_scores_and_second_classes_of_a_lazy_result_cost_one_run_each(tmp_path: Path) -> None:
+    """The confidence of a result comes with its codes, and the probabilities of all classes together."""
+    model, network = counting()
+    array = scene(noise((3, 150, 64)) // 64 * 64 + 1)
+    lazy = predict(array.chunk(x=32, y=16), model, {**FP32, "probabilities": True})
+    kept = predict(array, model, {**FP32, "probabilities": True})
+    geoseg.write(geoseg.vectorize(kept), tmp_path / "reference.gpkg")
+    with dask.config.set(scheduler="synchronous"):
+        network.seen = 0
+        lazy.compute()
+        once, network.seen = network.seen, 0
+        found = geoseg.evaluate(lazy, reference=tmp_path / "reference.gpkg", class_field="class_name")
+        assert network.seen == once
+        network.seen = 0
+        polygons = geoseg.vectorize(lazy, probabilities=lazy["probabilities"])
+        assert network.seen == 2 * once
+    expected = geoseg.evaluate(kept, reference=tmp_path / "reference.gpkg", class_field="class_name")
+    assert found.to_dict() == expected.to_dict()
+    assert found.calibration is not None
+    assert polygons.equals(geoseg.vectorize(kept, probabilities=kept["probabilities"]))
+
+
 def test_variables_that_rioxarray_counted_are_named_by_their_long_name(scene_file: Path) -> None:
     import rioxarray
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 from rasterio.crs import CRS
 from rasterio.features import rasterize
 
+from geoseg.assessment.evaluation.open_map import OpenMap
 from geoseg.errors import ClassMapError, LegendError, OptionError, OutputError, OutputExistsError
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend
@@ -127,6 +129,35 @@ def test_a_mask_is_a_map_of_two_classes() -> None:
     assert list(zip(frame["class_code"], frame["pixels"], strict=True)) == [(1, 2), (0, 10)]
 
 
+def test_a_mask_of_one_class_is_not_called_as_the_map_calls_code_1() -> None:
+    """xarray keeps the attributes of a map that is compared, and with them the names of its codes."""
+    landcover = result_dataset(TWO, TWO, GRID, Legend.parse("water,forest"))["landcover"]
+    mask = (landcover == 2).assign_attrs(landcover.attrs)
+    assert set(vectorize(mask)["class_name"]) == {"class 0", "class 1"}
+    with pytest.raises(ClassMapError, match="has no legend"):
+        OpenMap.of(mask, None, "the mask")
+    burnt = mask.drop_attrs(deep=False).assign_attrs(flag_values=[0, 1], flag_meanings="sound burnt")
+    assert dict(zip(*vectorize(burnt)[["class_code", "class_name"]].to_numpy().T, strict=True)) == {
+        0: "sound", 1: "burnt",
+    }  # fmt: skip
+    assert set(vectorize(mask, legend=Legend.of([(0, "other", None), (1, "forest", None)]))["class_name"]) == {
+        "other", "forest",
+    }  # fmt: skip
+
+
+def test_numbers_that_the_names_of_an_array_lack_are_worth_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    landcover = result_dataset(TWO, TWO, GRID, Legend.parse("water,forest"))["landcover"]
+    mask = (landcover == 2).astype(np.uint8).assign_attrs(landcover.attrs)
+    with caplog.at_level(logging.WARNING, "geoseg"):
+        vectorize(landcover.where(landcover == 2))
+        vectorize(mask, legend=Legend.of([(0, "other", None), (1, "forest", None)]))
+        assert not caplog.records
+        vectorize(mask)
+    (record,) = caplog.records
+    assert "name the codes 1, 2, and it holds 0, too" in record.getMessage()
+    assert "pass legend= with the right ones" in record.getMessage()
+
+
 def test_a_legend_may_be_a_csv_file(tmp_path: Path, raster: Path) -> None:
     path = tmp_path / "legend.csv"
     path.write_text("code,name,color\n1,water,#0000ff\n")
@@ -199,6 +230,19 @@ def without_proof(path: Path) -> list[str]:
     """Everything in a GeoPackage but what is known of the polygons, which a frame that may be edited cannot say."""
     with closing(sqlite3.connect(path)) as database:
         return [line for line in database.iterdump() if "gpkg_metadata" not in line]
+
+
+@pytest.mark.parametrize("chunks", [None, {"x": 3, "y": 2}])
+@pytest.mark.parametrize("masked", [False, True])
+def test_confidence_beside_a_map_is_that_of_its_file(
+    tmp_path: Path, raster: Path, masked: bool, chunks: dict[str, int] | None
+) -> None:
+    """``masked=True`` makes floats of its steps of 1/254, lazy or not."""
+    share = np.arange(MAP.codes.size, dtype=np.uint8).reshape(MAP.codes.shape) * 10
+    path = write_raster(tmp_path / "c.tif", np.where(MAP.valid, share, 255).astype(np.uint8), nodata=255)
+    codes, conf = (rioxarray.open_rasterio(each, masked=masked, chunks=chunks) for each in (raster, path))
+    both = xr.Dataset({"landcover": codes, "confidence": conf})
+    assert vectorize(both).equals(vectorize(raster, confidence=path))
 
 
 def test_the_file_is_what_the_frame_would_be_written_as(tmp_path: Path, raster: Path) -> None:

@@ -25,7 +25,6 @@ from geoseg.inference.prepare import Job, prepare_job
 from geoseg.labels.overlap import OVERLAP, Overlap
 from geoseg.progress import OnProgress, ShowProgress, shown
 from geoseg.raster.legend_file import legend_of
-from geoseg.raster.xarray_bridge import is_dataset
 from geoseg.storage.durable import write_bytes
 from geoseg.storage.output import path_of
 
@@ -229,9 +228,10 @@ def _opened(
     for number, source in enumerate(sources):
         name = str(source) if isinstance(source, str | PathLike) else f"map {number + 1}"
         share = confidence[number] if confidence else None
-        if share is None and is_dataset(source):
-            share = source.get("confidence")
-        maps.append(OpenMap.of(source, legend, name, share))
+        if share is None:
+            maps.append(OpenMap.with_own_confidence(source, legend, name))
+        else:
+            maps.append(OpenMap.of(source, legend, name, share))
     return maps
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,8 +19,10 @@ from geoseg.grid.legend import Legend
 from geoseg.labels.contradiction import RECODE, FileNames
 from geoseg.learning.reliability import Reliability
 from geoseg.progress import OnProgress
+from geoseg.raster.xarray_bridge import is_dataset
 from geoseg.vector.sources import ReadMap, opened, share_rows
 from geoseg.vector.sources import Rows as Shares
+from geoseg.vector.xarray_maps import ComputedTogether
 
 if TYPE_CHECKING:
     from geoseg.vector.sources import Confidence, Source
@@ -42,12 +44,15 @@ class OpenMap:
         Its classes.
     shares : list of Rows
         Confidence of the written class, of a multilabel map of each layer; empty without.
+    together : ComputedTogether or None
+        Rows of a lazy result, whose confidence is computed with its codes.
     """
 
     name: str
     read: ReadMap
     legend: Legend
     shares: list[Shares]
+    together: ComputedTogether | None = None
 
     @classmethod
     def of(
@@ -82,6 +87,13 @@ class OpenMap:
             else share_rows(confidence, read.grid, expected=layers, what="confidence")
         )
         return cls(name=name, read=read, legend=known, shares=shares)
+
+    @classmethod
+    def with_own_confidence(cls, source: Source, legend: Legend | None, name: str) -> OpenMap:
+        """Open a class map with the confidence that its Dataset holds, if it is one and holds any."""
+        share = source.get("confidence") if is_dataset(source) else None
+        found, together = cls.of(source, legend, name, share), ComputedTogether.of(source)
+        return found if together is None else replace(found, shares=[together.confidence], together=together)
 
     @property
     def layered(self) -> bool:
@@ -127,8 +139,10 @@ class OpenMap:
             Pixels of the map without a label, and labelled pixels where the map has no data.
         """
         found, unlabelled, unmapped = [], 0, 0
+        strips = self.read.strips if self.together is None else self.together.strips
+        read = replace(self, read=replace(self.read, strips=strips))
         for layer in range(self.passes):
-            counts, rows = LayerCounts.of(self, options), self.rows(reference, layer)
+            counts, rows = LayerCounts.of(self, options), read.rows(reference, layer)
             for each, near in boundary_rows(rows, options.boundary_distance, counts.classes):
                 stop = each.first + len(each.found)
                 counts.pixels.add(each.first, each.truth, each.found)
