@@ -21,6 +21,7 @@ from geoseg.errors import DataError, SceneError
 from geoseg.grid.grid import SAME_PIXEL, Grid, same_crs
 from geoseg.grid.window import Window
 from geoseg.raster.scene import Scene
+from geoseg.vectorfiles.longitudes import turn_on
 
 if TYPE_CHECKING:
     from pyproj import Transformer
@@ -181,7 +182,7 @@ class Alignment:
 def _shift(path: str, image: Grid, labels: Grid) -> tuple[int, int] | None:
     """Return the rows and columns from each pixel of an image to its label pixel; None if they vary."""
     offset = image.offset_on(labels)
-    if offset is None:
+    if offset is None or _meets_turned(image, labels):
         return None
     rows, cols = offset
     whole = math.floor(rows + 0.5 + _TIE), math.floor(cols + 0.5 + _TIE)
@@ -228,16 +229,30 @@ def _check_overlap(path: str, image: Grid, labels: Grid) -> None:
 
 def _onto(image: Grid, labels: Grid, col: Floats, row: Floats) -> tuple[Floats, Floats]:
     """Transform positions on an image to (col, row) on the labels, px; infinite outside the projection."""
-    if same_crs(image.crs, labels.crs):
+    turn = turn_on(labels)
+    if same_crs(image.crs, labels.crs) and not _meets_turned(image, labels):
         onto = ~labels.transform @ image.transform
         return onto.a * col + onto.b * row + onto.c, onto.d * col + onto.e * row + onto.f
-    assert image.crs is not None
-    assert labels.crs is not None
     t, back = image.transform, ~labels.transform
-    transformer = _transformer(image.crs, labels.crs, os.getpid(), threading.get_ident())
-    x, y = transformer.transform(t.a * col + t.b * row + t.c, t.d * col + t.e * row + t.f)
+    x, y = t.a * col + t.b * row + t.c, t.d * col + t.e * row + t.f
+    if not same_crs(image.crs, labels.crs):
+        assert image.crs is not None
+        assert labels.crs is not None
+        x, y = _transformer(image.crs, labels.crs, os.getpid(), threading.get_ident()).transform(x, y)
     with np.errstate(invalid="ignore"):  # infinite where a projection ends
+        if turn is not None:
+            slack = _TIE * math.hypot(labels.transform.a, labels.transform.b)
+            x = x - np.floor((x - labels.bounds[0] + slack) / turn) * turn
         return back.a * x + back.b * y + back.c, back.d * x + back.e * y + back.f
+
+
+def _meets_turned(image: Grid, labels: Grid) -> bool:
+    """Tell whether an image meets labels of its CRS only, or also, after whole turns of their longitudes."""
+    turn = turn_on(labels) if same_crs(image.crs, labels.crs) else None
+    if turn is None:
+        return False
+    west, east = image.bounds[0] - labels.bounds[2], image.bounds[2] - labels.bounds[0]
+    return any(west < by * turn < east for by in (-2, -1, 1, 2))
 
 
 @lru_cache(maxsize=16)

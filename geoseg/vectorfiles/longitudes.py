@@ -9,6 +9,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from geoseg.grid.grid import Grid
+
 Objects = npt.NDArray[np.object_]
 Floats = npt.NDArray[np.float64]
 Box = tuple[float, float, float, float]
@@ -27,6 +29,13 @@ def turn_of(crs: str | None) -> float | None:
     known = CRS.from_user_input(crs)
     factors = [axis.unit_conversion_factor for axis in known.axis_info if axis.direction in ("east", "west")]
     return round(math.tau / factors[0], 6) if known.is_geographic and factors and factors[0] > 0 else None
+
+
+def turn_on(grid: Grid) -> float | None:
+    """Return a full turn of a grid's longitudes; None if it is wider, so that a place would come twice."""
+    turn = turn_of(grid.crs)
+    west, _, east, _ = grid.bounds
+    return turn if turn is not None and east - west <= turn * (1 + 1e-9) else None
 
 
 def turned(shapes: Objects, turn: float, west: float, east: float) -> Objects:

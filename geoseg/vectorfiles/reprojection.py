@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from geoseg.errors import DataError
 from geoseg.grid.grid import Grid, same_crs
-from geoseg.vectorfiles.longitudes import meeting, turn_of, turned, unrolled
+from geoseg.vectorfiles.longitudes import meeting, turn_of, turn_on, turned, unrolled
 
 if TYPE_CHECKING:
     from pyproj import Transformer
@@ -92,7 +92,7 @@ class Reprojection:
 
         try:
             if same_crs(crs, grid.crs):
-                return cls(grid=grid, transformer=None, crs=crs, turn=_turn(whole or grid))
+                return cls(grid=grid, transformer=None, crs=crs, turn=turn_on(whole or grid))
             theirs, ours = pyproj.CRS(crs), pyproj.CRS(grid.crs)
             transformer = pyproj.Transformer.from_crs(theirs, ours, always_xy=True)
         except pyproj.exceptions.ProjError as error:
@@ -100,7 +100,7 @@ class Reprojection:
                 f"{name or path}: cannot be reprojected to the CRS of its image ({' '.join(str(error).split())[:200]})"
             ) from error
         note = f"reprojected from {theirs.name} to {ours.name} ({transformer.description})"
-        return cls(grid=grid, transformer=transformer, crs=crs, turn=_turn(whole or grid), note=note)
+        return cls(grid=grid, transformer=transformer, crs=crs, turn=turn_on(whole or grid), note=note)
 
     def __call__(self, shapes: npt.NDArray[np.object_], margin: float = 0.0) -> npt.NDArray[np.object_]:
         """Transform geometries to the image's CRS in two dimensions; coordinates outside it become infinite.
@@ -181,10 +181,3 @@ class Reprojection:
         x, y = self.transformer.transform(np.array(xs), np.array(ys), direction="INVERSE")
         steps = np.hypot(x[1:] - x[0], y[1:] - y[0])
         return float(_STEP * steps.min()) if np.isfinite(steps).all() else np.inf
-
-
-def _turn(grid: Grid) -> float | None:
-    """Return a full turn of a grid's longitudes; None if it is wider, so that a shape would come twice."""
-    turn = turn_of(grid.crs)
-    west, _, east, _ = grid.bounds
-    return turn if turn is not None and east - west <= turn * (1 + 1e-9) else None

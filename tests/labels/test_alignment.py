@@ -251,3 +251,54 @@ def test_much_finer_labels_are_read_in_parts(tmp_path: Path, monkeypatch: pytest
     np.testing.assert_array_equal(read(Alignment.of((labels,), IMAGE), WHOLE), expected)
     assert 1 < largest <= 5000
     np.testing.assert_array_equal(expected, naive(IMAGE, labels))
+
+
+WGS84 = CRS.from_epsg(4326).to_wkt()
+
+
+def in_degrees(west: float, width: int, pixel: float = 1.0) -> Grid:
+    return Grid(height=20, width=width, transform=Affine(pixel, 0, west, 0, -pixel, 10), crs=WGS84)
+
+
+@pytest.mark.parametrize(
+    ("image", "labels"),
+    [
+        (in_degrees(-180, 360), in_degrees(0, 360)),  # the world, from -180 and from 0
+        (in_degrees(0, 360), in_degrees(-180, 360)),
+        (in_degrees(170, 20), in_degrees(-180, 360)),  # over the antimeridian
+        (in_degrees(170, 20), in_degrees(-180, 7)),
+        (in_degrees(-190, 20, 0.75), in_degrees(165, 30)),
+        (in_degrees(350, 30), in_degrees(-3, 9)),
+    ],
+)
+def test_longitudes_that_differ_by_whole_turns_are_one(tmp_path: Path, image: Grid, labels: Grid) -> None:
+    scene = labels_on(tmp_path, labels)
+    window = Window(row=0, col=0, height=image.height, width=image.width)
+    pixels, known = Alignment.of((scene,), image).read(window)
+    row, col = np.mgrid[: image.height, : image.width] + 0.5
+    lon, lat = image.transform @ (col, row)
+    at_col = np.floor((lon - labels.transform.c) % 360 / labels.transform.a).astype(int)
+    at_row = np.floor((lat - labels.transform.f) / labels.transform.e).astype(int)
+    there = (at_col < labels.width) & (at_row < labels.height)
+    assert there.any()
+    np.testing.assert_array_equal(known[0], there)
+    np.testing.assert_array_equal(pixels[0], np.where(there, at_row * labels.width + at_col, 0))
+
+
+def test_an_image_in_metres_meets_labels_on_both_sides_of_the_antimeridian(tmp_path: Path) -> None:
+    utm = CRS.from_epsg(32660).to_wkt()
+    image = Grid(height=30, width=40, transform=Affine(10_000, 0, 640_000, 0, -10_000, 500_000), crs=utm)
+    window = Window(row=0, col=0, height=30, width=40)
+    found = []
+    for west in (-180, 0, 175):
+        labels = Grid(
+            height=40, width=360 if west < 175 else 15, transform=Affine(1, 0, west, 0, -1, 20), crs=WGS84
+        )
+        lon = np.broadcast_to((np.arange(labels.width) + west) % 360, labels.shape).astype(np.int32)
+        scene = labels_on(tmp_path, labels, lon + 1000 * np.arange(40, dtype=np.int32)[:, None])
+        pixels, known = Alignment.of((scene,), image).read(window)
+        assert known.all()
+        found.append(pixels)
+    assert np.unique(found[0] % 1000).tolist() == [178, 179, 180, 181]
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
