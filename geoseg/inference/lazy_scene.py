@@ -13,6 +13,7 @@ import numpy.typing as npt
 from geoseg.errors import SceneError
 from geoseg.grid.grid import Grid
 from geoseg.grid.window import Window
+from geoseg.raster.array_scene import check_numbers
 from geoseg.raster.chip import Chip
 from geoseg.raster.declared import UNSAID, Declared
 from geoseg.raster.source import Source
@@ -78,6 +79,11 @@ class LazyScene(Source):
         return _TITLE
 
     @property
+    def is_array(self) -> bool:
+        """True."""
+        return True
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """Data type that holds the stored values of the chosen bands."""
         return self.decoding.dtype
@@ -128,6 +134,12 @@ class LazyScene(Source):
             )
         raster = dataclasses.replace(self.raster, stored=stored)
         return dataclasses.replace(self, raster=raster, said=said).without_alpha()
+
+    def with_bands(self, bands: tuple[int, ...], validity_band: int | None) -> Self:
+        """Return the scene with other bands; raise SceneError for one that does not hold real numbers."""
+        for number in bands:
+            check_numbers(self.raster.variable(number - 1).dtype)
+        return Source.with_bands(self, bands, validity_band)
 
     def part(self, window: Window) -> Self:
         """Return the part inside a window."""

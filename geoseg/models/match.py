@@ -13,6 +13,7 @@ import numpy.typing as npt
 from geoseg.errors import Message, MismatchError, OptionError, SceneError, Text, plural
 from geoseg.grid.ground import pixel_size_m
 from geoseg.grid.window import Window
+from geoseg.models import remedies
 from geoseg.models.card import Card
 from geoseg.models.scaling import Scaling, scaling_under, tags_of
 from geoseg.raster.band_names import find_bands, meanings, only_counted
@@ -21,7 +22,6 @@ from geoseg.raster.source import Source
 
 _GSD_TOLERANCE = 0.2
 _SAMPLE = 256  # px
-_UNSCALE = "gdal_translate -unscale -ot Float32"
 _SAMPLED = 64
 """Rows and columns of the sample that are used: quantiles of more cost more than decoding a small image."""
 
@@ -90,7 +90,7 @@ def match(
     if tags is not None and not card.has_units:
         notes.append(f"its tags ({tags}) are ignored: the model expects values as they are stored")
     elif tags is not None and any(tags.bands):
-        notes += _partly_tagged(card, tags)
+        notes += _partly_tagged(card, tags, chosen)
     if doubts and not force:
         forcing = Message("pass {force} to continue anyway", force=True)
         raise MismatchError(Message("{}: {}, or {}", _name(source), doubts[0], forcing))
@@ -101,7 +101,7 @@ def match(
     return Match(source=chosen, gain=gain, bias=bias, notes=tuple(notes))
 
 
-def _partly_tagged(card: Card, tags: Scaling) -> list[str]:
+def _partly_tagged(card: Card, tags: Scaling, source: Source) -> list[str]:
     """Note which bands lack scale and offset tags that others have, except where the model expects none either."""
     own = Scaling(scale=card.scale, offset=card.offset).bands
     bands = zip(card.band_names, tags.bands, own, strict=True)
@@ -110,7 +110,7 @@ def _partly_tagged(card: Card, tags: Scaling) -> list[str]:
         return []
     return [
         f"its tags ({tags}) are applied, and bands without tags ({', '.join(untagged)}) are scaled as the model "
-        "expects; if that is wrong, tag all of its bands or none with gdal_translate -a_scale and -a_offset"
+        f"expects; if that is wrong, tag all of its bands or none {remedies.tagged(source)}"
     ]
 
 
@@ -241,7 +241,7 @@ def _with_validity(source: Source, choice: Choice) -> Choice:
     return dataclasses.replace(choice, source=chosen.select(chosen.bands, validity_band=number), said=said)
 
 
-def _dtype_doubts(source: Source, card: Card, tags: Scaling | None) -> list[str]:
+def _dtype_doubts(source: Source, card: Card, tags: Scaling | None) -> list[Text]:
     """Return the doubt about the stored data type; with tags and a card with units, any type will do."""
     found, expected = source.dtype, np.dtype(card.dtype)
     same = found == expected or (found.kind == "f" and expected.kind == "f")
@@ -250,13 +250,13 @@ def _dtype_doubts(source: Source, card: Card, tags: Scaling | None) -> list[str]
     low, high = card.value_range
     wanted = f"the model expects {expected} from {low:g} to {high:g}"
     if tags is None:
-        return [f"is {found}, {wanted}; convert the scene with gdal_translate"]
+        return [Message("{}; {}", f"is {found}, {wanted}", remedies.converted(source, expected))]
     if not any(tags.bands):
         return [
             f"is {found}, with scale and offset applied, {wanted} as stored; open it with mask_and_scale=False"
         ]
-    remedy = f"{_UNSCALE} applies them" if expected.kind == "f" else "convert the scene with gdal_translate"
-    return [f"is {found} and tagged with {tags}, {wanted} and no tags; {remedy}"]
+    remedy = remedies.unscaled(source) if expected.kind == "f" else remedies.converted(source, expected)
+    return [Message("{}; {}", f"is {found} and tagged with {tags}, {wanted} and no tags", remedy)]
 
 
 def _check_range(source: Source, card: Card, look: Look, doubts: list[Text], notes: list[Text]) -> None:
@@ -292,12 +292,11 @@ def _range_doubt(source: Source, card: Card, sample: npt.NDArray[np.float64], mi
         ends = own.units(np.array([[low, high]] * len(card.bands)))
         return (
             f"the median of its values is {stored:g}, which its tags ({tags}) make {tagged:g}, the model expects "
-            f"{ends.min():g} to {ends.max():g}; if the tags are wrong, correct them with gdal_translate -a_scale "
-            "and -a_offset"
+            f"{ends.min():g} to {ends.max():g}; if the tags are wrong, correct them {remedies.tagged(source)}"
         )
     remedy = "rescale the scene to that range"
     if low <= tagged <= high and np.dtype(card.dtype).kind == "f":
-        remedy = f"{_UNSCALE} applies the tags"
+        remedy = remedies.unscaled(source)
     return (
         f"the median of its values is {stored:g} as stored ({tagged:g} by its tags: {tags}), the model expects "
         f"stored values from {low:g} to {high:g}; {remedy}"
@@ -334,5 +333,5 @@ def _check_gsd(source: Source, card: Card, notes: list[Text]) -> None:
     if card.gsd_m and found and abs(found / card.gsd_m - 1) > _GSD_TOLERANCE:
         notes.append(
             f"pixels are {found:.3g} m, the model was trained on {card.gsd_m:.3g} m: the map may be worse; to avoid "
-            "that, resample the scene with gdalwarp -tr"
+            f"that, resample the scene {remedies.resampled(source)}"
         )

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from geoseg.errors import DataError, SceneError, plural
 from geoseg.models.card import Card
+from geoseg.models.remedies import tagged
 from geoseg.raster.source import Source
 
 Floats = npt.NDArray[np.float64]
@@ -84,8 +85,7 @@ def tags_of(source: Source) -> Scaling | None:
     tags = Scaling(scale=source.scale or plain.scale, offset=source.offset or plain.offset)
     if 0 in tags.scale or not all(map(math.isfinite, (*tags.scale, *tags.offset))):
         raise SceneError(
-            f"{source.path}: its tags {tags} make all values equal or not finite; correct the tags with "
-            "gdal_translate -a_scale and -a_offset"
+            f"{source.path}: its tags {tags} make all values equal or not finite; correct them {tagged(source)}"
         )
     return tags
 

@@ -22,6 +22,14 @@ from geoseg.raster.validity import NoData, for_bands
 _TITLE = "array"
 
 
+def check_numbers(dtype: np.dtype[Any]) -> None:
+    """Raise SceneError for an array of anything but integers and floats that a network can be given."""
+    if dtype.kind not in "iuf" or dtype.itemsize > 8:
+        raise SceneError(
+            f"array of {dtype}, expected real numbers of at most 64 bits; convert it with .astype()"
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ArraySource(Source):
     """Chosen bands of an in-memory array; made with `of`.
@@ -92,8 +100,7 @@ class ArraySource(Source):
             raise SceneError(
                 f"array of shape {pixels.shape}, expected (band, row, col) without an empty axis"
             )
-        if pixels.dtype.kind not in "iuf":
-            raise SceneError(f"array of {pixels.dtype}, expected real numbers")
+        check_numbers(pixels.dtype)
         count, height, width = pixels.shape
         grid = grid or Grid(height=height, width=width, transform=Affine.identity())
         valid = np.ones((height, width), dtype=bool) if valid is None else np.asarray(valid, dtype=bool)
@@ -117,6 +124,11 @@ class ArraySource(Source):
     def path(self) -> str:
         """Name used in messages."""
         return _TITLE
+
+    @property
+    def is_array(self) -> bool:
+        """True."""
+        return True
 
     @property
     def dtype(self) -> np.dtype[Any]:

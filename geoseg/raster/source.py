@@ -90,6 +90,11 @@ class Source(ABC):
         """Return the source with the user's statements about validity; see `Scene.declared`."""
 
     @property
+    def is_array(self) -> bool:
+        """Whether it is an array, which methods of xarray and numpy change, not GDAL's programs."""
+        return False
+
+    @property
     def count(self) -> int:
         """Number of chosen bands."""
         return len(self.bands)

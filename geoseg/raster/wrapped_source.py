@@ -43,6 +43,11 @@ class WrappedSource(Source):
         return self.source.path
 
     @property
+    def is_array(self) -> bool:
+        """Whether the source is an array."""
+        return self.source.is_array
+
+    @property
     def descriptions(self) -> tuple[str | None, ...]:
         """Names of all bands of the source."""
         return self.source.descriptions

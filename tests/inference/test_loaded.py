@@ -14,7 +14,7 @@ import xarray
 from affine import Affine
 
 import geoseg
-from geoseg.errors import SceneError
+from geoseg.errors import MismatchError, SceneError
 from geoseg.raster.scene import Scene
 from tests.oracle import pointwise_model
 
@@ -168,3 +168,39 @@ def test_what_a_person_declares_counts_in_every_form(tmp_path: Path) -> None:
     for scene in (array, array.chunk(x=32), hidden):
         found = geoseg.predict(scene, MODEL, **options)
         np.testing.assert_array_equal(found["landcover"] == 255, hidden[0] == 0)
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("dtype", ["bool", "complex64", "longdouble", "object"])
+def test_only_real_numbers_are_a_scene(dtype: str, lazy: bool) -> None:
+    """With `force`, too; a variable that the model does not want may hold anything."""
+    bands = dataset(lambda band: band.rio.write_nodata(7))
+    expected = geoseg.predict(bands, MODEL, **FP32)
+    wrong, more = bands.astype(dtype), bands.assign(cloud=bands["red"].astype(dtype))
+    if lazy:
+        wrong, more = wrong.chunk(x=30), more.chunk(x=30)
+    for scene in (wrong, wrong.to_dataarray("band")):
+        with pytest.raises(
+            SceneError, match=r"expected real numbers of at most 64 bits; convert it with .astype\(\)"
+        ):
+            geoseg.predict(scene, MODEL, force=True)
+    assert_same(geoseg.predict(more, MODEL, **FP32), expected)
+
+
+def test_what_does_not_fit_is_mended_as_is_said() -> None:
+    """With methods of arrays: GDAL's programs change files."""
+    bands = dataset(lambda band: band.astype(np.float64).where(band != 7))
+    with pytest.raises(
+        MismatchError, match="is float64, .*, after NaN is replaced by a number that nodata= names"
+    ):
+        geoseg.predict(bands, MODEL)
+    mended = bands.fillna(7).astype("uint16")
+    expected = geoseg.predict(dataset(lambda band: band.rio.write_nodata(7)), MODEL, **FP32)
+    assert_same(geoseg.predict(mended, MODEL, nodata=7, **FP32), expected)
+    with pytest.raises(
+        MismatchError, match=r'is int64, .*; convert it with .astype\("uint16"\), or pass force=True'
+    ):
+        geoseg.predict(mended.astype("int64"), MODEL)
+    small = dataset(lambda band: band.assign_attrs(scale_factor=10.0))
+    with pytest.raises(MismatchError, match="correct them with scale_factor and add_offset in its attrs"):
+        geoseg.predict(small, pointwise_model(3, dtype="uint16", value_range=(1, 255), scale=[0.01] * 3))

@@ -23,10 +23,15 @@ from geoseg.grid.window import Window
 from geoseg.labels.overlap import OVERLAP, Overlap
 from geoseg.progress import OnProgress, ShowProgress, shown
 from geoseg.raster.legend_file import legend_of
+from geoseg.raster.xarray_bridge import is_xarray
 from geoseg.storage.output import path_of
 
 if TYPE_CHECKING:
     from geoseg.vector.sources import Source
+
+_WARP = "gdalwarp -r near"
+_MATCH = ".rio.reproject_match()"
+"""How files and arrays are brought to another grid, pixel by pixel."""
 
 
 def compare(
@@ -109,7 +114,7 @@ def compare(
     ]
     one = OpenMap.of(first, known, names[0])
     maps = one, OpenMap.of(second, known, names[1], fallback=one.legend)
-    _check_alike(*maps)
+    _check_alike(*maps, warp=_MATCH if is_xarray(second) else _WARP)
     labels = None if reference is None else maps[0].reference(Path(reference), options)
     with shown(progress) as told:
         found = _compared(*maps, labels, options, told)
@@ -169,14 +174,14 @@ def _changes(first: OpenMap, second: OpenMap) -> Iterator[Rows]:
         row += len(found)
 
 
-def _check_alike(first: OpenMap, second: OpenMap) -> None:
-    """Refuse maps that cannot be compared pixel by pixel."""
+def _check_alike(first: OpenMap, second: OpenMap, *, warp: str) -> None:
+    """Refuse maps that cannot be compared pixel by pixel; `warp` brings the second one to the grid of the first."""
     for each in (first, second):
         if each.layered:
             raise OptionError(f"{each.name}: is a multilabel map, expected one with one class a pixel")
     if problem := second.read.grid.differs_from(first.read.grid):
         raise ClassMapError(
-            f"{second.name}: does not lie on the grid of {first.name}: {problem}; warp it there with gdalwarp -r near"
+            f"{second.name}: does not lie on the grid of {first.name}: {problem}; warp it there with {warp}"
         )
     if first.legend.codes != second.legend.codes:
         raise ClassMapError(

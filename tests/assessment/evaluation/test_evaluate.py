@@ -26,6 +26,7 @@ from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend
 from geoseg.raster.classmap import ClassMap
 from geoseg.raster.legend_file import legend_to_json
+from geoseg.raster.xarray_results import result_dataset
 from tests.chromium import CHROMIUM, browser
 from tests.conftest import skip_without
 
@@ -357,6 +358,16 @@ def test_two_maps_are_compared(pair: tuple[Codes, Codes, Path], tmp_path: Path) 
     assert alone.differences.empty
     with pytest.raises(ClassMapError, match="does not lie on the grid"):
         geoseg.compare(map_of(found), map_of(better[:-1]))
+
+
+def test_an_array_on_another_grid_is_brought_there_as_is_said(pair: tuple[Codes, Codes, Path]) -> None:
+    found, *_ = pair
+    one = map_of(found)
+    array = result_dataset(one.codes, one.codes, one.grid, one.legend)["landcover"]
+    turned = array.isel(y=slice(None, None, -1))
+    with pytest.raises(ClassMapError, match=r"warp it there with .rio.reproject_match\(\)"):
+        geoseg.compare(array, turned)
+    assert geoseg.compare(array, turned.rio.reproject_match(array)).agreement == 1
 
 
 def test_a_multilabel_map_is_evaluated_class_by_class(tmp_path: Path) -> None:
