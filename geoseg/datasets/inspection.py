@@ -185,8 +185,10 @@ def _partly(pairs: Sequence[Pair], looks: Sequence[_Look]) -> list[Text]:
     return partly_notes(found[0][0].image.no_data, amount)
 
 
-def refusal(problems: Sequence[Problem], images: int, *, skip_bad: bool = False) -> Message:
-    """Return one line on how many images cannot be used, and why.
+def refusal(
+    problems: Sequence[Problem], images: int, *, skip_bad: bool = False
+) -> tuple[Message, Message | None]:
+    """Return how many images cannot be used and why, and what to do where that is not said with each.
 
     Parameters
     ----------
@@ -207,14 +209,14 @@ def refusal(problems: Sequence[Problem], images: int, *, skip_bad: bool = False)
         reasons = [Message("({}) {}", number, each) for number, each in enumerate(reasons[:_NAMED], start=1)]
     if len(files_of) > _NAMED:
         reasons.append(Message("and {} of problems", plural(len(files_of) - _NAMED, "more kind")))
-    them = "it" if len(problems) == 1 else "them"
+    them, remedy = "it" if len(problems) == 1 else "them", None
     if len(problems) < images and not skip_bad:
         remedies = "correct {}, name {} in data.exclude, or go on without {} with {skip_bad}"
-        reasons.append(Message(remedies, them, them, them, skip_bad=True))
+        remedy = Message(remedies, them, them, them, skip_bad=True)
     elif not all(";" in str(what) for what in files_of):  # else each has its own
-        reasons.append(Message("correct {}", them))
+        remedy = Message("correct {}", them)
     count = plural(images, "image")
-    return Message("{} of {} cannot be used: {}", len(problems), count, Message.joined("; ", reasons))
+    return Message("{} of {} cannot be used: {}", len(problems), count, Message.joined("; ", reasons)), remedy
 
 
 def _and_others(files: Sequence[str]) -> str:

@@ -162,7 +162,7 @@ def first_image(data: DataConfig, root: Path, given: Sequence[Entry] = ()) -> Im
             problems.append(Problem.of(entry.key, entry.name, error))
         else:
             return entry.image
-    raise DataError(refusal(problems, len(entries)))
+    raise DataError(*refusal(problems, len(entries)))
 
 
 def open_image(image: Image | Source, data: DataConfig) -> Source:
@@ -174,7 +174,7 @@ def open_image(image: Image | Source, data: DataConfig) -> Source:
 
 def _refuse_or_tell(problems: Sequence[Problem], images: int, *, skip_bad: bool) -> None:
     if problems and not skip_bad:
-        raise DataError(refusal(problems, images))
+        raise DataError(*refusal(problems, images))
     for problem in problems:
         _log.warning("left out: %s", problem.line)
     if problems:
@@ -188,8 +188,8 @@ def _refuse_empty(splits: Splits, bad: Sequence[Problem], images: int, data: Dat
         if splits[split]:
             continue
         if bad:
-            why = refusal(bad, images, skip_bad=True)
-            raise DataError(Message("nothing is left in {}; {}", split, why))
+            why, remedy = refusal(bad, images, skip_bad=True)
+            raise DataError(Message("nothing is left in {}; {}", split, why), remedy)
         assert isinstance(data.split, BlockSplit | BlockFoldSplit), "other methods put an image into each"
         buffer = f" and a smaller data.split.buffer than {data.split.buffer} px" if data.split.buffer else ""
         raise DataError(

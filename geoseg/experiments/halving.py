@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 
-from geoseg.errors import plural
+from geoseg.errors import Message, plural
 from geoseg.experiments.roster import Candidate
 from geoseg.experiments.trial_process import Outcome
 from geoseg.experiments.work import Work, epochs_of
+
+_log = logging.getLogger(__name__)
 
 
 def halved(work: Work, candidates: Sequence[Candidate], factor: int) -> bool:
@@ -30,6 +33,11 @@ def halved(work: Work, candidates: Sequence[Candidate], factor: int) -> bool:
     left = list(candidates)
     shortest = min(trial.config.train.epochs for each in candidates for trial in each.trials)
     rungs = min(_times(len(left), factor), _times(shortest, factor))
+    if not rungs and len(left) > 1:
+        found = f"{plural(len(left), 'configuration')} of {plural(shortest, 'epoch')}"
+        _log.warning(
+            "%s", Message("{halving} prunes none of {}: it takes as many of both", found, halving=factor)
+        )
     for rung in range(rungs, 0, -1):
         share = 1 / factor**rung
         if not work.finish(left, share):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
@@ -51,6 +52,20 @@ class PlateauSchedule(LambdaLR):
         return {key: value for key, value in super().state_dict().items() if key != "_config"}
 
 
+class OneCycleSchedule(OneCycleLR):
+    """torch's one cycle, whose rate stays where the last step left it.
+
+    After the last step torch asks for one more rate, beyond the end of the cosine, where it rises again: no step is
+    taken with it, but it would be recorded as that at the end of the last epoch.
+    """
+
+    def get_lr(self) -> list[float | Tensor]:
+        """Return the rates of the next step; after the last one, its own."""
+        if self.last_epoch == self.total_steps:
+            return [group["lr"] for group in self.optimizer.param_groups]
+        return super().get_lr()
+
+
 def build_schedule(
     schedule: Constant | OneCycle | Cosine | Poly | Plateau,
     optimizer: Optimizer,
@@ -76,7 +91,7 @@ def build_schedule(
         if warm_up * steps == 1:
             warm_up -= 1e-9  # the rise is one step, and torch divides by one less
         rates = [float(group["lr"]) for group in optimizer.param_groups]
-        return OneCycleLR(
+        return OneCycleSchedule(
             optimizer,
             max_lr=rates,
             total_steps=steps,

@@ -289,7 +289,9 @@ def _finish(run: PreparedTraining, folder: Path, final: Path, *, with_test: bool
     """
     if rank(run.config.train.devices) != 0:
         sys.exit(0)  # the first process does the rest
-    _log.info("scoring the best epoch on the validation and test images")
+    which = "last" if run.config.train.keep == "last" else "best"
+    on = "validation and test" if run.splits["test"] and with_test else "validation"
+    _log.info("scoring the %s epoch on the %s images", which, on)
     best, validated = with_better_statistics(run, folder)
     network = folded(best.network)
     if run.config.train.calibrate:

@@ -19,6 +19,7 @@ from hypothesis.extra.numpy import arrays
 from geoseg.datasets.block_split import Lattice
 from geoseg.datasets.dataset import Channels, Pair
 from geoseg.datasets.inspection import Problem, inspect, refusal, windows
+from geoseg.errors import DataError
 from geoseg.grid.legend import Task
 from geoseg.grid.window import Window
 from geoseg.labels.coded_labels import CodedLabels
@@ -230,10 +231,14 @@ def problem(key: str, what: str) -> Problem:
 
 
 def test_the_refusal_counts_names_and_tells_what_to_do() -> None:
-    assert refusal([problem("a", "is empty")], 9) == (
+    assert str(DataError(*refusal([problem("a", "is empty")], 9))) == (
         "1 of 9 images cannot be used: a.tif: is empty; correct it, name it in data.exclude, or go on without it "
         "with skip_bad=True"
     )
+    # A trial of a sweep says the problem alone: nobody passed it a keyword.
+    problem_alone, _ = refusal([problem("a", "is empty")], 9)
+    assert problem_alone == "1 of 9 images cannot be used: a.tif: is empty"
+    assert not problem_alone.keywords
     several = [
         problem("a", "x"),
         problem("b", "y"),
@@ -242,7 +247,7 @@ def test_the_refusal_counts_names_and_tells_what_to_do() -> None:
         problem("e", "z"),
         problem("f", "u"),
     ]
-    assert refusal(several, 6) == (
+    assert str(DataError(*refusal(several, 6))) == (
         "6 of 6 images cannot be used: (1) a.tif (and 2 others): x; (2) b.tif: y; (3) e.tif: z; "
         "and 1 more kind of problems; correct them"
     )

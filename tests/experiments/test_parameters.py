@@ -166,3 +166,7 @@ def test_the_examples_are_stages_that_the_recipe_takes(
     first = len(stages[0].values)
     assert len(set(digests[:first])) == first
     assert digest(base.config()) in digests, "the recipe as it is stands among them"
+    splits: list[Any] = [base.config(values).data.split for stage in stages for values in stage.values]
+    assert len({(tuple(split.val), tuple(split.test)) for split in splits}) == 1, (
+        "all are scored on the same images"
+    )

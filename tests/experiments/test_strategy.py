@@ -180,6 +180,14 @@ def test_halving_prunes_by_the_mean_and_continues_the_best(made: Made) -> None:
     assert pool.begun == [], "pruned is an end"
 
 
+def test_halving_that_prunes_nothing_says_so(made: Made, caplog: pytest.LogCaptureFixture) -> None:
+    work, pool = made(level, epochs=2)
+    stages = stages_of(["train.loss=ce,dice,focal"], None, None)
+    assert run_stages(work, stages, 3)
+    assert [epochs for _, epochs in pool.begun] == [2] * 6
+    assert "halving=3 prunes none of 3 configurations of 2 epochs: it takes as many of both" in caplog.text
+
+
 def test_nothing_starts_after_the_time_and_the_next_call_goes_on(made: Made) -> None:
     work, pool = made(level, seconds=0.0)
     stages = stages_of((), STAGES, None)

@@ -50,6 +50,7 @@ def test_trials_are_trainings_and_a_sweep_grows(three: Path, tmp_path: Path) -> 
     for name in ("t0001", "t0002"):
         folder = output / "trials" / name
         assert set(json.loads((folder / "run.json").read_text())["scores"]) == {"val"}
+        assert "scoring the best epoch on the validation images\n" in (folder / "trial.log").read_text()
         training = read_card(folder / "model.safetensors").training
         assert training is not None
         assert set(training["metrics"]) == {"val"}  # type: ignore[arg-type]

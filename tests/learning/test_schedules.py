@@ -108,6 +108,15 @@ def test_every_schedule_runs_on_every_optimizer(name: str, optimizer_name: str, 
     assert max(found) == pytest.approx(0.5, rel=1e-6) or (name, steps) == ("one_cycle", 1)
 
 
+@pytest.mark.parametrize("name", sorted(SCHEDULES - {"cosine", "poly"}))
+@pytest.mark.parametrize("steps", [2, 4, 20])
+def test_after_the_last_step_the_rate_stays_as_it_was(name: str, steps: int) -> None:
+    made = optimizer()
+    schedule = build_schedule(READ.validate_python({"name": name}), made, steps, cycle_momentum=True)
+    last, _ = rates(made, schedule, steps)[-1]
+    assert made.param_groups[0]["lr"] == last
+
+
 @pytest.mark.parametrize("name", sorted(SCHEDULES))
 def test_law_9_the_state_goes_through_a_file(name: str) -> None:
     config = READ.validate_python({"name": name, "warm_up": 0.3})

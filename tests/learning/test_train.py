@@ -129,7 +129,8 @@ def test_the_same_call_after_a_finished_run_changes_nothing_and_another_is_refus
         train(toy, output=tmp_path / "run")
     assert stamps(tmp_path / "run") == before
     caplog.set_level(logging.INFO, "geoseg")
-    train(toy, output=tmp_path / "run", overwrite=True)
+    train(toy, output=tmp_path / "run", overwrite=True, changes=["train.keep=last"])
+    assert "scoring the last epoch on the validation images" in caplog.text
     assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 1
     assert any(r.getMessage().startswith("epoch 1 of 1: loss ") for r in caplog.records)
 
