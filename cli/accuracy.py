@@ -10,7 +10,7 @@ import click
 from geoseg.storage.printable import json_text, printable
 
 from .messages import progress, say
-from .options import EXISTING_FILE, FILE, examples, legend, output, overwrite
+from .options import EXISTING_FILE, FILE, VECTOR, examples, legend, output, overwrite
 from .values import ParamType
 from .verbosity import verbosity_options
 
@@ -78,7 +78,7 @@ class ExpectedType(ParamType):
     help="Expected accuracy of all strata or of one, 0.8 by default; may be repeated.",
 )  # fmt: skip
 @click.option(
-    "--strata", type=EXISTING_FILE,
+    "--strata", type=VECTOR,
     help="Strata instead of the map's classes: a raster on its grid, or polygons with class_code.",
 )  # fmt: skip
 @click.option("--layer", metavar="NAME", help="Layer of a vector file of strata; by default the only one.")

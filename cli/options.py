@@ -27,6 +27,7 @@ _DEFAULTS = {field.name: field.default for field in fields(PredictOptions)}
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+VECTOR = click.Path(exists=True, path_type=Path)  # a file geodatabase is a folder
 
 
 def together(*options: Callable[[Function], Function]) -> Callable[[Function], Function]:
@@ -346,7 +347,7 @@ prediction = together(
     bands,
     legend("Other codes keep the model's."),
     click.option("--bounds", type=BOUNDS, help="Process only this rectangle, in the scene's CRS."),
-    click.option("--clip", type=EXISTING_FILE, help="Vector file of polygons; pixels outside become no data."),
+    click.option("--clip", type=VECTOR, help="Vector file of polygons; pixels outside become no data."),
     validity,
     tiles,
     device,

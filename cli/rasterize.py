@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from .messages import progress, say
-from .options import EXISTING_FILE, encoding, examples, legend, like, output, overlap, overwrite
+from .options import VECTOR, encoding, examples, legend, like, output, overlap, overwrite
 from .verbosity import verbosity_options
 
 
@@ -20,7 +20,7 @@ from .verbosity import verbosity_options
         "geoseg rasterize drawn.gpkg -o classes.tif --resolution 10 --on-overlap last",
     )
 )
-@click.argument("polygons", type=EXISTING_FILE)
+@click.argument("polygons", type=VECTOR)
 @output("Class map to write (GeoTIFF).", metavar="OUT.tif")
 @like
 @click.option(

@@ -22,6 +22,7 @@ from geoseg.models.card import Card
 from geoseg.models.exported import is_exported
 from geoseg.models.model import Model
 from geoseg.raster.array_scene import ArraySource
+from geoseg.raster.file_kinds import GEODATABASE, kind_by_name
 from geoseg.raster.scene import Scene
 
 
@@ -73,8 +74,14 @@ def _version(package: str) -> str | None:
 
 
 def _clip_sha256(path: Path) -> str:
+    files = [path]
+    if kind_by_name(path) == GEODATABASE and path.is_dir():
+        files = sorted(each for each in path.iterdir() if each.suffix != ".lock")
+    digest = hashlib.sha256()
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        for file in files:
+            digest.update(file.read_bytes())
+        return digest.hexdigest()
     except OSError as error:
         raise OptionError(
             f"{path}: cannot be read ({error.strerror})", Message("pass one file of polygons to {clip}")

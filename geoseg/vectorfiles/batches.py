@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 _SIZE: Final = 2**15
 """Features of a batch."""
+_PLAIN: Final = ("Polygon", "MultiPolygon")
+_CURVES: Final = range(8, 15)
+"""Types of curved lines and surfaces, and of collections of them, in WKB."""
+_AT_ONCE: Final = 1000
+"""Features that are read by their numbers in one request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -79,12 +84,39 @@ def read_batches(path: Path, layer: VectorLayer, fields: Sequence[str]) -> Itera
         with opening as (about, batches):
             geometry = about["geometry_name"] or "wkb_geometry"
             fid = about["fid_column"] or "OGC_FID"
+            plain = str(about["geometry_type"]).removesuffix(" Z") in _PLAIN
             for batch in batches:
+                fids = batch.column(fid).to_numpy(zero_copy_only=False).astype(np.int64)
+                wkb = batch.column(geometry).to_numpy(zero_copy_only=False)
                 yield FeatureBatch(
-                    fid=batch.column(fid).to_numpy(zero_copy_only=False).astype(np.int64),
-                    geometry=batch.column(geometry).to_numpy(zero_copy_only=False),
+                    fid=fids,
+                    geometry=wkb if plain else _without_curves(path, layer, fids, wkb),
                     columns={name: batch.column(name) for name in fields},
                 )
+
+
+def _without_curves(
+    path: Path, layer: VectorLayer, fids: npt.NDArray[np.int64], wkb: npt.NDArray[np.object_]
+) -> npt.NDArray[np.object_]:
+    """Replace curves, of which GEOS knows nothing, by GDAL's straight edges."""
+    from geoseg.vectorfiles.ogr import pyogrio
+
+    (curved,) = np.nonzero([each is not None and _type_of(each) in _CURVES for each in wkb])
+    if not len(curved):
+        return wkb
+    straight = wkb.copy()
+    for at in np.array_split(curved, -(-len(curved) // _AT_ONCE)):
+        _, found, shapes, _ = pyogrio.raw.read(
+            path.absolute(), layer=layer.name, columns=[], fids=fids[at], return_fids=True
+        )
+        of = dict(zip(found.tolist(), shapes, strict=True))
+        straight[at] = [of[fid] for fid in fids[at].tolist()]
+    return straight
+
+
+def _type_of(wkb: bytes) -> int:
+    """Return the type of a geometry without its flags for Z and M."""
+    return (int.from_bytes(wkb[1:5], "little" if wkb[0] else "big") & 0xFFFF) % 1000
 
 
 def _from_parquet(path: Path, fields: Sequence[str]) -> Iterator[FeatureBatch]:

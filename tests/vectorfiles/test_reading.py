@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import shutil
+import sqlite3
+import struct
+from contextlib import closing
 from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
 import pytest
+import rasterio
+import shapely
 from click.testing import CliRunner
 from geoseg_cli.main import group
 
@@ -19,8 +25,10 @@ from geoseg.grid.legend import Legend
 from geoseg.labels.forms import form_of_source
 from geoseg.raster.file_kinds import KINDS
 from geoseg.vector.vectorize import vectorize
+from geoseg.vectorfiles.batches import read_batches
 from geoseg.vectorfiles.formats import check_vector_name
 from geoseg.vectorfiles.reading import check_vector_file, choose_layers, read_features
+from tests.small_files import Write
 from tests.vector.test_vectorize import write_raster
 
 LEGEND = Legend.parse("water=#0000ff,forest=#00ff00,town=#ff0000")
@@ -117,3 +125,46 @@ def test_every_layer_of_a_file_clips(folder: Path, tmp_path: Path) -> None:
         gpd.GeoDataFrame(frame[frame["class_name"] == name]).to_file(tmp_path / "c.gpkg", layer=name)
     np.testing.assert_array_equal(ClipArea(tmp_path / "c.gpkg", grid)(0, 6), CODES != 2)
     np.testing.assert_array_equal(ClipArea(folder / "a.geoparquet", grid)(0, 6), CODES > 0)
+
+
+def test_every_command_takes_a_geodatabase_which_is_a_folder(
+    folder: Path, tmp_path: Path, model_file: Path, write: Write
+) -> None:
+    def run(*words: str) -> str:
+        done = CliRunner().invoke(group, [*words, "-q"])
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    database, raster = str(folder / "a.gdb"), str(folder / "m.tif")
+    with rasterio.open(raster) as file:
+        scene = str(write("s.tif", np.full((3, 6, 8), 99, np.uint8), crs=file.crs, transform=file.transform))
+    run("rasterize", database, "--like", raster, "-o", str(tmp_path / "r.tif"))
+    run("check", database)
+    run("accuracy", "design", raster, "--strata", database, "--points", "9", "-o", str(tmp_path / "s.gpkg"))
+    run("predict", scene, "-m", str(model_file), "--clip", database, "-o", str(tmp_path / "p.tif"))
+    for command in (["rasterize", str(tmp_path), "--like", raster], ["predict", scene, "--clip"]):
+        more = [str(tmp_path), "-m", str(model_file)] if command[-1] == "--clip" else []
+        done = CliRunner().invoke(group, [*command, *more, "-o", str(tmp_path / "x.tif")])
+        assert done.exit_code in (1, 2)
+        assert "irectory" in done.output or "is a folder" in done.output
+
+
+def test_curves_are_checked_as_the_lines_that_gdal_draws(tmp_path: Path) -> None:
+    """GEOS knows no curves, and drawing programs and cadastres write them."""
+    path = tmp_path / "c.gpkg"
+    frame = gpd.GeoDataFrame({"class_code": [1, 2]}, geometry=[shapely.box(0, 0, 1, 1)] * 2, crs=32633)
+    frame.to_file(path, SPATIAL_INDEX="NO", geometry_type="Unknown")
+    ring = [(500_000, 0), (500_100, 100), (500_200, 0), (500_100, -100), (500_000, 0)]
+    circle = struct.pack("<BIIBII10d", 1, 10, 1, 1, 8, 5, *(number for corner in ring for number in corner))
+    square = shapely.to_wkb(shapely.box(500_300, 0, 500_400, 100))
+    surface = struct.pack("<BII", 1, 12, 1) + square
+    with closing(sqlite3.connect(path)) as database, database:
+        for fid, wkb in ((1, circle), (2, surface)):
+            blob = b"GP\0\1" + struct.pack("<i", 32633) + wkb
+            database.execute("UPDATE c SET geom = ? WHERE fid = ?", (blob, fid))
+    found = geoseg.check(path)
+    assert found.passed
+    (layer,) = choose_layers(path)
+    circled, squared = shapely.area(shapely.from_wkb(next(iter(read_batches(path, layer, []))).geometry))
+    assert circled == pytest.approx(math.pi * 1e4, rel=2e-3)
+    assert squared == 1e4
