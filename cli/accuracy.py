@@ -78,7 +78,7 @@ class ExpectedType(ParamType):
     help="Expected accuracy of all strata or of one, 0.8 by default; may be repeated.",
 )  # fmt: skip
 @click.option(
-    "--strata", type=VECTOR,
+    "--strata", type=VECTOR, metavar="FILE",
     help="Strata instead of the map's classes: a raster on its grid, or polygons with class_code.",
 )  # fmt: skip
 @click.option("--layer", metavar="NAME", help="Layer of a vector file of strata; by default the only one.")

@@ -347,7 +347,7 @@ prediction = together(
     bands,
     legend("Other codes keep the model's."),
     click.option("--bounds", type=BOUNDS, help="Process only this rectangle, in the scene's CRS."),
-    click.option("--clip", type=VECTOR, help="Vector file of polygons; pixels outside become no data."),
+    click.option("--clip", type=VECTOR, metavar="FILE", help="Vector file of polygons; pixels outside become no data."),
     validity,
     tiles,
     device,
