@@ -8,8 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
-
 from geoseg.errors import Message, OptionError, SceneError, plural
 from geoseg.grid.grid import crs_name, same_crs
 from geoseg.grid.window import Window
@@ -17,8 +15,9 @@ from geoseg.mapping.footprints import near, outline_in
 from geoseg.mapping.lattice import Lattice, lattices_of
 from geoseg.mapping.listing import ListedScene
 from geoseg.mapping.owners import ground_of, owners_around
-from geoseg.mapping.plan import FRINGE, Candidate, Cell, MapPlan, Wishes, Zone
+from geoseg.mapping.plan import Candidate, Cell, MapPlan, Wishes, Zone
 from geoseg.mapping.territory import Territory
+from geoseg.mapping.touched import spilled_pixels, square_outline, touched_pixels
 
 _MOST_LATTICES: Final = 64
 """More pixel grids than this are drone images, each on its own: their map needs one grid."""
@@ -126,13 +125,11 @@ class _Planning:
                 Window(row=row * self.edge, col=col * self.edge, height=self.edge, width=self.edge)
                 for row, col in found
             ]
-            outlines = [
-                _square_outline(zone.lattice, square, self.crs) for square in squares if self.outlines
-            ]
+            outlines = [square_outline(zone.lattice, square, self.crs) for square in squares if self.outlines]
             around = near(self.outlines, outlines) if self.outlines else [[] for _ in squares]
             for i, (place, square) in enumerate(zip(found, squares, strict=True)):
                 touching = sorted({*around[i], *places[place]}) if self._mixed else places[place]
-                cell = self._cell(index, place, square, touching, outlines[i] if outlines else None)
+                cell = self._cell(index, place, square, touching, windows, outlines[i] if outlines else None)
                 if cell is not None:
                     yield cell
 
@@ -142,12 +139,16 @@ class _Planning:
         return len(self.zones) > 1 or any(window is None for _, window in self.places)
 
     def _windows(self, zone: int, lattice: Lattice) -> dict[int, Window]:
-        """Return the pixels of a zone that each of its scenes touches."""
+        """Return the pixels of a zone that each scene touches: its own ones, and others on the ground that it owns."""
         found = {}
         for scene, (own, window) in enumerate(self.places):
             if own != zone:
+                if self.territory is not None:
+                    beyond = spilled_pixels(lattice, self.outlines[scene], self.territory, zone)
+                    if beyond is not None:
+                        found[scene] = beyond
                 continue
-            place = window if window is not None else _touched(lattice, self.outlines[scene])
+            place = window if window is not None else touched_pixels(lattice, self.outlines[scene])
             if self.wishes.within is not None:
                 inside = place.intersection(self.wishes.within)
                 if inside is None:
@@ -157,7 +158,13 @@ class _Planning:
         return found
 
     def _cell(
-        self, zone: int, place: tuple[int, int], square: Window, touching: Sequence[int], outline: Any
+        self,
+        zone: int,
+        place: tuple[int, int],
+        square: Window,
+        touching: Sequence[int],
+        windows: Mapping[int, Window],
+        outline: Any,
     ) -> Cell | None:
         territory = None
         if self.territory is not None:
@@ -173,9 +180,7 @@ class _Planning:
             candidates.append(Candidate(scene=scene, window=window if own == zone else None))
         if self.wishes.target is None:  # pixels as they are before resampled ones
             candidates.sort(key=lambda each: each.window is None)
-        window = self._needed(
-            zone, square, [each for each in candidates if self.places[each.scene][0] == zone]
-        )
+        window = _needed(square, [windows[scene] for scene in touching if scene in windows])
         if window is None:
             return None
         return Cell(
@@ -194,23 +199,6 @@ class _Planning:
             return sorted(touching, key=lambda scene: (self.scenes[scene].date or "", -scene), reverse=True)
         return sorted(touching)
 
-    def _needed(self, zone: int, square: Window, candidates: Sequence[Candidate]) -> Window | None:
-        """Return the part of a cell that its own scenes touch."""
-        lattice, parts = self.zones[zone].lattice, []
-        for each in candidates:
-            place = each.window or _touched(lattice, self.outlines[each.scene])
-            part = place.intersection(square)
-            if part is not None and self.wishes.within is not None:
-                part = part.intersection(self.wishes.within)
-            if part is not None:
-                parts.append(part)
-        if not parts:
-            return None
-        row, col = min(part.row for part in parts), min(part.col for part in parts)
-        height = max(part.row_stop for part in parts) - row
-        width = max(part.col_stop for part in parts) - col
-        return Window(row=row, col=col, height=height, width=width)
-
     def _key(
         self, zone: int, window: Window, candidates: Sequence[Candidate], territory: Territory | None
     ) -> str:
@@ -226,6 +214,17 @@ class _Planning:
             None if territory is None else [zone, self.zones[zone].name, sorted(territory.owner.items())],
         ]
         return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:32]
+
+
+def _needed(square: Window, windows: Sequence[Window]) -> Window | None:
+    """Return the part of a cell that scenes touch."""
+    parts = [part for window in windows if (part := window.intersection(square)) is not None]
+    if not parts:
+        return None
+    row, col = min(part.row for part in parts), min(part.col for part in parts)
+    height = max(part.row_stop for part in parts) - row
+    width = max(part.col_stop for part in parts) - col
+    return Window(row=row, col=col, height=height, width=width)
 
 
 def _zone_names(lattices: Sequence[Lattice]) -> list[str]:
@@ -258,28 +257,3 @@ def _outline(scene: ListedScene, crs: str | None) -> Any:
         return outline_in(scene.grid, crs)
     except SceneError as error:
         raise SceneError(Message("{}: {}", scene.name, error.problem), error.remedy) from error
-
-
-def _square_outline(lattice: Lattice, square: Window, crs: str | None) -> Any:
-    """Return the outline of a cell with the fringe around it."""
-    wider = Window(
-        row=square.row - FRINGE,
-        col=square.col - FRINGE,
-        height=square.height + 2 * FRINGE,
-        width=square.width + 2 * FRINGE,
-    )
-    return outline_in(lattice.grid(wider), crs)
-
-
-def _touched(lattice: Lattice, outline: Any) -> Window:
-    """Return the pixels around an outline in the CRS of a lattice."""
-    import shapely
-
-    cols, rows = ~lattice.transform @ tuple(shapely.get_coordinates(outline).T)
-    row, col = int(np.floor(rows.min())), int(np.floor(cols.min()))
-    return Window(
-        row=row,
-        col=col,
-        height=max(1, int(np.ceil(rows.max())) - row),
-        width=max(1, int(np.ceil(cols.max())) - col),
-    )

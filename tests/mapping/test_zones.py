@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pytest
 import rasterio
 import shapely
+from affine import Affine
 from pyproj import Geod, Transformer
 from rasterio.crs import CRS
 
@@ -130,6 +131,30 @@ def test_every_pixel_of_the_mosaics_belongs_to_one_zone(tmp_path: Path, scenes: 
         assert (codes != true_class(lon, lat) + 1).mean() < 0.01
         centres.append(shapely.box(np.min(lon), np.min(lat), np.max(lon), np.max(lat)))
     assert shapely.intersects(*centres)
+
+
+@pytest.mark.parametrize("cell", [None, "700m"])
+@pytest.mark.parametrize("other", [UTM32, UTM33])
+def test_ground_that_only_the_smaller_zone_covers_is_not_lost(
+    tmp_path: Path, other: CRS, cell: str | None
+) -> None:
+    """A cell of ground belongs to one zone, whose own scenes may end in its midst."""
+    forward = Transformer.from_crs("OGC:CRS84", UTM32, always_xy=True)
+    first = scene(tmp_path / "first.tif", UTM32, forward.transform(11.99, 50.0), (150, 170))
+    over = Transformer.from_crs("OGC:CRS84", other, always_xy=True)
+    x, y = over.transform(12.008, 49.995)
+    second = scene(tmp_path / "second.tif", other, (x, y), (140, 130))
+    if other is UTM32:  # the pixels of another lattice
+        with rasterio.open(second, "r+") as file:
+            file.transform = file.transform @ Affine.translation(0.3, 0.4)
+    options = {} if cell is None else {"cell": cell}
+    made = make_map([first, second], reading_model(), output=tmp_path / "m.gpkg", precision="fp32", **options)
+    frame = gpd.read_file(made, layer="landcover").to_crs("OGC:CRS84")
+    ground = shapely.union_all([_outline(first), _outline(second)])
+    lost = shapely.area(ground.difference(shapely.union_all(frame.geometry.to_numpy())))
+    assert lost < 0.01 * shapely.area(ground)
+    assert frame.area_m2.sum() == pytest.approx(abs(GEOD.geometry_area_perimeter(ground)[0]), rel=0.01)
+    assert set(frame.scene) == {"first.tif", "second.tif"}
 
 
 def _outline(path: Path) -> shapely.Geometry:
