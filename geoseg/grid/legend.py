@@ -112,7 +112,7 @@ class Legend:
     def given(cls, classes: Legend | str | Sequence[str]) -> Legend:
         """Return the legend that a person gives: itself, a text as `parse` reads it, or names in a sequence.
 
-        In a sequence, too, a name may have its colour, as ``forest=#228B22``.
+        In a sequence, too, a name may have its colour, as ``forest=#228B22``. The keys of a mapping are no names.
 
         Raises
         ------
@@ -121,7 +121,15 @@ class Legend:
         """
         if isinstance(classes, Legend):
             return classes
-        return cls.parse(classes) if isinstance(classes, str) else cls._of_parts(classes)
+        if isinstance(classes, str):
+            return cls.parse(classes)
+        kinds = {type(part).__name__ for part in classes if not isinstance(part, str)}
+        if kinds or isinstance(classes, Mapping):
+            raise LegendError(
+                f"classes are a {' of '.join([type(classes).__name__, *sorted(kinds)])}, expected a text as "
+                "forest=#228b22,water, a sequence of such texts, or a Legend"
+            )
+        return cls._of_parts(classes)
 
     @classmethod
     def _of_parts(cls, parts: Iterable[str]) -> Legend:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -63,6 +64,16 @@ def test_codes_beyond_a_byte_are_for_foreign_maps_only() -> None:
     Legend.made_up([1, 254]).require_bytes()
     with pytest.raises(LegendError, match="255, 1200"):
         Legend.made_up([1, 255, 1200]).require_bytes()
+
+
+@pytest.mark.parametrize(
+    "classes", [{"forest": "#228b22"}, {1: "forest", 2: "water"}, [1, 2], [("forest", "#228b22")]]
+)
+def test_what_names_no_classes_is_refused_and_no_key_is_taken_for_a_name(classes: Any) -> None:
+    with pytest.raises(
+        LegendError, match=r"^classes are a (dict|list of (int|tuple)|dict of int), expected "
+    ):
+        Legend.given(classes)
 
 
 def test_what_a_legend_does_not_name_stays_and_names_stay_apart() -> None:
