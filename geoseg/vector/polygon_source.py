@@ -14,6 +14,7 @@ import numpy.typing as npt
 from geoseg.errors import DataError, Message
 from geoseg.raster.file_kinds import FLATGEOBUF, GEOPACKAGE
 from geoseg.storage.printable import listed
+from geoseg.vector.frame_table import check_frame
 from geoseg.vectorfiles.batches import stated_coverages
 from geoseg.vectorfiles.class_names import CODE, NAME, Called
 from geoseg.vectorfiles.reading import (
@@ -135,7 +136,8 @@ class PolygonFrame:
     path: None = None
 
     def __post_init__(self) -> None:
-        """Refuse a frame without classes."""
+        """Refuse a frame without geometries or classes."""
+        check_frame(self.frame, "a GeoDataFrame with geometries, or the path of a file")
         if CODE not in self.frame.columns:
             raise DataError(
                 f"the frame has the columns {listed(self.frame.columns)}, expected {CODE} with the codes of classes"

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.errors import OptionError
+from geoseg.errors import OptionError, plural
 from geoseg.grid.legend import Legend
 from geoseg.polygons.features import GEOMETRY
 from geoseg.polygons.stream import complete_legend
 from geoseg.raster.legend_file import legend_of
 from geoseg.storage.output import claim
+from geoseg.vector.frame_table import attributes_of, check_frame
 from geoseg.vectorfiles.arrow_writer import Layer, table_batches
 from geoseg.vectorfiles.geopackage import check_geopackage_name, write_tables
 from geoseg.vectorfiles.kept_layers import kept_beside
@@ -59,17 +60,27 @@ def write(
     import pyarrow as pa
     import shapely
 
-    if "class_code" not in gdf.columns or not np.issubdtype(gdf["class_code"].dtype, np.integer):
+    check_frame(gdf)
+    if "class_code" not in gdf.columns:
         columns = ", ".join(map(str, gdf.columns))
         raise OptionError(f"the frame has columns {columns}; expected class_code with integers among them")
+    attributes = attributes_of(gdf)
+    codes = attributes["class_code"]
+    if not pa.types.is_integer(codes.type) or codes.null_count:
+        missing = ", of which some are missing" if codes.null_count else ""
+        raise OptionError(
+            f"the frame's class_code is {gdf['class_code'].dtype}{missing}, expected integers; convert it with "
+            ".astype(int)" + (", after .dropna(subset='class_code')" if missing else "")
+        )
     named = gdf["class_name"] if "class_name" in gdf.columns else gdf["class_code"].map("class {}".format)
-    names = dict(zip(gdf["class_code"].tolist(), map(str, named), strict=True))
+    known = named.notna()
+    names = {code: f"class {code}" for code in codes.unique().to_pylist()}
+    names |= dict(zip(gdf["class_code"][known].tolist(), map(str, named[known]), strict=True))
     colors = legend_of(legend)
     shapes, kind = _uniform(gdf.geometry.to_numpy())
     style = complete_legend(colors, names) if colors else Legend.made_up(names or (0,), names)
     crs = gdf.crs.to_wkt() if gdf.crs else None
     about = Layer(name=layer, crs=crs, legend=lambda: style, geometry_type=kind)
-    attributes = pa.Table.from_pandas(gdf.drop(columns=gdf.geometry.name), preserve_index=False)
     geometry = pa.array(shapely.to_wkb(shapes, byte_order=1), pa.binary())
     target = Path(path)
     check_geopackage_name(target)
@@ -87,6 +98,11 @@ def _uniform(geometry: npt.NDArray[np.object_]) -> tuple[npt.NDArray[np.object_]
     """Convert geometries to one type and return that type: with any multipolygon, all become multipolygons."""
     import shapely
 
+    if missing := int((shapely.is_missing(geometry) | shapely.is_empty(geometry)).sum()):
+        raise OptionError(
+            f"the frame has {plural(missing, 'row')} without a polygon, expected one in each; keep the others with "
+            "gdf[~(gdf.geometry.is_empty | gdf.geometry.isna())]"
+        )
     kinds = set(shapely.get_type_id(geometry).tolist())
     if kinds <= {shapely.GeometryType.POLYGON}:
         return geometry, "Polygon"
