@@ -10,6 +10,7 @@ import numpy.typing as npt
 from geoseg.grid.grid import Grid, same_crs
 from geoseg.grid.window import Window
 from geoseg.mapping.footprints import transformer
+from geoseg.vectorfiles.longitudes import turn_of, turn_on
 
 Floats = npt.NDArray[np.float64]
 Longs = npt.NDArray[np.int64]
@@ -33,8 +34,18 @@ def pixel_centres(grid: Grid, crs: str | None) -> tuple[Floats, Floats]:
     x, y = grid.transform @ np.meshgrid(nodes[1], nodes[0])
     assert grid.crs is not None
     known = transformer(grid.crs, crs).transform(x, y)
+    known = _without_a_jump(known[0], turn_of(crs)), known[1]
     down, across = _weights(rows, nodes[0]), _weights(cols, nodes[1])
     return down @ known[0] @ across.T, down @ known[1] @ across.T
+
+
+def _without_a_jump(x: Floats, turn: float | None) -> Floats:
+    """Let longitudes go on beyond 180 degrees where they jump by a turn, so that they can be interpolated."""
+    if turn is None or not any((np.abs(np.diff(x, axis=axis)) > turn / 2).any() for axis in (0, 1)):
+        return x
+    middle = x[x.shape[0] // 2, x.shape[1] // 2]
+    found: Floats = x - np.rint((x - middle) / turn) * turn
+    return found
 
 
 def _weights(places: Floats, nodes: Floats) -> Floats:
@@ -67,6 +78,9 @@ class Places:
     def of(cls, target: Grid, scene: Grid) -> Places:
         """Return the places of a target grid's pixels on a scene."""
         x, y = pixel_centres(target, scene.crs)
+        turn = turn_on(scene)
+        if turn is not None:  # as the scene counts its longitudes
+            x = x - np.floor((x - scene.bounds[0]) / turn) * turn
         col, row = ~scene.transform @ (x, y)
         lost = ~(np.isfinite(row) & np.isfinite(col))
         return cls(row=np.where(lost, np.nan, row), col=np.where(lost, np.nan, col), shape=scene.shape)

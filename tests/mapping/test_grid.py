@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
+import shapely
 from affine import Affine
+from pyproj import Geod
 from rasterio.warp import Resampling, reproject, transform_bounds
 
 import geoseg
@@ -130,3 +133,20 @@ def test_what_cannot_be_wished(tmp_path: Path, keywords: dict[str, str], said: s
         make_map([scene], MODEL, output=output, **keywords)
 
     assert [path.name for path in tmp_path.iterdir()] == ["scene.tif"]
+
+
+@pytest.mark.parametrize("resample", ["nearest", "bilinear"])
+def test_a_scene_in_degrees_across_the_antimeridian_is_seen_on_both_sides(
+    tmp_path: Path, resample: str
+) -> None:
+    codes = np.ones((80, 160), np.uint8)
+    codes[:, 80:] = 2
+    path = write_scene(
+        tmp_path / "fiji.tif", codes, origin=(179.92, -17.0), pixel=0.001, crs="EPSG:4326"
+    )  # fmt: skip
+    made = make_map(
+        [path], reading_model(), output=tmp_path / "m.gpkg", grid="EPSG:3832,100", resample=resample, precision="fp32"
+    )  # fmt: skip
+    areas = gpd.read_file(made, layer="landcover").groupby("class_code").area_m2.sum()
+    half = abs(Geod(ellps="WGS84").geometry_area_perimeter(shapely.box(179.92, -17.08, 180, -17))[0])
+    assert areas.tolist() == pytest.approx([half, half], rel=0.03)
