@@ -16,7 +16,7 @@ import yaml
 
 from geoseg.datasets.files import Entry
 from geoseg.engine.folded import folded
-from geoseg.errors import ANEW, DataError, OptionError, OutputError, OutputExistsError, ResumeError
+from geoseg.errors import ANEW, DataError, Message, OptionError, OutputError, OutputExistsError, ResumeError
 from geoseg.learning.batch_norm import with_better_statistics
 from geoseg.learning.calibration import calibrated
 from geoseg.learning.config import Config
@@ -157,12 +157,26 @@ def unfinished(folder: Path) -> bool:
     return (folder / JOURNAL).exists()
 
 
+def _extends(folder: Path) -> bool:
+    """Return whether the unfinished run of a folder, if any, adds epochs to a finished one."""
+    try:
+        lines = (folder / JOURNAL).read_bytes().splitlines()
+    except OSError:
+        return False
+    return any(line.startswith(b'{"base"') for line in lines[1:])
+
+
 def _finished(folder: Path, final: Path, config: Config, options: TrainOptions) -> Finished | None:
     """Return the existing finished training unless it is to be replaced; raise an error for another one's model.
 
     Called before the data are read, which may take long.
     """
     begun = unfinished(folder)
+    if options.fresh and not options.overwrite and final.exists() and _extends(folder):
+        raise OutputExistsError(
+            f"{final}: is finished, and epochs were being added to it",
+            Message("run the first command again to add them, or {}", TRAIN_ANEW),
+        )
     if not final.exists() or begun or options.overwrite:
         if options.extend and not begun:
             raise OptionError(f"{final}: there is no finished training that epochs could be added to")

@@ -167,6 +167,12 @@ def test_a_finished_run_goes_on_to_more_epochs_from_its_best_one(toy: Path, tmp_
             patch.setattr(train_module, moment, killed)
             train(toy, output=extended, extend=True, changes=more)
         assert read_card(extended / "model.safetensors") == first
+    for changes, extend in ((more, True), ([], False)):
+        with pytest.raises(
+            OutputExistsError, match=r"is finished, and epochs were being added to it; .*overwrite=True"
+        ):
+            train(toy, output=extended, extend=extend, changes=changes, resume=False)
+    assert read_card(extended / "model.safetensors") == first
     again = train(toy, output=extended, extend=True, changes=more)
     assert read_card(again).weights_sha256 == card.weights_sha256
     assert sorted(p.name for p in extended.iterdir()) == sorted(p.name for p in run.iterdir())
