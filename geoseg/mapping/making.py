@@ -274,7 +274,11 @@ class Making:
             )
         if idle:
             shown = ", ".join(idle[:3]) + (", …" if len(idle) > 3 else "")
-            notes.append(f"{plural(len(idle), 'scene')} own no pixel, because others cover theirs: {shown}")
+            owns = "scene owns" if len(idle) == 1 else "scenes own"
+            why = "because others cover theirs"
+            if self.plan.zones[0].common:
+                why += " or they lie beside the grid"
+            notes.append(f"{len(idle):,} {owns} no pixel, {why}: {shown}")
         if len(self.plan.zones) > 1:
             names = ", ".join(zone.name for zone in self.plan.zones)
             notes.append(

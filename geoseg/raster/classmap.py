@@ -294,9 +294,15 @@ def _whole_numbers(
 ) -> npt.NDArray[np.int32]:
     """Convert floats to integers if every valid one is a whole number."""
     whole = np.where(valid, codes, 0)
-    wrong = (whole != np.floor(whole)) | (np.abs(whole) > np.iinfo(np.int32).max)
+    wrong = whole != np.floor(whole)
     if wrong.any():
         raise ClassMapError(f"{path}: holds {whole[wrong][0]:g}, expected whole numbers; is it a class map?")
+    large = np.abs(whole) > np.iinfo(np.int32).max
+    if large.any():
+        raise ClassMapError(
+            f"{path}: holds {whole[large][0]:.17g} as a float, expected whole numbers up to {np.iinfo(np.int32).max}; "
+            "codes that large are read as integers: gdal_translate -ot Int64"
+        )
     return whole.astype(np.int32)
 
 

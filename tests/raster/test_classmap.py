@@ -11,6 +11,7 @@ from geoseg.errors import ClassMapError
 from geoseg.grid.grid import Grid
 from geoseg.grid.legend import Legend, LegendClass
 from geoseg.raster.classmap import class_map_sidecars, read_class_map, write_cog
+from tests.small_files import Write
 
 LEGEND = Legend(
     classes=(
@@ -154,3 +155,12 @@ def test_gdalinfo_lists_the_names(tmp_path):
     except FileNotFoundError:
         pytest.skip("gdalinfo is not on this machine")
     assert "7: Wald é" in shown
+
+
+def test_floats_beyond_int32_are_said_to_be_too_large_and_the_advice_works(write: Write) -> None:
+    codes = np.array([[[1.0, 3e9]]])
+    with pytest.raises(
+        ClassMapError, match=r"holds 3000000000 as a float, expected whole numbers up to 2147483647"
+    ):
+        read_class_map(write("float.tif", codes))
+    assert read_class_map(write("int.tif", codes.astype(np.int64))).codes.tolist() == [[1, 3_000_000_000]]
