@@ -16,6 +16,7 @@ from geoseg.learning.quick import UNLABELLED, LabelChoices
 from geoseg.learning.training_run import TrainOptions, train_run, try_out
 from geoseg.progress import ShowProgress, shown
 from geoseg.raster.declared import Declared, nodata_of
+from geoseg.storage.output import file_given
 
 if TYPE_CHECKING:
     from torchgeo.datasets import GeoDataset
@@ -134,6 +135,8 @@ def train(
     """
     if output is None and not fast_dev_run:
         raise OptionError("found no output, expected the folder of the run, or the model file to write")
+    if labels is not None:
+        file_given("labels", labels)
     reading = LabelChoices(
         class_field=class_field, layer=layer, classes=None if classes is None else Legend.given(classes),
         background=is_background(unlabelled), buffer=buffer, all_touched=all_touched, overlap=overlap,

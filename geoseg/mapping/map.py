@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from geoseg.errors import OptionError
 from geoseg.inference.options import PredictOptions
 from geoseg.progress import ShowProgress, shown
+from geoseg.storage.output import file_given
 
 if TYPE_CHECKING:
     from distributed import Client
 
     from geoseg.grid.legend import Legend
     from geoseg.models.model import Model
-    from geoseg.raster.declared import Nodata, NodataRule
+    from geoseg.storage.output import file_given
+from geoseg.raster.declared import Nodata, NodataRule
 
 
 def map(  # noqa: A001 - the verb's name
@@ -139,8 +141,11 @@ def map(  # noqa: A001 - the verb's name
     given: dict[str, Any] = dict(locals())
     if isinstance(scenes, str | PathLike):
         raise OptionError(f"scenes is {str(scenes)!r}, expected a list of scenes, [{str(scenes)!r}]")
+    listed = list(scenes)
+    for scene in listed:
+        file_given("an entry of scenes", scene)
     order = MapOrder(
-        scenes=list(scenes),
+        scenes=listed,
         model=model,
         output=output_of_map(output),
         options=PredictOptions.of(given),

@@ -301,6 +301,21 @@ def path_of(name: str, value: Any) -> Path | None:
     return Path(value)
 
 
+def file_given(name: str, value: Any) -> Path:
+    """Return the path of a file that is read, which a keyword or one of its entries names.
+
+    Raises
+    ------
+    OptionError
+        If it is something else, such as an array or a frame.
+    """
+    if not isinstance(value, str | PathLike):
+        raise OptionError(
+            f"{name} is a {type(value).__name__}, expected the path of a file; write it to one first"
+        )
+    return Path(value)
+
+
 def refuse_without_output(**given: object) -> None:
     """Raise OptionError where a keyword speaks of files that are written, and none is: its value is not None or False.
 

@@ -308,8 +308,12 @@ def _of_like(polygons: PolygonSource, like: Like | None) -> Grid:
         from geoseg.raster.scene import grid_of_raster
 
         return grid_of_raster(like)
-    from geoseg.raster.xarray_bridge import grid_of_array
+    from geoseg.raster.xarray_bridge import grid_of_array, is_xarray
 
+    if not is_xarray(like):
+        raise OptionError(
+            f"like is a {type(like).__name__}, expected the path of a raster, a Grid, a DataArray or a Dataset"
+        )
     return grid_of_array(like)
 
 

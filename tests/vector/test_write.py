@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import shapely
 
+import geoseg
 from geoseg.errors import OptionError
 from geoseg.vector.rasterize import rasterize
 from geoseg.vector.write import write
@@ -92,3 +93,26 @@ def test_only_frames_of_geometries_are_rasterized(frame: gpd.GeoDataFrame, case:
     with pytest.raises(OptionError, match="the polygons are a .*, or the path of a file"):
         rasterize(CASES[case][0](frame), resolution=1)
     assert np.unique(rasterize(frame, resolution=10)).tolist() == [1, 2]
+
+
+def test_a_frame_where_a_file_is_read_is_refused(frame: gpd.GeoDataFrame, tmp_path: Path) -> None:
+    """And an array, in one line that says what to do."""
+    pixels = np.ones((3, 4, 4), np.uint8)
+    codes = pixels[0]
+    legend = geoseg.Legend.parse("water")
+    calls: dict[str, Callable[[], Any]] = {
+        "reference is a GeoDataFrame": lambda: geoseg.evaluate(codes, reference=frame, legend=legend),
+        "reference is a ndarray": lambda: geoseg.compare(codes, codes, reference=pixels, legend=legend),
+        "labels is a GeoDataFrame": lambda: geoseg.train(
+            "scene.tif", frame, output=tmp_path / "m.safetensors"
+        ),
+        "an entry of scenes is a ndarray": lambda: geoseg.map(
+            [pixels], "m.safetensors", output=tmp_path / "m.gpkg"
+        ),
+    }
+    for words, call in calls.items():
+        with pytest.raises(OptionError, match=f"{words}, expected the path of a file; write it to one first"):
+            call()
+    for like in (pixels, frame):
+        with pytest.raises(OptionError, match="like is a .*, expected the path of a raster, a Grid"):
+            rasterize(frame, like=like)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +23,7 @@ from geoseg.labels.overlap import OVERLAP, Overlap
 from geoseg.progress import OnProgress, ShowProgress, shown
 from geoseg.raster.legend_file import legend_of
 from geoseg.raster.xarray_bridge import is_xarray
-from geoseg.storage.output import path_of
+from geoseg.storage.output import file_given, path_of
 
 if TYPE_CHECKING:
     from geoseg.vector.sources import Source
@@ -115,7 +114,7 @@ def compare(
     one = OpenMap.of(first, known, names[0])
     maps = one, OpenMap.of(second, known, names[1], fallback=one.legend)
     _check_alike(*maps, warp=_MATCH if is_xarray(second) else _WARP)
-    labels = None if reference is None else maps[0].reference(Path(reference), options)
+    labels = None if reference is None else maps[0].reference(file_given("reference", reference), options)
     with shown(progress) as told:
         found = _compared(*maps, labels, options, told)
     if target is not None:

@@ -26,7 +26,7 @@ from geoseg.labels.overlap import OVERLAP, Overlap
 from geoseg.progress import OnProgress, ShowProgress, shown
 from geoseg.raster.legend_file import legend_of
 from geoseg.storage.durable import write_bytes
-from geoseg.storage.output import path_of
+from geoseg.storage.output import file_given, path_of
 
 if TYPE_CHECKING:
     from geoseg.models.model import Model
@@ -154,7 +154,7 @@ def evaluate(
             class_labels=class_labels or {},
         ),
     )  # fmt: skip
-    known, references = legend_of(legend), [Path(each) for each in _listed(reference)]
+    known, references = legend_of(legend), [file_given("reference", each) for each in _listed(reference)]
     with shown(progress) as told:
         if not is_model(source):
             if scene is not None or stress:
