@@ -17,6 +17,7 @@ from geoseg.learning.quick import UNLABELLED, LabelChoices, quick_config, validi
 from geoseg.learning.quick_pairs import are_pairs, pairs_config, torchgeo_config
 from geoseg.raster.declared import Declared
 from geoseg.storage.foreign_yaml import YAML_SUFFIXES
+from geoseg.storage.output import file_given
 
 
 def described(
@@ -48,6 +49,8 @@ def described(
             raise OptionError(
                 f"a configuration says where its labels are, and found {labels} beside it; leave them out"
             )
+        if not isinstance(source, str | PathLike | Sequence | Mapping):
+            file_given("source", source)
         return quick_config(source, Path(labels), reading, changes, declared), ()
     changes = [*(f"data.{key}={value}" for key, value in validity_fields(declared).items()), *changes]
     if is_torchgeo(source):

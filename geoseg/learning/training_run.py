@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 _CACHE: Final = 256
 """Size in MB of the cache of decoded blocks; GDAL's default of 5 % of the memory varies between machines."""
+_OTHER_MODELS: Final = frozenset({".ckpt", ".h5", ".keras", ".onnx", ".pkl", ".pt", ".pth", ".xml"})
+"""Endings of files that other programs keep models in; as the name of a run's folder they are a mistake."""
 _log = logging.getLogger(__name__)
 
 
@@ -278,8 +280,14 @@ def _alone(folder: Path, config: Config) -> Any:
 
 def _places(output: Path) -> tuple[Path, Path]:
     """Return the folder of the run and the model file."""
-    if output.suffix.lower() == ".safetensors":
+    suffix = output.suffix.lower()
+    if suffix == ".safetensors":
         return output.with_suffix(".run"), output
+    if suffix in _OTHER_MODELS:
+        raise OptionError(
+            f"{output}: is the name of another kind of model, expected a folder, or a name that ends in .safetensors, "
+            "of which geoseg model export makes .onnx and .xml"
+        )
     return output, output / MODEL
 
 

@@ -224,6 +224,15 @@ def test_batches_of_one_chip_are_refused_where_they_cannot_be_learned_from(toy: 
     train(toy, output=tmp_path / "other", changes=changes)
 
 
+@pytest.mark.parametrize("name", ["m.pt", "m.ONNX", "m.ckpt"])
+def test_models_of_other_kinds_are_no_names_of_runs(toy: Path, tmp_path: Path, name: str) -> None:
+    with pytest.raises(
+        OptionError, match=f"{name}: is the name of another kind of model, expected a folder, or"
+    ):
+        train(toy, output=tmp_path / name)
+    assert not (tmp_path / name).exists()
+
+
 def test_a_configuration_may_be_a_mapping(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(toy.parent)
     fields = yaml.safe_load(toy.read_text())

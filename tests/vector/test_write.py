@@ -106,6 +106,7 @@ def test_a_frame_where_a_file_is_read_is_refused(frame: gpd.GeoDataFrame, tmp_pa
         "labels is a GeoDataFrame": lambda: geoseg.train(
             "scene.tif", frame, output=tmp_path / "m.safetensors"
         ),
+        "source is a ndarray": lambda: geoseg.train(pixels, "l.gpkg", output=tmp_path / "m.safetensors"),
         "an entry of scenes is a ndarray": lambda: geoseg.map(
             [pixels], "m.safetensors", output=tmp_path / "m.gpkg"
         ),
