@@ -37,7 +37,7 @@ from geoseg.learning.augment_config import PRESETS, AugmentChoice, AugmentConfig
 from geoseg.learning.loss_text import LossConfig
 from geoseg.learning.optimizers import OptimizerConfig
 from geoseg.learning.schedules import SCHEDULES, OneCycle, ScheduleConfig
-from geoseg.models.default_network import ChosenNetwork
+from geoseg.models.default_network import ARCHITECTURE, ChosenNetwork
 from geoseg.models.one_line import one_line
 from geoseg.models.weight_names import NONE
 from geoseg.storage.foreign_yaml import read_yaml
@@ -55,6 +55,8 @@ class ModelConfig(BaseModel):
 
     Attributes
     ----------
+    architecture
+        Name in segmentation-models-pytorch; ``Unet`` by default.
     encoder
         Name in segmentation-models-pytorch; by default EfficientNet-Lite0 with ``packaged`` weights and a light
         decoder (`default_network`).
@@ -63,8 +65,8 @@ class ModelConfig(BaseModel):
         torchgeo weight such as ``ResNet50_Weights.SENTINEL2_ALL_MOCO``; a file of weights; or ``none`` for random
         ones, the default for an explicitly named encoder.
     start
-        Model file, or a U-Net of torchgeo (``Unet_Weights....``), to start from: its network and weights, with this
-        data's classes and bands.
+        Model file, or a U-Net of torchgeo (``Unet_Weights....``), to start from: its weights, with this
+        data's classes and bands; and its network, where neither architecture, encoder nor decoder_options are named.
     tile_size
         Edge of the tiles used for prediction, px; that of the chips by default. Many networks pool over
         the whole tile (squeeze and excitation, ASPP), and only work well at the size on which they were trained.
@@ -73,7 +75,7 @@ class ModelConfig(BaseModel):
     model_config = STRICT
 
     name: str | None = None
-    architecture: str = "Unet"
+    architecture: str | None = None
     encoder: str | None = None
     encoder_weights: str | None = None
     start: str | None = None
@@ -90,9 +92,11 @@ class ModelConfig(BaseModel):
         return self
 
     def settled(self) -> ModelConfig:
-        """Return the section with the default network filled in."""
+        """Return the section with the default network filled in, or left to what it starts from."""
+        if self.start is not None and not (self.architecture or self.encoder or self.decoder_options):
+            return self
         found = ChosenNetwork(
-            architecture=self.architecture,
+            architecture=self.architecture or ARCHITECTURE,
             encoder=self.encoder,
             encoder_weights=self.encoder_weights,
             decoder_options=self.decoder_options,
@@ -101,6 +105,7 @@ class ModelConfig(BaseModel):
         ).settled()
         return self.model_copy(
             update={
+                "architecture": found.architecture,
                 "encoder": found.encoder,
                 "encoder_weights": found.encoder_weights,
                 "decoder_options": dict(found.decoder_options),

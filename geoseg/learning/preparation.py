@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -34,6 +35,7 @@ from geoseg.learning.scoring import Scorer
 from geoseg.models.first_layer import colors_of
 from geoseg.models.model import Model
 from geoseg.models.scaling import Scaling
+from geoseg.models.start import network_of, start_from
 from geoseg.models.weight_names import is_of_torchgeo, located
 from geoseg.storage.journal import Journal, flat
 
@@ -267,10 +269,17 @@ def _new_model(config: Config, given: Sequence[Entry]) -> Model:
     wanted = config.model
     first = open_image(first_image(config.data, config.data_root, given), config.data)
     assert wanted.tile_size is not None, "a configuration fills it in"
-    assert wanted.encoder is not None, "a configuration fills it in"
+    start = wanted.start
+    if start is not None and not is_of_torchgeo(start):
+        start = os.fspath(config.folder / start)
+    architecture, encoder, options = wanted.architecture, wanted.encoder, wanted.decoder_options
+    if start is not None and encoder is None:
+        architecture, encoder, options = network_of(start)
+    assert architecture is not None, "a configuration fills it in"
+    assert encoder is not None, "a configuration fills it in"
     model = Model.new(
-        architecture=wanted.architecture,
-        encoder=wanted.encoder,
+        architecture=architecture,
+        encoder=encoder,
         bands=config.data.bands,
         classes=config.data.legend,
         task=config.data.task,
@@ -279,16 +288,12 @@ def _new_model(config: Config, given: Sequence[Entry]) -> Model:
         gsd_m=wanted.gsd_m,
         tile_size=wanted.tile_size,
         overlap=wanted.overlap,
-        decoder_options=wanted.decoder_options,
+        decoder_options=options,
         name=wanted.name,
         seed=config.train.seed,
     )
-    if wanted.start is not None:
-        from geoseg.models.start import start_from
-
-        for note in start_from(
-            model, wanted.start if is_of_torchgeo(wanted.start) else config.folder / wanted.start
-        ):
+    if start is not None:
+        for note in start_from(model, start):
             _log.warning("model.start: %s", note)
         begun = model.card.beginning
         if begun is not None and begun.folded and config.train.batch_statistics:

@@ -15,6 +15,8 @@ _COARSE_M: Final = 5.0
 _PIXELS: Final = {PIXEL_CHANNELS: 32}
 """Where pixels are 5 m or larger, what a single one's bands say tells classes apart: of places never trained on (HLS,
 30 m) built land is found with such a path and not without. On aerial images of roofs it does not help."""
+ARCHITECTURE: Final = "Unet"
+"""Architecture where none is named."""
 _OWN_ENCODER: Final = {"unet2015": "published"}
 
 
@@ -38,7 +40,7 @@ class ChosenNetwork:
         Ground sample distance of the images, m per px.
     """
 
-    architecture: str = "Unet"
+    architecture: str = ARCHITECTURE
     encoder: str | None = None
     encoder_weights: str | None = None
     decoder_options: Mapping[str, Any] = field(default_factory=dict)

@@ -13,6 +13,7 @@ import torch
 from geoseg.errors import ModelError, plural
 from geoseg.models.beginning import Beginning
 from geoseg.models.card import Card
+from geoseg.models.card_file import read_card
 from geoseg.models.first_layer import bands_in, input_layers, spread
 from geoseg.models.model import Model
 from geoseg.models.network import build
@@ -80,6 +81,25 @@ def start_from(model: Model, source: Path | str) -> tuple[str, ...]:
     return (*_differences(start, model, fresh), *notes)
 
 
+def network_of(source: Path | str) -> tuple[str, str, dict[str, Any]]:
+    """Return architecture, encoder and decoder options of a model file, or of a U-Net of torchgeo.
+
+    Parameters
+    ----------
+    source : Path or str
+        As `start_from` takes it.
+
+    Raises
+    ------
+    ModelError
+    """
+    if is_of_torchgeo(source):
+        start = _known_of_torchgeo(str(source))
+        return start.architecture, start.encoder, dict(start.options)
+    card = read_card(source)
+    return card.architecture, card.encoder, dict(card.decoder_options)
+
+
 def _refuse_another(source: Path | str, start: _Start, card: Card) -> None:
     for key in ("architecture", "encoder"):
         there, here = getattr(start, key), getattr(card, key)
@@ -113,7 +133,19 @@ def _of_file(path: Path | str) -> _Start:
 
 
 def _of_torchgeo(name: str, card: Card) -> _Start:
-    from geoseg.models.torchgeo_weights import advice, fetched, licence_of, weights_of_torchgeo
+    from geoseg.models.torchgeo_weights import advice, fetched, weights_of_torchgeo
+
+    start = _known_of_torchgeo(name)
+    _refuse_another(name, start, card)  # before anything is fetched
+    weights = weights_of_torchgeo(name)
+    for line in advice(weights, name):
+        _log.warning("%s", line)
+    return replace(start, tensors=fetched(weights, name))
+
+
+def _known_of_torchgeo(name: str) -> _Start:
+    """Return what is known of a U-Net of torchgeo before it is fetched."""
+    from geoseg.models.torchgeo_weights import licence_of, weights_of_torchgeo
 
     weights = weights_of_torchgeo(name)
     meta = weights.meta
@@ -123,7 +155,7 @@ def _of_torchgeo(name: str, card: Card) -> _Start:
             "pass them "
             "as model.encoder_weights"
         )
-    start = _Start(
+    return _Start(
         architecture="Unet",
         encoder=str(meta["encoder"]),
         options={},
@@ -132,10 +164,6 @@ def _of_torchgeo(name: str, card: Card) -> _Start:
         tensors={},
         beginning=Beginning(weights=name, of="network", source=weights.url, licence=licence_of(weights)),
     )
-    _refuse_another(name, start, card)  # before anything is fetched
-    for line in advice(weights, name):
-        _log.warning("%s", line)
-    return replace(start, tensors=fetched(weights, name))
 
 
 def _for_bands(start: _Start, model: Model) -> tuple[Mapping[str, torch.Tensor], tuple[str, ...]]:

@@ -459,6 +459,29 @@ def test_a_training_begins_with_a_model_file_of_other_bands_and_classes(
     assert (beginning.weights, beginning.of) == ("start.safetensors", "network")
 
 
+def test_the_network_of_a_model_file_is_taken_where_none_is_named(
+    toy: Path, tmp_path: Path, small: dict[str, Any]
+) -> None:
+    options = {"encoder_depth": 3, "decoder_channels": [24, 12, 6], "decoder_interpolation": "bilinear"}
+    start = Model.new(**{**small, "architecture": "UnetPlusPlus", "decoder_options": options}, seed=5)
+    start.save(tmp_path / "start.safetensors")
+    fields = yaml.safe_load(toy.read_text())
+    fields["model"] = {"name": "next", "start": "start.safetensors", "tile_size": 32}
+    config = Config.of(fields, "next", toy.parent)
+    assert Config.of(config.fields(), "again", toy.parent) == config
+    begun = prepare_training(config).model
+    assert (begun.card.architecture, begun.card.encoder) == ("UnetPlusPlus", start.card.encoder)
+    assert begun.card.decoder_options == start.card.decoder_options
+    own, theirs = begun.network.state_dict(), start.network.state_dict()
+    for name in theirs:
+        assert name.startswith("segmentation_head") or torch.equal(own[name], theirs[name]), name
+    fields["model"]["encoder"] = "resnet18"
+    with pytest.raises(
+        ModelError, match="its architecture is UnetPlusPlus, the new model's is Unet; set model.arch"
+    ):
+        prepare_training(Config.of(fields, "another", toy.parent))
+
+
 def test_folded_batch_normalisations_keep_their_statistics_or_that_is_said(
     toy: Path, tmp_path: Path, small: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
