@@ -84,6 +84,28 @@ def meeting(box: Box, extent: Box, turn: float) -> Box:
     return west + min(places), south, east + max(places), north
 
 
+def parts_on_the_globe(shape: Any, turn: float) -> int:
+    """Count the parts of a multipolygon in longitude and latitude, where those cut at 180 degrees are one.
+
+    GeoJSON has no polygon over the antimeridian, but two parts that meet there (RFC 7946, section 3.1.9).
+
+    Parameters
+    ----------
+    shape : MultiPolygon
+        Valid parts.
+    turn : float
+        A full turn, in the units of the longitudes.
+    """
+    import shapely
+
+    parts = shapely.get_parts(shape)
+    west, _, east, _ = shapely.bounds(parts).T
+    if not ((west == -turn / 2).any() and (east == turn / 2).any()):
+        return len(parts)
+    moved = [_moved(part, turn if at < 0 else 0.0) for part, at in zip(parts, west, strict=True)]
+    return int(shapely.get_num_geometries(shapely.union_all(moved)))
+
+
 def unrolled(shapes: Objects, turn: float, in_file: Objects, poles: Floats) -> Objects:
     """Make shapes continuous where their longitudes jump by a turn, as a transformation to degrees leaves them.
 

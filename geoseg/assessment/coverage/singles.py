@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from geoseg.assessment.coverage.edges import Edges, Floats, Longs, ring_edges
 from geoseg.assessment.coverage.ground import Ground
+from geoseg.vectorfiles.longitudes import parts_on_the_globe, turn_of
 
 Objects = npt.NDArray[np.object_]
 
@@ -67,13 +68,16 @@ def looked_at(wkb: Objects, first: int, ground: Ground, width_m: float) -> Singl
     (there,) = np.nonzero(is_polygon)
     good = _without_empty_parts(shapes[there])
     count = shapely.get_num_geometries(good)
-    parts = {int(there[at]): int(count[at]) for at in np.flatnonzero(count > 1)}
+    several, turn = np.flatnonzero(count > 1), turn_of(ground.crs)
     bad = np.flatnonzero(~shapely.is_valid(good))
     if len(bad):
         reasons = shapely.is_valid_reason(good[bad])
         invalid |= {int(there[at]): str(why) for at, why in zip(bad, reasons, strict=True)}
         # Rings that cross themselves have no inside: what counts is where GEOS sees it.
         good[bad] = [_polygons_only(shape) for shape in shapely.make_valid(good[bad])]
+    if turn is not None:
+        count[several] = [parts_on_the_globe(shape, turn) for shape in good[several]]
+    parts = {int(there[at]): int(count[at]) for at in several if count[at] > 1}
     area_m2, is_wide = np.full(len(wkb), np.nan), np.ones(len(wkb), np.bool_)
     if len(good):
         area_m2[there] = ground.areas(good)

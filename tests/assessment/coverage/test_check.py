@@ -18,6 +18,7 @@ import shapely.affinity
 from click.testing import CliRunner
 from geoseg_cli.main import group
 from pyproj import CRS
+from rasterio.transform import from_origin
 
 import geoseg
 from geoseg.assessment.coverage import cells, faces, findings, regions, width
@@ -298,3 +299,16 @@ def test_empty_parts_are_no_parts(tmp_path: Path) -> None:
         found = geoseg.check(path)
         assert counts(found) == {}
         assert "layer 0: 1 polygon, 1".replace("0", str(number), 1) in str(found)
+
+
+def test_polygons_cut_at_the_antimeridian_are_single(tmp_path: Path) -> None:
+    """As GeoJSON has them; but not two that only touch it."""
+    codes = np.kron(np.random.default_rng(1).choice([1, 2, 3], (6, 12)), np.ones((4, 4))).astype(np.uint8)
+    across = class_map(codes, from_origin(179.76, 10, 0.01, 0.01), CRS(4326).to_wkt())
+    geoseg.vectorize(across, output=tmp_path / "map.geojson")
+    shapes = gpd.read_file(tmp_path / "map.geojson").geometry
+    assert (shapes.geom_type == "MultiPolygon").any()
+    assert counts(geoseg.check(tmp_path / "map.geojson")) == {}
+    apart = shapely.MultiPolygon([shapely.box(179, 0, 180, 1), shapely.box(-180, 2, -179, 3)])
+    gpd.GeoDataFrame({"class_code": [1]}, geometry=[apart], crs=4326).to_file(tmp_path / "apart.geojson")
+    assert counts(geoseg.check(tmp_path / "apart.geojson")) == {"parts": 1}
