@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
     from geoseg.grid.legend import Legend
     from geoseg.models.model import Model
-    from geoseg.storage.output import file_given
-from geoseg.raster.declared import Nodata, NodataRule
+    from geoseg.raster.declared import Nodata, NodataRule
 
 
 def map(  # noqa: A001 - the verb's name
