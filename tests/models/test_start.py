@@ -16,7 +16,7 @@ from torchgeo.models import ResNet18_Weights, Unet_Weights
 from geoseg.errors import ModelError
 from geoseg.grid.legend import Legend
 from geoseg.models.model import Model
-from geoseg.models.start import start_from
+from geoseg.models.start import network_of, start_from
 from tests.marks import few
 
 ALL_MOCO = ResNet18_Weights.SENTINEL2_ALL_MOCO
@@ -335,3 +335,9 @@ def test_the_card_of_what_began_with_a_model_file_names_it(start: Path) -> None:
     assert beginning is not None
     assert (beginning.weights, beginning.of) == ("start.safetensors", "network")
     assert (beginning.sha256, beginning.licence) == (card.weights_sha256, "not known")
+
+
+def test_a_network_of_torchgeo_is_known_before_it_is_fetched() -> None:
+    assert network_of("Unet_Weights.SENTINEL2_3CLASS_FTW") == ("Unet", "efficientnet-b3", {})
+    with pytest.raises(ModelError, match="are for an encoder alone, expected those of a whole network"):
+        network_of(NAME)
